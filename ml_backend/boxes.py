@@ -1,0 +1,69 @@
+"""Boxes of one image: what detectors draw, annotators correct and judges compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Axis-parallel boxes in pixels of the image as it is shown.
+
+    xyxy: (N, 4) float32, left, top, right, bottom; 0 ≤ x ≤ width, 0 ≤ y ≤ height.
+    label: (N,) str, the class of each box.
+    confidence: (N,) float32 in 0..1; 1 for boxes drawn by a person.
+    """
+
+    xyxy: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    label: np.ndarray = field(default_factory=lambda: np.zeros(0, np.str_))
+    confidence: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "xyxy", np.asarray(self.xyxy, np.float32).reshape(-1, 4))
+        object.__setattr__(self, "label", np.asarray(self.label, np.str_).reshape(-1))
+        object.__setattr__(self, "confidence", np.asarray(self.confidence, np.float32).reshape(-1))
+        if not len(self.xyxy) == len(self.label) == len(self.confidence):
+            raise ValueError(
+                f"{len(self.xyxy)} boxes, {len(self.label)} labels, "
+                f"{len(self.confidence)} confidences: the three must be equally many"
+            )
+
+    @classmethod
+    def drawn(cls, rows: Iterable[tuple[float, float, float, float, str]]) -> Boxes:
+        """Boxes drawn by a person, from (x1, y1, x2, y2, label) rows."""
+        rows = list(rows)
+        return cls(
+            np.array([row[:4] for row in rows], np.float32),
+            np.array([row[4] for row in rows], np.str_),
+            np.ones(len(rows), np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def where(self, keep: np.ndarray) -> Boxes:
+        """The boxes that a mask or an index array selects."""
+        return Boxes(self.xyxy[keep], self.label[keep], self.confidence[keep])
+
+    def rows(self) -> list[tuple[float, float, float, float, str, float]]:
+        """(x1, y1, x2, y2, label, confidence) of each box, as plain Python values."""
+        return [
+            (*map(float, xyxy), str(label), float(confidence))
+            for xyxy, label, confidence in zip(
+                self.xyxy, self.label, self.confidence, strict=True
+            )
+        ]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inside = np.clip(high - low, 0, None).prod(axis=2)
+    area_a, area_b = (np.clip(c[:, 2:] - c[:, :2], 0, None).prod(axis=1) for c in (a, b))
+    union = area_a[:, None] + area_b[None, :] - inside
+    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)

@@ -1,0 +1,52 @@
+"""The file of a detector: safetensors with what serving must know in its header, no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE_NAME = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a detector's file says of itself.
+
+    architecture: an ultralytics model name such as "yolov5n".
+    classes: names in the order of the head's outputs.
+    headline: the classes that the project is about, as against clutter.
+    scale: input pixels per image pixel at which it was trained; serving resamples to it.
+    threshold: the confidence from which a box is shown and counted.
+    nms_iou: two boxes of one class that overlap more are one object.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    headline: tuple[str, ...]
+    scale: float
+    threshold: float
+    nms_iou: float = 0.6
+
+    def to_metadata(self) -> dict[str, str]:
+        """As safetensors metadata: strings only."""
+        return {"cytoloop": json.dumps(asdict(self), sort_keys=True)}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str] | None, source: Path) -> ModelCard:
+        """Raises ValueError when the file was not written by cytoloop."""
+        try:
+            fields = json.loads((metadata or {})["cytoloop"])
+            fields["classes"] = tuple(fields["classes"])
+            fields["headline"] = tuple(fields["headline"])
+            return cls(**fields)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{source} is not a cytoloop model file: {error}") from error
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card of a .safetensors file, without loading its tensors (or torch)."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as file:
+        return ModelCard.from_metadata(file.metadata(), path)
