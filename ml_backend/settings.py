@@ -1,0 +1,102 @@
+"""Every setting, its default and its environment variable, in one typed place.
+
+A setting `name` is read from CYTOLOOP_NAME. The data folder holds everything that
+cytoloop keeps; its layout is spelled out once, here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="CYTOLOOP_", extra="ignore")
+
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("cytoloop", appauthor=False),
+        description="Folder that holds versions, snapshots, Label Studio and logs.",
+    )
+    retrain_after: int = Field(
+        20, ge=1, description="Corrected tasks since the last training that start the next."
+    )
+    holdout_share: float = Field(
+        0.2, ge=0, le=0.5, description="Share of groups kept apart for judging."
+    )
+    preannotate: Literal["headline", "all"] = Field(
+        "headline", description="Classes drawn as pre-annotations: the headline ones, or all."
+    )
+    epochs: int | None = Field(
+        None, ge=1, description="Epochs of a training; the recipe's number where not set."
+    )
+    imgsz: int | None = Field(
+        None, ge=64, description="Longest image side at the network, in pixels; the recipe's."
+    )
+    predict_seconds: float = Field(
+        80.0, gt=0, description="/predict answers within this time; Label Studio waits 100 s."
+    )
+    quiet_seconds: float = Field(
+        3.0, ge=0, description="After a hint, wait until no new one comes for so long."
+    )
+    poll_seconds: float = Field(
+        0.5, gt=0, description="How often the worker looks for hints."
+    )
+    reconcile_seconds: float = Field(
+        300.0, gt=0, description="How often the worker asks Label Studio what changed unhinted."
+    )
+    backend_user: str = Field("cytoloop", description="User name of the ML backend.")
+    backend_password: str | None = Field(
+        None, description="Password of the ML backend; made at first use where not set."
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None, description="A shared MLflow server; else a SQLite file in the data folder."
+    )
+
+    # The layout of the data folder.
+    @property
+    def versions(self) -> Path:
+        return self.data_dir / "versions"
+
+    @property
+    def champions(self) -> Path:
+        return self.data_dir / "champions"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.data_dir / "snapshots"
+
+    @property
+    def images(self) -> Path:
+        """Images fetched for training, by task and address; may be deleted at any time."""
+        return self.data_dir / "images"
+
+    @property
+    def media(self) -> Path:
+        """Images that our own Label Studio serves as local files."""
+        return self.data_dir / "media"
+
+    @property
+    def logs(self) -> Path:
+        return self.data_dir / "logs"
+
+    @property
+    def studio(self) -> Path:
+        """Label Studio's own environment, database and credentials."""
+        return self.data_dir / "label-studio"
+
+    @property
+    def projects_database(self) -> Path:
+        return self.data_dir / "projects.sqlite"
+
+    @property
+    def jobs_database(self) -> Path:
+        return self.data_dir / "jobs.sqlite"
+
+    @property
+    def tracking_uri(self) -> str:
+        database = (self.data_dir / "mlflow.sqlite").as_posix()
+        return self.mlflow_tracking_uri or f"sqlite:///{database}"
