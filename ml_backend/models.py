@@ -1,0 +1,91 @@
+"""From what a user calls a model to a version that is ready to serve.
+
+A model is a version's name, the path of a .safetensors file of ours, or `starter:KIND`.
+Starters and files become versions at first use, so everything downstream knows versions only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.registry import (
+    STARTERS,
+    Registry,
+    UnknownVersion,
+    Version,
+    file_hash,
+    starter_version,
+    starter_weights,
+)
+
+DEFAULT_MODEL = "starter:mitosis"
+
+
+class ExportFailed(RuntimeError):
+    """A model file could not be made ready to serve."""
+
+
+def resolve(model: str, registry: Registry) -> Version:
+    """The version that `model` names, made ready to serve where it is not yet.
+
+    Raises UnknownVersion, ValueError (not a file of ours) or ExportFailed.
+    """
+    if model.startswith("starter:"):
+        kind = model.removeprefix("starter:")
+        return ready(starter_version(kind), starter_weights(kind), registry)
+    path = Path(model)
+    if path.suffix == ".safetensors":
+        if not path.exists():
+            raise UnknownVersion(f"there is no file {path}")
+        read_card(path)
+        name = f"file-{file_hash(path)[:8]}"
+        return ready(Version(name, "file", time.time(), base=path.name), path, registry)
+    if path.suffix == ".npz":
+        raise UnknownVersion(f"{path} holds tensors to start a training from (--base), no detector")
+    return registry.get(model)
+
+
+def base_weights(model: str, registry: Registry) -> tuple[Path, Version | None]:
+    """The file that a training starts from, and the version it belongs to (None: an .npz).
+
+    Raises UnknownVersion or ValueError.
+    """
+    if model.endswith(".npz"):
+        if not Path(model).exists():
+            raise UnknownVersion(f"there is no file {model}")
+        return Path(model), None
+    if model.startswith("starter:"):
+        kind = model.removeprefix("starter:")
+        return starter_weights(kind), starter_version(kind)
+    version = resolve(model, registry)
+    return registry.folder(version.name) / FILE_NAME, version
+
+
+def starters() -> list[str]:
+    """The starters that are shipped, as models."""
+    return [f"starter:{path.stem}" for path in sorted(STARTERS.glob("*.safetensors"))]
+
+
+def ready(version: Version, weights: Path, registry: Registry) -> Version:
+    """Add a version from its weights, with the files that serving needs."""
+    if registry.has(version.name):
+        return registry.get(version.name)
+    with tempfile.TemporaryDirectory() as folder:
+        # A process of its own: the export imports torch, which a server must not.
+        done = subprocess.run(
+            [sys.executable, "-m", "ml_backend.learners.export", str(weights), folder],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
+        target = Path(folder) / FILE_NAME
+        if not target.exists():
+            target.write_bytes(weights.read_bytes())
+        return registry.add(version, [p for p in Path(folder).iterdir() if p.is_file()])

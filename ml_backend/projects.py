@@ -1,0 +1,169 @@
+"""The connected projects, and the notes that the server leaves for the worker.
+
+One SQLite file, shared by the server's threads and the worker. A note is only a hint
+("something changed"): the truth about annotations stays in Label Studio.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+# changed: annotations or tasks changed. train: a person pressed Start training.
+# publish: tasks may lack pre-annotations of the champion.
+Note = Literal["changed", "train", "publish"]
+
+_SCHEMA = """
+create table if not exists project (
+    id integer primary key, url text not null, token text not null,
+    title text not null, label_config text not null
+);
+create table if not exists note (
+    project integer not null, kind text not null, first real not null, last real not null,
+    primary key (project, kind)
+);
+create table if not exists left_out (
+    project integer not null, task integer not null, reason text not null, at real not null,
+    primary key (project, task)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A connected Label Studio project."""
+
+    id: int
+    url: str
+    token: str
+    title: str
+    label_config: str
+
+
+class NotConnected(LookupError):
+    """The project is not connected to this data folder."""
+
+
+class OtherStudio(ValueError):
+    """The data folder already serves another Label Studio."""
+
+
+class Projects:
+    """The store in the data folder; cheap to open, safe for threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as database:
+            database.execute("pragma journal_mode = wal")
+            database.executescript(_SCHEMA)
+        path.chmod(0o600)  # it holds tokens
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        database = sqlite3.connect(self._path, timeout=10)
+        try:
+            with database:
+                yield database
+        finally:
+            database.close()
+
+    # The projects.
+
+    def connect(self, project: Project) -> None:
+        """Add a project, or update it.
+
+        Raises OtherStudio when the data folder's projects live on another server: ids
+        of two servers would be mistaken for each other.
+        """
+        others = {known.url.rstrip("/") for known in self.all()} - {project.url.rstrip("/")}
+        if others:
+            raise OtherStudio(
+                f"this data folder already serves projects of {', '.join(sorted(others))}; "
+                f"use another --data-dir for {project.url}"
+            )
+        with self._open() as database:
+            database.execute(
+                "insert or replace into project values (?, ?, ?, ?, ?)",
+                (project.id, project.url, project.token, project.title, project.label_config),
+            )
+
+    def update_labels(self, project: int, label_config: str) -> None:
+        with self._open() as database:
+            database.execute(
+                "update project set label_config = ? where id = ?", (label_config, project)
+            )
+
+    def get(self, project: int) -> Project:
+        """Raises NotConnected."""
+        with self._open() as database:
+            row = database.execute("select * from project where id = ?", (project,)).fetchone()
+        if row is None:
+            raise NotConnected(
+                f"project {project} is not connected; run: "
+                f"cytoloop connect --url URL --token TOKEN --project {project}"
+            )
+        return Project(*row)
+
+    def all(self) -> list[Project]:
+        with self._open() as database:
+            return [Project(*row) for row in database.execute("select * from project order by id")]
+
+    # Notes from the server to the worker.
+
+    def leave(self, project: int, note: Note) -> None:
+        """Leave a note; a second one of its kind only moves its time."""
+        now = time.time()
+        with self._open() as database:
+            database.execute(
+                "insert into note values (?, ?, ?, ?)"
+                " on conflict (project, kind) do update set last = excluded.last",
+                (project, note, now, now),
+            )
+
+    def notes(self) -> list[tuple[int, Note, float, float]]:
+        """(project, kind, time of the first, time of the last) of every note."""
+        with self._open() as database:
+            return list(database.execute("select project, kind, first, last from note"))
+
+    def take(self, project: int, note: Note, last: float) -> None:
+        """Remove a note that was acted on, unless it was left again since `last`."""
+        with self._open() as database:
+            database.execute(
+                "delete from note where project = ? and kind = ? and last <= ?",
+                (project, note, last),
+            )
+
+    # Tasks that could not be pre-annotated, with the reason.
+
+    def leave_out(self, project: int, reasons: Sequence[tuple[int, str]]) -> None:
+        now = time.time()
+        with self._open() as database:
+            database.executemany(
+                "insert or replace into left_out values (?, ?, ?, ?)",
+                [(project, task, reason, now) for task, reason in reasons],
+            )
+
+    def let_in(self, project: int, tasks: Sequence[int]) -> None:
+        """These tasks were pre-annotated after all."""
+        with self._open() as database:
+            database.executemany(
+                "delete from left_out where project = ? and task = ?",
+                [(project, task) for task in tasks],
+            )
+
+    def left_out(self, project: int | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """The tasks left out, newest first: project, task, reason, at (seconds since 1970)."""
+        with self._open() as database:
+            rows = database.execute(
+                "select project, task, reason, at from left_out"
+                " where ?1 is null or project = ?1 order by at desc limit ?2",
+                (project, limit),
+            )
+            names = ("project", "task", "reason", "at")
+            return [dict(zip(names, row, strict=True)) for row in rows]
