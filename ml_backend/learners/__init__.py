@@ -1,0 +1,1 @@
+"""Kinds of learners: what is trained on corrections and draws pre-annotations."""

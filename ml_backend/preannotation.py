@@ -1,0 +1,152 @@
+"""Pre-annotating tasks: fetch, decode and detect overlap, and one bad image harms no other.
+
+A task that cannot be pre-annotated is left out with its reason. It is never answered
+with an empty pre-annotation: Label Studio would store that as 'nothing here' for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ml_backend.acquisition import certainty
+from ml_backend.boxes import Boxes
+from ml_backend.images import decode
+from ml_backend.labels import Labels, Matching
+from ml_backend.learners.detector import Detector
+
+# Tasks that go through the model together. Images of one size share a batch; two
+# batches are on their way at a time, so that memory stays bounded.
+BATCH = 8
+# Boxes below the threshold count for a task's certainty, from this confidence on.
+FLOOR = 0.05
+
+QUEUED = "queued: the answer was due; the worker pre-annotates it"
+
+Fetch = Callable[[Sequence[str]], Iterator[tuple[int, bytes | Exception]]]
+
+
+@dataclass(frozen=True)
+class PreAnnotation:
+    """What is drawn on one task: Label Studio's result, certainty (0..1), version string."""
+
+    result: list[dict[str, Any]]
+    score: float
+    version: str
+
+    def entry(self) -> dict[str, Any]:
+        """As /predict answers it and as the server imports it."""
+        return {"result": self.result, "score": self.score, "model_version": self.version}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Why a task has no pre-annotation."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """A detector that draws with the labels of one project.
+
+    shown: the labels' names of the detector's classes that are drawn; other classes
+    with a label are found but not drawn, classes without a label cannot be.
+    """
+
+    version: str
+    detector: Detector
+    labels: Labels
+    matching: Matching
+    shown: frozenset[str]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def annotate(
+        self, tasks: Sequence[dict[str, Any]], fetch: Fetch, deadline: float | None = None
+    ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
+        """(index, outcome) of every task exactly once, in no fixed order.
+
+        tasks: Label Studio's, with `data`. deadline: on time.monotonic(); what is not
+        finished by then is left out as QUEUED.
+        """
+        waiting = set(range(len(tasks)))
+        for index, outcome in self._outcomes(tasks, fetch):
+            waiting.discard(index)
+            yield index, outcome
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        for index in sorted(waiting):
+            yield index, LeftOut(QUEUED)
+
+    def _outcomes(
+        self, tasks: Sequence[dict[str, Any]], fetch: Fetch
+    ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
+        key = self.labels.image_key
+        addressed = []
+        for index, task in enumerate(tasks):
+            address = (task.get("data") or {}).get(key)
+            if isinstance(address, str) and address:
+                addressed.append((index, address))
+            else:
+                yield index, LeftOut(f"the task has no image in its field {key!r}")
+        ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
+        with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
+            try:
+                for position, got in fetch([address for _, address in addressed]):
+                    index = addressed[position][0]
+                    if isinstance(got, Exception):
+                        yield index, LeftOut(str(got))
+                        continue
+                    ahead.append((index, pool.submit(decode, got)))
+                    if len(ahead) >= 2 * BATCH:
+                        yield from self._detect([ahead.popleft() for _ in range(BATCH)])
+                while ahead:
+                    yield from self._detect([ahead.popleft() for _ in range(min(BATCH, len(ahead)))])
+            finally:
+                for _, future in ahead:
+                    future.cancel()
+
+    def _detect(
+        self, batch: Iterable[tuple[int, Future[np.ndarray]]]
+    ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
+        decoded = []
+        for index, future in batch:
+            try:
+                decoded.append((index, future.result()))
+            except Exception as error:  # a decoder may fail in any way; the task is listed
+                yield index, LeftOut(str(error))
+        if not decoded:
+            return
+        try:
+            found = self.detector.predict([image for _, image in decoded], FLOOR)
+        except Exception as error:
+            if len(decoded) == 1:
+                yield decoded[0][0], LeftOut(f"the detector failed on this image: {error}")
+                return
+            for index, image in decoded:  # one by one, so that one image fails alone
+                done: Future[np.ndarray] = Future()
+                done.set_result(image)
+                yield from self._detect([(index, done)])
+            return
+        for (index, image), boxes in zip(decoded, found, strict=True):
+            yield index, self.draw(boxes, width=image.shape[1], height=image.shape[0])
+
+    def draw(self, boxes: Boxes, *, width: int, height: int) -> PreAnnotation:
+        """The pre-annotation from an image's boxes (from FLOOR on); sizes in pixels."""
+        threshold = self.detector.card.threshold
+        headline = boxes.where(np.isin(boxes.label, list(self.detector.card.headline)))
+        confident = boxes.where(boxes.confidence >= threshold)
+        self.dropped.update(
+            label for label in map(str, confident.label) if label in self.matching.unmatched
+        )
+        drawn = confident.where(np.isin(confident.label, list(self.shown)))
+        result = self.labels.to_regions(
+            drawn, width=width, height=height, matching=self.matching, version=self.version
+        )
+        return PreAnnotation(result, certainty(headline, threshold), self.version)

@@ -1,0 +1,88 @@
+"""Which detector answers for a project, decided anew at every request and cheap to decide."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+
+from ml_backend.labels import Labels, Matching
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.model_file import ModelCard
+from ml_backend.preannotation import Annotator
+from ml_backend.projects import Project
+from ml_backend.registry import Registry
+from ml_backend.settings import Settings
+
+
+def untrained(project: int) -> str:
+    """The version string of a project for which no detector can draw anything."""
+    return f"{project}-untrained"
+
+
+@lru_cache(maxsize=64)
+def parse_labels(label_config: str) -> Labels:
+    return Labels.parse(label_config)
+
+
+def draws(card: ModelCard, labels: Labels) -> Matching | None:
+    """How the detector's classes match the labels; None where no headline class has one."""
+    matching = labels.match(card.classes)
+    return matching if any(name in matching.mapping for name in card.headline) else None
+
+
+class Serving:
+    """The detectors that are loaded, shared by all threads of a process."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._detectors: dict[str, Detector] = {}
+        self._annotators: dict[tuple[str, int, str], Annotator] = {}
+        self._lock = threading.Lock()
+
+    def version(self, project: Project) -> str:
+        """The one version string of a project: in /setup, in every prediction, in the project."""
+        champion = self._registry.champion(str(project.id))
+        if champion is None:
+            return untrained(project.id)
+        matching = draws(_card(self._registry, champion), parse_labels(project.label_config))
+        return champion if matching else untrained(project.id)
+
+    def annotator(self, project: Project) -> Annotator | None:
+        """What pre-annotates the project's tasks now; None while it is untrained."""
+        version = self.version(project)
+        if version == untrained(project.id):
+            return None
+        key = (version, project.id, project.label_config)
+        with self._lock:
+            if key not in self._annotators:
+                self._annotators[key] = self._build(version, project)
+            return self._annotators[key]
+
+    def loaded(self) -> list[Annotator]:
+        """Every annotator in use, for the counts that /health shows."""
+        with self._lock:
+            return list(self._annotators.values())
+
+    def _build(self, version: str, project: Project) -> Annotator:
+        # Only what a champion still needs stays in memory.
+        self._annotators = {
+            key: kept for key, kept in self._annotators.items() if key[1] != project.id
+        }
+        in_use = {kept.version for kept in self._annotators.values()} | {version}
+        self._detectors = {name: one for name, one in self._detectors.items() if name in in_use}
+        if version not in self._detectors:
+            self._detectors[version] = Detector.load(self._registry.folder(version))
+        detector = self._detectors[version]
+        labels = parse_labels(project.label_config)
+        matching = labels.match(detector.card.classes)
+        everything = self._settings.preannotate == "all"
+        classes = detector.card.classes if everything else detector.card.headline
+        shown = frozenset(classes) & frozenset(matching.mapping)
+        return Annotator(version, detector, labels, matching, shown)
+
+
+@lru_cache(maxsize=256)
+def _card(registry: Registry, version: str) -> ModelCard:
+    """A version never changes, so its card is read once."""
+    return registry.card(version)

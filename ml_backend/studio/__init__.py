@@ -1,0 +1,1 @@
+"""Label Studio: its own environment and process, and all traffic with it."""
