@@ -1,0 +1,80 @@
+"""What every command shares: the data folder, plain or JSON output, errors in one line.
+
+Nothing heavy is imported here: `cytoloop --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ml_backend.settings import Settings
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else there.")
+]
+
+# Exit codes: 1 an error, 3 done but something was skipped.
+SKIPPED = 3
+
+
+def stderr() -> Console:
+    """Where words and progress bars go; stdout is for results."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def settings(context: typer.Context) -> Settings:
+    """The settings, with the data folder of the command line where one was given."""
+    from ml_backend.settings import Settings
+
+    given: Path | None = context.obj
+    return Settings() if given is None else Settings(data_dir=given.resolve())
+
+
+def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> None:
+    """Print a result: one JSON object, or what `text` gives to rich."""
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    else:
+        from rich.console import Console
+
+        Console().print(text())
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[float, float], None]]:
+    """A progress bar on stderr; call with (done, total)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def run(app: typer.Typer) -> None:
+    """Run the command line; a foreseen error is one line and exit code 1."""
+    try:
+        app(standalone_mode=True)
+    except (KeyError, IndexError):
+        raise
+    except (ValueError, LookupError, OSError, RuntimeError) as error:
+        print(f"cytoloop: {error}", file=sys.stderr)
+        sys.exit(1)
