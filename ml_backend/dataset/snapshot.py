@@ -1,0 +1,225 @@
+"""A project's annotations, read once, as an immutable list of what is trained on.
+
+The snapshot's name is the hash of its content: the same annotations, in any order,
+give the same name. Labels are written by us, not by the server's YOLO export, which
+turns tasks that nobody annotated into negatives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.example import Example
+from ml_backend.dataset.split import Side, assign, group_of
+from ml_backend.files import read_json, write_json
+from ml_backend.labels import Labels
+
+Row = tuple[float, float, float, float, str]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The one annotation of a task that counts."""
+
+    task: int
+    data: dict[str, Any]
+    annotation: int
+    updated: str
+    result: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One corrected task in a snapshot.
+
+    image: the fetched file, relative to the images folder. image_hash: its SHA-256.
+    boxes: x1, y1, x2, y2 in pixels of the image as shown, and the label; empty means that
+    somebody looked and found nothing. problems: what could not be taken over, in words.
+    """
+
+    task: int
+    annotation: int
+    updated: str
+    image: str
+    image_hash: str
+    group: str
+    split: Side
+    sampling_p: float | None
+    sampling_reason: str
+    boxes: tuple[Row, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """name: the hash of all below. left_out: corrected tasks that could not be used, and why."""
+
+    name: str
+    project: int
+    labels: tuple[str, ...]
+    items: tuple[Item, ...]
+    left_out: tuple[tuple[int, str], ...]
+
+    def side(self, side: Side) -> list[Item]:
+        return [item for item in self.items if item.split == side]
+
+    def counts(self) -> dict[str, int]:
+        """Boxes by label."""
+        counts = dict.fromkeys(self.labels, 0)
+        for item in self.items:
+            for row in item.boxes:
+                counts[row[4]] = counts.get(row[4], 0) + 1
+        return counts
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A task's image on disk: its path below the images folder, SHA-256, (width, height)."""
+
+    path: str
+    sha256: str
+    size: tuple[int, int]
+
+
+def choose(tasks: Iterable[dict[str, Any]]) -> list[Chosen]:
+    """The annotation that counts of every corrected task, in the order of task ids.
+
+    tasks: Label Studio's, with annotations. Cancelled (skipped) annotations do not
+    count; a ground truth wins, else the newest.
+    """
+    chosen = []
+    for task in tasks:
+        valid = [a for a in task.get("annotations") or [] if not a.get("was_cancelled")]
+        if valid:
+            best = max(
+                valid,
+                key=lambda a: (bool(a.get("ground_truth")), str(a.get("updated_at")), a["id"]),
+            )
+            chosen.append(
+                Chosen(
+                    task["id"],
+                    task["data"],
+                    best["id"],
+                    str(best.get("updated_at")),
+                    best.get("result") or [],
+                )
+            )
+    return sorted(chosen, key=lambda one: one.task)
+
+
+def corrected_since(chosen: Sequence[Chosen], snapshot: Snapshot | None) -> int:
+    """How many tasks were corrected, or corrected again, since the snapshot."""
+    known = {(i.task, i.annotation, i.updated) for i in snapshot.items} if snapshot else set()
+    if snapshot:
+        # What could not be used then is not new now.
+        left_out = {task for task, _ in snapshot.left_out}
+        chosen = [one for one in chosen if one.task not in left_out]
+    return sum((one.task, one.annotation, one.updated) not in known for one in chosen)
+
+
+def to_item(one: Chosen, labels: Labels, image: Fetched, holdout_share: float) -> Item:
+    """A corrected task as an item.
+
+    The side is what the task's data says since its creation; tasks that were there
+    before cytoloop was connected get theirs by the same hash.
+    """
+    boxes, problems = labels.from_regions(one.result, *image.size)
+    group = group_of(one.data, str(one.data.get(labels.image_key, "")))
+    split = one.data.get("split")
+    p, reason = one.data.get("sampling_p"), one.data.get("sampling_reason")
+    if split not in ("train", "holdout"):
+        assignment = assign(group, holdout_share)
+        split, p, reason = assignment.side, assignment.probability, assignment.reason
+    rows = sorted((*(round(float(v), 2) for v in r[:4]), r[4]) for r in boxes.rows())
+    return Item(
+        task=one.task,
+        annotation=one.annotation,
+        updated=one.updated,
+        image=image.path,
+        image_hash=image.sha256,
+        group=group,
+        split=split,
+        sampling_p=None if p is None else float(p),
+        sampling_reason=str(reason or ""),
+        boxes=tuple(rows),
+        problems=tuple(problems),
+    )
+
+
+def build(
+    project: int, labels: Sequence[str], items: Iterable[Item], left_out: Iterable[tuple[int, str]]
+) -> Snapshot:
+    """A snapshot with its name, from items in any order."""
+    snapshot = Snapshot(
+        "",
+        project,
+        tuple(labels),
+        tuple(sorted(items, key=lambda item: item.task)),
+        tuple(sorted(left_out)),
+    )
+    content = json.dumps(asdict(snapshot), sort_keys=True, ensure_ascii=False)
+    return replace(snapshot, name=hashlib.sha256(content.encode("utf-8")).hexdigest()[:16])
+
+
+def take(
+    project: int,
+    tasks: Iterable[dict[str, Any]],
+    labels: Labels,
+    fetch: Callable[[Sequence[Chosen]], Iterable[Fetched | Exception]],
+    holdout_share: float,
+) -> Snapshot:
+    """Read the corrected tasks into a snapshot.
+
+    fetch: gives, for each chosen task in order, its image or why there is none.
+    """
+    chosen = choose(tasks)
+    items, left_out = [], []
+    for one, got in zip(chosen, fetch(chosen), strict=True):
+        if isinstance(got, Exception):
+            left_out.append((one.task, str(got)))
+        else:
+            items.append(to_item(one, labels, got, holdout_share))
+    return build(project, labels.names, items, left_out)
+
+
+def save(snapshot: Snapshot, folder: Path) -> Path:
+    """Write the manifest; one that is there already is the same."""
+    path = folder / f"{snapshot.name}.json"
+    if not path.exists():
+        write_json(path, asdict(snapshot))
+    return path
+
+
+def load(name: str, folder: Path) -> Snapshot | None:
+    """The snapshot of that name; None where it is not kept here."""
+    value = read_json(folder / f"{name}.json")
+    if value is None:
+        return None
+    items = tuple(
+        Item(
+            **{
+                **item,
+                "boxes": tuple(tuple(row) for row in item["boxes"]),
+                "problems": tuple(item["problems"]),
+            }
+        )
+        for item in value["items"]
+    )
+    return Snapshot(
+        value["name"],
+        value["project"],
+        tuple(value["labels"]),
+        items,
+        tuple((task, reason) for task, reason in value["left_out"]),
+    )
+
+
+def to_example(item: Item, images: Path) -> Example:
+    """An item as an example; images: the folder of fetched images."""
+    return Example(images / item.image, item.group, Boxes.drawn(item.boxes))
