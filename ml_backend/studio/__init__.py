@@ -1,1 +1,1 @@
-"""Label Studio: its own environment and process, and all traffic with it."""
+"""Everything that touches Label Studio: its environment, its interface, its images."""

@@ -1,0 +1,105 @@
+"""Children: started with a log of their own, watched, and ended with all they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+class PortTaken(RuntimeError):
+    """Another program listens on the port."""
+
+
+def check_port(port: int, what: str, option: str) -> None:
+    """Raise PortTaken, in words for the user of `option`, if 127.0.0.1:`port` is not free."""
+    # A listener on all addresses does not keep Windows from binding the local one, so
+    # asking whether anyone answers comes first.
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        taken = probe.connect_ex(("127.0.0.1", port)) == 0
+    if not taken:
+        with socket.socket() as probe:
+            if os.name == "posix":  # a port just closed may be used again
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                taken = True
+    if taken:
+        raise PortTaken(
+            f"port {port} for {what} is taken by another program; choose another with {option}"
+        )
+
+
+@dataclass(frozen=True)
+class Process:
+    """A child and the log of its output, which starts at byte `started` of `log`."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+    started: int
+
+    @classmethod
+    def start(
+        cls, command: list[str], log: Path, environment: dict[str, str], cwd: Path
+    ) -> Process:
+        """Start a child whose output goes to the end of `log`.
+
+        It gets a group of its own, so that Ctrl-C reaches the parent alone, which then
+        ends its children in order.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            started = output.tell()
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=cwd,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                start_new_session=True,  # has no effect on Windows
+            )
+        return cls(popen, log, started)
+
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def last_words(self, lines: int = 3) -> str:
+        """The last lines that it wrote, joined into one."""
+        with contextlib.suppress(OSError), open(self.log, "rb") as file:
+            file.seek(self.started)
+            text = file.read().decode("utf-8", "replace")
+            return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+        return ""
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End it and all that it started; after `patience` seconds, by force."""
+        stop_all([self], patience)
+
+
+def stop_all(processes: Sequence[Process], patience: float = 10.0) -> None:
+    """End the processes and all their descendants, together; by force after `patience` s."""
+    doomed: list[psutil.Process] = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(process.popen.pid)
+            doomed += [*parent.children(recursive=True), parent]
+    for signal in ("terminate", "kill"):
+        for one in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(one, signal)()
+        _, doomed = psutil.wait_procs(doomed, timeout=patience)
+        if not doomed:
+            break
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(patience)  # so that no zombie stays
