@@ -1,0 +1,178 @@
+"""A folder of images and what people marked in them, read as examples."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.annotations import (
+    VOC_FOLDERS,
+    Images,
+    Marks,
+    Report,
+    read_json,
+    read_voc,
+    read_yolo,
+)
+from ml_backend.dataset.example import Example
+from ml_backend.labels import is_clutter
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+IMAGE_LABELS = "image_labels.csv"
+
+# Folders whose pictures are annotations (VOC keeps its masks as PNG), in lower case.
+_NOT_IMAGES = {*map(str.lower, VOC_FOLDERS), "segmentationclass", "segmentationobject"}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What `read_folder` found.
+
+    examples: one an image, in order of path; an image that nobody annotated has boxes None.
+    classes: the labels of all boxes, in order of name.
+    skipped: (file relative to the folder, reason) of all that could not be read: images
+        (not among the examples), annotation files and single boxes (left out).
+    """
+
+    examples: list[Example]
+    classes: tuple[str, ...]
+    skipped: list[tuple[str, str]]
+
+
+def read_folder(folder: Path) -> Folder:
+    """Examples from a folder of images, found recursively; hidden folders are passed over.
+
+    Annotations are Pascal VOC (by stem, in `voc_checked/`, else `voc/`, else
+    `Annotations/`, else beside the image), a YOLO `data.yaml`, COCO JSON or Create ML
+    JSON; where several mark one image, the first in this order is taken. An annotation
+    without boxes means that nothing is there; no annotation means that nobody looked.
+    Coordinates are pixels of the image as shown (after EXIF orientation).
+
+    `image_labels.csv` (`image,sample,image_label`) in the folder gives the truth for whole
+    images and the samples they come from (the groups); else every image is its own group.
+
+    Raises ValueError when the folder cannot be read or holds no image.
+    """
+    root = Path(os.path.abspath(folder))
+    skipped: list[tuple[str, str]] = []
+
+    def report(source: Path, reason: str) -> None:
+        name = source.relative_to(root) if source.is_relative_to(root) else source
+        skipped.append((name.as_posix(), reason))
+
+    images = _find_images(root, report)
+    marked: dict[Path, Marks] = {}
+    for reader in (read_voc, read_yolo, read_json):
+        for image, source, marks in reader(images, report):
+            if image in marked:
+                report(source, f"{image.name} is annotated elsewhere too; that one is used")
+                continue
+            marked[image] = marks
+            if marks.bad:
+                report(
+                    source,
+                    f"{image.name}: {len(marks.bad)} of "
+                    f"{len(marks.bad) + len(marks.rows) + len(marks.ignored)} boxes left out, "
+                    f"the first because {marks.bad[0]}",
+                )
+
+    samples = _read_image_labels(images, report)
+    examples = []
+    for image in images.sizes:
+        sample, image_label = samples.get(image, ("", None))
+        found = marked.get(image)
+        examples.append(
+            Example(
+                image=image,
+                group=sample or image.relative_to(root).as_posix(),
+                boxes=Boxes.drawn(found.rows) if found else None,
+                ignored=np.array(found.ignored if found else [], np.float32).reshape(-1, 4),
+                image_label=image_label,
+            )
+        )
+    classes = sorted({row[4] for marks in marked.values() for row in marks.rows})
+    return Folder(examples, tuple(classes), skipped)
+
+
+def shown_size(image: Path) -> tuple[int, int]:
+    """Width and height in pixels as shown (after EXIF orientation), from the header alone.
+
+    Raises ValueError when the file is not an image.
+    """
+    import pyvips  # type: ignore[import-untyped]
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        header = pyvips.Image.new_from_file(str(image))
+        width, height = header.width, header.height
+        turned = "orientation" in header.get_fields() and header.get("orientation")
+    except pyvips.Error:
+        # The packaged libvips has no BMP.
+        try:
+            with Image.open(image) as header:
+                (width, height), turned = header.size, header.getexif().get(0x0112)
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise ValueError(f"not an image: {error}") from error
+    # 5 to 8 are the orientations that lie on their side (EXIF 2.3, tag 0x0112).
+    return (height, width) if turned in (5, 6, 7, 8) else (width, height)
+
+
+def _find_images(root: Path, report: Report) -> Images:
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; give one that holds images")
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise ValueError(f"{root} cannot be read: {error.strerror}") from error
+        report(Path(error.filename), f"cannot be read: {error.strerror}")
+
+    paths = []
+    for place, folders, files in os.walk(root, onerror=unreadable):
+        folders[:] = [f for f in folders if f[0] != "." and f.lower() not in _NOT_IMAGES]
+        paths += [
+            Path(place, file)
+            for file in files
+            if file[0] != "." and Path(file).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    sizes = {}
+    for path in sorted(paths):
+        try:
+            sizes[path] = shown_size(path)
+        except ValueError as error:
+            report(path, str(error))
+    if not sizes:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise ValueError(f"{root} holds no image that can be read ({kinds})")
+    return Images(root, sizes)
+
+
+def _read_image_labels(images: Images, report: Report) -> dict[Path, tuple[str, bool | None]]:
+    """The sample and the truth of each image that `image_labels.csv` names."""
+    file = images.root / IMAGE_LABELS
+    if not file.is_file():
+        return {}
+    found: dict[Path, tuple[str, bool | None]] = {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            for row in csv.DictReader(text):
+                try:
+                    image = images.find(row["image"], images.root)
+                except LookupError as error:
+                    missing = "no column `image`" if isinstance(error, KeyError) else str(error)
+                    report(file, missing)
+                    if isinstance(error, KeyError):
+                        break
+                    continue
+                label = (row.get("image_label") or "").strip()
+                found[image] = (
+                    (row.get("sample") or "").strip(),
+                    not is_clutter(label) if label else None,
+                )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        report(file, f"cannot be read: {error}")
+    return found
