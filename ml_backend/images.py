@@ -1,0 +1,219 @@
+"""Images as Label Studio shows them: any common file to 8-bit RGB pixels.
+
+Boxes are drawn on what a browser displays, so a detector must see the same pixels in the
+same place: palettes looked up, 16 bits reduced to 8, CMYK and colour profiles turned into
+sRGB, the EXIF orientation applied, transparency laid over white (the background of Label
+Studio's default theme). TIFF, which no browser shows, follows the same rules where it has
+8 bits; 16-bit and float samples have no agreed black and white, so they are stretched
+between two percentiles of the image.
+
+The size is read from the header first: a small file that unpacks to gigabytes is refused
+before any pixel of it is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyvips  # type: ignore[import-untyped]
+
+MAX_PIXELS = 400_000_000  # 1.2 GB as RGB; a whole slide is no tile
+MAX_BYTES = 8 * MAX_PIXELS  # uncompressed 16-bit RGBA of that size
+
+# Sparse bright objects on a dark field are what people photograph here: clipping more than
+# a thousandth of the pixels would burn out the chromosomes of a small metaphase.
+STRETCH_PERCENTILES = (0.1, 99.9)
+
+# Sources are decoded once; remembering operations would only hold pixels in memory.
+pyvips.cache_set_max(0)
+logging.getLogger("pyvips").setLevel(logging.WARNING)
+
+
+class UnreadableImage(ValueError):
+    """An image that cannot be shown; `reason` is one line for the user."""
+
+    def __init__(self, reason: str, name: str = "") -> None:
+        super().__init__(f"{name}: {reason}" if name else reason)
+        self.reason = reason
+
+
+def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
+    """The pixels of an image file, given by path or content: (H, W, 3) uint8 RGB, contiguous.
+
+    Of a file with several pages or frames the first is taken. `name` stands for the source
+    in errors; a path names itself. Safe to call from several threads.
+
+    Raises UnreadableImage when the file is missing, empty, not an image, cut off, corrupt,
+    or larger than MAX_PIXELS.
+    """
+    if isinstance(source, Path):
+        name = name or str(source)
+    try:
+        data = _read(source) if isinstance(source, Path) else source
+        if not data:
+            raise UnreadableImage("the file is empty")
+        if not _is_image(data):
+            raise UnreadableImage(
+                "not an image that can be read (PNG, JPEG, WebP, GIF, BMP, AVIF or TIFF)"
+            )
+        try:
+            return _decode_known(data)
+        except UnreadableImage:
+            raise
+        except (pyvips.Error, OSError, SyntaxError, ValueError, OverflowError) as error:
+            raise UnreadableImage("the image is cut off or corrupt") from error
+    except UnreadableImage as error:
+        raise UnreadableImage(error.reason, name) from error.__cause__
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise UnreadableImage(f"the file has {size / 1e9:.1f} GB, too large for one image")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableImage("there is no such file") from error
+    except OSError as error:
+        raise UnreadableImage(f"cannot be read: {error.strerror or error}") from error
+
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and BigTIFF
+
+
+def _is_image(data: bytes) -> bool:
+    """By signature, as browsers decide; what else libvips may read (SVG, ...) stays out."""
+    others = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+    return (
+        data.startswith((*_TIFF, *others))
+        or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+        or data[4:12] in (b"ftypavif", b"ftypavis")
+    )
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(
+            f"{width} × {height} pixels are more than {MAX_PIXELS // 1_000_000} million; "
+            "cut it into tiles"
+        )
+
+
+def _decode_known(data: bytes) -> np.ndarray:
+    if data.startswith(b"BM"):
+        return _decode_bmp(data)
+    try:
+        return _decode_vips(data)
+    except pyvips.Error:
+        if data.startswith(_TIFF):
+            return _decode_wide_tiff(data)
+        raise
+
+
+def _decode_wide_tiff(data: bytes) -> np.ndarray:
+    """libvips refuses samples of 64 bits (8.18), which numerical tools like to write."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if page.dtype is None or page.dtype.itemsize != 8 or page.axes not in ("YX", "YXS"):
+            raise ValueError("libvips was right to refuse it")
+        _check_size(page.imagewidth, page.imagelength)
+        pixels = page.asarray()
+    return _as_rgb(_stretched(pixels.reshape(*pixels.shape[:2], -1)[..., :3]))
+
+
+def _decode_bmp(data: bytes) -> np.ndarray:
+    """libvips has no BMP reader of its own."""
+    from PIL import Image
+
+    # Opening reads the header only. Its own size limit is lower than ours and raises too.
+    try:
+        with Image.open(io.BytesIO(data), formats=("BMP",)) as image:
+            _check_size(*image.size)
+            return np.ascontiguousarray(image.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage("more pixels than a BMP may have here") from error
+
+
+def _decode_vips(data: bytes) -> np.ndarray:
+    # "error" refuses cut-off files but, as browsers do, overlooks mere warnings.
+    image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+    _check_size(image.width, image.height)
+    loader = image.get("vips-loader")
+    # Browsers apply the orientation of JPEG, PNG and AVIF and overlook that of WebP.
+    turned = image.get_typeof("orientation") and image.get("orientation") > 1
+    if turned and loader != "webpload_buffer":
+        image = image.copy_memory().autorot()
+    stretch = loader == "tiffload_buffer" and image.format != "uchar"
+    if not stretch:
+        image = _to_8_bits(_to_srgb(image))
+    pixels = np.frombuffer(image.write_to_memory(), dtype=_DTYPES[image.format])
+    pixels = pixels.reshape(image.height, image.width, image.bands)
+    if stretch:
+        pixels = _stretched(pixels[..., :3] if image.bands >= 3 else pixels[..., :1])
+    elif image.interpretation == "cmyk":
+        pixels = _from_cmyk(pixels)
+    elif image.bands in (2, 4):
+        pixels = _over_white(pixels)
+    return _as_rgb(pixels)
+
+
+def _as_rgb(pixels: np.ndarray) -> np.ndarray:
+    if pixels.shape[2] < 3:
+        pixels = np.repeat(pixels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+_DTYPES = {
+    "uchar": np.uint8,
+    "char": np.int8,
+    "ushort": np.uint16,
+    "short": np.int16,
+    "uint": np.uint32,
+    "int": np.int32,
+    "float": np.float32,
+    "double": np.float64,
+    "complex": np.complex64,
+    "dpcomplex": np.complex128,
+}
+
+
+def _to_srgb(image: pyvips.Image) -> pyvips.Image:
+    """By the embedded profile where there is a sound one, else by the colour space."""
+    if image.get_typeof("icc-profile-data"):
+        try:
+            return image.icc_transform("srgb", embedded=True, intent="relative")
+        except pyvips.Error:
+            pass  # a broken profile, or one for another colour space, is overlooked
+    return image.colourspace("srgb") if image.interpretation in ("lab", "labs") else image
+
+
+def _to_8_bits(image: pyvips.Image) -> pyvips.Image:
+    return image if image.format == "uchar" else (image / 257).rint().cast("uchar")
+
+
+def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
+    """Without a profile browsers take the inks as ideal: each multiplies what is left."""
+    left = 255 - pixels.astype(np.uint16)
+    return ((left[..., :3] * left[..., 3:4] + 127) // 255).astype(np.uint8)
+
+
+def _over_white(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, C + 1) with alpha last to (H, W, C)."""
+    alpha = pixels[..., -1:].astype(np.uint16)
+    return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    """To 0..255 between STRETCH_PERCENTILES, the same for all channels; NaN is black."""
+    pixels = np.abs(pixels) if np.iscomplexobj(pixels) else pixels
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
+    low, high = np.percentile(finite, STRETCH_PERCENTILES) if finite.size else (0.0, 0.0)
+    if high <= low:  # few pixels stand out of an even field, or none does
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    span = max(high - low, np.finfo(np.float64).tiny)
+    scaled = (pixels.astype(np.float64) - low) / span
+    return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1) * 255).astype(np.uint8)
