@@ -146,14 +146,14 @@ def tetrad_scene(
     rng = np.random.default_rng(rng)
     grain = 11.0 * scale
     canvas = np.zeros((size[1], size[0], 3), np.float32)
-    density = rng.uniform(0.2, 0.7)
+    density = rng.uniform(0.2, 1.1)
     count = max(1, int(density * size[0] * size[1] / (5 * grain) ** 2))
     names = rng.choice(list(tetrads.ARRANGEMENTS), count, p=[0.45, 0.17, 0.23, 0.15])
     objects: list[Placed] = []
     taken: list[tuple[float, float, float]] = []
     for name in names:
         light = tetrads.group(rng, str(name), grain)
-        placed = _place(rng, canvas, light, str(name), taken, edge=True, clump=0.6, near=0.86)
+        placed = _place(rng, canvas, light, str(name), taken, edge=True, clump=0.6, near=0.78)
         if placed is not None:
             objects.append(placed)
     return Scene(_colour_camera(rng, canvas, scale), objects)
@@ -231,7 +231,7 @@ def _camera(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.nd
         canvas, (max(2, columns // 8), max(2, rows // 8)), interpolation=cv2.INTER_AREA
     )
     haze = cv2.GaussianBlur(small, (0, 0), max(1.0, 5 * scale))
-    haze += 0.6 * cv2.GaussianBlur(small, (0, 0), max(2.0, 16 * scale))
+    haze = haze + 0.6 * cv2.GaussianBlur(small, (0, 0), max(2.0, 16 * scale))
     canvas = canvas + rng.uniform(0.03, 0.14) * cv2.resize(haze, (columns, rows))
     for _ in range(rng.poisson(12)):
         spot = rng.uniform(1, 5) * scale + 0.5
@@ -240,15 +240,15 @@ def _camera(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.nd
     image = gain * canvas
     ground = rng.choice([0.0, 4.0, 11.0, 20.0, 40.0], p=[0.12, 0.28, 0.32, 0.2, 0.08])
     vignette = 1 + rng.uniform(-0.1, 0.1) + 0.15 * smooth_noise(rng, canvas.shape, columns)
-    image += ground * np.clip(vignette, 0.5, 1.5)
+    image = image + ground * np.clip(vignette, 0.5, 1.5)
     if rng.random() < 0.5:  # autofluorescence of the squashed cells around
         cloud = smooth_noise(rng, canvas.shape, 180 * scale) + 0.4 * smooth_noise(
             rng, canvas.shape, 40 * scale
         )
-        image += rng.uniform(1, 6) * np.clip(cloud, 0, None)
+        image = image + rng.uniform(1, 6) * np.clip(cloud, 0, None)
     # Light comes in single photons: noise grows with its root.
     noise = rng.standard_normal(canvas.shape, np.float32)
-    image += noise * (0.4 + 0.14 * np.sqrt(np.clip(image, 0, None)))
+    image = image + noise * (0.4 + 0.14 * np.sqrt(np.clip(image, 0, None)))
     # A camera's curve bends at the top instead of cutting highlights off.
     image = np.where(image > 180, 180 + 75 * np.tanh((image - 180) / 75), image)
     grey = np.clip(image + 0.5, 0, 255).astype(np.uint8)
@@ -258,14 +258,16 @@ def _camera(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.nd
 def _colour_camera(rng: np.random.Generator, light: np.ndarray, scale: float) -> np.ndarray:
     """Background, colour fringes and noise over the light of pollen: uint8 RGB."""
     rows, columns = light.shape[:2]
-    image = cv2.GaussianBlur(light, (0, 0), 0.9 * max(scale, 0.5)) * rng.uniform(0.85, 1.1)
+    image = cv2.GaussianBlur(light, (0, 0), max(1.0 * scale, 0.5)) * rng.uniform(0.9, 1.2)
     image = np.where(image > 170, 170 + 80 * np.tanh((image - 170) / 80), image)
     shade = 1 + 0.35 * smooth_noise(rng, (rows, columns), max(rows, columns) / 4)
-    ground = np.array([20, 19, 14], np.float32) * rng.uniform(0.6, 1.3)
+    ground = np.array([16, 16, 11], np.float32) * rng.uniform(0.7, 1.4)
     image += ground * np.clip(shade, 0.3, 2)[..., None]
-    # The lens brings blue light to a slightly different place.
-    image[..., 2] = np.roll(image[..., 2], -1, axis=1) + 0.25 * np.roll(image[..., 0], -2, axis=1)
-    image += 2 * rng.standard_normal((rows, columns, 1), np.float32)
+    # The lens brings red and blue light to slightly different places.
+    image[..., 2] = np.roll(image[..., 2], -2, axis=1)
+    image[..., 0] = np.roll(image[..., 0], 1, axis=0)
+    noise = cv2.GaussianBlur(rng.standard_normal(image.shape, np.float32), (0, 0), 0.8)
+    image += noise * (2 + 0.09 * image)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
