@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ml_backend import console
 from ml_backend.console import JsonOption
+
+if TYPE_CHECKING:
+    from ml_backend.registry import Registry
 
 app = typer.Typer()
 models_app = typer.Typer(no_args_is_help=True, help="The versions: list, show, promote, roll back.")
@@ -70,5 +73,201 @@ def worker(context: typer.Context) -> None:
     work(console.settings(context))
 
 
-if __name__ == "__main__":
-    main()
+@app.command(epilog="Example: cytoloop connect --url http://localhost:8080 --token TOKEN --project 3")
+def connect(
+    context: typer.Context,
+    url: Annotated[str, typer.Option(help="Address of Label Studio.")],
+    token: Annotated[str, typer.Option(help="Personal access token (Account & Settings).")],
+    project: Annotated[int, typer.Option(help="The project's id, as in its address.")],
+    backend_url: Annotated[
+        str, typer.Option(help="Address at which Label Studio reaches the ML backend.")
+    ] = "http://127.0.0.1:9090",
+    as_json: JsonOption = False,
+) -> None:
+    """Connect a project of a running Label Studio to this backend."""
+    from ml_backend.connection import connect as run
+
+    result = run(console.settings(context), url, token, project, backend_url)
+    console.say(result.to_json(), as_json=as_json, text=result.text)
+
+
+@app.command(epilog="Example: cytoloop train --dataset my_images --base starter:mitosis")
+def train(
+    context: typer.Context,
+    project: Annotated[
+        int | None, typer.Option(help="Train on the corrected tasks of this project.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Train on this labelled folder; nothing is promoted.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Model to start from: a version, a .safetensors or .npz file, starter:KIND."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    imgsz: Annotated[
+        int | None, typer.Option(min=64, help="Longest image side at the network, in pixels.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="A word for the version's name.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a version: of a project, or on a labelled folder."""
+    import time
+
+    from ml_backend.improvement import Improvement, Wishes, who
+
+    if (project is None) == (dataset is None):
+        raise typer.BadParameter("give either --project ID or --dataset DIR")
+    started = time.monotonic()
+    improvement = Improvement(console.settings(context))
+    wishes = Wishes(base, epochs, imgsz, name)
+    promoted, reasons, skipped = False, ["nothing is promoted with --dataset"], []
+    with console.progress("Training") as bar:
+
+        def show(step: dict[str, Any]) -> None:
+            if "epoch" in step:
+                bar(step["epoch"], step["epochs"])
+
+        if dataset is not None:
+            version, skipped = improvement.train_folder(dataset, wishes, show)
+            snapshot = version.snapshot
+        else:
+            assert project is not None
+            taken = improvement.take_snapshot(project)
+            snapshot = taken.name
+            version = improvement.train(taken, wishes, show)
+            decision = improvement.judge(version, taken)
+            promoted, reasons = decision.promoted, list(decision.reasons)
+            if promoted:
+                improvement.promote(version.name, project, reasons, by=who())
+            improvement.projects.attempted(project, snapshot, reasons[0])
+    result = {
+        "version": version.name,
+        "promoted": promoted,
+        "reasons": reasons,
+        "seconds": round(time.monotonic() - started, 2),
+        "snapshot": snapshot,
+        "skipped": [{"source": source, "reason": reason} for source, reason in skipped],
+    }
+    console.say(
+        result,
+        as_json=as_json,
+        text=lambda: "\n".join(
+            [
+                f"{version.name}, trained in {result['seconds']:.0f} s"
+                + (", is the champion now" if promoted else ""),
+                *reasons,
+                *(f"left out: {source}: {reason}" for source, reason in skipped),
+            ]
+        ),
+    )
+
+
+@app.command(epilog="Example: cytoloop evaluate --dataset my_images --model starter:mitosis")
+def evaluate(
+    context: typer.Context,
+    dataset: Annotated[Path, typer.Option(help="A labelled folder.")],
+    model: ModelOption = "starter:mitosis",
+    as_json: JsonOption = False,
+) -> None:
+    """The figures of a model on a labelled folder."""
+    from ml_backend import tables
+    from ml_backend.improvement import Improvement
+
+    improvement = Improvement(console.settings(context))
+    with console.progress("Evaluating") as bar:
+        figures, skipped = improvement.evaluate_folder(dataset, model, bar)
+    result = {**figures, "skipped": [{"source": s, "reason": r} for s, r in skipped]}
+    console.say(result, as_json=as_json, text=lambda: tables.figures(result))
+
+
+@models_app.command("list", epilog="Example: cytoloop models list --project 1")
+def list_models(
+    context: typer.Context,
+    project: Annotated[str | None, typer.Option(help="Only this project's versions.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """All versions, oldest first."""
+    from ml_backend import tables
+
+    registry = _registry(context)
+    rows = [
+        {
+            "project": version.project,
+            "version": version.name,
+            "champion": bool(registry.champion_of(version.name)),
+            "created": version.created,
+            "f1": version.figures.get("f1"),
+        }
+        for version in registry.all(project)
+    ]
+    console.say({"models": rows}, as_json=as_json, text=lambda: tables.versions(rows))
+
+
+@models_app.command("show", epilog="Example: cytoloop models show 1-v2-0a1b2c3d")
+def show_model(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="A version, or starter:KIND.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One version: where it comes from, its figures, the decision about it."""
+    from dataclasses import asdict
+
+    from ml_backend import tables
+    from ml_backend.models import resolve
+
+    registry = _registry(context)
+    found = resolve(version, registry)
+    result = {**asdict(found), "card": asdict(registry.card(found.name))}
+    console.say(result, as_json=as_json, text=lambda: tables.version(result))
+
+
+@models_app.command(epilog="Example: cytoloop models promote 1-v2-0a1b2c3d --project 1")
+def promote(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="The version to make the champion.")],
+    project: Annotated[int, typer.Option(help="The project's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version the champion of a project."""
+    from ml_backend.improvement import Improvement, who
+    from ml_backend.models import resolve
+
+    improvement = Improvement(console.settings(context))
+    improvement.projects.get(project)
+    name = resolve(version, improvement.registry).name
+    improvement.promote(name, project, ["promoted by hand"], by=who())
+    _say_champion(name, project, as_json)
+
+
+@models_app.command(epilog="Example: cytoloop models rollback --project 1")
+def rollback(
+    context: typer.Context,
+    project: Annotated[int, typer.Option(help="The project's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to the champion before the present one."""
+    from ml_backend.improvement import Improvement, who
+
+    improvement = Improvement(console.settings(context))
+    improvement.projects.get(project)
+    change = improvement.registry.rollback(str(project), by=who(), reason="rolled back by hand")
+    improvement.projects.leave(project, "publish")
+    _say_champion(change.version, project, as_json)
+
+
+def _registry(context: typer.Context) -> Registry:
+    from ml_backend.registry import Registry
+
+    settings = console.settings(context)
+    return Registry(settings.versions, settings.champions)
+
+
+def _say_champion(version: str, project: int, as_json: bool) -> None:
+    text = (
+        f"{version} is the champion of project {project}; "
+        "the worker brings its pre-annotations up to it"
+    )
+    console.say({"project": project, "champion": version}, as_json=as_json, text=lambda: text)

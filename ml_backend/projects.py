@@ -31,6 +31,9 @@ create table if not exists left_out (
     project integer not null, task integer not null, reason text not null, at real not null,
     primary key (project, task)
 );
+create table if not exists attempt (
+    project integer not null, snapshot text not null, outcome text not null, at real not null
+);
 """
 
 
@@ -167,3 +170,19 @@ class Projects:
             )
             names = ("project", "task", "reason", "at")
             return [dict(zip(names, row, strict=True)) for row in rows]
+
+    # Trainings that were tried, whatever came of them.
+
+    def attempted(self, project: int, snapshot: str, outcome: str) -> None:
+        with self._open() as database:
+            database.execute(
+                "insert into attempt values (?, ?, ?, ?)", (project, snapshot, outcome, time.time())
+            )
+
+    def last_attempt(self, project: int) -> str | None:
+        """The snapshot that was trained on last; None where none was."""
+        with self._open() as database:
+            row = database.execute(
+                "select snapshot from attempt where project = ? order by at desc limit 1", (project,)
+            ).fetchone()
+        return None if row is None else row[0]

@@ -151,6 +151,11 @@ class Registry:
         pointer = read_json(self._champions / f"{project}.json")
         return None if pointer is None else pointer["version"]
 
+    def champion_of(self, name: str) -> list[str]:
+        """The projects whose champion the version is."""
+        pointers = self._champions.glob("*.json")
+        return sorted(path.stem for path in pointers if self.champion(path.stem) == name)
+
     def history(self, project: str) -> list[Change]:
         """Every move of the project's champion, oldest first."""
         pointer = read_json(self._champions / f"{project}.json", {"history": []})

@@ -1,0 +1,345 @@
+"""From corrections to a champion, one step at a time; each step may be done again safely.
+
+    snapshot ▶ train ▶ judge ▶ promote
+
+The worker runs the steps as a durable job, `cytoloop train` runs them one after the
+other. Publishing to Label Studio is not among them: a promotion leaves a note for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ml_backend import models, promotion
+from ml_backend.dataset import snapshot as snapshots
+from ml_backend.dataset.snapshot import Chosen, Fetched, Item, Snapshot
+from ml_backend.dataset.folder import read_folder
+from ml_backend.files import replacing
+from ml_backend.images import UnreadableImage, decode
+from ml_backend.evaluation import evaluate
+from ml_backend.judging import detect_all, judge
+from ml_backend.labels import headline
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.training import TrainingExample, TrainingJob, run_in_child
+from ml_backend.projects import Project, Projects
+from ml_backend.promotion import Decision
+from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
+from ml_backend.serving import draws, parse_labels
+from ml_backend.settings import Settings
+from ml_backend.studio.client import Studio
+from ml_backend.studio.images import ImageSource
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may ask of a training; None leaves it to the recipe and the settings."""
+
+    base: str | None = None
+    epochs: int | None = None
+    imgsz: int | None = None
+    name: str | None = None
+
+
+class NothingToLearn(ValueError):
+    """The corrected tasks do not hold what a training needs."""
+
+
+class Improvement:
+    """The steps, over one data folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.projects = Projects(settings.projects_database)
+        self.registry = Registry(settings.versions, settings.champions)
+
+    # Snapshot.
+
+    def corrected(self, project: Project) -> list[Chosen]:
+        """The corrected tasks, as Label Studio has them now."""
+        studio = Studio(project.url, project.token)
+        return snapshots.choose(studio.annotated_tasks(project.id))
+
+    def take_snapshot(self, project_id: int) -> Snapshot:
+        """Read the project's corrections, once, and keep them."""
+        project = self.projects.get(project_id)
+        studio = Studio(project.url, project.token)
+        source = ImageSource(project.url, project.token, media=self.settings.media)
+        labels = parse_labels(studio.project(project_id).label_config)
+
+        def fetch(chosen: Sequence[Chosen]) -> Iterator[Fetched | Exception]:
+            folder = self.settings.images / str(project_id)
+            return fetch_images(chosen, labels.image_key, source, folder)
+
+        snapshot = snapshots.take(
+            project_id,
+            studio.annotated_tasks(project_id),
+            labels,
+            fetch,
+            self.settings.holdout_share,
+        )
+        snapshots.save(snapshot, self.settings.snapshots)
+        for task, reason in snapshot.left_out:
+            log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
+        return snapshot
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Raises LookupError when it is not kept here."""
+        found = snapshots.load(name, self.settings.snapshots)
+        if found is None:
+            raise LookupError(f"there is no snapshot {name} in {self.settings.snapshots}")
+        return found
+
+    # Train.
+
+    def train(
+        self, snapshot: Snapshot, wishes: Wishes = Wishes(), progress: Progress = lambda step: None
+    ) -> Version:
+        """A version trained on the snapshot's training side, from the base.
+
+        A snapshot is trained on once: asked again with the same wishes, it gives the
+        version that is there. Raises NothingToLearn or TrainingFailed.
+        """
+        project = self.projects.get(snapshot.project)
+        items = snapshot.side("train")
+        drawn = {row[4] for item in items for row in item.boxes}
+        classes = tuple(label for label in snapshot.labels if label in drawn)
+        if not headline(classes):
+            raise NothingToLearn(
+                f"none of the {len(items)} corrected training tasks of project {project.id} has a "
+                "box of a headline class; mark some and try again"
+            )
+        base = wishes.base or self.base(project)
+        with self._training_lock(str(project.id)):
+            for version in self.registry.all(str(project.id)):
+                if (version.snapshot, version.base) == (snapshot.name, base) and not wishes.name:
+                    return version
+            folder = self.settings.images / str(project.id)
+            examples = [
+                TrainingExample(str(folder / item.image), item.boxes) for item in items
+            ]
+            return self._train(
+                str(project.id),
+                examples,
+                classes,
+                base,
+                wishes,
+                snapshot=snapshot.name,
+                hashes=[item.image_hash for item in items],
+                groups=[item.group for item in items],
+                progress=progress,
+            )
+
+    def train_folder(
+        self, folder: Path, wishes: Wishes = Wishes(), progress: Progress = lambda step: None
+    ) -> tuple[Version, list[tuple[str, str]]]:
+        """A version of the project "dataset" trained on a labelled folder's images.
+
+        Also gives what of the folder could not be used, and why. Images without an
+        annotation file are not trained on. Raises ValueError, NothingToLearn, TrainingFailed.
+        """
+        found = read_folder(folder)
+        labelled = [example for example in found.examples if example.boxes is not None]
+        if not headline(found.classes):
+            raise NothingToLearn(f"{folder} has no box of a headline class to learn from")
+        examples = [TrainingExample.of(example) for example in labelled]
+        hashes = [file_hash(example.image) for example in labelled]
+        content = [
+            (digest, example.boxes, example.ignored)
+            for digest, example in zip(hashes, examples, strict=True)
+        ]
+        name = hashlib.sha256(json.dumps(sorted(content)).encode("utf-8")).hexdigest()[:16]
+        version = self._train(
+            DATASET_PROJECT,
+            examples,
+            found.classes,
+            wishes.base or models.DEFAULT_MODEL,
+            wishes,
+            snapshot=name,
+            hashes=hashes,
+            groups=[example.group for example in labelled],
+            progress=progress,
+        )
+        return version, found.skipped
+
+    def _train(
+        self,
+        project: str,
+        examples: Sequence[TrainingExample],
+        classes: Sequence[str],
+        base: str,
+        wishes: Wishes,
+        *,
+        snapshot: str,
+        hashes: Sequence[str],
+        groups: Sequence[str],
+        progress: Progress,
+    ) -> Version:
+        """Train in a process of its own and add the version, with its whole ancestry."""
+        weights, ancestor = models.base_weights(base, self.registry)
+        out = self.settings.data_dir / "training" / f"{project}-{snapshot}"
+        job = TrainingJob(
+            examples=tuple(examples),
+            classes=tuple(classes),
+            headline=headline(classes),
+            base=str(weights),
+            epochs=wishes.epochs or self.settings.epochs,
+            imgsz=wishes.imgsz or self.settings.imgsz,
+            out=str(out),
+        )
+        trained = run_in_child(job, progress)
+        name = self.registry.next_name(project, trained, wishes.name or "v")
+        seen_hashes = set(hashes) | set(ancestor.seen_hashes if ancestor else ())
+        seen_groups = set(groups) | set(ancestor.seen_groups if ancestor else ())
+        version = Version(
+            name=name,
+            project=project,
+            created=time.time(),
+            base=base,
+            snapshot=snapshot,
+            seen_hashes=tuple(sorted(seen_hashes)),
+            seen_groups=tuple(sorted(seen_groups)),
+        )
+        return models.ready(version, trained, self.registry)
+
+    def base(self, project: Project) -> str:
+        """What the project's candidates start from: the starter that draws its labels best.
+
+        Never the last champion: what it learned from labels that were corrected since
+        would be carried on, and its hold-out would shrink with every generation.
+        """
+        labels = parse_labels(project.label_config)
+        for starter in models.starters():
+            weights, _ = models.base_weights(starter, self.registry)
+            if draws(models.read_card(weights), labels):
+                return starter
+        return models.DEFAULT_MODEL
+
+    def _training_lock(self, project: str) -> FileLock:
+        """At most one training of a project at a time, whoever started it."""
+        folder = self.settings.data_dir / "training"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{project}.lock")
+
+    # Judge.
+
+    def judge(self, version: Version, snapshot: Snapshot) -> Decision:
+        """Compare the candidate with the champion on what neither ever saw; keep the decision."""
+        project = self.projects.get(snapshot.project)
+        champion = self._champion(project)
+        seen_hashes = {*version.seen_hashes, *(champion.seen_hashes if champion else ())}
+        seen_groups = {*version.seen_groups, *(champion.seen_groups if champion else ())}
+        items, left_out = promotion.fair(snapshot.side("holdout"), seen_hashes, seen_groups)
+        if champion is not None and champion.name == version.name:
+            decision = Decision(False, (f"{version.name} is the champion already",))
+            return self._keep(version, version.figures, decision)
+        figures = self._figures(version, items, project)
+        before = self._figures(champion, items, project) if champion and items else None
+        decision = promotion.decide(
+            promotion.Side(champion.name, before["f1"]) if champion and before else None,
+            promotion.Side(version.name, figures["f1"] if figures else None),
+            len(items),
+            left_out,
+        )
+        return self._keep(version, figures or {}, decision)
+
+    def evaluate_folder(
+        self, folder: Path, model: str, progress: Callable[[int, int], None]
+    ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """The figures of a model on a labelled folder, and what could not be used."""
+        found = read_folder(folder)
+        version = models.resolve(model, self.registry)
+        detector = Detector.load(self.registry.folder(version.name))
+        kept, boxes, unreadable = detect_all(detector, found.examples, progress)
+        figures = evaluate(
+            kept, boxes, threshold=detector.card.threshold, headline=detector.card.headline
+        )
+        return {"model": version.name, **figures.to_json()}, [*found.skipped, *unreadable]
+
+    def _champion(self, project: Project) -> Version | None:
+        """The champion, if it can draw the project's labels as they are now."""
+        name = self.registry.champion(str(project.id))
+        if name is None or not draws(
+            self.registry.card(name), parse_labels(project.label_config)
+        ):
+            return None
+        return self.registry.get(name)
+
+    def _figures(
+        self, version: Version, items: Sequence[Item], project: Project
+    ) -> dict[str, Any] | None:
+        if not items:
+            return None
+        folder = self.settings.images / str(project.id)
+        examples = [snapshots.to_example(item, folder) for item in items]
+        detector = Detector.load(self.registry.folder(version.name))
+        return judge(detector, examples).to_json()
+
+    def _keep(self, version: Version, figures: dict[str, Any], decision: Decision) -> Decision:
+        kept = {"promoted": decision.promoted, "reasons": list(decision.reasons)}
+        self.registry.record(replace(version, figures=figures, decision=kept))
+        return decision
+
+    # Promote.
+
+    def promote(self, version: str, project_id: int, reasons: Sequence[str], by: str) -> None:
+        """Make it the champion, and leave a note to publish it."""
+        self.registry.promote(str(project_id), version, by=by, reason=reasons[0])
+        self.projects.leave(project_id, "publish")
+
+
+def fetch_images(
+    chosen: Sequence[Chosen], image_key: str, source: ImageSource, folder: Path
+) -> Iterator[Fetched | Exception]:
+    """The images of the chosen tasks, in order, kept below `folder` by task and address."""
+    addresses = [str(one.data.get(image_key) or "") for one in chosen]
+    paths = [
+        folder / f"{one.task}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+        for one, address in zip(chosen, addresses, strict=True)
+    ]
+    missing = [i for i, path in enumerate(paths) if addresses[i] and not path.exists()]
+    failed: dict[int, Exception] = {
+        i: UnreadableImage(f"the task has no image in its field {image_key!r}")
+        for i, address in enumerate(addresses)
+        if not address
+    }
+    for position, got in source.fetch([addresses[i] for i in missing]):
+        index = missing[position]
+        if isinstance(got, Exception):
+            failed[index] = got
+            continue
+        with replacing(paths[index]) as temporary:
+            temporary.write_bytes(got)
+    for index, path in enumerate(paths):
+        if index in failed:
+            yield failed[index]
+            continue
+        try:
+            data = path.read_bytes()
+            height, width = decode(data).shape[:2]
+            yield Fetched(path.name, hashlib.sha256(data).hexdigest(), (width, height))
+        except (UnreadableImage, OSError) as error:
+            yield error
+
+
+def who() -> str:
+    """Who acts at this command line, for the records."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return os.environ.get("USERNAME", "somebody")

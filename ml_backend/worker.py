@@ -1,0 +1,122 @@
+"""The worker: follows the server's notes, asks Label Studio what changed, starts the jobs.
+
+One worker a data folder, held by a lock. A note is a hint: how many tasks were
+corrected is counted in Label Studio.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+
+import psutil
+from filelock import FileLock, Timeout
+
+from ml_backend.dataset.snapshot import corrected_since, load
+from ml_backend.improvement import Improvement
+from ml_backend.jobs import Jobs
+from ml_backend.projects import NotConnected
+from ml_backend.settings import Settings
+from ml_backend.studio.client import StudioError
+
+log = logging.getLogger(__name__)
+
+# A burst of notes is waited out, but never for longer than this many quiet periods.
+_PATIENCE = 10
+# After Label Studio could not be asked, so many seconds pass before the next try.
+_BACK_OFF = 10.0
+
+
+class WorkerRunning(RuntimeError):
+    """Another worker holds this data folder."""
+
+
+def work(settings: Settings) -> None:
+    """Work until ended. Raises WorkerRunning where another worker is at it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.data_dir / "worker.lock", timeout=0):
+            Worker(settings).run()
+    except Timeout:
+        raise WorkerRunning(f"a worker is running on {settings.data_dir} already") from None
+
+
+class Worker:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._improvement = Improvement(settings)
+        self._projects = self._improvement.projects
+        self._jobs = Jobs(settings)
+        self._ended = threading.Event()
+        self._not_before: dict[int, float] = {}
+        self._reconciled = float("-inf")
+
+    def run(self) -> None:
+        def end(number: int, frame: FrameType | None) -> None:
+            self._ended.set()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        self._jobs.launch()
+        log.info("worker started on %s", self._settings.data_dir)
+        while not self._ended.wait(self._settings.poll_seconds):
+            self._reconcile()
+            self._follow_notes()
+        # Jobs are durable: one that runs now goes on at the next start. Waiting for it
+        # could take as long as a training, so its child ends, and so do we.
+        log.info("worker ends")
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        logging.shutdown()
+        os._exit(0)
+
+    def _reconcile(self) -> None:
+        """Webhooks get lost by design, so every project is looked at now and then."""
+        if time.monotonic() - self._reconciled < self._settings.reconcile_seconds:
+            return
+        self._reconciled = time.monotonic()
+        for project in self._projects.all():
+            self._projects.leave(project.id, "changed")
+            self._projects.leave(project.id, "publish")
+
+    def _follow_notes(self) -> None:
+        for project, note, first, last in self._projects.notes():
+            if time.monotonic() < self._not_before.get(project, 0):
+                continue
+            quiet = self._settings.quiet_seconds
+            now = time.time()
+            if note == "changed" and now - last < quiet and now - first < _PATIENCE * quiet:
+                continue
+            try:
+                if self._acted(project, note):
+                    self._projects.take(project, note, last)
+            except NotConnected:
+                self._projects.take(project, note, last)
+            except StudioError as error:
+                log.warning("project %s: %s; trying again", project, error)
+                self._not_before[project] = time.monotonic() + _BACK_OFF
+
+    def _acted(self, project: int, note: str) -> bool:
+        """Act on a note; False where it must wait for a job that is at it already."""
+        if note == "publish":
+            return self._jobs.enqueue("publish", project)
+        if note == "train":
+            log.info("project %s: training was asked for", project)
+            return self._jobs.enqueue("improve", project)
+        attempt = self._projects.last_attempt(project)
+        snapshot = load(attempt, self._settings.snapshots) if attempt else None
+        corrected = corrected_since(
+            self._improvement.corrected(self._projects.get(project)), snapshot
+        )
+        if corrected < self._settings.retrain_after:
+            return True
+        log.info("project %s: %d tasks corrected since the last training", project, corrected)
+        return self._jobs.enqueue("improve", project)
