@@ -1,0 +1,240 @@
+"""How good predictions are, for the boxes and for whole images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.example import Example
+from ml_backend.evaluation.matching import IOU_LEVELS, Tally, tally
+from ml_backend.evaluation.resampling import (
+    Figure,
+    average_precision,
+    draw_weights,
+    mean_defined,
+    ratio,
+    sensitivity_at,
+)
+from ml_backend.labels import canonical
+
+SPECIFICITY = 0.985
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class. truths: boxes to find; predicted: boxes at the threshold, ignored ones aside."""
+
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    ap50: Figure
+    ap50_95: Figure
+    truths: int
+    predicted: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What `evaluate` found; all figures 0..1, undefined ones None.
+
+    images: those with any truth. groups: theirs. threshold: at which boxes count.
+    image_*: is there a headline object in the image at all; always_yes is the accuracy of
+        calling every image positive. image_sensitivity_at_specificity: at `specificity`.
+    classes: of the truth and the headline, under the detector's names.
+    f1, ap50, ap50_95: means over the headline classes.
+    """
+
+    images: int
+    groups: int
+    threshold: float
+    specificity: float
+    image_accuracy: Figure
+    image_sensitivity: Figure
+    image_specificity: Figure
+    image_sensitivity_at_specificity: Figure
+    always_yes: Figure
+    classes: dict[str, ClassFigures]
+    f1: Figure
+    ap50: Figure
+    ap50_95: Figure
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; every figure x comes with x_interval, [low, high] or None."""
+        flat = _flat(self)
+        flat["classes"] = {name: _flat(figures) for name, figures in self.classes.items()}
+        return flat
+
+
+def evaluate(
+    truth: Sequence[Example],
+    predictions: Sequence[Boxes],
+    *,
+    threshold: float,
+    headline: Sequence[str],
+    specificity: float = SPECIFICITY,
+) -> Figures:
+    """Judge the boxes predicted on each example.
+
+    predictions: also those far below the threshold (from 0.01 on): average precision and
+    the sensitivity at a given specificity need them. Class names are compared by
+    `labels.canonical`. An example without boxes is out of the box figures, and in the
+    image figures when its image_label is known. Intervals are over groups.
+
+    Raises ValueError when there are not as many predictions as examples.
+    """
+    if len(truth) != len(predictions):
+        raise ValueError(f"{len(truth)} examples, {len(predictions)} predictions: one for each")
+    wanted = {canonical(name) for name in headline}
+    judged = [
+        (example, boxes, _image_truth(example, wanted))
+        for example, boxes in zip(truth, predictions, strict=True)
+        if example.boxes is not None or example.image_label is not None
+    ]
+    names, group = np.unique([example.group for example, _, _ in judged], return_inverse=True)
+    weights = draw_weights(len(names))
+
+    boxed = [i for i, (example, _, _) in enumerate(judged) if example.boxes is not None]
+    tallies = _tallies([judged[i][:2] for i in boxed], group[boxed], len(names), headline)
+    values = {name: _box_values(one, threshold, weights) for name, one in tallies.items()}
+    central = [name for name in tallies if canonical(name) in wanted]
+    truths = sum((tallies[name].truths for name in central), np.zeros(len(names), int))
+
+    def mean(figure: str) -> Figure:
+        rows = [values[name][figure][0] for name in central]
+        return Figure.over(mean_defined(np.array(rows).reshape(-1, len(weights))), truths)
+
+    known = [i for i, (_, _, positive) in enumerate(judged) if positive is not None]
+    return Figures(
+        images=len(judged),
+        groups=len(names),
+        threshold=threshold,
+        specificity=specificity,
+        **_image_figures(
+            np.array([_surest(judged[i][1], wanted) for i in known]),
+            np.array([judged[i][2] for i in known], bool),
+            group[known],
+            weights,
+            threshold,
+            specificity,
+        ),
+        classes={
+            name: ClassFigures(
+                **{figure: Figure.over(*pair) for figure, pair in values[name].items()},
+                truths=int(one.truths.sum()),
+                predicted=int(_shown(one, threshold).sum()),
+            )
+            for name, one in tallies.items()
+        },
+        f1=mean("f1"),
+        ap50=mean("ap50"),
+        ap50_95=mean("ap50_95"),
+    )
+
+
+def _image_truth(example: Example, wanted: set[str]) -> bool | None:
+    if example.image_label is not None:
+        return example.image_label
+    if example.boxes is not None and any(canonical(str(n)) in wanted for n in example.boxes.label):
+        return True
+    # What lies in an ignored region may be a headline object or not.
+    return None if len(example.ignored) else False
+
+
+def _surest(boxes: Boxes, wanted: set[str]) -> float:
+    """The highest confidence of a headline box in an image, 0 where there is none."""
+    return float(boxes.confidence[_are(boxes, wanted)].max(initial=0.0))
+
+
+def _are(boxes: Boxes, classes: set[str]) -> np.ndarray:
+    return np.array([canonical(str(name)) in classes for name in boxes.label], bool)
+
+
+def _tallies(
+    images: Sequence[tuple[Example, Boxes]], group: np.ndarray, groups: int, headline: Sequence[str]
+) -> dict[str, Tally]:
+    """A tally of every class of the truth and the headline, in order of name."""
+    marked = {str(name) for example, _ in images for name in example.boxes.label}  # type: ignore[union-attr]
+    drawn = {str(name) for _, boxes in images for name in boxes.label}
+    spelled: dict[str, str] = {}
+    for name in (*headline, *sorted(drawn), *sorted(marked)):
+        spelled.setdefault(canonical(name), name)
+    keys = {canonical(name) for name in (*headline, *marked)}
+    found = {}
+    for key in sorted(keys, key=spelled.__getitem__):
+        parts = []
+        for example, boxes in images:
+            assert example.boxes is not None
+            mine = boxes.where(_are(boxes, {key}))
+            true = example.boxes.xyxy[_are(example.boxes, {key})]
+            parts.append((mine.xyxy, mine.confidence.astype(float), true, example.ignored))
+        found[spelled[key]] = tally(parts, group, groups)
+    return found
+
+
+def _shown(one: Tally, threshold: float) -> np.ndarray:
+    # The threshold as a box carries it: a confidence equal to it counts.
+    return (one.confidence >= np.float32(threshold)) & ~one.ignored[0]
+
+
+def _box_values(
+    one: Tally, threshold: float, weights: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Each figure of a class: its values (R,) and what each group holds of its denominator."""
+    shown = _shown(one, threshold)
+    groups = len(one.truths)
+    predicted = np.bincount(one.group[shown], minlength=groups)
+    found = np.bincount(one.group[shown & one.hit[0]], minlength=groups)
+    truths = weights @ one.truths
+    halved = np.where(truths > 0, weights @ (predicted + one.truths), 0)
+    precisions = [average_precision(one, level, weights) for level in range(len(IOU_LEVELS))]
+    return {
+        "precision": (ratio(weights @ found, weights @ predicted), predicted),
+        "recall": (ratio(weights @ found, truths), one.truths),
+        "f1": (ratio(2 * (weights @ found), halved), one.truths),
+        "ap50": (precisions[0], one.truths),
+        "ap50_95": (np.mean(precisions, axis=0), one.truths),
+    }
+
+
+def _image_figures(
+    surest: np.ndarray,
+    positive: np.ndarray,
+    group: np.ndarray,
+    weights: np.ndarray,
+    threshold: float,
+    specificity: float,
+) -> dict[str, Figure]:
+    called = surest >= np.float32(threshold)
+
+    def share(part: np.ndarray, whole: np.ndarray) -> Figure:
+        groups = weights.shape[1]
+        parts, wholes = (np.bincount(group[mask], minlength=groups) for mask in (part, whole))
+        return Figure.over(ratio(weights @ parts, weights @ wholes), wholes)
+
+    everything = np.ones(len(positive), bool)
+    held = sensitivity_at(surest, positive, specificity, weights[:, group])
+    # Too few groups of either kind, and the interval is not known.
+    kinds = [np.bincount(group[kind], minlength=weights.shape[1]) for kind in (positive, ~positive)]
+    return {
+        "image_accuracy": share(called == positive, everything),
+        "image_sensitivity": share(called & positive, positive),
+        "image_specificity": share(~called & ~positive, ~positive),
+        "image_sensitivity_at_specificity": Figure.over(held, min(kinds, key=np.count_nonzero)),
+        "always_yes": share(positive, everything),
+    }
+
+
+def _flat(figures: Figures | ClassFigures) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name in (field.name for field in fields(figures)):
+        value = getattr(figures, name)
+        if isinstance(value, Figure):
+            flat[name] = value.value
+            flat[f"{name}_interval"] = list(value.interval) if value.interval else None
+        else:
+            flat[name] = value
+    return flat
