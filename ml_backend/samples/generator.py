@@ -28,17 +28,17 @@ PHASES: dict[str, Callable[[np.random.Generator, Karyotype], np.ndarray]] = {
 COMMON = (0.3, 0.45, 0.13, 0.12)  # how often each phase is seen; it lasts that long
 
 # Sizes in px as in real preparations at 1388 × 1040, from large genomes to small ones.
-KARYOTYPES = (
-    Karyotype(16, 210, 21, 135, 9, 0.09, 3, 0),  # onion-like
-    Karyotype(16, 170, 18, 125, 7, 0.14, 2, 0),
-    Karyotype(16, 110, 16, 115, 7, 0.16, 2, 0),
-    Karyotype(24, 70, 15, 108, 6, 0.22, 1, 0),  # tobacco-like
-    Karyotype(44, 52, 14, 125, 5, 0.18, 1, 0),
-    Karyotype(34, 46, 15, 112, 7, 0.22, 1, 0),  # sunflower-like
-    Karyotype(42, 100, 14, 118, 9, 0.25, 0, 0),  # wheat-like
-    Karyotype(24, 24, 10, 82, 8, 0.28, 1, 0),  # rice-like
-    Karyotype(10, 13, 12, 72, 9, 0.25, 1, 14),  # thale-cress-like
-)
+KARYOTYPES = {
+    "onion-like": Karyotype(16, 210, 21, 135, 9, 0.09, 3, 0),
+    "garlic-like": Karyotype(16, 170, 18, 125, 7, 0.14, 2, 0),
+    "welsh-onion-like": Karyotype(16, 110, 16, 115, 7, 0.16, 2, 0),
+    "wheat-like": Karyotype(42, 100, 14, 118, 9, 0.25, 0, 0),
+    "woodland-tobacco-like": Karyotype(24, 70, 15, 108, 6, 0.22, 1, 0),
+    "tobacco-like": Karyotype(44, 52, 14, 125, 5, 0.18, 1, 0),
+    "sunflower-like": Karyotype(34, 46, 15, 112, 7, 0.22, 1, 0),
+    "rice-like": Karyotype(24, 24, 10, 82, 8, 0.28, 1, 0),
+    "cress-like": Karyotype(10, 13, 12, 72, 9, 0.25, 1, 14),
+}
 EXTENT = 0.16  # share of an object's own brightness from which a pixel belongs to it
 SEEN = 0.35  # an object of which less lies inside the field is not placed
 
@@ -73,6 +73,7 @@ def field(
     *,
     labels: Literal["mitosis", "phases"] = "mitosis",
     dividing: int | None = None,
+    species: str | None = None,
     scale: float = 1.0,
 ) -> tuple[np.ndarray, Boxes]:
     """One generated field: uint8 (H, W, 3) RGB and the boxes of what is in it.
@@ -82,11 +83,12 @@ def field(
     labels: for mitosis, "mitosis" names boxes `Mitotic cell` and `Other`; "phases" names
         them Interphase, Prophase, Metaphase, Anaphase, Telophase and leaves debris out.
     dividing: how many dividing cells to place; None draws a usual number, 0 gives none.
+    species: a key of KARYOTYPES; None draws one.
     """
     scene = (
         tetrad_scene(rng, size, scale)
         if kind == "tetrads"
-        else mitosis_scene(rng, size, dividing=dividing, scale=scale)
+        else mitosis_scene(rng, size, dividing=dividing, species=species, scale=scale)
     )
     rows = []
     for placed in scene.objects:
@@ -106,11 +108,12 @@ def mitosis_scene(
     size: tuple[int, int] = (1388, 1040),
     *,
     dividing: int | None = None,
+    species: str | None = None,
     scale: float = 1.0,
 ) -> Scene:
     """A DAPI preparation of one species; arguments as in `field`."""
     rng = np.random.default_rng(rng)
-    karyotype = _karyotype(rng, scale)
+    karyotype = _karyotype(rng, species, scale)
     if dividing is None:
         dividing = int(rng.choice([0, 1, 2, 3], p=[0.15, 0.5, 0.25, 0.1]))
     room = size[0] * size[1] / (2.4 * karyotype.nucleus) ** 2
@@ -159,8 +162,8 @@ def tetrad_scene(
     return Scene(_colour_camera(rng, canvas, scale), objects)
 
 
-def _karyotype(rng: np.random.Generator, scale: float) -> Karyotype:
-    base = KARYOTYPES[rng.integers(len(KARYOTYPES))]
+def _karyotype(rng: np.random.Generator, species: str | None, scale: float) -> Karyotype:
+    base = KARYOTYPES[species or str(rng.choice(list(KARYOTYPES)))]
     zoom = scale * np.exp(rng.normal(0, 0.12))
     return replace(
         base,
