@@ -153,7 +153,10 @@ def test_a_server_that_is_not_there_ends_the_fetching_at_once(tmp_path: Path) ->
     assert not paths and not refused and failure == "ConnectionError"
 
 
-def test_without_the_public_files_the_demo_has_generated_ones(server: str, tmp_path: Path) -> None:
+def test_without_the_public_files_the_demo_has_generated_ones(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "GENERATED", 9)  # enough for one of each species
     steps = []
     found = demo_images(tmp_path, lambda done, total: steps.append((done, total)), address=server)
     assert not found.real and len(found.paths) == 9
