@@ -77,7 +77,7 @@ def published() -> dict[str, str]:
     """The public images: sample/file to SHA-256."""
     text = (files("ml_backend.samples") / "demo_images.txt").read_text(encoding="utf-8")
     lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    return {name: sha256 for name, sha256 in lines}
+    return {line[0]: line[1] for line in lines}
 
 
 def fetch(
