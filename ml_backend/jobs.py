@@ -13,9 +13,9 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions
 from dbos._error import DBOSQueueDeduplicatedError
 
-from ml_backend import publishing
 from ml_backend.improvement import Improvement, NothingToLearn
 from ml_backend.learners.training import TrainingFailed
+from ml_backend.publishing import Publisher
 from ml_backend.recorder import record_in_child
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
@@ -101,7 +101,9 @@ class Jobs:
             project = projects.get(project_id)
             studio = Studio(project.url, project.token)
             source = ImageSource(project.url, project.token, media=settings.media)
-            return publishing.publish(project, projects, serving, studio, source).version
+            registry = improvement.registry
+            publisher = Publisher(project, projects, serving, registry, studio, source)
+            return publisher.publish().version
 
         @DBOS.workflow(name="publish")
         def publish(project: int) -> str:

@@ -1,18 +1,23 @@
 """Bringing a project's pre-annotations to the champion's version, for tasks nobody touched.
 
-New pre-annotations stand before the old ones go, and only then does the project point
-to the new version, so at every moment an annotator sees whole pre-annotations of one
-version. All of it may be stopped anywhere and done again.
+New pre-annotations stand before the project points to their version, and old ones go
+only when nobody can have them on the screen any more. All of it may be stopped anywhere
+and done again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from ml_backend.preannotation import QUEUED, LeftOut, PreAnnotation
+from ml_backend.chunks import chunks
+from ml_backend.preannotation import QUEUED, Annotator, LeftOut
 from ml_backend.projects import Project, Projects
+from ml_backend.registry import Registry
 from ml_backend.serving import Serving, untrained
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
@@ -23,71 +28,114 @@ log = logging.getLogger(__name__)
 # while the rest is still on its way.
 CHUNK = 32
 
+# Old pre-annotations stay for so many seconds after a promotion: Label Studio refuses an
+# annotation whose pre-annotation is gone, and somebody may have it open, unchanged. (Once
+# changed there is a draft, and the task counts as touched.)
+GRACE = 600.0
+
 
 @dataclass(frozen=True)
 class Published:
-    """version: what the project shows now. Counts of tasks."""
+    """version: what the project shows now. Counts of tasks, and of old pre-annotations."""
 
     version: str
     imported: int
     left_out: int
+    deleted: int
 
 
-def publish(
-    project: Project,
-    projects: Projects,
-    serving: Serving,
-    studio: Studio,
-    source: ImageSource,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Published:
-    """Pre-annotate every untouched task that has nothing of the champion's version yet."""
-    annotator = serving.annotator(project)
-    if annotator is None:
-        version = untrained(project.id)
-        studio.set_model_version(project.id, version)
-        log.info("project %s: no detector matches its labels; nothing is pre-annotated", project.id)
-        return Published(version, 0, 0)
-    queued = {
-        entry["task"] for entry in projects.left_out(project.id) if entry["reason"] == QUEUED
-    }
-    tasks = [
-        task
-        for task in studio.tasks(project.id)
-        if (studio.is_untouched(task) or task["id"] in queued)
-        and annotator.version not in {p["model_version"] for p in task["predictions"]}
-    ]
-    imported = left_out = 0
-    for start in range(0, len(tasks), CHUNK):
-        chunk = tasks[start : start + CHUNK]
-        new: list[tuple[int, PreAnnotation]] = []
-        failed: list[tuple[int, str]] = []
-        for index, outcome in annotator.annotate(chunk, source.fetch):
+class Publisher:
+    """Publishes one project.
+
+    serving and registry: of this data folder. studio, images: the project's.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        projects: Projects,
+        serving: Serving,
+        registry: Registry,
+        studio: Studio,
+        images: ImageSource,
+    ) -> None:
+        self._project = project
+        self._projects = projects
+        self._serving = serving
+        self._registry = registry
+        self._studio = studio
+        self._images = images
+
+    def publish(self, progress: Callable[[int], None] = lambda done: None) -> Published:
+        """Pre-annotate what lacks the champion's version; point to it; drop what is old.
+
+        progress: called with the number of tasks done. Raises the errors of `studio`.
+        """
+        number = self._project.id
+        annotator = self._serving.annotator(self._project)
+        if annotator is None:
+            log.info("project %s: no detector matches its labels; nothing is drawn", number)
+            return Published(untrained(number), 0, 0, 0)
+        imported = left_out = 0
+        for chunk in chunks(self._lacking(annotator.version), CHUNK):
+            done = self._pre_annotate(chunk, annotator)
+            imported += done
+            left_out += len(chunk) - done
+            progress(imported + left_out)
+        self._studio.set_model_version(number, annotator.version)
+        deleted = self._drop_old(annotator.version)
+        if imported or left_out or deleted:
+            log.info(
+                "project %s: %s pre-annotated %d tasks, left out %d; %d old ones deleted",
+                number,
+                annotator.version,
+                imported,
+                left_out,
+                deleted,
+            )
+        return Published(annotator.version, imported, left_out, deleted)
+
+    def _lacking(self, version: str) -> Iterator[dict[str, Any]]:
+        """Untouched tasks without that version, and those that /predict passed on to us."""
+        number = self._project.id
+        untouched = self._studio.untouched_tasks(number, without=version)
+        left_out = self._projects.left_out(number, limit=1_000_000)
+        queued = [one["task"] for one in left_out if one["reason"] == QUEUED]
+        waiting = self._studio.tasks(number, ids=queued) if queued else ()
+        seen: set[int] = set()
+        for task in chain(untouched, waiting):
+            held = {one.get("model_version") for one in task.get("predictions") or []}
+            if task["id"] not in seen and version not in held:
+                seen.add(task["id"])
+                yield task
+
+    def _pre_annotate(self, tasks: list[dict[str, Any]], annotator: Annotator) -> int:
+        """How many of the tasks got a pre-annotation; the others are listed with a reason."""
+        number = self._project.id
+        new, failed = [], []
+        for index, outcome in annotator.annotate(tasks, self._images.fetch):
+            task = tasks[index]["id"]
             if isinstance(outcome, LeftOut):
-                failed.append((chunk[index]["id"], outcome.reason))
+                failed.append((task, outcome.reason))
             else:
-                new.append((chunk[index]["id"], outcome))
-        studio.import_predictions(
-            project.id, [(task, one.version, one.score, one.result) for task, one in new]
-        )
-        done = {task for task, _ in new}
-        studio.delete_predictions(
-            old["id"]
-            for task in chunk
-            if task["id"] in done and studio.is_untouched(task)
-            for old in task["predictions"]
-        )
-        projects.let_in(project.id, sorted(done))
-        projects.leave_out(project.id, failed)
-        imported += len(new)
-        left_out += len(failed)
-        progress(min(start + CHUNK, len(tasks)), len(tasks))
-    studio.set_model_version(project.id, annotator.version)
-    log.info(
-        "project %s: %d tasks pre-annotated by %s, %d left out",
-        project.id,
-        imported,
-        annotator.version,
-        left_out,
-    )
-    return Published(annotator.version, imported, left_out)
+                new.append((task, outcome.version, outcome.score, outcome.result))
+        self._studio.import_predictions(number, self._project.label_config, new)
+        self._projects.let_in(number, [one[0] for one in new])
+        self._projects.leave_out(number, failed)
+        return len(new)
+
+    def _drop_old(self, version: str) -> int:
+        history = self._registry.history(str(self._project.id))
+        if not history or time.time() - history[-1].at < GRACE:
+            return 0
+        old = sorted({change.version for change in history} - {version})
+        if not old:
+            return 0
+        doomed = [
+            one["id"]
+            for task in self._studio.untouched_tasks(self._project.id, having=old, full=True)
+            for one in task["predictions"]
+            if one["model_version"] in old
+        ]
+        self._studio.delete_predictions(doomed)
+        return len(doomed)

@@ -78,6 +78,10 @@ class StudioFault(RuntimeError):
     """Label Studio answered with an error of another kind."""
 
 
+# All that can go wrong between us and the server; what is worth another try, later.
+STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
+
+
 @dataclass(frozen=True)
 class StudioProject:
     """A project as the server has it.
@@ -344,12 +348,19 @@ class Studio:
         return self.tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
 
     def untouched_tasks(
-        self, project: int, *, without: str | None = None, ids: Sequence[int] | None = None
+        self,
+        project: int,
+        *,
+        without: str | None = None,
+        having: Sequence[str] = (),
+        ids: Sequence[int] | None = None,
+        full: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Tasks that nobody annotated, skipped or has a draft of, of whatever user.
 
-        without: only those that have no pre-annotation of this version yet. That somebody
-        has a task open, without having saved anything, the server tells nobody.
+        without: only those that have no pre-annotation of this version yet. having: only
+        those with one of some of these versions. full: as in `tasks`. That somebody has a
+        task open, without having saved anything, the server tells nobody.
         """
         only = [
             _filter("total_annotations", "equal", 0, "Number"),
@@ -358,7 +369,9 @@ class Studio:
         ]
         if without is not None:
             only.append(_filter("predictions_model_versions", "not_contains", [without], "List"))
-        return self.tasks(project, only=only, ids=ids, full=False)
+        if having:
+            only.append(_filter("predictions_model_versions", "contains", [*having], "List"))
+        return self.tasks(project, only=only, ids=ids, full=full)
 
     def count_pre_annotated(self, project: int, version: str) -> int:
         """How many tasks have a pre-annotation of this version."""

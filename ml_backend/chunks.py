@@ -1,0 +1,16 @@
+"""A long row of things in handy parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items in order; as itertools.batched, which Python 3.11 lacks."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
