@@ -123,15 +123,19 @@ def train(
     started = time.monotonic()
     improvement = Improvement(console.settings(context))
     wishes = Wishes(base, epochs, imgsz, name)
-    promoted, reasons, skipped = False, ["nothing is promoted with --dataset"], []
+    promoted, reasons = False, ["nothing is promoted with --dataset"]
+    skipped: list[tuple[str, str]] = []
     with console.progress("Training") as bar:
 
         def show(step: dict[str, Any]) -> None:
             if "epoch" in step:
                 bar(step["epoch"], step["epochs"])
+            if "skipped" in step:
+                skipped.append((step["skipped"], step["reason"]))
 
         if dataset is not None:
-            version, skipped = improvement.train_folder(dataset, wishes, show)
+            version, unread = improvement.train_folder(dataset, wishes, show)
+            skipped += unread
             snapshot = version.snapshot
         else:
             assert project is not None
@@ -140,6 +144,7 @@ def train(
             version = improvement.train(taken, wishes, show)
             decision = improvement.judge(version, taken)
             promoted, reasons = decision.promoted, list(decision.reasons)
+            skipped += [(f"task {task}", reason) for task, reason in taken.left_out]
             if promoted:
                 improvement.promote(version.name, project, reasons, by=who())
             improvement.projects.attempted(project, snapshot, reasons[0])

@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from ml_backend import models, promotion
+from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Chosen, Fetched, Item, Snapshot
 from ml_backend.dataset.folder import read_folder
@@ -30,7 +31,7 @@ from ml_backend.evaluation import evaluate
 from ml_backend.judging import detect_all, judge
 from ml_backend.labels import headline
 from ml_backend.learners.detector import Detector
-from ml_backend.learners.training import TrainingExample, TrainingJob, run_in_child
+from ml_backend.learners.training import TrainingJob, run_in_child
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
 from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
@@ -128,12 +129,9 @@ class Improvement:
                 if (version.snapshot, version.base) == (snapshot.name, base) and not wishes.name:
                     return version
             folder = self.settings.images / str(project.id)
-            examples = [
-                TrainingExample(str(folder / item.image), item.boxes) for item in items
-            ]
             return self._train(
                 str(project.id),
-                examples,
+                [snapshots.to_example(item, folder) for item in items],
                 classes,
                 base,
                 wishes,
@@ -155,16 +153,16 @@ class Improvement:
         labelled = [example for example in found.examples if example.boxes is not None]
         if not headline(found.classes):
             raise NothingToLearn(f"{folder} has no box of a headline class to learn from")
-        examples = [TrainingExample.of(example) for example in labelled]
         hashes = [file_hash(example.image) for example in labelled]
-        content = [
-            (digest, example.boxes, example.ignored)
-            for digest, example in zip(hashes, examples, strict=True)
-        ]
-        name = hashlib.sha256(json.dumps(sorted(content)).encode("utf-8")).hexdigest()[:16]
+        content = sorted(
+            (digest, sorted(example.boxes.rows()), example.ignored.tolist())
+            for digest, example in zip(hashes, labelled, strict=True)
+            if example.boxes is not None
+        )
+        name = hashlib.sha256(json.dumps(content).encode("utf-8")).hexdigest()[:16]
         version = self._train(
             DATASET_PROJECT,
-            examples,
+            labelled,
             found.classes,
             wishes.base or models.DEFAULT_MODEL,
             wishes,
@@ -178,7 +176,7 @@ class Improvement:
     def _train(
         self,
         project: str,
-        examples: Sequence[TrainingExample],
+        examples: Sequence[Example],
         classes: Sequence[str],
         base: str,
         wishes: Wishes,
@@ -192,13 +190,13 @@ class Improvement:
         weights, ancestor = models.base_weights(base, self.registry)
         out = self.settings.data_dir / "training" / f"{project}-{snapshot}"
         job = TrainingJob(
-            examples=tuple(examples),
+            examples=examples,
             classes=tuple(classes),
             headline=headline(classes),
-            base=str(weights),
+            base=weights,
             epochs=wishes.epochs or self.settings.epochs,
             imgsz=wishes.imgsz or self.settings.imgsz,
-            out=str(out),
+            out=out,
         )
         trained = run_in_child(job, progress)
         name = self.registry.next_name(project, trained, wishes.name or "v")

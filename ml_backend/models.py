@@ -6,13 +6,14 @@ Starters and files become versions at first use, so everything downstream knows 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
 from ml_backend.registry import (
     STARTERS,
     Registry,
@@ -72,9 +73,15 @@ def starters() -> list[str]:
 
 
 def ready(version: Version, weights: Path, registry: Registry) -> Version:
-    """Add a version from its weights, with the files that serving needs."""
+    """Add a version from its weights, with the OpenVINO files that serving needs.
+
+    A training leaves them beside the weights; for other files they are made here.
+    """
     if registry.has(version.name):
         return registry.get(version.name)
+    beside = [weights.with_name(name) for name in IR_FILES]
+    if all(path.exists() for path in beside):
+        return registry.add(version, [weights, *beside])
     with tempfile.TemporaryDirectory() as folder:
         # A process of its own: the export imports torch, which a server must not.
         done = subprocess.run(
@@ -85,7 +92,6 @@ def ready(version: Version, weights: Path, registry: Registry) -> Version:
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
-        target = Path(folder) / FILE_NAME
-        if not target.exists():
-            target.write_bytes(weights.read_bytes())
-        return registry.add(version, [p for p in Path(folder).iterdir() if p.is_file()])
+        copy = Path(folder) / FILE_NAME
+        shutil.copyfile(weights, copy)
+        return registry.add(version, [copy, *(Path(folder) / name for name in IR_FILES)])

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE_NAME = "weights.safetensors"
+# The same network for OpenVINO, in the same folder.
+IR_FILES = ("model.xml", "model.bin")
 
 
 @dataclass(frozen=True)
