@@ -25,6 +25,8 @@ from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
+from ml_backend.studio.connection import studio_http
+
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
@@ -110,7 +112,11 @@ class Studio:
         self._what = f"Label Studio at {self.url}"
         try:
             self._sdk = LabelStudioBase(
-                base_url=self.url, api_key=token, timeout=timeout, max_retries=0
+                base_url=self.url,
+                api_key=token,
+                timeout=timeout,
+                max_retries=0,
+                httpx_client=studio_http(self.url, timeout),
             )
         except ApiError as error:  # a token that has expired is known without asking
             raise self._translated(error) from error

@@ -23,6 +23,7 @@ from uv import find_uv_bin
 
 from ml_backend.files import read_json, write_json
 from ml_backend.processes import Process, check_port
+from ml_backend.studio.connection import LOOPBACK, studio_http
 
 VERSION = "1.23.2"
 USERNAME = "cytoloop@localhost"
@@ -183,6 +184,9 @@ class StudioEnvironment:
             "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port),
         ]  # fmt: skip
         environment["PYTHONUNBUFFERED"] = "1"
+        # The backend is reached directly, also where a proxy leads to the world.
+        for name in ("NO_PROXY", "no_proxy"):
+            environment[name] = ",".join([os.environ.get(name, ""), *LOOPBACK]).strip(",")
         self._process = Process.start(command, log, environment, data)
         self.url = f"http://127.0.0.1:{port}"
         return self._process
@@ -196,8 +200,8 @@ class StudioEnvironment:
         assert process, "start first"
         deadline = time.monotonic() + timeout
         while process.alive() and time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+            with contextlib.suppress(httpx.HTTPError), studio_http(self.url, 5) as http:
+                if http.get(f"{self.url}/health").status_code == 200:
                     return
             time.sleep(0.2)
         state = (
@@ -226,7 +230,8 @@ class StudioEnvironment:
         Raises StudioError where the token can be neither used nor made.
         """
         known = self._account()
-        with httpx.Client(base_url=self.url, timeout=30) as http:
+        with studio_http(self.url) as http:
+            http.base_url = self.url
             if not (known.get("token") and _token_works(http, known["token"])):
                 known["token"] = _make_token(http, known)
                 write_json(self._account_file, known, private=True)
