@@ -78,7 +78,9 @@ class Improvement:
         """Read the project's corrections, once, and keep them."""
         project = self.projects.get(project_id)
         studio = Studio(project.url, project.token)
-        source = ImageSource(project.url, project.token, media=self.settings.media)
+        source = ImageSource(
+            project.url, project.token, media=self.settings.media, project=project_id
+        )
         labels = parse_labels(studio.project(project_id).label_config)
 
         def fetch(chosen: Sequence[Chosen]) -> Iterator[Fetched | Exception]:

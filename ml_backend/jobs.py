@@ -100,7 +100,9 @@ class Jobs:
         def publish_step(project_id: int) -> str:
             project = projects.get(project_id)
             studio = Studio(project.url, project.token)
-            source = ImageSource(project.url, project.token, media=settings.media)
+            source = ImageSource(
+                project.url, project.token, media=settings.media, project=project_id
+            )
             registry = improvement.registry
             publisher = Publisher(project, projects, serving, registry, studio, source)
             return publisher.publish().version

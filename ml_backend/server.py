@@ -76,15 +76,16 @@ def create_app(settings: Settings) -> Flask:
     serving = Serving(settings, registry)
     figures = Figures()
     password = backend_password(settings)
-    images: dict[tuple[str, str], ImageSource] = {}
+    images: dict[Project, ImageSource] = {}
     images_lock = threading.Lock()
 
     def image_source(project: Project) -> ImageSource:
-        key = (project.url, project.token)
         with images_lock:
-            if key not in images:
-                images[key] = ImageSource(project.url, project.token, media=settings.media)
-            return images[key]
+            if project not in images:
+                images[project] = ImageSource(
+                    project.url, project.token, media=settings.media, project=project.id
+                )
+            return images[project]
 
     def authorised() -> bool:
         sent = request.authorization

@@ -185,7 +185,7 @@ def take(
             left_out.append((one.task, str(got)))
         else:
             items.append(to_item(one, labels, got, holdout_share))
-    return build(project, labels.names, items, left_out)
+    return build(project, labels.values, items, left_out)
 
 
 def save(snapshot: Snapshot, folder: Path) -> Path:
