@@ -18,8 +18,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import yaml  # type: ignore[import-untyped]
-from globox import BoundingBox, BoxFormat  # type: ignore[import-untyped]
-from globox.errors import ParsingError  # type: ignore[import-untyped]
+from globox import BoundingBox, BoxFormat
+from globox.errors import ParsingError
 
 VOC_FOLDERS = ("voc_checked", "voc", "Annotations")
 

@@ -104,7 +104,7 @@ def shown_size(image: Path) -> tuple[int, int]:
 
     Raises ValueError when the file is not an image.
     """
-    import pyvips  # type: ignore[import-untyped]
+    import pyvips
     from PIL import Image, UnidentifiedImageError
 
     try:
