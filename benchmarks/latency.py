@@ -1,0 +1,153 @@
+"""How fast the backend answers while a training runs: /health, /setup, /webhook.
+
+    uv run python benchmarks/latency.py
+
+Starts a real backend over a fresh data folder, asks it from several connections at rest
+and again while a real training runs at low priority, and prints both beside the limits:
+Label Studio waits 1 s for a webhook, inside the annotator's own request.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from ml_backend import models
+from ml_backend.credentials import backend_password
+from ml_backend.dataset import Example
+from ml_backend.learners.training import TrainingJob, run_in_child
+from ml_backend.projects import Project, Projects
+from ml_backend.registry import Registry
+from ml_backend.samples.generator import field
+from ml_backend.settings import Settings
+
+CONNECTIONS = 8
+REQUESTS = 400
+LIMITS = {"/health": 0.1, "/setup": 0.1, "/webhook": 0.2}
+CONFIG = Path(__file__).parents[1] / "ml_backend" / "configs" / "mitosis.xml"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(data_dir=Path(folder))
+        registry = Registry(settings.versions, settings.champions)
+        starter = models.resolve("starter:mitosis", registry)
+        label_config = CONFIG.read_text(encoding="utf-8")
+        projects = Projects(settings.projects_database)
+        projects.connect(Project(1, "http://127.0.0.1:1", "none", "bench", label_config))
+        registry.promote("1", starter.name, by="benchmark", reason="start")
+        port = free_port()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ml_backend", "serve", "--port", str(port)],
+            env={**os.environ, "CYTOLOOP_DATA_DIR": folder},
+        )
+        try:
+            base = f"http://127.0.0.1:{port}"
+            auth = (settings.backend_user, backend_password(settings))
+            wait_for(base)
+            rest = ask(base, auth, label_config)
+            ended = threading.Event()
+            started = threading.Event()
+            training = threading.Thread(target=train, args=(Path(folder), started, ended))
+            training.start()
+            started.wait()
+            busy = ask(base, auth, label_config)
+            still = training.is_alive()
+            ended.set()
+            training.join()
+        finally:
+            server.terminate()
+            server.wait()
+    print(f"{REQUESTS} requests a route over {CONNECTIONS} connections, milliseconds")
+    print(f"{'':10}{'at rest':>20}{'while training':>20}{'limit':>8}")
+    print(f"{'':10}{'p50':>10}{'p99':>10}{'p50':>10}{'p99':>10}")
+    for route, limit in LIMITS.items():
+        figures = [1000 * np.percentile(times[route], q) for times in (rest, busy) for q in (50, 99)]
+        print(f"{route:10}" + "".join(f"{ms:10.1f}" for ms in figures) + f"{1000 * limit:8.0f}")
+    if not still:
+        print("the training ended before the requests did; the right columns are too good")
+
+
+def train(folder: Path, started: threading.Event, ended: threading.Event) -> None:
+    """A training on generated fields, until `ended`."""
+    import cv2
+
+    examples = []
+    for seed in range(12):
+        pixels, boxes = field(seed)
+        path = folder / f"{seed}.png"
+        cv2.imwrite(str(path), pixels[..., ::-1])
+        examples.append(Example(path, str(seed), boxes))
+    job = TrainingJob(
+        examples=examples,
+        classes=("Mitotic cell", "Other"),
+        headline=("Mitotic cell",),
+        base=models.starter_weights("mitosis"),
+        out=folder / "out",
+        epochs=1000,
+    )
+
+    class Enough(Exception):
+        pass
+
+    def progress(step: dict[str, object]) -> None:
+        started.set()
+        if ended.is_set():
+            raise Enough
+
+    try:
+        run_in_child(job, progress)
+    except Enough:
+        pass
+    finally:
+        started.set()
+
+
+def ask(base: str, auth: tuple[str, str], label_config: str) -> dict[str, list[float]]:
+    """Seconds of every request, by route."""
+    bodies = {
+        "/health": None,
+        "/setup": {"project": "1.1700000000", "schema": label_config, "extra_params": None},
+        "/webhook": {"action": "ANNOTATION_CREATED", "project": {"id": 1}},
+    }
+    with httpx.Client(base_url=base, auth=auth, timeout=30) as client:
+
+        def one(route: str) -> float:
+            start = time.perf_counter()
+            body = bodies[route]
+            reply = client.get(route) if body is None else client.post(route, json=body)
+            reply.raise_for_status()
+            return time.perf_counter() - start
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return {route: list(pool.map(one, [route] * REQUESTS)) for route in bodies}
+
+
+def wait_for(base: str) -> None:
+    for _ in range(120):
+        try:
+            httpx.get(f"{base}/health")
+            return
+        except httpx.TransportError:
+            time.sleep(0.25)
+    raise SystemExit("the backend did not start")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
