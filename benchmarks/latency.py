@@ -72,7 +72,9 @@ def main() -> None:
     print(f"{'':10}{'at rest':>20}{'while training':>20}{'limit':>8}")
     print(f"{'':10}{'p50':>10}{'p99':>10}{'p50':>10}{'p99':>10}")
     for route, limit in LIMITS.items():
-        figures = [1000 * np.percentile(times[route], q) for times in (rest, busy) for q in (50, 99)]
+        figures = [
+            1000 * np.percentile(times[route], q) for times in (rest, busy) for q in (50, 99)
+        ]
         print(f"{route:10}" + "".join(f"{ms:10.1f}" for ms in figures) + f"{1000 * limit:8.0f}")
     if not still:
         print("the training ended before the requests did; the right columns are too good")

@@ -51,9 +51,9 @@ class Boxes:
     def rows(self) -> list[tuple[float, float, float, float, str, float]]:
         """(x1, y1, x2, y2, label, confidence) of each box, as plain Python values."""
         return [
-            (*map(float, xyxy), str(label), float(confidence))
-            for xyxy, label, confidence in zip(
-                self.xyxy, self.label, self.confidence, strict=True
+            (x1, y1, x2, y2, str(label), float(confidence))
+            for (x1, y1, x2, y2), label, confidence in zip(
+                self.xyxy.tolist(), self.label, self.confidence, strict=True
             )
         ]
 

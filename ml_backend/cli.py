@@ -73,7 +73,9 @@ def worker(context: typer.Context) -> None:
     work(console.settings(context))
 
 
-@app.command(epilog="Example: cytoloop connect --url http://localhost:8080 --token TOKEN --project 3")
+@app.command(
+    epilog="Example: cytoloop connect --url http://localhost:8080 --token TOKEN --project 3"
+)
 def connect(
     context: typer.Context,
     url: Annotated[str, typer.Option(help="Address of Label Studio.")],

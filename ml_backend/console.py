@@ -55,8 +55,13 @@ def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> Non
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[float, float], None]]:
     """A progress bar on stderr; call with (done, total)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

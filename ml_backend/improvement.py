@@ -23,11 +23,11 @@ from filelock import FileLock
 from ml_backend import models, promotion
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.dataset.snapshot import Chosen, Fetched, Item, Snapshot
 from ml_backend.dataset.folder import read_folder
+from ml_backend.dataset.snapshot import Chosen, Fetched, Item, Snapshot
+from ml_backend.evaluation import evaluate
 from ml_backend.files import replacing
 from ml_backend.images import UnreadableImage, decode
-from ml_backend.evaluation import evaluate
 from ml_backend.judging import detect_all, judge
 from ml_backend.labels import headline
 from ml_backend.learners.detector import Detector
@@ -272,9 +272,7 @@ class Improvement:
     def _champion(self, project: Project) -> Version | None:
         """The champion, if it can draw the project's labels as they are now."""
         name = self.registry.champion(str(project.id))
-        if name is None or not draws(
-            self.registry.card(name), parse_labels(project.label_config)
-        ):
+        if name is None or not draws(self.registry.card(name), parse_labels(project.label_config)):
             return None
         return self.registry.get(name)
 

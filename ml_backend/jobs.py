@@ -8,6 +8,7 @@ project. Only the worker launches this.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions
@@ -30,12 +31,9 @@ _APPLICATION_VERSION = "1"
 
 # Faults of the way to Label Studio pass: 1, 2, 4 … 64 s, about two minutes in all. What
 # lasts longer ends the job, and the next reconciliation starts it anew.
-_RETRY = {
-    "retries_allowed": True,
-    "interval_seconds": 1.0,
-    "max_attempts": 8,
-    "backoff_rate": 2.0,
-}
+_patient_step = partial(
+    DBOS.step, retries_allowed=True, interval_seconds=1.0, max_attempts=8, backoff_rate=2.0
+)
 
 
 class Jobs:
@@ -47,7 +45,7 @@ class Jobs:
         serving = Serving(settings, improvement.registry)
         projects = improvement.projects
 
-        @DBOS.step(name="snapshot", **_RETRY)
+        @_patient_step(name="snapshot")
         def take_snapshot(project: int) -> str:
             return improvement.take_snapshot(project).name
 
@@ -96,7 +94,7 @@ class Jobs:
             record(version)
             return reasons[0]
 
-        @DBOS.step(name="publish", **_RETRY)
+        @_patient_step(name="publish")
         def publish_step(project_id: int) -> str:
             project = projects.get(project_id)
             studio = Studio(project.url, project.token)
@@ -139,5 +137,7 @@ class Jobs:
 
 
 def _said(step: dict[str, Any]) -> str:
-    parts = [f"{key} {value}" for key, value in step.items() if isinstance(value, (int, float, str))]
+    parts = [
+        f"{key} {value}" for key, value in step.items() if isinstance(value, (int, float, str))
+    ]
     return ", ".join(parts)

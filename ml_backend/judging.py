@@ -43,6 +43,4 @@ def detect_all(
 def judge(detector: Detector, examples: Sequence[Example], **options: object) -> Figures:
     """The detector's figures on the examples, at its own stored threshold."""
     kept, found, _ = detect_all(detector, examples)
-    return evaluate(
-        kept, found, threshold=detector.card.threshold, headline=detector.card.headline
-    )
+    return evaluate(kept, found, threshold=detector.card.threshold, headline=detector.card.headline)

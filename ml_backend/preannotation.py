@@ -107,7 +107,9 @@ class Annotator:
                     if len(ahead) >= 2 * BATCH:
                         yield from self._detect([ahead.popleft() for _ in range(BATCH)])
                 while ahead:
-                    yield from self._detect([ahead.popleft() for _ in range(min(BATCH, len(ahead)))])
+                    yield from self._detect(
+                        [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
+                    )
             finally:
                 for _, future in ahead:
                     future.cancel()

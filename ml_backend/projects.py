@@ -183,6 +183,7 @@ class Projects:
         """The snapshot that was trained on last; None where none was."""
         with self._open() as database:
             row = database.execute(
-                "select snapshot from attempt where project = ? order by at desc limit 1", (project,)
+                "select snapshot from attempt where project = ? order by at desc limit 1",
+                (project,),
             ).fetchone()
         return None if row is None else row[0]

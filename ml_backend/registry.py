@@ -132,7 +132,9 @@ class Registry:
                 target = building / source.name
                 shutil.copyfile(source, target)
                 if file_hash(source) != file_hash(target):
-                    raise OSError(f"{target} differs from {source} after copying; is the disk full?")
+                    raise OSError(
+                        f"{target} differs from {source} after copying; is the disk full?"
+                    )
             read_card(building / FILE_NAME)
             write_json(building / _RECORD, asdict(version))
             os.replace(building, place)

@@ -42,9 +42,7 @@ class Settings(BaseSettings):
     quiet_seconds: float = Field(
         3.0, ge=0, description="After a hint, wait until no new one comes for so long."
     )
-    poll_seconds: float = Field(
-        0.5, gt=0, description="How often the worker looks for hints."
-    )
+    poll_seconds: float = Field(0.5, gt=0, description="How often the worker looks for hints.")
     reconcile_seconds: float = Field(
         300.0, gt=0, description="How often the worker asks Label Studio what changed unhinted."
     )

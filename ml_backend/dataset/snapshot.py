@@ -136,7 +136,10 @@ def to_item(one: Chosen, labels: Labels, image: Fetched, holdout_share: float) -
     if split not in ("train", "holdout"):
         assignment = assign(group, holdout_share)
         split, p, reason = assignment.side, assignment.probability, assignment.reason
-    rows = sorted((*(round(float(v), 2) for v in r[:4]), r[4]) for r in boxes.rows())
+    rows = sorted(
+        (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
+        for x1, y1, x2, y2, label, _ in boxes.rows()
+    )
     return Item(
         task=one.task,
         annotation=one.annotation,

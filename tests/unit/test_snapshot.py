@@ -120,7 +120,8 @@ def test_corrected_since_counts_what_is_new_or_changed() -> None:
     same = choose([task(1, annotation(1)), task(2, annotation(2))])
     assert corrected_since(same, taken) == 0
     assert corrected_since(same, None) == 2
-    changed = choose([task(1, annotation(1, "2027")), task(2, annotation(2)), task(3, annotation(3))])
+    again = task(1, annotation(1, "2027"))
+    changed = choose([again, task(2, annotation(2)), task(3, annotation(3))])
     assert corrected_since(changed, taken) == 2
 
 

@@ -1,0 +1,275 @@
+"""The loop, on real parts: up, pre-annotate, correct, train, judge, promote, refresh.
+
+A real Label Studio, backend and worker, started by `cytoloop up` as a user starts them.
+The images are fluorescence images of samples that the starter never saw, and the same
+images with light and dark exchanged, as a bright-field microscope would show stained
+cells: there the starter is lost, so corrections must make a better version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.boxes import Boxes, iou
+from ml_backend.dataset.folder import read_folder
+from ml_backend.files import read_json
+from ml_backend.images import decode
+from ml_backend.labels import canonical
+from ml_backend.studio.client import Studio
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "plant_mitosis"
+UNSEEN = ("Os", "Asa", "Ta")
+RETRAIN_AFTER = 20
+
+
+@dataclass
+class Field:
+    """An image of the test and its mitotic cells, in pixels."""
+
+    path: Path
+    truth: np.ndarray
+
+
+def real_fields(folder: Path) -> list[Field]:
+    fields = []
+    for example in read_folder(REAL).examples:
+        if example.group in UNSEEN and example.boxes is not None:
+            mitotic = [canonical(name) == "Mitotic cell" for name in example.boxes.label]
+            truth = example.boxes.xyxy[np.array(mitotic, bool)]
+            fields.append((example.group, example.image.stem, decode(example.image), truth))
+    return list(write_fields(folder, fields))
+
+
+def generated_fields(folder: Path) -> list[Field]:
+    from ml_backend.samples.generator import field
+
+    fields = []
+    for i in range(17):
+        pixels, boxes = field(np.random.default_rng(i))
+        truth = boxes.xyxy[boxes.label == "Mitotic cell"]
+        fields.append((UNSEEN[i % 3], f"generated{i}", pixels, truth))
+    return list(write_fields(folder, fields))
+
+
+def write_fields(folder: Path, fields: list[Any]) -> Iterator[Field]:
+    for sample, stem, pixels, truth in fields:
+        for suffix, shown in (("", pixels), ("-brightfield", 255 - pixels)):
+            path = folder / sample / f"{stem}{suffix}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), shown[..., ::-1])
+            yield Field(path, truth)
+
+
+class Running:
+    """`cytoloop up` over a data folder, and what a test asks of it."""
+
+    def __init__(self, folder: Path, images: Path) -> None:
+        self.data = folder / "data"
+        self.log = folder / "up.log"
+        self.environment = {
+            **os.environ,
+            "CYTOLOOP_DATA_DIR": str(self.data),
+            "CYTOLOOP_RETRAIN_AFTER": str(RETRAIN_AFTER),
+            "CYTOLOOP_EPOCHS": "10",
+            "CYTOLOOP_IMGSZ": "320",
+        }
+        command = [sys.executable, "-m", "ml_backend", "up", "--images", str(images)]
+        command += ["--labels", "mitosis", "--no-browser", "--port", "8095"]
+        command += ["--backend-port", "9095"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def command(self, *arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "ml_backend", *arguments, "--json"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def words(self) -> str:
+        logs = [self.log, *self.data.glob("logs/*.log")]
+        return "\n".join(f"== {p.name}\n{p.read_text(errors='replace')[-3000:]}" for p in logs)
+
+    def until(self, what: str, true: Callable[[], Any], seconds: float) -> Any:
+        """Wait until something is true; its value."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert self.process.poll() is None, f"up ended: {self.words()}"
+            if value := true():
+                return value
+            time.sleep(0.5)
+        raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self.words()}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(60)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Field]:
+    folder = tmp_path_factory.mktemp("images")
+    made = real_fields(folder) if REAL.exists() else generated_fields(folder)
+    return {field.path.name: field for field in made}
+
+
+@pytest.fixture(scope="module")
+def up(fields: dict[str, Field], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("up")
+    images = next(iter(fields.values())).path.parents[1]
+    running = Running(folder, images)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def shown(task: dict[str, Any], version: str) -> Boxes:
+    """The pre-annotation of a version as boxes, by the test's own arithmetic."""
+    (prediction,) = [p for p in task["predictions"] if p["model_version"] == version]
+    rows = []
+    for region in prediction["result"]:
+        value, width, height = region["value"], region["original_width"], region["original_height"]
+        x, y = value["x"] / 100 * width, value["y"] / 100 * height
+        w, h = value["width"] / 100 * width, value["height"] / 100 * height
+        rows.append((x, y, x + w, y + h, value["rectanglelabels"][0]))
+    return Boxes.drawn(rows)
+
+
+def correction(field: Field) -> list[dict[str, Any]]:
+    """The true boxes as a user's regions."""
+    height, width = decode(field.path).shape[:2]
+    return [
+        {
+            "id": f"user{number}",
+            "type": "rectanglelabels",
+            "from_name": "label",
+            "to_name": "image",
+            "original_width": width,
+            "original_height": height,
+            "value": {
+                "x": 100 * x1 / width,
+                "y": 100 * y1 / height,
+                "width": 100 * (x2 - x1) / width,
+                "height": 100 * (y2 - y1) / height,
+                "rotation": 0,
+                "rectanglelabels": ["Mitotic cell"],
+            },
+        }
+        for number, (x1, y1, x2, y2) in enumerate(field.truth.tolist())
+    ]
+
+
+@pytest.mark.timeout(420)
+def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]) -> None:
+    # Up: the project is there, and every task carries a pre-annotation of the starter.
+    account = up.until(
+        "Label Studio's account", lambda: read_json(up.data / "label-studio" / "account.json"), 300
+    )
+    up.until("up says it is ready", lambda: account["password"] in up.log.read_text(), 200)
+    studio = Studio("http://127.0.0.1:8095", account["token"])
+    (project,) = studio.projects()
+    starter = project.model_version
+    assert starter.startswith("starter-mitosis-")
+    tasks = list(studio.tasks(project.id))
+    assert sorted(task["data"]["source"].split("/")[-1] for task in tasks) == sorted(fields)
+    by_name = {task["data"]["source"].split("/")[-1]: task for task in tasks}
+    hits = total = 0
+    for name, task in by_name.items():
+        assert task["data"]["split"] in ("train", "holdout")
+        assert 0 < task["data"]["sampling_p"] <= 1 and task["data"]["sampling_reason"]
+        boxes = shown(task, starter)
+        assert set(boxes.label) <= {"Mitotic cell"}
+        if "brightfield" not in name:
+            truth = fields[name].truth
+            total += len(truth)
+            if len(boxes) and len(truth):
+                hits += int((iou(truth, boxes.xyxy).max(axis=1) >= 0.5).sum())
+    assert hits >= 0.6 * total > 0, f"the starter found {hits} of {total} mitotic cells"
+    assert {task["data"]["split"] for task in tasks} == {"train", "holdout"}
+
+    # Correct: a held-out sample and enough others, all but four tasks.
+    order = sorted(by_name, key=lambda name: (by_name[name]["data"]["split"], name))
+    held = [name for name in order if by_name[name]["data"]["split"] == "holdout"]
+    others = [name for name in order if name not in held]
+    untouched = [others[0], others[1], held[0], held[1]]
+    for name in held + others:
+        if name not in untouched:
+            task = by_name[name]
+            parent = task["predictions"][0]["id"]
+            studio.submit_annotation(task["id"], correction(fields[name]), parent_prediction=parent)
+
+    # Exactly one training, judged and promoted.
+    def versions() -> list[dict[str, Any]]:
+        return up.command("models", "list", "--project", str(project.id))["models"]
+
+    up.until("a champion", lambda: [v for v in versions() if v["champion"]], 240)
+    (version,) = versions()
+    assert version["f1"] > 0
+    told = up.command("models", "show", version["version"])
+    assert told["decision"]["promoted"] and "better" in told["decision"]["reasons"][0]
+    assert told["base"] == "starter:mitosis"
+    assert not set(told["seen_hashes"]) & {by_name[name]["data"]["sha256"] for name in held}, (
+        "held-out images were trained on"
+    )
+
+    # Refreshed: untouched tasks under the new version, the project points to it.
+    def refreshed() -> bool:
+        return studio.project(project.id).model_version == version["version"]
+
+    up.until("the project shows the new version", refreshed, 60)
+    now = {t["data"]["source"].split("/")[-1]: t for t in studio.tasks(project.id)}
+    for name, task in now.items():
+        held_versions = {prediction["model_version"] for prediction in task["predictions"]}
+        assert (version["version"] in held_versions) == (name in untouched)
+    # Annotations keep the pre-annotation that they were made from.
+    for name, task in now.items():
+        if name not in untouched:
+            assert task["annotations"][0]["parent_prediction"]
+
+    # Scores are shown, and the least certain task is handed out first.
+    scores = {now[name]["id"]: shown_score(now[name], version["version"]) for name in untouched}
+    assert all(0 <= score <= 1 for score in scores.values())
+    assert studio.next_task(project.id) == min(scores, key=lambda task: scores[task])
+
+    # Start training works, and trains on what was corrected since.
+    studio.submit_annotation(now[untouched[0]]["id"], correction(fields[untouched[0]]))
+    studio.start_training(project.id)
+    up.until("a second version", lambda: len(versions()) == 2, 120)
+
+    # One Ctrl-C ends every child.
+    import psutil
+
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(children) >= 3
+    assert up.stop() == 0
+    assert not [child for child in children if child.is_running()]
+
+
+def shown_score(task: dict[str, Any], version: str) -> float:
+    (score,) = [p["score"] for p in task["predictions"] if p["model_version"] == version]
+    return score
