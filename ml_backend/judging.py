@@ -21,7 +21,7 @@ def detect_all(
     examples: Sequence[Example],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Example], list[Boxes], list[tuple[str, str]]]:
-    """The examples that could be read, what was detected on them, and (file, reason) of the rest."""
+    """The examples that could be read, their boxes, and (file, reason) of those that could not."""
     kept: list[Example] = []
     found: list[Boxes] = []
     skipped: list[tuple[str, str]] = []

@@ -17,6 +17,7 @@ import numpy as np
 
 from ml_backend.acquisition import certainty
 from ml_backend.boxes import Boxes
+from ml_backend.chunks import chunks
 from ml_backend.images import decode
 from ml_backend.labels import Labels, Matching
 from ml_backend.learners.detector import Detector
@@ -106,10 +107,8 @@ class Annotator:
                     ahead.append((index, pool.submit(decode, got)))
                     if len(ahead) >= 2 * BATCH:
                         yield from self._detect([ahead.popleft() for _ in range(BATCH)])
-                while ahead:
-                    yield from self._detect(
-                        [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
-                    )
+                for rest in chunks(list(ahead), BATCH):
+                    yield from self._detect(rest)
             finally:
                 for _, future in ahead:
                     future.cancel()
