@@ -34,11 +34,13 @@ EMPTY_EVERY = 5  # one generated field in so many holds no dividing cell
 
 @dataclass(frozen=True)
 class DemoImages:
-    """paths: the images, in sub-folders by sample. real: photographed, not generated.
+    """folder: where the images lie, in sub-folders by sample. paths: the images.
 
-    origin: where they come from, their licence, and what went wrong; lines for a person.
+    real: photographed, not generated.
+    origin: where they come from, their licence, and what went wrong, for a person to read.
     """
 
+    folder: Path
     paths: list[Path]
     real: bool
     origin: str
@@ -60,6 +62,7 @@ def demo_images(
     if not paths:
         why = f"could not be reached ({failure})" if failure else "are not the published files"
         return DemoImages(
+            folder / "generated",
             _generated(folder / "generated", progress),
             False,
             f"{GENERATED} generated images, because the public images at {address} {why}. "
@@ -70,7 +73,7 @@ def demo_images(
         origin += f" Left out, because they are not the published files: {', '.join(refused)}."
     if failure:
         origin += f" The connection was lost ({failure}) before the others were there."
-    return DemoImages(paths, True, origin)
+    return DemoImages(folder / "real", paths, True, origin)
 
 
 def published() -> dict[str, str]:
