@@ -12,9 +12,15 @@ from pathlib import Path
 
 import psutil
 
+from ml_backend.files import read_json, write_json
+
 
 class PortTaken(RuntimeError):
     """Another program listens on the port."""
+
+
+class ChildDied(RuntimeError):
+    """A child ended by itself."""
 
 
 def check_port(port: int, what: str, option: str) -> None:
@@ -88,10 +94,20 @@ class Process:
 
 def stop_all(processes: Sequence[Process], patience: float = 10.0) -> None:
     """End the processes and all their descendants, together; by force after `patience` s."""
-    doomed: list[psutil.Process] = []
+    parents = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(process.popen.pid)
+            parents.append(psutil.Process(process.popen.pid))
+    _end(parents, patience)
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(patience)  # so that no zombie stays
+
+
+def _end(parents: Sequence[psutil.Process], patience: float) -> None:
+    doomed: list[psutil.Process] = []
+    for parent in parents:
+        with contextlib.suppress(psutil.NoSuchProcess):
             doomed += [*parent.children(recursive=True), parent]
     for signal in ("terminate", "kill"):
         for one in doomed:
@@ -99,7 +115,50 @@ def stop_all(processes: Sequence[Process], patience: float = 10.0) -> None:
                 getattr(one, signal)()
         _, doomed = psutil.wait_procs(doomed, timeout=patience)
         if not doomed:
-            break
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.popen.wait(patience)  # so that no zombie stays
+            return
+
+
+class Children:
+    """The children of one parent, by name; also remembered in a file.
+
+    A parent that is killed outright cannot end its children, so the next one does it,
+    by the file: a process counts as ours only if it has the same start time.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._children: dict[str, Process] = {}
+
+    def add(self, name: str, child: Process) -> None:
+        self._children[name] = child
+        started = []
+        for one in self._children.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started.append([one.popen.pid, psutil.Process(one.popen.pid).create_time()])
+        write_json(self._file, started)
+
+    def log(self, name: str) -> Path:
+        return self._children[name].log
+
+    def check(self) -> None:
+        """Raise ChildDied, in one line with its log, when one has ended."""
+        for name, child in self._children.items():
+            if not child.alive():
+                raise ChildDied(f"the {name} ended; see {child.log} ({child.last_words(1)})")
+
+    def end(self) -> None:
+        """End all of them and all that they started."""
+        stop_all(list(self._children.values()))
+        self._children.clear()
+        self._file.unlink(missing_ok=True)
+
+    def end_orphans(self) -> None:
+        """End what a parent before us left running."""
+        orphans = []
+        for pid, started in read_json(self._file, []):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - started) < 1:
+                    orphans.append(process)
+        _end(orphans, 10.0)
+        self._file.unlink(missing_ok=True)

@@ -96,6 +96,14 @@ class Projects:
                 (project.id, project.url, project.token, project.title, project.label_config),
             )
 
+    def move(self, old: str, url: str, token: str) -> None:
+        """The server at `old` answers at `url` now, or with another token."""
+        with self._open() as database:
+            database.execute(
+                "update project set url = ?, token = ? where rtrim(url, '/') = ?",
+                (url, token, old.rstrip("/")),
+            )
+
     def update_labels(self, project: int, label_config: str) -> None:
         with self._open() as database:
             database.execute(

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     backend_password: str | None = Field(
         None, description="Password of the ML backend; made at first use where not set."
     )
+    label_studio_env: Path | None = Field(
+        None, description="An environment that holds Label Studio already; none is made then."
+    )
     mlflow_tracking_uri: str | None = Field(
         None, description="A shared MLflow server; else a SQLite file in the data folder."
     )

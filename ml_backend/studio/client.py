@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,8 @@ from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
-from ml_backend.studio.connection import studio_http
+from ml_backend.chunks import chunks
+from ml_backend.studio.transport import studio_http
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -234,10 +236,17 @@ class Studio:
         }
         for double in ours[1:]:
             self._call(self._sdk.ml.delete, double.id)
-        if ours:
-            self._call(self._sdk.ml.update, ours[0].id, **settings)
-        else:
-            self._call(self._sdk.ml.create, **settings, again=False)
+        try:
+            if ours:
+                self._call(self._sdk.ml.update, ours[0].id, **settings)
+            else:
+                self._call(self._sdk.ml.create, **settings, again=False)
+        except StudioFault as fault:
+            raise StudioFault(
+                f"{self._what} could not use the ML backend at {url}: start it (cytoloop serve), "
+                "and where Label Studio runs elsewhere, see that it reaches that address and "
+                f"may use it ({_plain(str(fault))[-160:]})"
+            ) from fault
 
     def _connect_webhook(
         self, project: int, url: str, earlier: set[str], user: str, password: str
@@ -280,7 +289,7 @@ class Studio:
         """
         waiting = list(tasks)
         ids: list[int] = []
-        for part in _chunks(waiting, chunk):
+        for part in chunks(waiting, chunk):
             answer = self._call(
                 self._sdk.projects.import_tasks,
                 project,
@@ -310,7 +319,7 @@ class Studio:
         A page starts behind the last id seen, so tasks deleted meanwhile shift nothing.
         """
         if ids is not None:
-            for part in _chunks(sorted(ids), page):
+            for part in chunks(sorted(ids), page):
                 yield from self._page(project, only, part, 0, full, len(part))
             return
         last = 0
@@ -368,21 +377,14 @@ class Studio:
         those with one of some of these versions. full: as in `tasks`. That somebody has a
         task open, without having saved anything, the server tells nobody.
         """
-        only = [
-            _filter("total_annotations", "equal", 0, "Number"),
-            _filter("cancelled_annotations", "equal", 0, "Number"),
-            _filter("draft_exists", "equal", False, "Boolean"),
-        ]
-        if without is not None:
-            only.append(_filter("predictions_model_versions", "not_contains", [without], "List"))
+        only = _untouched(without)
         if having:
             only.append(_filter("predictions_model_versions", "contains", [*having], "List"))
         return self.tasks(project, only=only, ids=ids, full=full)
 
-    def count_pre_annotated(self, project: int, version: str) -> int:
-        """How many tasks have a pre-annotation of this version."""
-        only = [_filter("predictions_model_versions", "contains", [version], "List")]
-        query = {"filters": {"conjunction": "and", "items": only}}
+    def count_untouched(self, project: int, *, without: str | None = None) -> int:
+        """How many tasks `untouched_tasks` would give; one quick request."""
+        query = {"filters": {"conjunction": "and", "items": _untouched(without)}}
         answer = self._call(
             self._sdk.tasks.list,
             project=project,
@@ -417,7 +419,7 @@ class Studio:
         interface = LabelInterface(label_config)
         waiting = list(predictions)
         done = 0
-        for part in _chunks(waiting, chunk):
+        for part in chunks(waiting, chunk):
             request = []
             for task, version, score, result in part:
                 one = PredictionRequest(
@@ -528,6 +530,17 @@ def _filter(column: str, operator: str, value: Any, kind: str) -> dict[str, Any]
     }
 
 
+def _untouched(without: str | None) -> list[dict[str, Any]]:
+    only = [
+        _filter("total_annotations", "equal", 0, "Number"),
+        _filter("cancelled_annotations", "equal", 0, "Number"),
+        _filter("draft_exists", "equal", False, "Boolean"),
+    ]
+    if without is not None:
+        only.append(_filter("predictions_model_versions", "not_contains", [without], "List"))
+    return only
+
+
 def _project(one: Any) -> StudioProject:
     return StudioProject(
         id=int(one.id),
@@ -544,10 +557,9 @@ def _json(model: Any) -> dict[str, Any]:
     return model.model_dump(mode="json", by_alias=True)
 
 
-def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    rows = iter(rows)
-    while part := list(islice(rows, size)):
-        yield part
+def _plain(text: str) -> str:
+    """Without the HTML that the server puts into some reasons."""
+    return re.sub(r"<[^>]*>", "", text)
 
 
 def _words(error: Exception) -> str:

@@ -23,7 +23,7 @@ from uv import find_uv_bin
 
 from ml_backend.files import read_json, write_json
 from ml_backend.processes import Process, check_port
-from ml_backend.studio.connection import LOOPBACK, studio_http
+from ml_backend.studio.transport import LOOPBACK, studio_http
 
 VERSION = "1.23.2"
 USERNAME = "cytoloop@localhost"
@@ -230,11 +230,14 @@ class StudioEnvironment:
         Raises StudioError where the token can be neither used nor made.
         """
         known = self._account()
-        with studio_http(self.url) as http:
-            http.base_url = self.url
-            if not (known.get("token") and _token_works(http, known["token"])):
-                known["token"] = _make_token(http, known)
-                write_json(self._account_file, known, private=True)
+        try:
+            with studio_http(self.url) as http:
+                http.base_url = self.url
+                if not (known.get("token") and _token_works(http, known["token"])):
+                    known["token"] = _make_token(http, known)
+                    write_json(self._account_file, known, private=True)
+        except httpx.TransportError as error:
+            raise StudioError(f"Label Studio stopped answering: {error}") from error
         return Account(known["username"], known["password"], known["token"])
 
 

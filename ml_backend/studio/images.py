@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 
 from ml_backend.images import UnreadableImage
-from ml_backend.studio.connection import LOOPBACK, studio_http
+from ml_backend.studio.transport import LOOPBACK, studio_http
 
 # One image file; more is no tile, and several are in memory at a time.
 MAX_BYTES = 256_000_000

@@ -1,0 +1,202 @@
+"""A folder of images as tasks of a project: checked, made showable, never twice."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ml_backend.chunks import chunks
+from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
+from ml_backend.files import replacing
+from ml_backend.images import UnreadableImage, decode
+from ml_backend.studio.client import Studio
+
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".avif", ".tif", ".tiff",
+    ".jp2", ".ppm", ".pgm", ".pnm",
+)  # fmt: skip
+
+# How files begin that every browser shows; anything else becomes a PNG.
+_SHOWABLE = (
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+)
+
+# Tasks created with one request: often enough for the bar to move.
+_CHUNK = 100
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image of a folder: its path, its name inside the folder, and its sample or ''."""
+
+    path: Path
+    name: str
+    sample: str
+
+
+@dataclass(frozen=True)
+class Intake:
+    """new, known: tasks made, and images that were tasks already. bad: (source, reason)."""
+
+    new: int
+    known: int
+    bad: tuple[tuple[str, str], ...]
+
+
+def sources(folder: Path) -> list[Source]:
+    """The images below `folder`, by name; hidden files and other files are passed over.
+
+    Where they lie in two or more sub-folders, a sub-folder is a sample.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            found.append((path, inside))
+    samples = {inside.parts[0] for _, inside in found if len(inside.parts) > 1}
+    grouped = len(samples) > 1
+    return [
+        Source(
+            path,
+            inside.as_posix(),
+            inside.parts[0] if grouped and len(inside.parts) > 1 else "",
+        )
+        for path, inside in found
+    ]
+
+
+def take_in(
+    images: Sequence[Source],
+    studio: Studio,
+    project: int,
+    *,
+    image_key: str,
+    media: Path,
+    holdout_share: float,
+    progress: Progress = lambda done, total: None,
+) -> Intake:
+    """Make a task of every image that the project does not hold yet.
+
+    media: the folder whose files the server shows; the images are copied to
+    media/<project>, because a file that changes after it was marked spoils the marks.
+    An image is known by the hash of its file. Images that cannot be read are listed.
+    """
+    tasks = list(studio.tasks(project, full=False))
+    known = {task["data"].get("sha256") for task in tasks}
+    sides = _sides(images, tasks, image_key, holdout_share)
+    new = old = done = 0
+    bad: list[tuple[str, str]] = []
+    folder = media / str(project)
+    with ThreadPoolExecutor(4, thread_name_prefix="intake") as pool:
+        for chunk in chunks(images, _CHUNK):
+            fresh: list[dict[str, Any]] = []
+            for source, outcome in zip(
+                chunk, pool.map(lambda one: _showable(one.path, folder, known), chunk), strict=True
+            ):
+                if isinstance(outcome, UnreadableImage):
+                    bad.append((source.name, outcome.reason))
+                elif outcome.digest in known:
+                    old += 1
+                else:
+                    known.add(outcome.digest)
+                    fresh.append(_task(source, outcome, project, image_key, sides))
+            studio.import_tasks(project, fresh)
+            new += len(fresh)
+            done += len(chunk)
+            progress(done, len(images))
+    return Intake(new, old, tuple(bad))
+
+
+@dataclass(frozen=True)
+class _Copy:
+    digest: str
+    name: str
+
+
+def _showable(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | UnreadableImage:
+    """A copy of the image that a browser shows, in `folder`; none for a known image."""
+    try:
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest in known:
+            return _Copy(digest, "")
+        pixels = decode(content)
+        suffix = next((end for start, end in _SHOWABLE if content.startswith(start)), None)
+        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+            suffix = ".webp"
+        target = folder / f"{digest[:20]}{suffix or '.png'}"
+        if not target.exists():
+            with replacing(target) as temporary:
+                if suffix:
+                    shutil.copyfile(path, temporary)
+                else:
+                    temporary.write_bytes(_png(pixels))
+        return _Copy(digest, target.name)
+    except UnreadableImage as error:
+        return error
+    except OSError as error:
+        return UnreadableImage(f"cannot be read: {error.strerror or error}")
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """RGB pixels as a PNG file."""
+    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
+    if not ok:
+        raise UnreadableImage("cannot be written as PNG")
+    return encoded.tobytes()
+
+
+def _task(
+    source: Source, copy: _Copy, project: int, image_key: str, sides: dict[str, Assignment]
+) -> dict[str, Any]:
+    data = _named(source)
+    side = sides[group_of(data, "")]
+    data |= {
+        image_key: f"/data/local-files/?d={project}/{copy.name}",
+        "sha256": copy.digest,
+        **side.task_data(),
+    }
+    return {"data": data}
+
+
+def _named(source: Source) -> dict[str, Any]:
+    return {"source": source.name} | ({"sample": source.sample} if source.sample else {})
+
+
+def _sides(
+    images: Iterable[Source], tasks: Sequence[dict[str, Any]], image_key: str, share: float
+) -> dict[str, Assignment]:
+    """The side of every group: where the project has it already, else by its hash."""
+    sides = dict(_decided(tasks, image_key))
+    groups = {group_of(_named(source), "") for source in images} - sides.keys()
+    return sides | (
+        {group: assign(group, share) for group in groups} if sides else assign_all(groups, share)
+    )
+
+
+def _decided(tasks: Iterable[dict[str, Any]], image_key: str) -> Iterator[tuple[str, Assignment]]:
+    for task in tasks:
+        data = task["data"]
+        if data.get("split") in ("train", "holdout"):
+            yield (
+                group_of(data, str(data.get(image_key, ""))),
+                Assignment(
+                    data["split"],
+                    float(data.get("sampling_p") or 1.0),
+                    str(data.get("sampling_reason") or ""),
+                ),
+            )
