@@ -1,0 +1,1 @@
+"""From images to review tasks, and from detections to files."""

@@ -1,0 +1,73 @@
+"""The commands that take images in: to Label Studio, or to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml_backend import console
+from ml_backend.cli import ModelOption
+from ml_backend.console import JsonOption
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: cytoloop up --images my_images --labels mitosis")
+def up(
+    context: typer.Context,
+    demo: Annotated[bool, typer.Option("--demo", help="Bring images to try it with.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Import the images of this folder.")] = None,
+    labels: Annotated[
+        str, typer.Option(help="mitosis, phases, tetrads, or an XML file with your own labels.")
+    ] = "mitosis",
+    port: Annotated[int, typer.Option(help="Port of Label Studio.")] = 8080,
+    backend_port: Annotated[int, typer.Option(help="Port of the ML backend.")] = 9090,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the browser.")
+    ] = False,
+) -> None:
+    """Start Label Studio with the cells already marked; Ctrl-C ends everything."""
+    from ml_backend.up import Options
+    from ml_backend.up import up as run
+
+    options = Options(demo, images, labels, port, backend_port, browser=not no_browser)
+    run(options, console.settings(context))
+
+
+@app.command(epilog="Example: cytoloop detect my_images --out found.csv")
+def detect(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .json or .csv.")],
+    model: ModelOption = "starter:mitosis",
+    as_json: JsonOption = False,
+) -> None:
+    """Detect in images without Label Studio."""
+    from ml_backend import tables
+    from ml_backend.detections import detect as run
+    from ml_backend.learners.detector import Detector
+    from ml_backend.models import resolve
+    from ml_backend.registry import Registry
+
+    settings = console.settings(context)
+    registry = Registry(settings.versions, settings.champions)
+    version = resolve(model, registry)
+    detector = Detector.load(registry.folder(version.name))
+    with console.progress("Detecting") as bar:
+        summary = run(source, detector, out, version.name, bar)
+    console.say(
+        dict(summary),
+        as_json=as_json,
+        text=lambda: "\n".join(
+            [
+                f"{summary['detections']} detections on {summary['tiles']} images in "
+                f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
+                f"by {version.name}, in {out}",
+                *tables.skipped([dict(one) for one in summary["skipped"]]),
+            ]
+        ),
+    )
+    if summary["skipped"]:
+        raise typer.Exit(console.SKIPPED)

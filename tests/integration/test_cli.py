@@ -1,0 +1,161 @@
+"""The command line as people and scripts use it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.samples.generator import field
+
+COMMANDS = [
+    ["up"],
+    ["serve"],
+    ["worker"],
+    ["connect"],
+    ["train"],
+    ["evaluate"],
+    ["detect"],
+    ["models", "list"],
+    ["models", "show"],
+    ["models", "promote"],
+    ["models", "rollback"],
+]
+
+
+def cytoloop(
+    *arguments: str | Path, data: Path | None = None, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+    if data is not None:
+        environment["CYTOLOOP_DATA_DIR"] = str(data)
+    done = subprocess.run(
+        [sys.executable, "-m", "ml_backend", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stderr}\n{done.stdout}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six generated fields with Create ML annotations, and a file that is no image."""
+    folder = tmp_path_factory.mktemp("dataset")
+    notes = []
+    for seed in range(6):
+        pixels, boxes = field(np.random.default_rng(seed), size=(694, 520), scale=0.5)
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
+        marks = [
+            {
+                "label": label,
+                "coordinates": {
+                    "x": (x1 + x2) / 2,
+                    "y": (y1 + y2) / 2,
+                    "width": x2 - x1,
+                    "height": y2 - y1,
+                },
+            }
+            for x1, y1, x2, y2, label, _ in boxes.rows()
+        ]
+        notes.append({"image": f"{seed}.png", "annotations": marks})
+    (folder / "annotations.json").write_text(json.dumps(notes))
+    (folder / "broken.png").write_bytes(b"not an image")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    text = cytoloop(*command, "--help").stdout
+    assert "Usage" in text and f"Example: cytoloop {' '.join(command)}" in text
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['cytoloop', '--help']\n"
+        "try: runpy.run_module('ml_backend', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'flask', 'mlflow', 'dbos', 'openvino', 'label_studio_sdk'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "HEAVY []" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "--dataset", "no-such-folder"], "no-such-folder"),
+        (["evaluate", "--dataset", ".", "--model", "starter:nothing"], "starter:mitosis"),
+        (["models", "show", "7-v1-abc"], "no version"),
+        (["models", "rollback", "--project", "7"], "cytoloop connect"),
+        (["train", "--project", "7"], "cytoloop connect"),
+        (["train", "--dataset", ".", "--base", "no.npz"], "no.npz"),
+        (["detect", "no-such-file.png", "--out", "x.json"], "no-such-file"),
+        (["detect", ".", "--out", "x.txt"], ".json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_an_error_is_one_line_that_says_what_is_wrong(
+    arguments: list[str], words: str, dataset: Path, tmp_path: Path
+) -> None:
+    arguments = [str(dataset) if one == "." else one for one in arguments]
+    done = cytoloop(*arguments, data=tmp_path, code=1)
+    lines = done.stderr.strip().splitlines()
+    assert words in lines[-1] and "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Path) -> None:
+    trained = json.loads(
+        cytoloop(
+            *("train", "--dataset", dataset, "--epochs", "1", "--imgsz", "128", "--json"),
+            data=data,
+        ).stdout
+    )
+    assert {"version", "promoted", "reasons", "seconds", "snapshot"} <= set(trained)
+    assert trained["version"].startswith("dataset-v1-") and not trained["promoted"]
+    assert [Path(one["source"]).name for one in trained["skipped"]] == ["broken.png"]
+
+    figures = json.loads(
+        cytoloop("evaluate", "--dataset", dataset, "--json", data=data).stdout
+    )
+    assert figures["model"].startswith("starter-mitosis-") and figures["images"] == 6
+    for name in ("image_accuracy", "image_sensitivity", "image_specificity", "f1", "ap50"):
+        assert name in figures and f"{name}_interval" in figures
+    for one in figures["classes"].values():
+        assert {"precision", "recall", "f1", "ap50"} <= set(one)
+
+    out = tmp_path / "found.csv"
+    found = json.loads(
+        cytoloop(
+            *("detect", dataset, "--model", trained["version"], "--out", out, "--json"),
+            data=data,
+            code=3,
+        ).stdout
+    )
+    assert found["tiles"] == 6 and len(found["skipped"]) == 1
+    assert found["model"] == trained["version"] and found["seconds"] > 0
+    header = out.read_text(encoding="utf-8").splitlines()[0]
+    assert header == "source,x1,y1,x2,y2,label,confidence,plane"
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 1 + found["detections"]
+
+    listed = json.loads(cytoloop("models", "list", "--json", data=data).stdout)["models"]
+    by_name = {one["version"]: one for one in listed}
+    assert {"project", "version", "champion", "created", "f1"} == set(listed[0])
+    assert by_name[trained["version"]]["project"] == "dataset"
+    shown = json.loads(cytoloop("models", "show", trained["version"], "--json", data=data).stdout)
+    # Six of its own, and all that its ancestor, the starter, was trained on.
+    assert len(shown["seen_hashes"]) > 6
