@@ -123,6 +123,7 @@ def mitosis_scene(
     names += ["Interphase"] * max(quiet, 1 if not dividing else 0) + ["Debris"] * torn
     # In some species the chromosomes outshine the nuclei, in others it is the reverse.
     bright = {"Interphase": rng.uniform(0.35, 1.0), "Debris": rng.uniform(0.3, 0.6)}
+    focus = rng.uniform(1.0, 2.4) * scale
     crowd = rng.choice([0.0, 0.3, 0.7])
     canvas = np.zeros((size[1], size[0]), np.float32)
     objects: list[Placed] = []
@@ -132,8 +133,8 @@ def mitosis_scene(
         light = draw(rng, karyotype) * bright.get(name, 0.95) * rng.uniform(0.75, 1.1)
         if name not in PHASES and rng.random() < 0.2:
             light = blurred(0.5 * light, rng.uniform(4, 14) * scale)
-        elif rng.random() < 0.15:
-            light = blurred(light, rng.uniform(1.5, 3) * scale)
+        else:
+            light = blurred(light, focus * (3 if rng.random() < 0.15 else 1))
         placed = _place(
             rng, canvas, light, name, taken, edge=name not in PHASES, clump=crowd, near=0.98
         )
@@ -233,9 +234,9 @@ def _camera(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.nd
     small = cv2.resize(
         canvas, (max(2, columns // 8), max(2, rows // 8)), interpolation=cv2.INTER_AREA
     )
-    haze = cv2.GaussianBlur(small, (0, 0), max(1.0, 5 * scale))
-    haze = haze + 0.6 * cv2.GaussianBlur(small, (0, 0), max(2.0, 16 * scale))
-    canvas = canvas + rng.uniform(0.03, 0.14) * cv2.resize(haze, (columns, rows))
+    haze = cv2.GaussianBlur(small, (0, 0), max(1.0, 4 * scale))
+    haze = haze + 0.7 * cv2.GaussianBlur(small, (0, 0), max(2.0, 16 * scale))
+    canvas = canvas + rng.uniform(0.04, 0.24) * cv2.resize(haze, (columns, rows))
     for _ in range(rng.poisson(12)):
         spot = rng.uniform(1, 5) * scale + 0.5
         _spot(canvas, rng.uniform(0, columns), rng.uniform(0, rows), spot, rng.uniform(0.02, 0.15))

@@ -15,9 +15,12 @@ def interphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     radii = (radius / np.sqrt(stretch), radius * np.sqrt(stretch))
     rho, x, y = disc(rng, radii, roughness=rng.uniform(0.02, 0.12), margin=1.7)
     edge = rng.uniform(0.05, 0.15)
+    if rng.random() < 0.3:  # frayed, as where the squash has torn the membrane
+        edge += 0.1
+        rho = rho + rng.uniform(0.02, 0.05) * smooth_noise(rng, rho.shape, 0.1 * radius + 2)
     body = soft_step(1 - rho, edge) * (0.72 + 0.28 * np.sqrt(np.clip(1 - rho * rho, 0, 1)))
     fine = smooth_noise(rng, rho.shape, kind.grain)
-    coarse = smooth_noise(rng, rho.shape, 4 * kind.grain)
+    coarse = smooth_noise(rng, rho.shape, rng.uniform(3, 7) * kind.grain)
     body *= np.clip(1 + kind.contrast * (0.45 * fine + 0.45 * coarse), 0.3, 1.8)
     for _ in range(rng.integers(0, kind.nucleoli + 1)):
         cx, cy = _inside(rng, radii, 0.55)
