@@ -91,7 +91,8 @@ class Annotator:
         key = self.labels.image_key
         addressed = []
         for index, task in enumerate(tasks):
-            address = (task.get("data") or {}).get(key)
+            data = task.get("data")
+            address = data.get(key) if isinstance(data, dict) else None
             if isinstance(address, str) and address:
                 addressed.append((index, address))
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +112,9 @@ class Projects:
 
     def get(self, project: int) -> Project:
         """Raises NotConnected."""
-        with self._open() as database:
+        row = None
+        # An id too large for SQLite's integers is nobody's.
+        with self._open() as database, suppress(OverflowError):
             row = database.execute("select * from project where id = ?", (project,)).fetchone()
         if row is None:
             raise NotConnected(

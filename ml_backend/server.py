@@ -20,7 +20,7 @@ from ml_backend.credentials import backend_password
 from ml_backend.preannotation import QUEUED, LeftOut
 from ml_backend.projects import NotConnected, Note, Project, Projects
 from ml_backend.registry import Registry
-from ml_backend.serving import Serving, untrained
+from ml_backend.serving import Serving, parse_labels, untrained
 from ml_backend.settings import Settings
 from ml_backend.studio.images import ImageSource
 
@@ -92,8 +92,8 @@ def create_app(settings: Settings) -> Flask:
         return (
             sent is not None
             and sent.type == "basic"
-            and secrets.compare_digest(str(sent.username), settings.backend_user)
-            and secrets.compare_digest(str(sent.password), password)
+            and _same(str(sent.username), settings.backend_user)
+            and _same(str(sent.password), password)
         )
 
     @app.before_request
@@ -155,6 +155,7 @@ def create_app(settings: Settings) -> Flask:
         project = projects.get(_project_id(body))
         schema = body.get("schema")
         if isinstance(schema, str) and schema.strip() and schema != project.label_config:
+            _check_labels(schema)
             projects.update_labels(project.id, schema)
             project = projects.get(project.id)
         return jsonify(model_version=serving.version(project))
@@ -212,8 +213,22 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
+def _same(sent: str, known: str) -> bool:
+    return secrets.compare_digest(sent.encode(), known.encode())
+
+
+def _check_labels(schema: str) -> None:
+    try:
+        parse_labels(schema)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+
+
 def _body() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError:
+        body = None
     if not isinstance(body, dict):
         raise BadRequest("the request's body must be a JSON object")
     return body
