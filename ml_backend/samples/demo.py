@@ -66,7 +66,7 @@ def demo_images(
             _generated(folder / "generated", progress),
             False,
             f"{GENERATED} generated images, because the public images at {address} {why}. "
-            "For real ones start again with a network connection and an empty data folder.",
+            "Start again with a network connection to add the real ones.",
         )
     origin = f"{len(paths)} real images: {CREDIT}."
     if refused:
