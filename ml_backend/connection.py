@@ -7,7 +7,6 @@ from typing import Any
 
 from ml_backend import models
 from ml_backend.credentials import backend_password
-from ml_backend.improvement import Improvement
 from ml_backend.labels import Labels
 from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
@@ -117,11 +116,12 @@ def first_version(settings: Settings, project: Project, labels: Labels) -> str |
     """
     registry = Registry(settings.versions, settings.champions)
     champion = registry.champion(str(project.id))
-    if champion is None:
-        starter = models.resolve(Improvement(settings).base(project), registry)
-        if not draws(registry.card(starter.name), labels):
-            return None
-        reason = "its labels match this starter's classes"
-        registry.promote(str(project.id), starter.name, by="cytoloop", reason=reason)
-        return starter.name
-    return champion if draws(registry.card(champion), labels) else None
+    if champion is not None:
+        return champion if draws(registry.card(champion), labels) else None
+    for starter in models.starters():
+        version = models.resolve(starter, registry)
+        if draws(registry.card(version.name), labels):
+            reason = "the project's labels match this starter's classes"
+            registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
+            return version.name
+    return None

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 
 from ml_backend.images import UnreadableImage
-from ml_backend.studio.transport import LOOPBACK, studio_http
+from ml_backend.studio.transport import LOOPBACK, studio_http, world_http
 
 # One image file; more is no tile, and several are in memory at a time.
 MAX_BYTES = 256_000_000
@@ -59,7 +59,7 @@ class ImageSource:
         self._project = project
         self._max_bytes = max_bytes
         self._studio = studio_http(url)
-        self._world = httpx.Client(timeout=httpx.Timeout(20.0, connect=5.0))
+        self._world = world_http()
         self._token = AccessToken(self._base, token, self._studio)
 
     def fetch(self, addresses: Sequence[str]) -> Iterator[tuple[int, bytes | Exception]]:

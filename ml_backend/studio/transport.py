@@ -1,7 +1,9 @@
-"""HTTP to a Label Studio, past any proxy where the server is on this machine."""
+"""HTTP clients: past any proxy to a Label Studio on this machine, else as the system says."""
 
 from __future__ import annotations
 
+import ssl
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,4 +14,17 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def studio_http(url: str, timeout: float = 20.0) -> httpx.Client:
     """A client for the server at `url`; timeout in seconds. Redirects are not followed."""
     here = urlsplit(url).hostname in LOOPBACK
-    return httpx.Client(timeout=httpx.Timeout(timeout, connect=5.0), trust_env=not here)
+    return world_http(timeout, trust_env=not here)
+
+
+def world_http(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Client:
+    """A client for any server."""
+    return httpx.Client(
+        timeout=httpx.Timeout(timeout, connect=5.0), trust_env=trust_env, verify=_certificates()
+    )
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes 0.1 s and more."""
+    return httpx.create_ssl_context()

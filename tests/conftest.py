@@ -1,0 +1,73 @@
+"""Fixtures that several rooms share: a real Label Studio, the real images."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ml_backend.studio.client import Studio
+from ml_backend.studio.environment import Account, StudioEnvironment
+
+ROOT = Path(__file__).parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class RunningStudio:
+    """A Label Studio that serves local files from `media`; `studio` speaks with it."""
+
+    url: str
+    account: Account
+    media: Path
+    studio: Studio
+    environment: StudioEnvironment
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def label_studio_env() -> Path:
+    """An environment with Label Studio in it: the one that CYTOLOOP_LABEL_STUDIO_ENV names,
+    else one in .cache/, installed by the first run and used by all later ones."""
+    if ready := os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV"):
+        return Path(ready)
+    environment = StudioEnvironment(ROOT / ".cache" / "label-studio")
+    environment.ensure(print)
+    return environment.environment
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    label_studio_env: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStudio]:
+    """A Label Studio with a database of its own, started once for all tests."""
+    folder = tmp_path_factory.mktemp("studio")
+    environment = StudioEnvironment(folder / "label-studio", label_studio_env)
+    media = folder / "media"
+    environment.start(free_port(), media, folder / "label-studio.log")
+    try:
+        environment.wait_ready()
+        account = environment.account()
+        studio = Studio(environment.url, account.token)
+        yield RunningStudio(environment.url, account, media, studio, environment)
+    finally:
+        environment.stop()
+
+
+@pytest.fixture(scope="session")
+def real_images() -> Path:
+    """The folder of real images beside the project; skips where it is absent."""
+    folder = SHARED_DATA / "plant_mitosis"
+    if not folder.is_dir():
+        pytest.skip(f"the real images are not at {folder}")
+    return folder
