@@ -1,0 +1,176 @@
+"""The optimisation: views in, weights out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.loss import v8DetectionLoss
+from ultralytics.utils.tal import make_anchors
+from ultralytics.utils.torch_utils import ModelEMA
+
+from ml_backend.learners.augmentation import View, augment
+from ml_backend.learners.recipe import Recipe
+
+Progress = Callable[[dict[str, float]], None]
+
+
+class Diverged(ArithmeticError):
+    """The loss is not a finite number any more."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Is this what Python or torch (on CPU or GPU) raise when memory runs out?"""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def fit(
+    model: DetectionModel,
+    views: Sequence[View],
+    canvas: tuple[int, int],
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> dict[str, torch.Tensor]:
+    """Train `model` on `views`; the state_dict of the running mean of its weights.
+
+    canvas: height and width of the input, multiples of 32; every other batch lies across.
+    progress: called after every epoch with epoch, epochs, loss and seconds_left.
+    Raises Diverged, and MemoryError or torch's out-of-memory errors.
+    """
+    rng = np.random.default_rng(seed)
+    device = next(model.parameters()).device
+    model.args = SimpleNamespace(box=recipe.box, cls=recipe.cls, dfl=recipe.dfl)
+    criterion = v8DetectionLoss(model)
+    model.to(memory_format=torch.channels_last).train()
+    for layer in model.model[: recipe.frozen]:
+        layer.requires_grad_(False).eval()
+    optimizer = _optimizer(model, recipe)
+    draws = _draws(views, canvas)
+    steps = math.ceil(len(draws) / recipe.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step / (steps * recipe.epochs), recipe.warmup)
+    )
+    mean = ModelEMA(model, decay=recipe.ema, tau=1 / (1 - recipe.ema))
+    half = device.type == "cuda" or _fast_bfloat16()
+    started = time.monotonic()
+    for epoch in range(1, recipe.epochs + 1):
+        order, losses = rng.permutation(draws), []
+        for step in range(steps):
+            chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+            shape = canvas if rng.random() < 0.5 else canvas[::-1]
+            batch, ignored = _batch(
+                [augment(views[i], shape, recipe, rng) for i in chosen], shape, device
+            )
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                outputs = model(batch["img"])
+            outputs["boxes"] = outputs["boxes"].float()
+            outputs["scores"] = _without_ignored(outputs, ignored, criterion.stride)
+            loss, _ = criterion(outputs, batch)
+            loss = loss.sum()
+            if not torch.isfinite(loss):
+                raise Diverged(f"the loss became {loss.item()} in epoch {epoch}")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            optimizer.step()
+            schedule.step()
+            mean.update(model)
+            losses.append(loss.item() / len(chosen))
+        elapsed = time.monotonic() - started
+        progress(
+            {
+                "epoch": epoch,
+                "epochs": recipe.epochs,
+                "loss": round(float(np.mean(losses)), 4),
+                "seconds_left": round(elapsed / epoch * (recipe.epochs - epoch), 1),
+            }
+        )
+    return mean.ema.state_dict()
+
+
+def _optimizer(model: DetectionModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW; the new head learns at the full rate, norms and biases do not decay."""
+    head = {id(p) for p in model.model[-1].parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            rate = recipe.lr if id(parameter) in head else recipe.lr * recipe.lr_backbone
+            decay = recipe.decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+    )
+
+
+def _rate(done: float, warmup: float) -> float:
+    """The learning rate's share of its peak when `done` (0..1) of the steps are done."""
+    if done < warmup:
+        return max(done / warmup, 0.01)
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+
+
+def _draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
+    """Indices of the views of one epoch: as many canvases of each as its area holds."""
+    area = canvas[0] * canvas[1]
+    return np.repeat(
+        np.arange(len(views)),
+        [max(1, round(v.pixels.shape[0] * v.pixels.shape[1] / area)) for v in views],
+    )
+
+
+def _batch(
+    views: list[View], shape: tuple[int, int], device: torch.device
+) -> tuple[dict[str, torch.Tensor], list[np.ndarray]]:
+    pixels = torch.from_numpy(np.stack([v.pixels for v in views])).to(device)
+    size = np.array([shape[1], shape[0]], np.float32)
+    xyxy = np.concatenate([v.xyxy for v in views])
+    xywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1)
+    batch = {
+        # A permuted NHWC tensor is what torch calls channels_last.
+        "img": pixels.permute(0, 3, 1, 2).float() / 255,
+        "cls": torch.from_numpy(np.concatenate([v.label for v in views])).float().to(device),
+        "bboxes": torch.from_numpy(xywh / np.tile(size, 2)).float().to(device),
+        "batch_idx": torch.from_numpy(
+            np.repeat(np.arange(len(views)), [len(v.label) for v in views])
+        )
+        .float()
+        .to(device),
+    }
+    return batch, [v.ignored for v in views]
+
+
+def _without_ignored(
+    outputs: dict[str, torch.Tensor], ignored: list[np.ndarray], stride: torch.Tensor
+) -> torch.Tensor:
+    """The class logits, with those of cells in ignored regions set to a certain 'nothing'.
+
+    Such a logit has no gradient and next to no loss, so what the network says there is
+    neither rewarded nor punished, and the pixels stay as they are.
+    """
+    scores = outputs["scores"].float()
+    if not any(len(regions) for regions in ignored):
+        return scores
+    points, strides = make_anchors(outputs["feats"], stride, 0.5)
+    points = points * strides
+    mask = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.bool, device=scores.device)
+    for row, regions in zip(mask, ignored, strict=True):
+        for x1, y1, x2, y2 in regions.tolist():
+            x, y = points.T
+            row |= (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+    return scores.masked_fill(mask[:, None], -20.0)
+
+
+def _fast_bfloat16() -> bool:
+    """Does the CPU multiply bfloat16 itself? Elsewhere it is slower than float32."""
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(known())

@@ -1,0 +1,30 @@
+"""A process that makes room for others and does not outlive the one that started it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import psutil
+
+_SECONDS = 2.0  # between two looks at the parent
+
+
+def lower() -> None:
+    """Let every other process of this user go first."""
+    process = psutil.Process()
+    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after `parent` ended: nobody would take its result."""
+    known = psutil.Process(parent)
+
+    def watch() -> None:
+        # Where a parent dies, POSIX gives its children another one at once.
+        while known.is_running() and (psutil.WINDOWS or os.getppid() == parent):
+            time.sleep(_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

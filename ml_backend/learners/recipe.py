@@ -1,0 +1,57 @@
+"""How a detector is trained: every number of it, with the reason or the measurement behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The hyperparameters of a training.
+
+    imgsz: input pixels along the longest side of the median training image.
+    epochs: passes over the training images.
+    batch: images a step; halved when memory runs out.
+    frozen: the first layers of the backbone that keep the pretrained weights.
+    lr: AdamW's peak rate of the new head. lr_backbone: its share for pretrained layers.
+    warmup: share of the steps in which the rate rises; then it falls as a cosine.
+    decay: weight decay. ema: what a step leaves of the running mean of the weights.
+    box, cls, dfl: the weights of the three parts of the loss.
+    warp: share of the images that are resized, turned freely and shifted; the others
+        keep their pixels (mirrored or turned by quarters only).
+    zoom: the largest resizing, as a factor. shift: the largest, as a share of the side.
+    visible: a box of which less than this share is left at an edge is ignored.
+    gain: largest brightening or darkening, as a factor. gamma: the same of the exponent.
+    noise: largest standard deviation, grey levels. blur: largest sigma, input pixels.
+    object_side: the least median side of the objects, input pixels.
+    threshold: the confidence from which the version counts a box.
+    """
+
+    imgsz: int = 640
+    epochs: int = 80
+    batch: int = 8
+    frozen: int = 4
+    lr: float = 2e-3
+    lr_backbone: float = 0.5
+    warmup: float = 0.05
+    decay: float = 0.01
+    ema: float = 0.99
+    box: float = 7.5
+    cls: float = 0.5
+    dfl: float = 1.5
+    warp: float = 0.5
+    zoom: float = 1.4
+    turn: float = 45.0
+    shift: float = 0.3
+    visible: float = 0.3
+    gain: float = 1.8
+    gamma: float = 1.3
+    noise: float = 6.0
+    blur: float = 1.0
+    paste: float = 0.0
+    object_side: int = 32
+    threshold: float = 0.3
+    nms_iou: float = 0.6
+
+
+RECIPE = Recipe()

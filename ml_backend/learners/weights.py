@@ -1,0 +1,94 @@
+"""Detectors in torch: built from a base, saved as safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import SETTINGS
+
+from ml_backend.files import replacing
+from ml_backend.learners.model_file import ModelCard, read_card
+
+SETTINGS["sync"] = False  # no usage reports
+
+
+def build(architecture: str, classes: tuple[str, ...]) -> DetectionModel:
+    """A detector with random weights; one output a class, in this order."""
+    model = DetectionModel(f"{architecture}.yaml", nc=len(classes), verbose=False)
+    model.names = dict(enumerate(classes))
+    return model
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors or .npz file, as float32 where they are floats.
+
+    Raises ValueError when it is neither.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            tensors = load_file(str(path))
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        else:
+            raise ValueError("a base is a .safetensors or an .npz file")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file to start from") from error
+    except Exception as error:
+        raise ValueError(f"{path} cannot be used as a base: {error}") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> int:
+    """Load into `model` what of `base` fits by name and shape; the number of tensors loaded.
+
+    Of a base of ours whose classes differ, the outputs of the shared classes are kept.
+    Raises ValueError when nothing fits: then it is another architecture.
+    """
+    tensors = read_tensors(base)
+    own = model.state_dict()
+    fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    if base.suffix == ".safetensors":
+        known = read_card(base).classes
+        shared = [(i, known.index(c)) for i, c in enumerate(classes) if c in known]
+        for name, tensor in tensors.items():
+            # The last layer of a class branch: rows (or biases) are classes, in order.
+            if ".cv3." not in name or not name.endswith((".2.weight", ".2.bias")):
+                continue
+            if known == classes or len(tensor) != len(known) or name not in own:
+                continue
+            fitting[name] = own[name].clone()
+            for row, source in shared:
+                fitting[name][row] = tensor[source]
+    if not fitting:
+        raise ValueError(f"{base} fits no layer of this architecture; choose another base")
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def load(path: Path) -> tuple[DetectionModel, ModelCard]:
+    """The detector in a .safetensors file of ours, ready to predict.
+
+    Raises ValueError when tensors are missing.
+    """
+    card = read_card(path)
+    model = build(card.architecture, card.classes)
+    model.load_state_dict(read_tensors(path), strict=True)
+    return model.eval(), card
+
+
+def save(tensors: dict[str, torch.Tensor], card: ModelCard, path: Path) -> None:
+    """Write a state_dict as half-precision safetensors with its card, never half-written."""
+    from safetensors.torch import save_file
+
+    half = {
+        name: (t.half() if t.is_floating_point() else t).cpu().contiguous().clone()
+        for name, t in tensors.items()
+    }
+    with replacing(path) as temporary:
+        save_file(half, str(temporary), metadata=card.to_metadata())
