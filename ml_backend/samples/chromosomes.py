@@ -53,7 +53,7 @@ def metaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
 
 def anaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     """Two groups on their way to the poles, arms towards each other; one cell."""
-    gap = rng.uniform(0.35, 1.4) * (0.6 * kind.length + 3 * kind.thickness)
+    gap = rng.uniform(0.3, 1.0) * (0.6 * kind.length + 3 * kind.thickness)
     reach = _plate_reach(rng, kind) * 0.85
     half = kind.count
     along = np.concatenate([_spaced(rng, half, reach), _spaced(rng, half, reach)])
@@ -75,11 +75,11 @@ def anaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
 
 def telophase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     """Two dense flat groups that melt into daughter nuclei; one cell."""
-    width = 0.68 * kind.nucleus * rng.uniform(0.85, 1.15)
+    width = 0.6 * kind.nucleus * rng.uniform(0.85, 1.15)
     radii = np.array([width, width * rng.uniform(0.4, 0.65)])
-    apart = radii[1] * rng.uniform(1.6, 2.8) + kind.thickness
     thickness = max(3.0, 0.7 * min(kind.thickness, 0.3 * width))
     length = max(0.8 * width, 3 * thickness)
+    apart = radii[1] * rng.uniform(1.05, 1.6) + 0.5 * thickness
     count = int(np.clip(1.7 * np.pi * radii.prod() / (length * thickness), 7, 60))
     groups = []
     for side in (-1, 1):

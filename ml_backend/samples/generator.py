@@ -36,8 +36,8 @@ KARYOTYPES = {
     "woodland-tobacco-like": Karyotype(24, 70, 15, 108, 6, 0.22, 1, 0),
     "tobacco-like": Karyotype(44, 52, 14, 125, 5, 0.18, 1, 0),
     "sunflower-like": Karyotype(34, 46, 15, 112, 7, 0.22, 1, 0),
-    "rice-like": Karyotype(24, 24, 10, 82, 8, 0.28, 1, 0),
-    "cress-like": Karyotype(10, 13, 12, 72, 9, 0.25, 1, 14),
+    "rice-like": Karyotype(24, 24, 10, 82, 7, 0.25, 1, 0),
+    "cress-like": Karyotype(10, 13, 12, 72, 9, 0.2, 1, 12),
 }
 EXTENT = 0.16  # share of an object's own brightness from which a pixel belongs to it
 SEEN = 0.35  # an object of which less lies inside the field is not placed
@@ -173,7 +173,7 @@ def _karyotype(rng: np.random.Generator, species: str | None, scale: float) -> K
         thickness=max(2.0, base.thickness * zoom * np.exp(rng.normal(0, 0.08))),
         nucleus=base.nucleus * zoom,
         grain=max(2.0, base.grain * zoom),
-        contrast=base.contrast * rng.uniform(0.7, 1.4),
+        contrast=base.contrast * rng.uniform(0.6, 1.2),
     )
 
 

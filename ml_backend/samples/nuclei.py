@@ -15,13 +15,13 @@ def interphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     radii = (radius / np.sqrt(stretch), radius * np.sqrt(stretch))
     rho, x, y = disc(rng, radii, roughness=rng.uniform(0.02, 0.12), margin=1.7)
     edge = rng.uniform(0.05, 0.15)
-    if rng.random() < 0.3:  # frayed, as where the squash has torn the membrane
+    if rng.random() < 0.15:  # frayed, as where the squash has torn the membrane
         edge += 0.1
-        rho = rho + rng.uniform(0.02, 0.05) * smooth_noise(rng, rho.shape, 0.1 * radius + 2)
+        rho = rho + rng.uniform(0.01, 0.03) * smooth_noise(rng, rho.shape, 0.15 * radius + 2)
     body = soft_step(1 - rho, edge) * (0.72 + 0.28 * np.sqrt(np.clip(1 - rho * rho, 0, 1)))
     fine = smooth_noise(rng, rho.shape, kind.grain)
     coarse = smooth_noise(rng, rho.shape, rng.uniform(3, 7) * kind.grain)
-    body *= np.clip(1 + kind.contrast * (0.45 * fine + 0.45 * coarse), 0.3, 1.8)
+    body *= np.clip(1 + kind.contrast * (0.35 * fine + 0.4 * coarse), 0.3, 1.8)
     for _ in range(rng.integers(0, kind.nucleoli + 1)):
         cx, cy = _inside(rng, radii, 0.55)
         hole = radius * rng.uniform(0.16, 0.36)
@@ -54,9 +54,9 @@ def _smear(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     stretch = rng.uniform(0.3, 0.7)
     rho, _, _ = disc(rng, (radius, radius * stretch), roughness=0.35, margin=1.6)
     body = soft_step(1 - rho, rng.uniform(0.15, 0.35))
-    cloud = smooth_noise(rng, rho.shape, radius / 3) + 0.7 * smooth_noise(rng, rho.shape, 6)
+    cloud = smooth_noise(rng, rho.shape, radius / 3) + 0.3 * smooth_noise(rng, rho.shape, 8)
     body *= np.clip(0.6 + 0.4 * cloud, 0.03, 1.6)
-    return blurred(body.astype(np.float32), rng.uniform(1.5, 3.5))
+    return blurred(body.astype(np.float32), rng.uniform(2.0, 5.0))
 
 
 def _inside(
