@@ -63,6 +63,8 @@ def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
             return _decode_known(data)
         except UnreadableImage:
             raise
+        except MemoryError as error:
+            raise UnreadableImage("too large for the memory of this machine") from error
         except (pyvips.Error, OSError, SyntaxError, ValueError, OverflowError) as error:
             raise UnreadableImage("the image is cut off or corrupt") from error
     except UnreadableImage as error:
@@ -127,15 +129,12 @@ def _decode_wide_tiff(data: bytes) -> np.ndarray:
 
 def _decode_bmp(data: bytes) -> np.ndarray:
     """libvips has no BMP reader of its own."""
-    from PIL import Image
+    from PIL import BmpImagePlugin
 
-    # Opening reads the header only. Its own size limit is lower than ours and raises too.
-    try:
-        with Image.open(io.BytesIO(data), formats=("BMP",)) as image:
-            _check_size(*image.size)
-            return np.ascontiguousarray(image.convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage("more pixels than a BMP may have here") from error
+    # The format's class and not Image.open, which ultralytics replaces where it is imported.
+    with BmpImagePlugin.BmpImageFile(io.BytesIO(data)) as image:
+        _check_size(*image.size)
+        return np.ascontiguousarray(image.convert("RGB"))
 
 
 def _decode_vips(data: bytes) -> np.ndarray:
