@@ -65,7 +65,7 @@ def demo_images(
             folder / "generated",
             _generated(folder / "generated", progress),
             False,
-            f"{GENERATED} generated images, because the public images at {address} {why}. "
+            f"{GENERATED} generated images, because the public ones {why}. "
             "Start again with a network connection to add the real ones.",
         )
     origin = f"{len(paths)} real images: {CREDIT}."
