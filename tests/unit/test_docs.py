@@ -1,0 +1,70 @@
+"""The pages for users name what is there: links, dependencies, commands, settings."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+import typer
+
+from ml_backend.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    names = {re.split(r"[\[><=; ]", entry)[0] for entry in wanted}
+    assert not {name for name in names if name not in text}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    commands = _commands()
+    for line in re.findall(r"(?:uv run )?cytoloop [^`\n]*", page.read_text(encoding="utf-8")):
+        words = line.removeprefix("uv run ").split()[1:]
+        if not words or words[0] not in {name.split()[0] for name in commands}:
+            continue
+        name = " ".join(words[:2]) if " ".join(words[:2]) in commands else words[0]
+        options = {word.strip(".,;:)").split("=")[0] for word in words if word.startswith("--")}
+        unknown = options - commands.get(name, set()) - {"--help", "--data-dir", "--json"}
+        assert not unknown, f"{line}: {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_named_exist(page: Path) -> None:
+    named = set(re.findall(r"CYTOLOOP_([A-Z_]+)", page.read_text(encoding="utf-8")))
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def _commands() -> dict[str, set[str]]:
+    """Every command, with its options."""
+    found: dict[str, set[str]] = {}
+    for entry in entry_points(group="cytoloop.commands"):
+        group = typer.main.get_group(_with_callback(entry.load()))
+        for name, command in group.commands.items():
+            parts = getattr(command, "commands", None)
+            for sub, one in (parts or {"": command}).items():
+                options = {option for given in one.params for option in given.opts}
+                found[f"{name} {sub}".strip()] = options
+    return found
+
+
+def _with_callback(app: typer.Typer) -> typer.Typer:
+    """As the console script joins it, so that an app of one command stays a group."""
+    root = typer.Typer()
+    root.callback()(lambda: None)
+    root.add_typer(app)
+    return root
