@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,21 +22,31 @@ import httpx
 from filelock import FileLock
 from uv import find_uv_bin
 
-from ml_backend.files import read_json, write_json
+from ml_backend.files import read_json, replacing, write_json
 from ml_backend.processes import Process, check_port
 from ml_backend.studio.transport import LOOPBACK, studio_http
 
 VERSION = "1.23.2"
 USERNAME = "cytoloop@localhost"
 
-# Variables that would lead another Python, or another Label Studio, into ours.
-_FOREIGN = ("PYTHON", "VIRTUAL_ENV", "CONDA", "UV_", "LABEL_STUDIO_", "HEARTEX_", "DJANGO_")
-# ... but not these: they say where packages come from, which is the user's to choose.
-_KEPT = (
-    "UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CACHE_DIR",
-    "UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_HTTP_TIMEOUT", "UV_INSECURE_HOST", "UV_OFFLINE",
-    "UV_LINK_MODE", "UV_CONCURRENT_DOWNLOADS", "UV_KEYRING_PROVIDER", "UV_CONFIG_FILE",
+# Variables that would lead another Python, other packages or another Label Studio into
+# ours. What says where packages come from stays: that is the user's to choose.
+_FOREIGN = (
+    "PYTHON", "VIRTUAL_ENV", "CONDA", "LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "UV_PROJECT",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_REQUIRE_HASHES",
 )  # fmt: skip
+
+# SQLite, nothing to strangers, nothing about the user to anyone.
+_QUIET = {
+    "LABEL_STUDIO_DJANGO_DB": "sqlite",
+    "LABEL_STUDIO_DEBUG": "false",
+    "LABEL_STUDIO_LOG_LEVEL": "WARNING",
+    "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
+    "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+    "LABEL_STUDIO_SENTRY_DSN": "",
+    "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+}
+_DATABASE = "label_studio.sqlite3"
 
 
 class StudioError(RuntimeError):
@@ -107,9 +118,33 @@ class StudioEnvironment:
                  f"label-studio=={VERSION}"],
                 progress,
             )  # fmt: skip
+            progress("Making the database")
+            self._make_database(inside, partial / _DATABASE)
             os.replace(partial, self.environment)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def _make_database(self, python: Path, database: Path) -> None:
+        """An empty database, kept with the packages: its migrations take half a minute.
+
+        A first start copies it, so one that is killed leaves no half-made database.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            environment = _clean_environment() | {
+                "LABEL_STUDIO_BASE_DATA_DIR": folder,
+                "LABEL_STUDIO_DATABASE_NAME": str(database),
+                **_QUIET,
+            }
+            done = subprocess.run(
+                [str(python), "-I", "-m", "label_studio.server", "version"],
+                env=environment,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+            )
+        if done.returncode:
+            words = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise StudioError(f"Label Studio {VERSION} could not make its database ({words})")
 
     def _uv(self, command: list[str], progress: Callable[[str], None]) -> None:
         lines: list[str] = []
@@ -118,7 +153,8 @@ class StudioEnvironment:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=_clean_environment(),
-            cwd=self.folder,
+            # Where no project's pyproject.toml, ours least of all, pins anything.
+            cwd=tempfile.gettempdir(),
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -153,22 +189,18 @@ class StudioEnvironment:
         media.mkdir(parents=True, exist_ok=True)
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
+        if (fresh := self.environment / _DATABASE).exists() and not (data / _DATABASE).exists():
+            with replacing(data / _DATABASE) as temporary:
+                shutil.copyfile(fresh, temporary)
         account = self._account()
         environment = _clean_environment() | {
             f"LABEL_STUDIO_{name}": value
             for name, value in {
                 "BASE_DATA_DIR": str(data),
-                "DJANGO_DB": "sqlite",
                 "HOST": "",  # a shell's HOST would become part of every address
-                "DEBUG": "false",
-                "LOG_LEVEL": "WARNING",
                 "USERNAME": account["username"],
                 "PASSWORD": account["password"],
                 "DISABLE_SIGNUP_WITHOUT_LINK": "true",
-                "COLLECT_ANALYTICS": "false",
-                "LATEST_VERSION_CHECK": "false",
-                "SENTRY_DSN": "",
-                "FRONTEND_SENTRY_DSN": "",
                 "LOCAL_FILES_SERVING_ENABLED": "true",
                 "LOCAL_FILES_DOCUMENT_ROOT": str(media.absolute()),
                 # The backend is on this machine, which both would refuse to talk to.
@@ -179,6 +211,7 @@ class StudioEnvironment:
                 "AZURE_MOUNT_FIX": "true",
             }.items()
         }
+        environment |= _QUIET
         command = [
             str(self.python), "-I", "-m", "label_studio.server", "start",
             "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port),
@@ -242,11 +275,7 @@ class StudioEnvironment:
 
 
 def _clean_environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT or not name.startswith(_FOREIGN)
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
 def _token_works(http: httpx.Client, token: str) -> bool:

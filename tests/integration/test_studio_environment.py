@@ -1,0 +1,87 @@
+"""Installing, starting and logging into a real Label Studio."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ml_backend.files import read_json, write_json
+from ml_backend.processes import PortTaken
+from ml_backend.studio.client import Studio
+from ml_backend.studio.environment import StudioEnvironment, StudioError
+from tests.conftest import RunningStudio, free_port
+
+
+def test_the_account_is_kept_and_private(label_studio: RunningStudio) -> None:
+    assert label_studio.environment.account() == label_studio.account
+    file = label_studio.environment.folder / "account.json"
+    if os.name == "posix":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert Studio(label_studio.url, label_studio.account.token).projects() is not None
+
+
+def test_a_token_that_was_made_but_never_written_down_is_made_again(
+    label_studio: RunningStudio,
+) -> None:
+    file = label_studio.environment.folder / "account.json"
+    known = read_json(file)
+    try:
+        write_json(file, {name: known[name] for name in ("username", "password")}, private=True)
+        again = label_studio.environment.account()
+        assert again.token != label_studio.account.token
+        # The one token of the user is another one now, so a stored one that no longer
+        # works is the user's doing, and theirs to undo.
+        write_json(file, known | {"token": "a.b.c"}, private=True)
+        with pytest.raises(StudioError, match="revoke it"):
+            label_studio.environment.account()
+        write_json(file, known | {"token": "a.b.c", "password": "wrong"}, private=True)
+        with pytest.raises(StudioError, match="does not accept the password"):
+            label_studio.environment.account()
+    finally:
+        # The other tests' client exchanges its token anew all the time.
+        renewed = known | {"token": again.token}
+        write_json(file, renewed, private=True)
+
+
+def test_a_taken_port_is_told_before_anything_starts(label_studio: RunningStudio) -> None:
+    port = int(label_studio.url.rsplit(":", 1)[1])
+    with pytest.raises(PortTaken, match="--port"):
+        label_studio.environment.start(port, label_studio.media, Path("never.log"))
+
+
+def test_a_server_that_cannot_start_is_told_with_its_last_words(
+    label_studio_env: Path, tmp_path: Path
+) -> None:
+    environment = StudioEnvironment(tmp_path / "label-studio", label_studio_env)
+    database = tmp_path / "label-studio" / "data" / "label_studio.sqlite3"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"this is no database" * 1000)
+    environment.start(free_port(), tmp_path / "media", tmp_path / "studio.log")
+    with pytest.raises(StudioError, match=r"ended at its start; see .*studio.log \(.*database"):
+        environment.wait_ready(60)
+    environment.stop()
+
+
+def test_without_the_package_index_the_install_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple/")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    killed = tmp_path / "partial-0000"  # what an install that was killed leaves
+    (killed / "bin").mkdir(parents=True)
+    environment = StudioEnvironment(tmp_path)
+    heard: list[str] = []
+    with pytest.raises(StudioError, match="package index did not answer") as caught:
+        environment.ensure(heard.append)
+    assert "\n" not in str(caught.value)
+    assert heard
+    assert not environment.installed()
+    assert not list(tmp_path.glob("partial-*"))
+
+
+def test_a_ready_environment_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StudioError, match="holds no environment"):
+        StudioEnvironment(tmp_path, tmp_path / "nowhere").ensure()
