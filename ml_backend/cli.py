@@ -53,29 +53,6 @@ def main() -> None:
     console.run(root)
 
 
-@app.command(epilog="Example: cytoloop up --demo")
-def up(
-    context: typer.Context,
-    demo: Annotated[bool, typer.Option("--demo", help="Bring images to try it on.")] = False,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of images; sub-folders are samples.")
-    ] = None,
-    labels: Annotated[
-        str, typer.Option(help="mitosis, phases, tetrads, or a labeling config FILE.xml.")
-    ] = "mitosis",
-    port: Annotated[int, typer.Option(help="Port of Label Studio.")] = 8080,
-    backend_port: Annotated[int, typer.Option(help="Port of the ML backend.")] = 9090,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
-    ] = True,
-) -> None:
-    """Start Label Studio, the backend and the worker, with a project already marked."""
-    from ml_backend.up import Options
-    from ml_backend.up import up as run
-
-    run(Options(demo, images, labels, port, backend_port, browser), console.settings(context))
-
-
 @app.command(epilog="Example: cytoloop serve --port 9090")
 def serve(
     context: typer.Context,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,7 +64,7 @@ def version(result: dict[str, Any]) -> RenderableType:
     return table
 
 
-def skipped(entries: list[dict[str, str]]) -> list[str]:
+def skipped(entries: Iterable[Mapping[str, object]]) -> list[str]:
     """What was left out, a line each."""
     return [f"left out: {entry['source']}: {entry['reason']}" for entry in entries]
 

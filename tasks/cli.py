@@ -14,26 +14,27 @@ from ml_backend.console import JsonOption
 app = typer.Typer()
 
 
-@app.command(epilog="Example: cytoloop up --images my_images --labels mitosis")
+@app.command(epilog="Example: cytoloop up --demo")
 def up(
     context: typer.Context,
-    demo: Annotated[bool, typer.Option("--demo", help="Bring images to try it with.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Import the images of this folder.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Bring images to try it on.")] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images; sub-folders are samples.")
+    ] = None,
     labels: Annotated[
-        str, typer.Option(help="mitosis, phases, tetrads, or an XML file with your own labels.")
+        str, typer.Option(help="mitosis, phases, tetrads, or a labeling config FILE.xml.")
     ] = "mitosis",
     port: Annotated[int, typer.Option(help="Port of Label Studio.")] = 8080,
     backend_port: Annotated[int, typer.Option(help="Port of the ML backend.")] = 9090,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Do not open the browser.")
-    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
+    ] = True,
 ) -> None:
-    """Start Label Studio with the cells already marked; Ctrl-C ends everything."""
-    from ml_backend.up import Options
-    from ml_backend.up import up as run
+    """Start Label Studio, the backend and the worker, with a project already marked."""
+    from tasks.up import Options
+    from tasks.up import up as run
 
-    options = Options(demo, images, labels, port, backend_port, browser=not no_browser)
-    run(options, console.settings(context))
+    run(Options(demo, images, labels, port, backend_port, browser), console.settings(context))
 
 
 @app.command(epilog="Example: cytoloop detect my_images --out found.csv")
@@ -46,10 +47,10 @@ def detect(
 ) -> None:
     """Detect in images without Label Studio."""
     from ml_backend import tables
-    from ml_backend.detections import detect as run
     from ml_backend.learners.detector import Detector
     from ml_backend.models import resolve
     from ml_backend.registry import Registry
+    from tasks.detections import detect as run
 
     settings = console.settings(context)
     registry = Registry(settings.versions, settings.champions)
@@ -65,7 +66,7 @@ def detect(
                 f"{summary['detections']} detections on {summary['tiles']} images in "
                 f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
                 f"by {version.name}, in {out}",
-                *tables.skipped([dict(one) for one in summary["skipped"]]),
+                *tables.skipped(summary["skipped"]),
             ]
         ),
     )

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ml_backend.detections import COLUMNS, Summary, detect, image_files, natural_key
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
+from tasks.detections import COLUMNS, Summary, detect, image_files, natural_key
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 1.0, 0.3)
 

@@ -29,7 +29,6 @@ from rich.panel import Panel
 from ml_backend import console, models
 from ml_backend.connection import Connection, connect, parse
 from ml_backend.files import read_json, write_json
-from ml_backend.intake import Intake, Source, sources, take_in
 from ml_backend.preannotation import QUEUED
 from ml_backend.processes import Children, Process, check_port
 from ml_backend.projects import Projects
@@ -38,6 +37,7 @@ from ml_backend.settings import Settings
 from ml_backend.studio.client import ProjectGone, Studio
 from ml_backend.studio.environment import StudioEnvironment
 from ml_backend.studio.transport import studio_http
+from tasks.intake import Intake, Source, sources, take_in
 
 TITLES = {
     "mitosis": "Dividing cells",

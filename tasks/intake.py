@@ -18,11 +18,7 @@ from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
 from ml_backend.files import replacing
 from ml_backend.images import UnreadableImage, decode
 from ml_backend.studio.client import Studio
-
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".avif", ".tif", ".tiff",
-    ".jp2", ".ppm", ".pgm", ".pnm",
-)  # fmt: skip
+from tasks.detections import image_files
 
 # How files begin that every browser shows; anything else becomes a PNG.
 _SHOWABLE = (
@@ -57,16 +53,12 @@ class Intake:
 
 
 def sources(folder: Path) -> list[Source]:
-    """The images below `folder`, by name; hidden files and other files are passed over.
+    """The images below `folder`, in natural order; see `detections.image_files`.
 
     Where they lie in two or more sub-folders, a sub-folder is a sample.
     """
-    found = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            found.append((path, inside))
+    paths, _ = image_files(folder)
+    found = [(path, path.relative_to(folder)) for path in paths]
     samples = {inside.parts[0] for _, inside in found if len(inside.parts) > 1}
     grouped = len(samples) > 1
     return [

@@ -1,0 +1,48 @@
+"""MLflow records a version; where it cannot, nothing else fails."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml_backend.learners.model_file import FILE_NAME
+from ml_backend.models import starter_version, starter_weights
+from ml_backend.recorder import record_in_child
+from ml_backend.registry import Registry
+from ml_backend.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(data_dir=tmp_path / "data")
+    weights = tmp_path / FILE_NAME
+    weights.write_bytes(starter_weights("mitosis").read_bytes())
+    version = replace(
+        starter_version("mitosis"),
+        name="1-v1-test",
+        project="1",
+        figures={"f1": 0.75, "ap50": None, "f1_interval": [0.5, 0.9]},
+        decision={"promoted": True, "reasons": ["better"]},
+    )
+    Registry(settings.versions, settings.champions).add(version, [weights])
+    return settings
+
+
+def test_a_version_is_recorded_with_its_figures_and_files(settings: Settings) -> None:
+    assert record_in_child("1-v1-test", settings)
+    with sqlite3.connect(settings.data_dir / "mlflow.sqlite") as database:
+        assert database.execute("select key, value from metrics").fetchall() == [("f1", 0.75)]
+        params = dict(database.execute("select key, value from params").fetchall())
+        (name,) = database.execute("select name from experiments where name like 'cyto%'").fetchone()
+    assert params["architecture"] == "yolov5n" and name == "cytoloop-1"
+    assert list((settings.data_dir / "mlflow-files").rglob(FILE_NAME))
+
+
+def test_a_failing_record_blocks_nothing(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not record_in_child("1-v9-none", settings)
+    assert "MLflow did not record 1-v9-none" in caplog.text
