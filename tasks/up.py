@@ -291,9 +291,9 @@ class Home:
         lines += _listed("could not be pre-annotated", left_out)
         lines += [
             "",
-            "Open the first task, correct its boxes, press Submit, and go on with the next. After",
-            f"{self._settings.retrain_after} corrected tasks a better detector is trained; sooner",
-            "with Start training (Settings, Model). Ctrl-C here ends everything.",
+            "Open the first task, correct its boxes, press Submit, and go on with the next. "
+            f"After {self._settings.retrain_after} corrected tasks a better detector is trained, "
+            "sooner with Start training (Settings, Model). Ctrl-C here ends everything.",
         ]
         return Panel("\n".join(lines), title="cytoloop is up", expand=False)
 
