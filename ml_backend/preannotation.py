@@ -30,7 +30,7 @@ FLOOR = 0.05
 
 QUEUED = "queued: the answer was due; the worker pre-annotates it"
 
-Fetch = Callable[[Sequence[str]], Iterator[tuple[int, bytes | Exception]]]
+Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exception]]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Annotator:
         finished by then is left out as QUEUED.
         """
         waiting = set(range(len(tasks)))
-        for index, outcome in self._outcomes(tasks, fetch):
+        for index, outcome in self._outcomes(tasks, fetch, deadline):
             waiting.discard(index)
             yield index, outcome
             if deadline is not None and time.monotonic() >= deadline:
@@ -86,7 +86,7 @@ class Annotator:
             yield index, LeftOut(QUEUED)
 
     def _outcomes(
-        self, tasks: Sequence[dict[str, Any]], fetch: Fetch
+        self, tasks: Sequence[dict[str, Any]], fetch: Fetch, deadline: float | None
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         key = self.labels.image_key
         addressed = []
@@ -100,7 +100,7 @@ class Annotator:
         ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
         with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
             try:
-                for position, got in fetch([address for _, address in addressed]):
+                for position, got in fetch([address for _, address in addressed], deadline):
                     index = addressed[position][0]
                     if isinstance(got, Exception):
                         yield index, LeftOut(str(got))

@@ -62,11 +62,13 @@ class ImageSource:
         self._world = world_http()
         self._token = AccessToken(self._base, token, self._studio)
 
-    def fetch(self, addresses: Sequence[str]) -> Iterator[tuple[int, bytes | Exception]]:
-        """(index, content or UnreadableImage) of every address exactly once, as they come.
+    def fetch(
+        self, addresses: Sequence[str], deadline: float | None = None
+    ) -> Iterator[tuple[int, bytes | Exception]]:
+        """(index, content or UnreadableImage) of every address at most once, as they come.
 
-        addresses: as tasks hold them. The generator may be left at any time; what is not
-        fetched by then is not fetched.
+        addresses: as tasks hold them. deadline: on time.monotonic(); what is not fetched by
+        then does not come. The generator may be left at any time.
         """
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch")
         running: dict[Future[bytes], int] = {}
@@ -74,9 +76,11 @@ class ImageSource:
             for index, address in enumerate(addresses):
                 running[pool.submit(self._get, address)] = index
                 if len(running) >= AHEAD:
-                    yield from _finished(running)
-            while running:
-                yield from _finished(running)
+                    yield from _finished(running, deadline)
+                if deadline is not None and time.monotonic() >= deadline:
+                    return
+            while running and (deadline is None or time.monotonic() < deadline):
+                yield from _finished(running, deadline)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -221,8 +225,11 @@ class _Busy(Exception):
     """The server may answer when asked again."""
 
 
-def _finished(running: dict[Future[bytes], int]) -> Iterator[tuple[int, bytes | Exception]]:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
+def _finished(
+    running: dict[Future[bytes], int], deadline: float | None
+) -> Iterator[tuple[int, bytes | Exception]]:
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    done, _ = wait(running, timeout=left, return_when=FIRST_COMPLETED)
     for future in done:
         index = running.pop(future)
         error = future.exception()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -29,7 +29,9 @@ from ml_backend.dataset.folder import read_folder
 from ml_backend.files import read_json
 from ml_backend.images import decode
 from ml_backend.labels import canonical
+from ml_backend.registry import Registry
 from ml_backend.studio.client import Studio
+from tests.conftest import free_port
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "plant_mitosis"
 UNSEEN = ("Os", "Asa", "Ta")
@@ -77,19 +79,23 @@ def write_fields(folder: Path, fields: list[Any]) -> Iterator[Field]:
 class Running:
     """`cytoloop up` over a data folder, and what a test asks of it."""
 
-    def __init__(self, folder: Path, images: Path) -> None:
+    def __init__(self, folder: Path, images: Path, label_studio_env: Path) -> None:
         self.data = folder / "data"
+        self.registry = Registry(self.data / "versions", self.data / "champions")
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "up.log"
         self.environment = {
             **os.environ,
             "CYTOLOOP_DATA_DIR": str(self.data),
+            "CYTOLOOP_LABEL_STUDIO_ENV": str(label_studio_env),
             "CYTOLOOP_RETRAIN_AFTER": str(RETRAIN_AFTER),
             "CYTOLOOP_EPOCHS": "10",
             "CYTOLOOP_IMGSZ": "320",
         }
         command = [sys.executable, "-m", "ml_backend", "up", "--images", str(images)]
-        command += ["--labels", "mitosis", "--no-browser", "--port", "8095"]
-        command += ["--backend-port", "9095"]
+        command += ["--labels", "mitosis", "--no-browser", "--port", str(port)]
+        command += ["--backend-port", str(free_port())]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=subprocess.STDOUT
@@ -136,16 +142,17 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Field]:
 
 
 @pytest.fixture(scope="module")
-def up(fields: dict[str, Field], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def up(
+    fields: dict[str, Field], label_studio_env: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("up")
     images = next(iter(fields.values())).path.parents[1]
-    running = Running(folder, images)
+    running = Running(folder, images, label_studio_env)
     try:
         yield running
     finally:
         if running.process.poll() is None:
             running.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def shown(task: dict[str, Any], version: str) -> Boxes:
@@ -187,11 +194,10 @@ def correction(field: Field) -> list[dict[str, Any]]:
 @pytest.mark.timeout(420)
 def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]) -> None:
     # Up: the project is there, and every task carries a pre-annotation of the starter.
-    account = up.until(
-        "Label Studio's account", lambda: read_json(up.data / "label-studio" / "account.json"), 300
-    )
-    up.until("up says it is ready", lambda: account["password"] in up.log.read_text(), 200)
-    studio = Studio("http://127.0.0.1:8095", account["token"])
+    up.until("up says it is ready", lambda: "cytoloop is up" in up.log.read_text(), 400)
+    account = read_json(up.data / "label-studio" / "account.json")
+    assert account["password"] in up.log.read_text()
+    studio = Studio(up.url, account["token"])
     (project,) = studio.projects()
     starter = project.model_version
     assert starter.startswith("starter-mitosis-")
@@ -224,12 +230,10 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
             studio.submit_annotation(task["id"], correction(fields[name]), parent_prediction=parent)
 
     # Exactly one training, judged and promoted.
-    def versions() -> list[dict[str, Any]]:
-        return up.command("models", "list", "--project", str(project.id))["models"]
-
-    up.until("a champion", lambda: [v for v in versions() if v["champion"]], 240)
-    (version,) = versions()
-    assert version["f1"] > 0
+    number = str(project.id)
+    up.until("a new champion", lambda: up.registry.champion(number) != starter, 240)
+    (version,) = up.command("models", "list", "--project", number)["models"]
+    assert version["champion"] and version["f1"] > 0
     told = up.command("models", "show", version["version"])
     assert told["decision"]["promoted"] and "better" in told["decision"]["reasons"][0]
     assert told["base"] == "starter:mitosis"
@@ -254,12 +258,14 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
     # Scores are shown, and the least certain task is handed out first.
     scores = {now[name]["id"]: shown_score(now[name], version["version"]) for name in untouched}
     assert all(0 <= score <= 1 for score in scores.values())
-    assert studio.next_task(project.id) == min(scores, key=lambda task: scores[task])
+    assert next_task(up.url, project.id, account["token"]) == min(
+        scores, key=lambda task: scores[task]
+    )
 
     # Start training works, and trains on what was corrected since.
     studio.submit_annotation(now[untouched[0]]["id"], correction(fields[untouched[0]]))
     studio.start_training(project.id)
-    up.until("a second version", lambda: len(versions()) == 2, 120)
+    up.until("a second version", lambda: len(up.registry.all(number)) == 2, 120)
 
     # One Ctrl-C ends every child.
     import psutil
@@ -268,6 +274,14 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
     assert len(children) >= 3
     assert up.stop() == 0
     assert not [child for child in children if child.is_running()]
+
+
+def next_task(url: str, project: int, token: str) -> int:
+    """What the button Label All Tasks opens."""
+    with httpx.Client(base_url=url, trust_env=False) as http:
+        access = http.post("/api/token/refresh/", json={"refresh": token}).json()["access"]
+        headers = {"Authorization": f"Bearer {access}"}
+        return http.get(f"/api/projects/{project}/next/", headers=headers).json()["id"]
 
 
 def shown_score(task: dict[str, Any], version: str) -> float:

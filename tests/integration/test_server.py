@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,31 @@ def test_what_is_not_done_in_time_is_queued(backend: Backend) -> None:
     backend.projects.let_in(1, list(range(5000)))
 
 
+def test_a_slow_image_server_does_not_hold_the_answer(backend: Backend) -> None:
+    released = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            released.wait(30)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow:
+        threading.Thread(target=slow.serve_forever, daemon=True).start()
+        hasty = Backend.__new__(Backend)
+        hasty.settings = backend.settings.model_copy(update={"predict_seconds": 2.0})
+        client = hasty.client()
+        predict(client, [task(1, "good.png")])  # the detector is loaded now
+        address = f"http://127.0.0.1:{slow.server_port}/a.png"
+        tasks = [{"id": 7, "data": {"image": address}}, task(8, "good.png")]
+        started = time.monotonic()
+        first, second = predict(client, tasks).get_json()["results"]
+        assert time.monotonic() - started < 10
+        assert first == [] and second["model_version"] == backend.starter
+        assert QUEUED in {e["reason"] for e in backend.projects.left_out(1) if e["task"] == 7}
+        released.set()
+        slow.shutdown()
+    backend.projects.let_in(1, [7])
+
+
 def test_a_webhook_is_a_note_and_nothing_more(client: FlaskClient, backend: Backend) -> None:
     for project in (1, "1", {"id": 1}):
         body = {"action": "ANNOTATION_CREATED", "project": project}
@@ -171,7 +198,7 @@ def test_metrics_count_requests_and_tasks(client: FlaskClient) -> None:
 def test_a_promotion_is_served_at_the_next_request(client: FlaskClient, backend: Backend) -> None:
     from dataclasses import replace
 
-    files = [path for path in backend.registry.folder(backend.starter).iterdir()]
+    files = backend.registry.folder(backend.starter).iterdir()
     version = replace(backend.registry.get(backend.starter), name="1-v1-copy", project="1")
     backend.registry.add(version, [path for path in files if path.name != "version.json"])
     predict(client, [task(1, "good.png")])
