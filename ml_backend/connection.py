@@ -20,7 +20,8 @@ class Connection:
     """A project that is connected.
 
     version: what pre-annotates it, or '<id>-untrained'. drawn: the classes of that
-    version which have a label; without_label: those that have none and are dropped.
+    version which it draws; not_asked: those that it could draw, when CYTOLOOP_PREANNOTATE
+    is 'all'; without_label: those that have no label here and are dropped.
     """
 
     project: StudioProject
@@ -28,6 +29,7 @@ class Connection:
     version: str
     trained: bool
     drawn: tuple[str, ...]
+    not_asked: tuple[str, ...]
     without_label: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -38,6 +40,7 @@ class Connection:
             "backend": self.backend_url,
             "version": self.version,
             "drawn": list(self.drawn),
+            "not_asked": list(self.not_asked),
             "without_label": list(self.without_label),
         }
 
@@ -59,6 +62,8 @@ class Connection:
                 "and the worker trains one."
             )
         text = f"{self.version} draws {', '.join(self.drawn)}."
+        if self.not_asked:
+            text += f" It knows {', '.join(self.not_asked)} too (CYTOLOOP_PREANNOTATE=all)."
         if self.without_label:
             text += f" It also knows {', '.join(self.without_label)}: no label for it, so left out."
         return text
@@ -95,16 +100,24 @@ def connect(
     if version:
         studio.set_model_version(found.id, version)
     Projects(settings.projects_database).leave(found.id, "publish")
-    classes = (
-        Registry(settings.versions, settings.champions).card(version).classes if version else ()
-    )
-    matching = labels.match(classes)
+    return _described(settings, found, labels, version, backend_url)
+
+
+def _described(
+    settings: Settings, found: StudioProject, labels: Labels, version: str | None, backend_url: str
+) -> Connection:
+    if version is None:
+        return Connection(found, backend_url, untrained(found.id), False, (), (), ())
+    card = Registry(settings.versions, settings.champions).card(version)
+    matching = labels.match(card.classes)
+    asked = card.classes if settings.preannotate == "all" else card.headline
     return Connection(
         found,
         backend_url,
-        version or untrained(found.id),
-        version is not None,
-        tuple(matching.mapping),
+        version,
+        True,
+        tuple(name for name in matching.mapping if name in asked),
+        tuple(name for name in matching.mapping if name not in asked),
         matching.unmatched,
     )
 
