@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend.models import resolve
+from ml_backend.registry import Registry
 from ml_backend.studio.client import Studio
 from ml_backend.studio.environment import Account, StudioEnvironment
 
@@ -62,6 +64,14 @@ def label_studio(
         yield RunningStudio(environment.url, account, media, studio, environment)
     finally:
         environment.stop()
+
+
+@pytest.fixture(scope="session")
+def starter_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of versions with the mitosis starter, made ready to serve once: copy it."""
+    folder = tmp_path_factory.mktemp("starter")
+    resolve("starter:mitosis", Registry(folder / "versions", folder / "champions"))
+    return folder / "versions"
 
 
 @pytest.fixture(scope="session")

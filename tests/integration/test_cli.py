@@ -129,9 +129,7 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     assert trained["version"].startswith("dataset-v1-") and not trained["promoted"]
     assert [Path(one["source"]).name for one in trained["skipped"]] == ["broken.png"]
 
-    figures = json.loads(
-        cytoloop("evaluate", "--dataset", dataset, "--json", data=data).stdout
-    )
+    figures = json.loads(cytoloop("evaluate", "--dataset", dataset, "--json", data=data).stdout)
     assert figures["model"].startswith("starter-mitosis-") and figures["images"] == 6
     for name in ("image_accuracy", "image_sensitivity", "image_specificity", "f1", "ap50"):
         assert name in figures and f"{name}_interval" in figures

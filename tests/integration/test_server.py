@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from ml_backend import models
 from ml_backend.credentials import backend_password
 from ml_backend.preannotation import QUEUED
 from ml_backend.projects import Project, Projects
@@ -35,11 +35,13 @@ NO_MATCH = (
 class Backend:
     """A data folder with two projects, 1 with the mitosis labels and 2 with others."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, versions: Path) -> None:
         self.settings = Settings(data_dir=folder)
         self.projects = Projects(self.settings.projects_database)
         self.registry = Registry(self.settings.versions, self.settings.champions)
-        self.starter = models.resolve("starter:mitosis", self.registry).name
+        shutil.copytree(versions, self.settings.versions)
+        (starter,) = self.registry.all()
+        self.starter = starter.name
         for number, label_config in ((1, MITOSIS), (2, NO_MATCH)):
             self.projects.connect(
                 Project(number, "http://127.0.0.1:1", "token", "A project", label_config)
@@ -63,8 +65,8 @@ class Backend:
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Backend:
-    return Backend(tmp_path_factory.mktemp("data"))
+def backend(starter_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Backend:
+    return Backend(tmp_path_factory.mktemp("data"), starter_versions)
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import time
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,8 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from ml_backend.credentials import backend_password
-from ml_backend.learners.model_file import FILE_NAME, ModelCard
-from ml_backend.models import ready
 from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry, Version
+from ml_backend.registry import Registry, starter_name
 from ml_backend.server import create_app
 from ml_backend.settings import Settings
 
@@ -27,7 +26,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 </View>"""
 NO_RECTANGLES = '<View><Text name="t" value="$text"/></View>'
 UNTRAINED, TRAINED = 1, 2
-VERSION = "2-v1-test"
+VERSION = starter_name("mitosis")
 
 Post = Callable[..., TestResponse]
 
@@ -38,23 +37,15 @@ def header(user: str, password: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(starter_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A data folder with a project without a detector and one with a detector."""
-    import torch
-
-    from ml_backend.learners.weights import build, save
-
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     projects = Projects(settings.projects_database)
     for number in (UNTRAINED, TRAINED):
         # Nothing listens there: images come from the media folder, or not at all.
         projects.connect(Project(number, "http://127.0.0.1:9", "token", "A project", CONFIG))
-    torch.manual_seed(0)
-    card = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 1.0, 0.3)
-    weights = settings.data_dir / FILE_NAME
-    save(build(card.architecture, card.classes).state_dict(), card, weights)
+    shutil.copytree(starter_versions, settings.versions)
     registry = Registry(settings.versions, settings.champions)
-    ready(Version(VERSION, str(TRAINED), time.time()), weights, registry)
     registry.promote(str(TRAINED), VERSION, by="test", reason="test")
     settings.media.mkdir(parents=True, exist_ok=True)
     return settings
