@@ -1,0 +1,48 @@
+from pathlib import Path
+
+from ml_backend.dataset.split import Assignment
+from tasks.intake import Source, _sides, sources
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_sub_folders_are_samples_where_there_are_two_or_more(tmp_path: Path) -> None:
+    found = sources(touch(tmp_path, "Os/1.png", "Ta/plate 2/3.TIF", "0.jpg"))
+    assert [(one.name, one.sample) for one in found] == [
+        ("0.jpg", ""),
+        ("Os/1.png", "Os"),
+        ("Ta/plate 2/3.TIF", "Ta"),
+    ]
+
+
+def test_one_sub_folder_is_no_sample_for_then_nothing_could_be_held_out(tmp_path: Path) -> None:
+    found = sources(touch(tmp_path, "images/1.png", "images/2.png"))
+    assert [one.sample for one in found] == ["", ""]
+
+
+def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, ".cache/1.png", ".hidden.png", "notes.txt", "boxes.csv", "2.webp")
+    assert [one.name for one in sources(tmp_path)] == ["2.webp"]
+
+
+def images(*names: str) -> list[Source]:
+    return [Source(Path(name), name, name.split("/")[0]) for name in names]
+
+
+def test_a_group_stays_on_the_side_that_the_project_has_it_on() -> None:
+    for side in ("train", "holdout"):
+        held = {"split": side, "sampling_p": 0.25, "sampling_reason": "as it was"}
+        tasks = [{"data": {"image": "/1.png", "sample": "Os", **held}}]
+        sides = _sides(images("Os/2.png", "Ta/1.png"), tasks, "image", 0.2)
+        assert sides["sample:Os"] == Assignment(side, 0.25, "as it was")
+
+
+def test_a_new_project_has_both_sides_also_with_few_groups() -> None:
+    for names in (("a/1", "b/1"), ("Os/1", "Os/2", "Ta/1", "Asa/1")):
+        sides = _sides(images(*names), [], "image", 0.2)
+        assert {side.side for side in sides.values()} == {"train", "holdout"}
