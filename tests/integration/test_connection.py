@@ -1,0 +1,197 @@
+"""Connecting a project of a running Label Studio, with the real backend at the other end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from ml_backend.connection import connect
+from ml_backend.credentials import backend_password
+from ml_backend.processes import Process
+from ml_backend.projects import Projects
+from ml_backend.samples import field
+from ml_backend.settings import Settings
+from ml_backend.studio.client import StudioFault
+from ml_backend.studio.images import AccessToken
+from ml_backend.studio.transport import studio_http
+from tests.conftest import RunningStudio, free_port
+
+MITOSIS = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+BIRDS = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="label" toName="image"><Label value="Bird"/></RectangleLabels></View>"""
+CHOICES = """<View><Image name="image" value="$image"/>
+<Choices name="c" toName="image"><Choice value="a"/></Choices></View>"""
+
+
+@dataclass
+class Backend:
+    url: str
+    process: Process
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data_dir=tmp_path_factory.mktemp("backend"))
+
+
+def serve(settings: Settings) -> Backend:
+    port = free_port()
+    command = [
+        sys.executable, "-m", "ml_backend", "--data-dir", str(settings.data_dir),
+        "serve", "--port", str(port),
+    ]  # fmt: skip
+    log = settings.data_dir / "logs" / f"serve-{port}.log"
+    process = Process.start(command, log, dict(os.environ), settings.data_dir)
+    backend = Backend(f"http://127.0.0.1:{port}", process)
+
+    def answers() -> bool:
+        assert process.alive(), process.last_words()
+        try:
+            return httpx.get(f"{backend.url}/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    until(answers, 60)
+    return backend
+
+
+@pytest.fixture(scope="module")
+def backend(settings: Settings) -> Iterator[Backend]:
+    running = serve(settings)
+    yield running
+    running.process.stop()
+
+
+def until(true: Callable[[], Any], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def webhooks(studio: RunningStudio, project: int) -> list[dict[str, Any]]:
+    with studio_http(studio.url) as http:
+        header = AccessToken(f"{studio.url}/", studio.account.token, http).header()
+        reply = http.get(
+            f"{studio.url}/api/webhooks/",
+            params={"project": project},
+            headers={"Authorization": header},
+        )
+    return reply.json()
+
+
+def notes(settings: Settings, project: int) -> set[str]:
+    store = Projects(settings.projects_database)
+    found = set()
+    for number, note, _, last in store.notes():
+        if number == project:
+            found.add(note)
+            store.take(number, note, last)
+    return found
+
+
+def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    studio = label_studio.studio
+    project = studio.create_project("To be connected", MITOSIS).id
+    token = label_studio.account.token
+    for _ in range(2):
+        connection = connect(settings, label_studio.url, token, project, backend.url)
+    assert connection.drawn == ("Mitotic cell",)
+    assert connection.not_asked == ("Other",)
+    assert connection.without_label == ()
+    assert connection.version.startswith("starter-mitosis-")
+    assert notes(settings, project) >= {"publish"}
+
+    (hook,) = webhooks(label_studio, project)
+    assert hook["url"] == f"{backend.url}/webhook"
+    assert hook["headers"]["Authorization"].startswith("Basic ")
+
+    folder = label_studio.media / str(project)
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "1.png"), np.ascontiguousarray(field(1)[0][..., ::-1]))
+    studio.add_media_folder(project, folder)
+    address = f"/data/local-files/?d={project}/1.png"
+    tasks = studio.import_tasks(
+        project, [{"data": {"image": address}}, {"data": {"image": f"{address}.missing"}}]
+    )
+    until(lambda: "publish" in notes(settings, project) or "changed" in notes(settings, project))
+
+    # Retrieve predictions in the Data Manager; one image is missing, and stores nothing.
+    studio.retrieve_predictions(project, tasks)
+    held = {task["id"]: task["predictions"] for task in studio.tasks(project)}
+    assert [one["model_version"] for one in held[tasks[0]]] == [connection.version]
+    assert held[tasks[1]] == []
+    (left_out,) = Projects(settings.projects_database).left_out(project)
+    assert left_out["task"] == tasks[1] and "404" in left_out["reason"]
+    assert studio.set_model_version(project, connection.version)
+
+    notes(settings, project)
+    studio.submit_annotation(tasks[0], [])
+    until(lambda: "changed" in notes(settings, project))
+    studio.start_training(project)
+    until(lambda: "train" in notes(settings, project))
+
+
+def test_a_backend_that_moved_is_connected_in_place_of_the_old_one(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    project = label_studio.studio.create_project("Moving", MITOSIS).id
+    token = label_studio.account.token
+    connect(settings, label_studio.url, token, project, backend.url)
+    moved = serve(settings)
+    try:
+        connect(settings, label_studio.url, token, project, moved.url)
+        (hook,) = webhooks(label_studio, project)
+        assert hook["url"] == f"{moved.url}/webhook"
+    finally:
+        moved.process.stop()
+
+
+def test_a_project_that_no_detector_can_draw_is_connected_untrained(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    project = label_studio.studio.create_project("Birds", BIRDS).id
+    connection = connect(
+        settings, label_studio.url, label_studio.account.token, project, backend.url
+    )
+    assert connection.version == f"{project}-untrained"
+    assert not connection.trained
+    assert "No detector matches" in connection.text()
+    (task,) = label_studio.studio.import_tasks(project, [{"data": {"image": "/data/1.png"}}])
+    label_studio.studio.retrieve_predictions(project, [task])
+    assert next(label_studio.studio.tasks(project))["predictions"] == []
+
+
+def test_what_cannot_be_connected_is_told(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    token = label_studio.account.token
+    choices = label_studio.studio.create_project("Choices", CHOICES).id
+    with pytest.raises(ValueError, match="no RectangleLabels"):
+        connect(settings, label_studio.url, token, choices, backend.url)
+    project = label_studio.studio.create_project("No backend", MITOSIS).id
+    with pytest.raises(StudioFault, match="could not use the ML backend at") as caught:
+        connect(settings, label_studio.url, token, project, "http://127.0.0.1:9")
+    assert "<" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_backend_with_another_password_is_told(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    other = Settings(data_dir=settings.data_dir, backend_password="not this one")
+    assert backend_password(other) == "not this one"
+    project = label_studio.studio.create_project("Wrong password", MITOSIS).id
+    with pytest.raises(StudioFault, match="could not use the ML backend"):
+        connect(other, label_studio.url, label_studio.account.token, project, backend.url)
