@@ -1,0 +1,136 @@
+"""The worker against a real Label Studio: killed in the middle of a training, it goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from ml_backend.labels import Labels
+from ml_backend.projects import Project, Projects
+from ml_backend.registry import Registry
+from ml_backend.samples.generator import field
+from ml_backend.settings import Settings
+from tests.conftest import RunningStudio
+
+CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
+
+
+class Worker:
+    """`cytoloop worker` as a process over a data folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.log = settings.data_dir / "worker.log"
+        environment = {
+            **os.environ,
+            "CYTOLOOP_DATA_DIR": str(settings.data_dir),
+            "CYTOLOOP_EPOCHS": "6",
+            "CYTOLOOP_IMGSZ": "128",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ml_backend", "worker"],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def until(self, what: str, true: Callable[[], Any], seconds: float = 150) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            words = self.log.read_text(errors="replace")[-3000:]
+            assert self.process.poll() is None, f"the worker ended: {words}"
+            assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}\n{words}"
+            time.sleep(0.2)
+
+    def said(self, words: str) -> int:
+        return self.log.read_text(errors="replace").count(words)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def project(label_studio: RunningStudio, settings: Settings) -> int:
+    """A project of 12 small fields, all corrected but two, connected but without a backend."""
+    studio = label_studio.studio
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = studio.create_project("Killed and resumed", config).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    truth = []
+    for seed in range(12):
+        pixels, boxes = field(np.random.default_rng(seed), size=(347, 260), scale=0.25, dividing=2)
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
+        truth.append(boxes)
+    studio.add_media_folder(number, folder)
+    data = [
+        {
+            "image": f"/data/local-files/?d={number}/{seed}.png",
+            "source": f"{seed}.png",
+            "split": "holdout" if seed % 4 == 3 else "train",
+        }
+        for seed in range(12)
+    ]
+    ids = studio.import_tasks(number, [{"data": one} for one in data])
+    labels = Labels.parse(config)
+    matching = labels.match(["Mitotic cell", "Other"])
+    for task, boxes in list(zip(ids, truth, strict=True))[:-2]:
+        result = labels.to_regions(boxes, width=347, height=260, matching=matching, version="x")
+        studio.submit_annotation(task, result)
+    url, token = label_studio.url, label_studio.account.token
+    settings.data_dir.mkdir()
+    Projects(settings.projects_database).connect(Project(number, url, token, "Killed", config))
+    return number
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Settings) -> None:
+    projects = Projects(settings.projects_database)
+    registry = Registry(settings.versions, settings.champions)
+    worker = Worker(settings)
+    try:
+        projects.leave(project, "train")
+        worker.until("the training runs", lambda: worker.said("training epoch 1"))
+        children = psutil.Process(worker.process.pid).children(recursive=True)
+        worker.process.kill()
+        worker.process.wait()
+        assert registry.all(str(project)) == []
+        # The training ends with its worker, so that the next one has the machine to itself.
+        _, alive = psutil.wait_procs(children, timeout=30)
+        assert not alive
+
+        worker = Worker(settings)
+        worker.until("a decision", lambda: projects.last_attempt(project))
+        (version,) = registry.all(str(project))
+        assert version.decision["reasons"] and version.snapshot == projects.last_attempt(project)
+        assert (registry.champion(str(project)) == version.name) == version.decision["promoted"]
+
+        # Asked again with nothing new, it does not train again.
+        worker.until("the job is over", lambda: not projects.notes())
+        before = worker.said("training epoch 1")
+        projects.leave(project, "train")
+        worker.until("a second attempt", lambda: worker.said("training was asked for") == 2)
+        worker.until("the job is over", lambda: not projects.notes())
+        time.sleep(3)
+        assert worker.said("training epoch 1") == before
+        assert len(registry.all(str(project))) == 1
+
+        # One worker a data folder.
+        second = Worker(settings)
+        assert second.process.wait(60) == 1
+        assert second.said("is running on") == 1
+    finally:
+        worker.process.kill()
+        worker.process.wait()
