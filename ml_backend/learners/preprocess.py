@@ -21,12 +21,17 @@ def input_size(height: int, width: int, scale: float) -> tuple[int, int]:
 
 def resample(image: np.ndarray, scale: float) -> np.ndarray:
     """image (H, W, 3) uint8 at `scale` input pixels per image pixel, at least 1 × 1."""
-    size = input_size(*image.shape[:2], scale)
-    if size == image.shape[:2]:
+    height, width = image.shape[:2]
+    size = input_size(height, width, scale)
+    if size == (height, width):
         return image
-    # Averaging over the source pixels keeps thin chromosomes that skipping would drop.
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(image, size[::-1], interpolation=method)
+    if scale >= 1:
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    # Averaging over the source pixels keeps thin chromosomes that skipping would drop. A
+    # mean of four, which OpenCV has a fast way for, goes first where it can.
+    if scale <= 0.5 and height % 2 == width % 2 == 0:
+        image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def pad(image: np.ndarray) -> np.ndarray:

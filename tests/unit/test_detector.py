@@ -311,6 +311,7 @@ def test_export_refuses_what_is_not_ours(tmp_path: Path) -> None:
 def test_a_process_on_a_cpu_detects_without_torch_and_mlflow(folder: Path) -> None:
     program = (
         "import sys, numpy as np; from pathlib import Path\n"
+        "import ml_backend.server, tasks.detections\n"
         "from ml_backend.images import decode\n"
         "from ml_backend.learners.detector import Detector\n"
         "Detector.load(Path(sys.argv[1])).predict([np.zeros((64, 64, 3), np.uint8)])\n"
