@@ -64,11 +64,11 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
     centre = size / 2 + room * rng.uniform(0, 1, 2)
     if warped:
         centre += rng.uniform(-recipe.shift, recipe.shift, 2) * canvas[::-1]
-    elif len(view.xyxy) and (room < -size / 2).any():
-        # A field much larger than the canvas is mostly empty: look where something is.
+    if len(view.xyxy) and (room < -size / 4).any() and rng.random() < recipe.near:
+        # Most windows of a field much larger than the canvas are empty: look at an object.
         box = view.xyxy[rng.integers(len(view.xyxy))]
         inside = linear @ ((box[:2] + box[2:]) / 2 - (width / 2, height / 2))
-        centre = np.array(canvas[::-1]) * rng.uniform(0.3, 0.7, 2) - inside
+        centre = np.array(canvas[::-1]) * rng.uniform(0.1, 0.9, 2) - inside
         centre = np.where(room < 0, np.clip(centre, size / 2 + room, size / 2), size / 2)
     offset = centre - linear @ (width / 2, height / 2)
     if not warped:
@@ -131,6 +131,6 @@ def _expose(pixels: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.
     if rng.random() < 0.3 and recipe.blur > 0:
         pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.3, recipe.blur))
     if rng.random() < 0.3 and recipe.noise > 0:
-        grain = rng.normal(0, rng.uniform(0, recipe.noise), pixels.shape[:2])
+        grain = rng.standard_normal(pixels.shape[:2], np.float32) * rng.uniform(0, recipe.noise)
         pixels = np.clip(pixels + grain[..., None], 0, 255).astype(np.uint8)
     return pixels

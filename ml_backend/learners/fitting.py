@@ -6,16 +6,17 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import make_anchors
 from ultralytics.utils.torch_utils import ModelEMA
 
 from ml_backend.learners.augmentation import View, augment
+from ml_backend.learners.preprocess import STRIDE
 from ml_backend.learners.recipe import Recipe
 
 Progress = Callable[[dict[str, float]], None]
@@ -34,7 +35,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def fit(
-    model: DetectionModel,
+    model: Any,
     views: Sequence[View],
     canvas: tuple[int, int],
     recipe: Recipe,
@@ -43,6 +44,7 @@ def fit(
 ) -> dict[str, torch.Tensor]:
     """Train `model` on `views`; the state_dict of the running mean of its weights.
 
+    model: ultralytics' DetectionModel, whose attributes torch takes for tensors.
     canvas: height and width of the input, multiples of 32; every other batch lies across.
     progress: called after every epoch with epoch, epochs, loss and seconds_left.
     Raises Diverged, and MemoryError or torch's out-of-memory errors.
@@ -50,24 +52,25 @@ def fit(
     rng = np.random.default_rng(seed)
     device = next(model.parameters()).device
     model.args = SimpleNamespace(box=recipe.box, cls=recipe.cls, dfl=recipe.dfl)
-    criterion = v8DetectionLoss(model)
+    criterion: Any = v8DetectionLoss(model)
     model.to(memory_format=torch.channels_last).train()
     for layer in model.model[: recipe.frozen]:
         layer.requires_grad_(False).eval()
     optimizer = _optimizer(model, recipe)
-    draws = _draws(views, canvas)
-    steps = math.ceil(len(draws) / recipe.batch)
+    indices = draws(views, canvas)
+    steps = math.ceil(len(indices) / recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step / (steps * recipe.epochs), recipe.warmup)
+        optimizer, lambda step: _rate(step, steps * recipe.epochs, recipe)
     )
     mean = ModelEMA(model, decay=recipe.ema, tau=1 / (1 - recipe.ema))
     half = device.type == "cuda" or _fast_bfloat16()
     started = time.monotonic()
     for epoch in range(1, recipe.epochs + 1):
-        order, losses = rng.permutation(draws), []
+        order, losses = rng.permutation(indices), []
         for step in range(steps):
             chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            shape = canvas if rng.random() < 0.5 else canvas[::-1]
+            shape = canvas if rng.random() >= recipe.tiles else _half(canvas)
+            shape = shape if rng.random() < 0.5 else shape[::-1]
             batch, ignored = _batch(
                 [augment(views[i], shape, recipe, rng) for i in chosen], shape, device
             )
@@ -98,7 +101,7 @@ def fit(
     return mean.ema.state_dict()
 
 
-def _optimizer(model: DetectionModel, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; the new head learns at the full rate, norms and biases do not decay."""
     head = {id(p) for p in model.model[-1].parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -112,14 +115,21 @@ def _optimizer(model: DetectionModel, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _rate(done: float, warmup: float) -> float:
-    """The learning rate's share of its peak when `done` (0..1) of the steps are done."""
-    if done < warmup:
-        return max(done / warmup, 0.01)
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+def _rate(step: int, steps: int, recipe: Recipe) -> float:
+    """The learning rate's share of its peak at one of all steps."""
+    rising = min(max(recipe.warmup_steps, recipe.warmup * steps), steps / 2)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    done = (step - rising) / max(steps - rising, 1)
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1))) / 2
 
 
-def _draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
+def _half(canvas: tuple[int, int]) -> tuple[int, int]:
+    height, width = (-(-side // (2 * STRIDE)) * STRIDE for side in canvas)
+    return height, width
+
+
+def draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
     """Indices of the views of one epoch: as many canvases of each as its area holds."""
     area = canvas[0] * canvas[1]
     return np.repeat(
@@ -150,7 +160,7 @@ def _batch(
 
 
 def _without_ignored(
-    outputs: dict[str, torch.Tensor], ignored: list[np.ndarray], stride: torch.Tensor
+    outputs: dict[str, Any], ignored: list[np.ndarray], stride: torch.Tensor
 ) -> torch.Tensor:
     """The class logits, with those of cells in ignored regions set to a certain 'nothing'.
 

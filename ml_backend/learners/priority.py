@@ -14,7 +14,10 @@ _SECONDS = 2.0  # between two looks at the parent
 def lower() -> None:
     """Let every other process of this user go first."""
     process = psutil.Process()
-    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else 10)
+    if psutil.WINDOWS:
+        process.nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS"))  # noqa: B009
+    else:
+        process.nice(max(process.nice(), 10))  # never back up, which only root may do
 
 
 def end_with(parent: int) -> None:

@@ -10,16 +10,22 @@ class Recipe:
     """The hyperparameters of a training.
 
     imgsz: input pixels along the longest side of the median training image.
-    epochs: passes over the training images.
+    epochs: the most passes over the training images. views: with many images, passes are
+        saved until no more images than this are shown; epochs_least: but no more of them.
     batch: images a step; halved when memory runs out.
     frozen: the first layers of the backbone that keep the pretrained weights.
-    lr: AdamW's peak rate of the new head. lr_backbone: its share for pretrained layers.
-    warmup: share of the steps in which the rate rises; then it falls as a cosine.
+    lr: AdamW's peak rate of a new head. lr_tuned: of one that knows the task from its base.
+    lr_backbone: its share for pretrained layers.
+    warmup: share of the steps in which the rate rises, at least warmup_steps of them; then
+        it falls as a cosine.
     decay: weight decay. ema: what a step leaves of the running mean of the weights.
     box, cls, dfl: the weights of the three parts of the loss.
     warp: share of the images that are resized, turned freely and shifted; the others
         keep their pixels (mirrored or turned by quarters only).
     zoom: the largest resizing, as a factor. shift: the largest, as a share of the side.
+    tiles: share of the steps on a canvas of half the height and width, which shows what
+        a tile of a field shows: cells cut by its edge, and often nothing.
+    near: share of the windows into a larger field that are laid around some object.
     visible: a box of which less than this share is left at an edge is ignored.
     gain: largest brightening or darkening, as a factor. gamma: the same of the exponent.
     noise: largest standard deviation, grey levels. blur: largest sigma, input pixels.
@@ -29,26 +35,31 @@ class Recipe:
 
     imgsz: int = 640
     epochs: int = 80
-    batch: int = 8
+    views: int = 4800
+    epochs_least: int = 15
+    batch: int = 4
     frozen: int = 4
-    lr: float = 2e-3
+    lr: float = 1.5e-3
+    lr_tuned: float = 5e-4
     lr_backbone: float = 0.5
     warmup: float = 0.05
+    warmup_steps: int = 20
     decay: float = 0.01
     ema: float = 0.99
     box: float = 7.5
     cls: float = 0.5
     dfl: float = 1.5
     warp: float = 0.5
-    zoom: float = 1.4
+    zoom: float = 1.5
     turn: float = 45.0
     shift: float = 0.3
+    tiles: float = 0.3
+    near: float = 0.5
     visible: float = 0.3
-    gain: float = 1.8
+    gain: float = 2.0
     gamma: float = 1.3
     noise: float = 6.0
     blur: float = 1.0
-    paste: float = 0.0
     object_side: int = 32
     threshold: float = 0.3
     nms_iou: float = 0.6

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import SETTINGS
+from ultralytics.utils import SETTINGS, patches
 
 from ml_backend.files import replacing
+from ml_backend.labels import canonical
 from ml_backend.learners.model_file import ModelCard, read_card
 
+# The last layer of a class branch of ultralytics' Detect: its rows (or biases) are classes.
+_CLASS_OUTPUT = re.compile(r"\.cv3\.\d+\.2\.(weight|bias)$")
+
+# It makes PIL want, and install, a HEIF reader whenever a file is no image.
+patches._pil_plugins_registered = True
 SETTINGS["sync"] = False  # no usage reports
 
 
@@ -44,31 +51,30 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> int:
-    """Load into `model` what of `base` fits by name and shape; the number of tensors loaded.
+def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bool:
+    """Load into `model` what of `base` fits by name and shape.
 
-    Of a base of ours whose classes differ, the outputs of the shared classes are kept.
+    Of a base of ours the outputs are those of the classes that mean the same. True when
+    the base knows all `classes`, so that nothing of the model stays random.
     Raises ValueError when nothing fits: then it is another architecture.
     """
     tensors = read_tensors(base)
     own = model.state_dict()
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    shared: list[tuple[int, int]] = []
     if base.suffix == ".safetensors":
-        known = read_card(base).classes
-        shared = [(i, known.index(c)) for i, c in enumerate(classes) if c in known]
-        for name, tensor in tensors.items():
-            # The last layer of a class branch: rows (or biases) are classes, in order.
-            if ".cv3." not in name or not name.endswith((".2.weight", ".2.bias")):
-                continue
-            if known == classes or len(tensor) != len(known) or name not in own:
-                continue
-            fitting[name] = own[name].clone()
-            for row, source in shared:
-                fitting[name][row] = tensor[source]
+        known = [canonical(name) for name in read_card(base).classes]
+        wanted = [canonical(name) for name in classes]
+        shared = [(i, known.index(name)) for i, name in enumerate(wanted) if name in known]
+        for name in (n for n in own if _CLASS_OUTPUT.search(n)):
+            if name in tensors and tensors[name].shape[1:] == own[name].shape[1:]:
+                fitting[name] = own[name].clone()
+                for row, source in shared:
+                    fitting[name][row] = tensors[name][source]
     if not fitting:
         raise ValueError(f"{base} fits no layer of this architecture; choose another base")
     model.load_state_dict(fitting, strict=False)
-    return len(fitting)
+    return fitting.keys() >= own.keys() and len(shared) == len(classes)
 
 
 def load(path: Path) -> tuple[DetectionModel, ModelCard]:
