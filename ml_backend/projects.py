@@ -104,6 +104,13 @@ class Projects:
                 (url, token, old.rstrip("/")),
             )
 
+    def forget(self, project: int) -> None:
+        """The project was deleted in Label Studio; its versions stay."""
+        with self._open() as database:
+            database.execute("delete from project where id = ?", (project,))
+            for table in ("note", "left_out"):
+                database.execute(f"delete from {table} where project = ?", (project,))
+
     def update_labels(self, project: int, label_config: str) -> None:
         with self._open() as database:
             database.execute(

@@ -22,7 +22,7 @@ from ml_backend.improvement import Improvement
 from ml_backend.jobs import Jobs
 from ml_backend.projects import NotConnected
 from ml_backend.settings import Settings
-from ml_backend.studio.client import STUDIO_ERRORS
+from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,9 @@ class Worker:
                     self._projects.take(project, note, last)
             except NotConnected:
                 self._projects.take(project, note, last)
+            except ProjectGone as gone:
+                log.warning("project %s: %s; it is forgotten here", project, gone)
+                self._projects.forget(project)
             except STUDIO_ERRORS as error:
                 log.warning("project %s: %s; trying again", project, error)
                 self._not_before[project] = time.monotonic() + _BACK_OFF

@@ -117,7 +117,7 @@ class Home:
         if not self._environment.installed():
             self._install()
         logs = self._settings.logs
-        with console.stderr().status("Starting Label Studio (its first start takes a minute)"):
+        with console.stderr().status("Starting Label Studio and the ML backend"):
             studio = self._environment.start(
                 self._options.port, self._settings.media, logs / "label-studio.log"
             )
@@ -133,7 +133,7 @@ class Home:
         self._move()
 
     def _install(self) -> None:
-        with console.stderr().status("Installing Label Studio (once, about 1 GB)") as status:
+        with console.stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
             self._environment.ensure(
                 lambda line: status.update(f"Installing Label Studio (once): {line[:60]}")
             )

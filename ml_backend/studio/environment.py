@@ -114,8 +114,7 @@ class StudioEnvironment:
             self._uv(command, progress)
             inside = partial / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
             self._uv(
-                [uv, "pip", "install", "--compile-bytecode", "--python", str(inside),
-                 f"label-studio=={VERSION}"],
+                [uv, "pip", "install", "--python", str(inside), f"label-studio=={VERSION}"],
                 progress,
             )  # fmt: skip
             progress("Making the database")

@@ -126,6 +126,24 @@ def test_untouched_is_without_annotation_draft_and_skip(
     assert [task["id"] for task in studio.annotated_tasks(project)] == [annotated]
 
 
+def test_the_draft_of_another_user_counts_as_touched(
+    label_studio: RunningStudio, project: int
+) -> None:
+    plain, drafted = add(label_studio.studio, project, 2)
+    with raw(label_studio) as http:
+        invite = http.get("/api/invite").json()["token"]
+    with httpx.Client(base_url=label_studio.url, follow_redirects=True) as other:
+        page = f"/user/signup/?token={invite}"
+        other.get(page)
+        form = {"email": "second@localhost.org", "password": "a long password 1"}
+        other.post(page, data=form | {"csrfmiddlewaretoken": other.cookies["csrftoken"]})
+        headers = {"X-CSRFToken": other.cookies["csrftoken"]}
+        draft = {"result": [region()], "lead_time": 1}
+        reply = other.post(f"/api/tasks/{drafted}/drafts", json=draft, headers=headers)
+        assert reply.status_code == 201, reply.text
+    assert [task["id"] for task in label_studio.studio.untouched_tasks(project)] == [plain]
+
+
 def test_a_version_is_shown_once_it_has_pre_annotations_and_orders_the_tasks(
     label_studio: RunningStudio, project: int
 ) -> None:

@@ -23,7 +23,7 @@ from ml_backend.processes import PortTaken
 from ml_backend.samples import field
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
-from ml_backend.studio.images import ImageSource
+from ml_backend.studio.images import AccessToken, ImageSource
 from tasks.up import Options, UpFailed, up
 from tests.conftest import free_port
 
@@ -122,6 +122,14 @@ class Started:
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return all(one.status() == psutil.STATUS_ZOMBIE for one in alive)
+
+
+def delete_project(started: Started, project: int) -> None:
+    url = f"http://127.0.0.1:{started.port}"
+    token = read_json(started.data / "label-studio" / "account.json")["token"]
+    with httpx.Client(base_url=url) as http:
+        headers = {"Authorization": AccessToken(f"{url}/", token, http).header()}
+        assert http.delete(f"/api/projects/{project}/", headers=headers).status_code == 204
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +240,7 @@ def test_the_next_start_finds_the_project_on_any_port_and_imports_nothing_twice(
         assert "0 images imported, 5 were there already" in again.words()
         (project,) = again.studio().projects()
         assert (project.id, project.tasks) == (1, 4)
+        delete_project(again, 1)
         descendants = again.descendants()
         again.process.terminate()
         assert again.process.wait(30) == 0
@@ -239,3 +248,17 @@ def test_the_next_start_finds_the_project_on_any_port_and_imports_nothing_twice(
     finally:
         if again.process.poll() is None:
             again.end()
+
+
+def test_a_project_deleted_in_label_studio_is_made_anew(
+    first: Started, folder: Path, data: Path, label_studio_env: Path
+) -> None:
+    assert first.process.poll() is not None, "the first must have ended"
+    anew = Started(data, folder, label_studio_env)
+    try:
+        anew.wait_up()
+        assert "4 images imported, 1 were there already" in anew.words()
+        (project,) = anew.studio().projects()
+        assert project.id != 1 and project.tasks == 4
+    finally:
+        anew.end()

@@ -36,6 +36,25 @@ def test_ids_of_two_servers_are_not_mixed(projects: Projects) -> None:
         projects.connect(project(3, "http://other"))
 
 
+def test_a_server_that_moved_keeps_its_projects(projects: Projects) -> None:
+    one = project(1)
+    projects.connect(one)
+    projects.move(one.url + "/", "http://127.0.0.1:9999", "new")
+    moved = projects.get(one.id)
+    assert (moved.url, moved.token, moved.title) == ("http://127.0.0.1:9999", "new", one.title)
+    projects.move("http://elsewhere", "http://127.0.0.1:1", "other")
+    assert projects.get(one.id) == moved
+
+
+def test_a_forgotten_project_leaves_no_note(projects: Projects) -> None:
+    one = project(1)
+    projects.connect(one)
+    projects.leave(one.id, "changed")
+    projects.leave_out(one.id, [(1, "too large")])
+    projects.forget(one.id)
+    assert projects.all() == [] and projects.notes() == [] and projects.left_out() == []
+
+
 def test_a_note_left_again_is_not_lost(projects: Projects) -> None:
     projects.leave(1, "changed")
     ((_, kind, _, last),) = projects.notes()
