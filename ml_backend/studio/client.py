@@ -127,7 +127,6 @@ class Studio:
 
     def projects(self) -> list[StudioProject]:
         """All projects that this user sees."""
-
         found: list[StudioProject] = []
         for page in count(1):
             answer = self._call(self._sdk.projects.list, page=page, page_size=100)
@@ -183,7 +182,6 @@ class Studio:
 
     def add_media_folder(self, project: int, folder: Path) -> None:
         """Let the project's users see the images under `folder`, a folder of the server."""
-
         local, path = self._sdk.import_storage.local, str(folder.absolute())
         if path not in {known.path for known in self._call(local.list, project=project)}:
             self._call(
@@ -192,7 +190,6 @@ class Studio:
 
     def ensure_view(self, project: int) -> None:
         """A Data Manager tab with the scores, least certain first; an existing one stays."""
-
         views = self._call(self._sdk.views.list, project=project)
         if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
             return
@@ -221,7 +218,7 @@ class Studio:
         ours = [
             backend
             for backend in self._call(self._sdk.ml.list, project=project)
-            if backend.title == BACKEND_TITLE
+            if backend.title == BACKEND_TITLE or (backend.url or "").rstrip("/") == url
         ]
         addresses = {f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours}
         self._connect_webhook(project, f"{url}/webhook", addresses, user, password)
