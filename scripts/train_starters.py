@@ -111,6 +111,7 @@ def tetrads() -> None:
             examples, TETRADS, TETRADS, folder / "out", imgsz=WINDOW, epochs=TETRAD_EPOCHS
         )
         below = marks.where(marks.xyxy[:, 1] >= HELD_FROM)
+        below = replace(below, xyxy=below.xyxy - np.array([0, HELD_FROM, 0, HELD_FROM]))
         [drawn] = detector.predict([image[HELD_FROM:]])
         lines = recalls(below, drawn)
         keep("tetrads", folder / "out", [FIELD], {"tetrads/qrt_field"})

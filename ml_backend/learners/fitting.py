@@ -30,7 +30,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Is this what Python or torch (on CPU or GPU) raise when memory runs out?"""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    words = ("can't allocate memory", "not enough memory", "out of memory")
+    # The last is what oneDNN makes of a failed allocation.
+    words = ("t allocate memory", "not enough memory", "out of memory", "not create a primitive")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 

@@ -208,10 +208,6 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 encoding="utf-8",
-                # While other programs compute, threads that spin at torch's barriers keep
-                # those from the cores that they wait for: with two cores and a load of 7 a
-                # step took 17 s, and 2.7 s with threads that sleep.
-                env={**os.environ, "OMP_WAIT_POLICY": "passive"},
             )
             assert child.stdout is not None
             try:
