@@ -1,0 +1,117 @@
+"""Publishing to a real Label Studio: what is new stands before what is old goes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend import publishing
+from ml_backend.preannotation import QUEUED
+from ml_backend.projects import Project, Projects
+from ml_backend.publishing import Publisher
+from ml_backend.registry import Registry
+from ml_backend.samples.generator import field
+from ml_backend.serving import Serving
+from ml_backend.settings import Settings
+from ml_backend.studio.images import ImageSource
+from tests.conftest import RunningStudio
+
+CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, starter_versions: Path) -> Registry:
+    """The starter, and the same once more as a version of a project."""
+    settings = Settings(data_dir=tmp_path)
+    shutil.copytree(starter_versions, settings.versions)
+    registry = Registry(settings.versions, settings.champions)
+    (starter,) = registry.all()
+    files = [path for path in registry.folder(starter.name).iterdir() if path.suffix != ".json"]
+    registry.add(replace(starter, name="next-v1", created=1.0), files)
+    return registry
+
+
+def versions(task: dict[str, Any]) -> list[str]:
+    return sorted(prediction["model_version"] for prediction in task["predictions"])
+
+
+def test_a_promotion_reaches_untouched_tasks_alone(
+    label_studio: RunningStudio,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    studio = label_studio.studio
+    settings = Settings(data_dir=tmp_path)
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = studio.create_project("Published", config).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    for seed in range(3):
+        pixels, _ = field(np.random.default_rng(seed), size=(347, 260), scale=0.25)
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
+    (folder / "3.png").write_bytes(b"")
+    studio.add_media_folder(number, folder)
+    address = f"/data/local-files/?d={number}/"
+    tasks = [{"data": {"image": f"{address}{seed}.png"}} for seed in range(4)]
+    first, second, third, empty = studio.import_tasks(number, tasks)
+
+    projects = Projects(settings.projects_database)
+    url, token = label_studio.url, label_studio.account.token
+    project = Project(number, url, token, "Published", config)
+    projects.connect(project)
+    serving = Serving(settings, registry)
+    images = ImageSource(url, token, project=number)
+    publisher = Publisher(project, projects, serving, registry, studio, images)
+    starter = registry.all()[0].name
+
+    # Nothing is drawn without a champion.
+    assert publisher.publish().imported == 0
+
+    registry.promote(str(number), starter, by="test", reason="start")
+    done = publisher.publish()
+    assert (done.version, done.imported, done.left_out) == (starter, 3, 1)
+    assert studio.project(number).model_version == starter
+    assert [one["task"] for one in projects.left_out(number)] == [empty]
+    again = publisher.publish()
+    assert (again.imported, again.deleted) == (0, 0)
+
+    # A promotion: touched tasks keep what their annotator saw.
+    (shown,) = studio.tasks(number, ids=[first])
+    parent = shown["predictions"][0]["id"]
+    studio.submit_annotation(first, shown["predictions"][0]["result"], parent_prediction=parent)
+    registry.promote(str(number), "next-v1", by="test", reason="better")
+    assert publisher.publish().imported == 2
+    assert studio.project(number).model_version == "next-v1"
+    now = {task["id"]: task for task in studio.tasks(number)}
+    assert versions(now[first]) == [starter]
+    # The old one stays for a while: somebody may have it on the screen.
+    assert versions(now[second]) == sorted([starter, "next-v1"])
+
+    monkeypatch.setattr(publishing, "GRACE", 0.0)
+    assert publisher.publish().deleted == 2
+    now = {task["id"]: task for task in studio.tasks(number)}
+    assert versions(now[second]) == versions(now[third]) == ["next-v1"]
+    assert versions(now[first]) == [starter]
+    assert now[first]["annotations"][0]["parent_prediction"] == parent
+
+    # What /predict had no time for is imported, touched or not.
+    projects.leave_out(number, [(first, QUEUED)])
+    assert publisher.publish().imported == 1
+    (task,) = studio.tasks(number, ids=[first])
+    assert versions(task) == sorted([starter, "next-v1"])
+    assert [one["task"] for one in projects.left_out(number)] == [empty]
+
+    # A rollback draws exactly the same again.
+    before = now[first]["predictions"][0]
+    registry.rollback(str(number), by="test", reason="worse")
+    publisher.publish()
+    back = {task["id"]: task for task in studio.tasks(number)}
+    drawn = {p["model_version"]: p["result"] for p in back[second]["predictions"]}
+    assert set(drawn) == {starter} and before["model_version"] == starter
