@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from ml_backend.boxes import Boxes
+from ml_backend.chunks import chunks
 from ml_backend.dataset import Example
 from ml_backend.evaluation import Figures, evaluate
 from ml_backend.images import decode
@@ -13,7 +16,8 @@ from ml_backend.learners.detector import Detector
 
 # The curve behind AP50 needs boxes far below any threshold; below this they change nothing.
 FLOOR = 0.01
-_BATCH = 8
+# Images decoded ahead of the detector; bounds the memory.
+_AHEAD = 8
 
 
 def detect_all(
@@ -23,24 +27,28 @@ def detect_all(
 ) -> tuple[list[Example], list[Boxes], list[tuple[str, str]]]:
     """The examples that could be read, their boxes, and (file, reason) of those that could not."""
     kept: list[Example] = []
-    found: list[Boxes] = []
     skipped: list[tuple[str, str]] = []
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(examples), _BATCH):
-            batch = examples[start : start + _BATCH]
-            images = []
-            for example, future in [(e, pool.submit(decode, e.image)) for e in batch]:
-                try:
-                    images.append(future.result())
-                    kept.append(example)
-                except ValueError as error:
-                    skipped.append((str(example.image), str(error)))
-            found.extend(detector.predict(images, FLOOR) if images else [])
-            progress(min(start + _BATCH, len(examples)), len(examples))
+
+    def images() -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(2) as pool:
+            for chunk in chunks(examples, _AHEAD):
+                for example, future in [(e, pool.submit(decode, e.image)) for e in chunk]:
+                    try:
+                        image = future.result()
+                    except ValueError as error:
+                        skipped.append((str(example.image), str(error)))
+                    else:
+                        kept.append(example)
+                        yield image
+
+    found = []
+    for boxes in detector.stream(images(), FLOOR):
+        found.append(boxes)
+        progress(len(found) + len(skipped), len(examples))
     return kept, found, skipped
 
 
-def judge(detector: Detector, examples: Sequence[Example], **options: object) -> Figures:
+def judge(detector: Detector, examples: Sequence[Example]) -> Figures:
     """The detector's figures on the examples, at its own stored threshold."""
     kept, found, _ = detect_all(detector, examples)
     return evaluate(kept, found, threshold=detector.card.threshold, headline=detector.card.headline)

@@ -158,6 +158,8 @@ def create_app(settings: Settings) -> Flask:
             _check_labels(schema)
             projects.update_labels(project.id, schema)
             project = projects.get(project.id)
+        # The first Retrieve predictions should not have to wait for the detector to load.
+        threading.Thread(target=serving.annotator, args=(project,), daemon=True).start()
         return jsonify(model_version=serving.version(project))
 
     @app.get("/versions")
@@ -265,11 +267,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     import sys
 
-    app = create_app(settings)
     if sys.platform == "win32":
         import waitress
 
-        waitress.serve(app, host=host, port=port, threads=16)
+        waitress.serve(create_app(settings), host=host, port=port, threads=16)
         return
 
     from gunicorn.app.base import BaseApplication
@@ -289,6 +290,6 @@ def serve(settings: Settings, host: str, port: int) -> None:
                 self.cfg.set(name, value)
 
         def load(self) -> Flask:
-            return app
+            return create_app(settings)
 
     Server().run()

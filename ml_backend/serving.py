@@ -36,9 +36,10 @@ class Serving:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
-        self._detectors: dict[str, Detector] = {}
+        # Replaced as a whole and never changed, so reading needs no lock: /health must not
+        # wait for a detector that loads.
         self._annotators: dict[tuple[str, int, str], Annotator] = {}
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
 
     def version(self, project: Project) -> str:
         """The one version string of a project: in /setup, in every prediction, in the project."""
@@ -54,26 +55,24 @@ class Serving:
         if version == untrained(project.id):
             return None
         key = (version, project.id, project.label_config)
-        with self._lock:
-            if key not in self._annotators:
-                self._annotators[key] = self._build(version, project)
-            return self._annotators[key]
+        found = self._annotators.get(key)
+        if found is None:
+            with self._loading:
+                found = self._annotators.get(key)
+                if found is None:
+                    found = self._build(version, project)
+                    # Only what a champion still needs stays in memory.
+                    others = {k: kept for k, kept in self._annotators.items() if k[1] != project.id}
+                    self._annotators = {**others, key: found}
+        return found
 
     def loaded(self) -> list[Annotator]:
         """Every annotator in use, for the counts that /health shows."""
-        with self._lock:
-            return list(self._annotators.values())
+        return list(self._annotators.values())
 
     def _build(self, version: str, project: Project) -> Annotator:
-        # Only what a champion still needs stays in memory.
-        self._annotators = {
-            key: kept for key, kept in self._annotators.items() if key[1] != project.id
-        }
-        in_use = {kept.version for kept in self._annotators.values()} | {version}
-        self._detectors = {name: one for name, one in self._detectors.items() if name in in_use}
-        if version not in self._detectors:
-            self._detectors[version] = Detector.load(self._registry.folder(version))
-        detector = self._detectors[version]
+        known = {one.version: one.detector for one in self._annotators.values()}
+        detector = known.get(version) or Detector.load(self._registry.folder(version))
         labels = parse_labels(project.label_config)
         matching = labels.match(detector.card.classes)
         everything = self._settings.preannotate == "all"
