@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions
-from dbos._error import DBOSQueueDeduplicatedError
+from dbos._error import DBOSMaxStepRetriesExceeded, DBOSQueueDeduplicatedError
 
 from ml_backend.improvement import Improvement, NothingToLearn
 from ml_backend.learners.training import TrainingFailed
@@ -20,7 +20,7 @@ from ml_backend.publishing import Publisher
 from ml_backend.recorder import record_in_child
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
+from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone, Studio, StudioRefused
 from ml_backend.studio.images import ImageSource
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,14 @@ _APPLICATION_VERSION = "1"
 
 # Faults of the way to Label Studio pass: 1, 2, 4 … 64 s, about two minutes in all. What
 # lasts longer ends the job, and the next reconciliation starts it anew.
+# A token that is refused or a project that is gone does not come back by asking again.
 _patient_step = partial(
-    DBOS.step, retries_allowed=True, interval_seconds=1.0, max_attempts=8, backoff_rate=2.0
+    DBOS.step,
+    retries_allowed=True,
+    interval_seconds=1.0,
+    max_attempts=8,
+    backoff_rate=2.0,
+    should_retry=lambda error: not isinstance(error, (StudioRefused, ProjectGone)),
 )
 
 
@@ -73,7 +79,13 @@ class Jobs:
 
         @DBOS.workflow(name="improve")
         def improve(project: int) -> str:
-            snapshot = take_snapshot(project)
+            try:
+                snapshot = take_snapshot(project)
+            except (*STUDIO_ERRORS, DBOSMaxStepRetriesExceeded) as error:
+                # The wish to train stays; the worker follows it again when the way is free.
+                log.error("project %s: no snapshot: %s", project, error)
+                projects.leave(project, "train")
+                return str(error)
             try:
                 version = train(project, snapshot)
             except (NothingToLearn, TrainingFailed) as error:
@@ -107,7 +119,12 @@ class Jobs:
 
         @DBOS.workflow(name="publish")
         def publish(project: int) -> str:
-            return publish_step(project)
+            try:
+                return publish_step(project)
+            except (*STUDIO_ERRORS, DBOSMaxStepRetriesExceeded) as error:
+                # Every reconciliation publishes what is missing.
+                log.error("project %s: not published: %s", project, error)
+                return str(error)
 
         self._workflows = {"improve": improve, "publish": publish}
 

@@ -111,15 +111,15 @@ class Worker:
         """Act on a note; False where it must wait for a job that is at it already."""
         if note == "publish":
             return self._jobs.enqueue("publish", project)
+        # Asked first whatever the note: where Label Studio does not answer, the note stays.
+        corrected = self._improvement.corrected(self._projects.get(project))
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._jobs.enqueue("improve", project)
         attempt = self._projects.last_attempt(project)
         snapshot = load(attempt, self._settings.snapshots) if attempt else None
-        corrected = corrected_since(
-            self._improvement.corrected(self._projects.get(project)), snapshot
-        )
-        if corrected < self._settings.retrain_after:
+        new = corrected_since(corrected, snapshot)
+        if new < self._settings.retrain_after:
             return True
-        log.info("project %s: %d tasks corrected since the last training", project, corrected)
+        log.info("project %s: %d tasks corrected since the last training", project, new)
         return self._jobs.enqueue("improve", project)

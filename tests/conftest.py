@@ -24,10 +24,17 @@ class RunningStudio:
     """A Label Studio that serves local files from `media`; `studio` speaks with it."""
 
     url: str
-    account: Account
     media: Path
-    studio: Studio
     environment: StudioEnvironment
+
+    @property
+    def account(self) -> Account:
+        """Asked anew every time, because a test may have renewed the token."""
+        return self.environment.account()
+
+    @property
+    def studio(self) -> Studio:
+        return Studio(self.url, self.account.token)
 
 
 def free_port() -> int:
@@ -59,9 +66,7 @@ def label_studio(
     environment.start(free_port(), media, folder / "label-studio.log")
     try:
         environment.wait_ready()
-        account = environment.account()
-        studio = Studio(environment.url, account.token)
-        yield RunningStudio(environment.url, account, media, studio, environment)
+        yield RunningStudio(environment.url, media, environment)
     finally:
         environment.stop()
 
