@@ -173,7 +173,7 @@ def test_child_is_of_low_priority_and_ends_with_its_parent(tmp_path: Path) -> No
     if os.name == "posix":
         assert priority >= 10
     else:
-        assert priority == getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS")
+        assert priority == psutil.BELOW_NORMAL_PRIORITY_CLASS
     deadline = time.monotonic() + 20
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
@@ -200,14 +200,14 @@ def test_without_memory_the_batch_is_halved(tmp_path: Path) -> None:
     """A process that may not take enough for eight images, but for fewer."""
     examples = [blobs(tmp_path, n) for n in range(8)]
     file = tmp_path / "job.json"
-    file.write_text(json.dumps(job(tmp_path, examples, imgsz=512).to_json()))
+    file.write_text(json.dumps(job(tmp_path, examples, imgsz=1024).to_json()))
     limited = (
         "import resource, sys, psutil, torch;"
         "from ml_backend.learners import fitting, export, training;"
         "torch.set_num_threads(1);"
         "torch.zeros(1, 3, 64, 64);"
         "now = psutil.Process().memory_info().vms;"
-        "resource.setrlimit(resource.RLIMIT_AS, (now + 250_000_000,) * 2);"
+        "resource.setrlimit(resource.RLIMIT_AS, (now + 1_000_000_000,) * 2);"
         "sys.argv = ['', sys.argv[1]]; sys.exit(training.main())"
     )
     done = subprocess.run(
