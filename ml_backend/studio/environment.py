@@ -159,10 +159,14 @@ class StudioEnvironment:
             errors="replace",
         ) as process:
             assert process.stdout
-            for line in process.stdout:
-                if line.strip():
-                    lines.append(line.strip())
-                    progress(line.strip())
+            try:
+                for line in process.stdout:
+                    if line.strip():
+                        lines.append(line.strip())
+                        progress(line.strip())
+            except BaseException:  # Ctrl-C above all: uv must not go on by itself
+                process.kill()
+                raise
         if process.returncode:
             tail = " ".join(" ".join(lines[-6:]).split())
             lost = any(word in tail.lower() for word in ("fetch", "connect", "dns", "timed out"))
