@@ -3,15 +3,14 @@
 A version knows one scale, so an image is resampled by it and never fitted into a frame: a
 cell has the size that the network learned, in a field, a tile of it or a stitched slide.
 What would be larger than WINDOW input pixels after that is looked at through overlapping
-windows, which bounds memory whatever the image. An object no larger than the overlap lies
-whole in one of the windows; a piece of it seen at the edge of another is recognised by
-lying inside the whole one.
+`windows`, which bounds memory whatever the image; `seams` makes one object of what several
+of them show.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,58 +21,46 @@ from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.nms import suppress
 from ml_backend.learners.preprocess import input_size, to_input
 from ml_backend.learners.runtime import Runtime, runtime
+from ml_backend.seams import Found, Objects, over_windows
+from ml_backend.windows import InMemory, Plane
 
 WINDOW = 1536  # input px a side; a YOLOv5n in OpenVINO then takes 0.3 GB
 OVERLAP = 256  # input px; objects are a tenth to a fifth of that
 MOST_BOXES = 300  # of an image, the most confident ones; what a person can still review
 EDGE = 2  # input px; a box that ends so close to a window's edge is cut by it
-INSIDE = 0.5  # share of a cut box that must lie in a whole one to be a piece of it
 
 
 @dataclass(frozen=True)
-class Window:
-    """A part of an image, in image pixels: `pixels` (H, W, 3) is a view of it.
+class _Place:
+    """Where an input came from: the number of its plane, and its window there, in px."""
 
-    cut: whether the left, top, right and bottom edge run through the image.
-    """
-
-    image: int
+    plane: int
     left: int
     top: int
-    pixels: np.ndarray
-    cut: tuple[bool, bool, bool, bool]
+    width: int
+    height: int
 
 
-@dataclass(frozen=True)
-class Found:
-    """Boxes of a window in pixels of the whole image; label: (N,) class indices.
+class _Looking:
+    """A plane that windows are still handed out of, or answered for."""
 
-    cut: (N,) bool, whether a box ends where its window does and the image does not.
-    """
-
-    xyxy: np.ndarray
-    label: np.ndarray
-    confidence: np.ndarray
-    cut: np.ndarray
-
-    def where(self, keep: np.ndarray) -> Found:
-        return Found(self.xyxy[keep], self.label[keep], self.confidence[keep], self.cut[keep])
-
-    @classmethod
-    def joined(cls, parts: Sequence[Found]) -> Found:
-        return cls(
-            np.concatenate([part.xyxy for part in parts]),
-            np.concatenate([part.label for part in parts]),
-            np.concatenate([part.confidence for part in parts]),
-            np.concatenate([part.cut for part in parts]),
-        )
+    def __init__(self, plane: Plane) -> None:
+        self.width, self.height = plane.width, plane.height
+        self.missing = 0
+        self.handed_out = False
+        self.found: list[Found] = []
 
 
 class Detector:
-    """A version ready to detect. May be used by several threads at a time."""
+    """A version ready to detect. May be used by several threads at a time.
+
+    side, overlap: of the windows that larger planes are looked at through, in image px.
+    """
 
     def __init__(self, card: ModelCard, runtime: Runtime) -> None:
         self.card = card
+        self.side = max(2, int(WINDOW / card.scale))
+        self.overlap = int(OVERLAP / card.scale)
         self._runtime = runtime
         self._names = np.array(card.classes)
 
@@ -95,63 +82,71 @@ class Detector:
     def stream(self, images: Iterable[np.ndarray], floor: float | None = None) -> Iterator[Boxes]:
         """The boxes of each image in order, the most confident first, at most MOST_BOXES.
 
-        Takes a few images ahead of what it has answered, so that the network always has
-        work while the next image is read and the last one's boxes are used.
-
         images: (H, W, 3) uint8 RGB, of any sizes. floor: the lowest confidence, 0..1; the
         card's threshold where it is not given.
         """
-        floor = self.card.threshold if floor is None else floor
-        handed: deque[Window] = deque()  # to the runtime, in order
-        missing: dict[int, int] = {}  # windows of an image that are not answered yet
-        found: dict[int, list[Found]] = {}
-        following = 0
-        for answer in self._runtime.infer(self._batches(images, handed, missing)):
-            for output in answer:
-                window = handed.popleft()
-                found.setdefault(window.image, []).append(self._found(output, window, floor))
-                missing[window.image] -= 1
-            while missing.get(following) == 0:
-                del missing[following]
-                yield self._merged(found.pop(following))
-                following += 1
+        for found in self.objects(map(InMemory, images), floor):
+            best = found.where(slice(MOST_BOXES))
+            yield Boxes(best.xyxy, best.label, best.confidence)
 
-    def _windows(self, index: int, image: np.ndarray) -> Iterator[Window]:
-        height, width = image.shape[:2]
-        side = max(1, int(WINDOW / self.card.scale))
-        step = max(1, int((WINDOW - OVERLAP) / self.card.scale))
-        for top, bottom in _spans(height, side, step):
-            for left, right in _spans(width, side, step):
-                pixels = image[top:bottom, left:right]
-                cut = (left > 0, top > 0, right < width, bottom < height)
-                yield Window(index, left, top, pixels, cut)
+    def objects(self, planes: Iterable[Plane], floor: float | None = None) -> Iterator[Objects]:
+        """The objects of each plane in order, each once; their labels are names of classes.
+
+        Takes a few windows ahead of what it has answered, so that the network always has
+        work while the next window is read and the last one's boxes are used; a plane's
+        pixels are asked for once, window by window. floor: as in `stream`.
+        """
+        floor = self.card.threshold if floor is None else floor
+        handed: deque[_Place] = deque()  # to the runtime, in order
+        looking: dict[int, _Looking] = {}
+        following = 0
+        for answer in self._runtime.infer(self._batches(planes, handed, looking)):
+            for output in answer:
+                place = handed.popleft()
+                plane = looking[place.plane]
+                plane.found.append(self._found(output, place, floor))
+                plane.missing -= 1
+            while following in looking and self._answered(looking[following]):
+                yield self._objects(looking.pop(following))
+                following += 1
+        for plane in looking.values():  # a plane is known to be complete one window later
+            yield self._objects(plane)
 
     def _batches(
-        self, images: Iterable[np.ndarray], handed: deque[Window], missing: dict[int, int]
+        self, planes: Iterable[Plane], handed: deque[_Place], looking: dict[int, _Looking]
     ) -> Iterator[np.ndarray]:
         """Inputs of one shape together, as many as the runtime likes."""
-        gathered: dict[tuple[int, ...], list[tuple[Window, np.ndarray]]] = {}
+        gathered: dict[tuple[int, ...], list[tuple[_Place, np.ndarray]]] = {}
 
         def batch(shape: tuple[int, ...]) -> np.ndarray:
             members = gathered.pop(shape)
-            handed.extend(window for window, _ in members)
+            handed.extend(place for place, _ in members)
             return np.stack([pixels for _, pixels in members])
 
-        for index, image in enumerate(images):
-            windows = list(self._windows(index, image))
-            missing[index] = len(windows)
-            for window in windows:
+        for number, plane in enumerate(planes):
+            at = looking[number] = _Looking(plane)
+            for window in plane.windows(self.side, self.overlap):
+                at.missing += 1
                 pixels = to_input(window.pixels, self.card.scale)
-                gathered.setdefault(pixels.shape, []).append((window, pixels))
+                if np.may_share_memory(pixels, window.pixels):
+                    pixels = pixels.copy()  # the next window may overwrite it
+                height, width = window.pixels.shape[:2]
+                place = _Place(number, window.left, window.top, width, height)
+                gathered.setdefault(pixels.shape, []).append((place, pixels))
                 if len(gathered[pixels.shape]) == self._runtime.batch:
                     yield batch(pixels.shape)
                 elif sum(map(len, gathered.values())) >= 4 * self._runtime.batch:
                     yield batch(next(iter(gathered)))  # a rare shape does not wait for ever
+            at.handed_out = True
         while gathered:
             yield batch(next(iter(gathered)))
 
-    def _found(self, output: np.ndarray, window: Window, floor: float) -> Found:
-        """Decode one output (4 + classes, anchors) to boxes in pixels of the whole image."""
+    @staticmethod
+    def _answered(plane: _Looking) -> bool:
+        return plane.handed_out and not plane.missing
+
+    def _found(self, output: np.ndarray, place: _Place, floor: float) -> Found:
+        """Decode one output (4 + classes, anchors) to boxes in pixels of the whole plane."""
         label = output[4:].argmax(axis=0)
         confidence = np.take_along_axis(output[4:], label[None], axis=0)[0]
         sure = np.flatnonzero(confidence >= floor)
@@ -159,47 +154,21 @@ class Detector:
         centre, size = output[:2, sure].T, output[2:4, sure].T
         corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
 
-        height, width = window.pixels.shape[:2]
-        scaled_height, scaled_width = input_size(height, width, self.card.scale)
+        scaled_height, scaled_width = input_size(place.height, place.width, self.card.scale)
         # Resampling rounds the sides to whole pixels: go back by the ratio that came out.
-        ratio = np.array([scaled_width / width, scaled_height / height] * 2)
-        xyxy = np.clip(corners / ratio, 0, [width, height] * 2)
-        margin = EDGE / self.card.scale
-        near = np.abs(xyxy - [0, 0, width, height]) < margin
-        cut = (near & np.array(window.cut)).any(axis=1)
-        xyxy += [window.left, window.top] * 2
+        ratio = np.array([scaled_width / place.width, scaled_height / place.height] * 2)
+        xyxy = np.clip(corners / ratio, 0, [place.width, place.height] * 2)
+        xyxy += [place.left, place.top] * 2
         kept = suppress(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
-        return Found(xyxy[kept], label[kept], confidence[kept], cut[kept])
+        right, bottom = place.left + place.width, place.top + place.height
+        view = np.tile([place.left, place.top, right, bottom], (len(kept), 1))
+        return Found(xyxy[kept], label[kept], confidence[kept], view)
 
-    def _merged(self, parts: Sequence[Found]) -> Boxes:
-        """The boxes of one image from those of its windows."""
-        found = parts[0]
-        if len(parts) > 1:
-            found = Found.joined(parts)
-            found = found.where(~_pieces(found))
-            kept = suppress(found.xyxy, found.label, found.confidence, self.card.nms_iou)
-            found = found.where(kept[:MOST_BOXES])
-        return Boxes(found.xyxy, self._names[found.label], found.confidence)
-
-
-def _spans(length: int, side: int, step: int) -> list[tuple[int, int]]:
-    """Starts and ends of the windows along one side; the last one ends with the image."""
-    if length <= side:
-        return [(0, length)]
-    starts = [*range(0, length - side, step), length - side]
-    return [(start, start + side) for start in starts]
-
-
-def _pieces(found: Found) -> np.ndarray:
-    """Which boxes, cut by a window's edge, lie inside a whole box of their class: a mask."""
-    pieces = np.zeros(len(found.xyxy), bool)
-    whole = found.where(~found.cut)
-    for index in np.flatnonzero(found.cut):
-        box = found.xyxy[index]
-        low = np.maximum(whole.xyxy[:, :2], box[:2])
-        high = np.minimum(whole.xyxy[:, 2:], box[2:])
-        inside = np.clip(high - low, 0, None).prod(axis=1)
-        same = whole.label == found.label[index]
-        area = max((box[2:] - box[:2]).prod(), 1e-9)
-        pieces[index] = bool((same & (inside / area > INSIDE)).any())
-    return pieces
+    def _objects(self, plane: _Looking) -> Objects:
+        """The objects of a plane from the boxes of its windows."""
+        if not plane.found:
+            nothing = np.zeros(0)
+            return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))
+        margin = EDGE / self.card.scale
+        found = over_windows(Found.joined(plane.found), plane.width, plane.height, margin)
+        return Objects(found.xyxy, self._names[found.label], found.confidence, found.partial)

@@ -1,0 +1,249 @@
+"""One object, one box: over the seams between windows, and over the planes of a stack.
+
+Two boxes from two windows are one object where they agree on what both windows saw: each
+is clipped to the common part of the windows, and compared there. So a whole box and a piece
+of it, two whole copies, and two pieces of an object larger than any window are all the same
+case. An object's box is the copy that lies farthest from its window's edges; where no
+window saw all of it, it is the frame around the pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+AGREE = 0.5  # intersection over union of two clipped boxes that are one object
+INSIDE = 0.5  # share of a cut box that must lie in a whole one of its class to be a piece of it
+# The same for two planes: what is out of focus looks larger, here up to half as large again.
+AGREE_OVER_PLANES = 0.4
+
+
+@dataclass(frozen=True)
+class Found:
+    """Boxes as windows showed them, in px of the plane.
+
+    xyxy: (N, 4). label: (N,), numbers or names. confidence: (N,) in 0..1.
+    view: (N, 4), left, top, right, bottom of the window in which each was found.
+    """
+
+    xyxy: np.ndarray
+    label: np.ndarray
+    confidence: np.ndarray
+    view: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Found]) -> Found:
+        return cls(
+            np.concatenate([part.xyxy for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.view for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of a plane, the most confident first; arrays as in Found.
+
+    partial: (N,) bool; the object touches the plane's outer edge, or no window saw it whole.
+    """
+
+    xyxy: np.ndarray
+    label: np.ndarray
+    confidence: np.ndarray
+    partial: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def where(self, keep: np.ndarray | slice) -> Objects:
+        return Objects(self.xyxy[keep], self.label[keep], self.confidence[keep], self.partial[keep])
+
+
+def over_windows(found: Found, width: int, height: int, margin: float) -> Objects:
+    """Each object of a plane once, from the boxes of its windows.
+
+    width, height: of the plane, px. margin: a box that ends so close, in px, to where its
+    window ends and the plane goes on is cut there. Of one window no two boxes are joined.
+    """
+    clearance = _clearance(found, width, height)
+    whole = clearance > margin
+    group = _groups(found, whole)
+    # In each group the best first: whole, far from the edges, confident.
+    order = np.lexsort((-found.confidence, -np.where(whole, clearance, 0), ~whole, group))
+    _, starts = np.unique(group[order], return_index=True)
+    best = order[starts]
+    xyxy = found.xyxy[best]
+    if len(order):
+        frames = np.concatenate(
+            [
+                np.minimum.reduceat(found.xyxy[order, :2], starts),
+                np.maximum.reduceat(found.xyxy[order, 2:], starts),
+            ],
+            axis=1,
+        )
+        xyxy = np.where(whole[best, None], xyxy, frames)
+    outer = (xyxy[:, :2] <= margin).any(1) | (xyxy[:, 2:] >= [width - margin, height - margin]).any(
+        1
+    )
+    objects = Objects(xyxy, found.label[best], found.confidence[best], outer | ~whole[best])
+    return objects.where(np.lexsort((best, -objects.confidence)))
+
+
+def over_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
+    """Each object of a stack once, as its best plane shows it: objects, and (N,) their planes.
+
+    The best plane is the one where the object is most confident, of whatever class: what is
+    a tetrad in focus may look like a triad out of it. Numbers of planes are places in `planes`.
+    """
+    every = Objects(
+        np.concatenate([one.xyxy for one in planes]),
+        np.concatenate([one.label for one in planes]),
+        np.concatenate([one.confidence for one in planes]),
+        np.concatenate([one.partial for one in planes]),
+    )
+    plane = np.repeat(np.arange(len(planes)), [len(one) for one in planes])
+    order = np.argsort(-every.confidence, kind="stable")
+    every, plane = every.where(order), plane[order]
+    first, second = overlapping(every.xyxy)
+    same = (plane[first] != plane[second]) & (
+        _iou(every.xyxy[first], every.xyxy[second]) > AGREE_OVER_PLANES
+    )
+    first, second = np.minimum(first, second)[same], np.maximum(first, second)[same]
+    taken = np.zeros(len(every), bool)
+    by_first = np.argsort(first, kind="stable")
+    leaders, starts = np.unique(first[by_first], return_index=True)
+    for leader, followers in zip(
+        leaders.tolist(), np.split(second[by_first], starts[1:]), strict=False
+    ):
+        if not taken[leader]:
+            taken[followers] = True
+    return every.where(~taken), plane[~taken]
+
+
+def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of boxes (N, 4) that share an area, each pair once, as two index arrays.
+
+    A spatial hash with a grid for every power of two: a box lies in at most four cells of
+    the grid of its own size and of all coarser ones, so the work grows with the boxes and
+    the pairs that are near each other, whatever sizes are mixed.
+    """
+    low, high = xyxy[:, :2].astype(np.float64), xyxy[:, 2:].astype(np.float64)
+    level = np.ceil(np.log2(np.maximum((high - low).max(axis=1, initial=1), 1))).astype(int)
+    firsts, seconds = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+    for size in np.unique(level):
+        cell = 2.0**size
+        owner, cells = _cells(low, high, np.flatnonzero(level <= size), cell)
+        rows = cells[:, 1].max() + 2
+        key = cells[:, 0] * rows + cells[:, 1]
+        large = np.flatnonzero(level[owner] == size)
+        large = large[np.argsort(key[large], kind="stable")]
+        start = np.searchsorted(key[large], key, "left")
+        count = np.searchsorted(key[large], key, "right") - start
+        query = np.repeat(np.arange(len(key)), count)
+        within = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count)
+        first, second = owner[query], owner[large[start[query] + within]]
+        corner = np.maximum(low[first], low[second])
+        keep = (
+            # Of two of one size the pair is met from both sides.
+            ((level[first] < size) | (first < second))
+            & (corner < np.minimum(high[first], high[second])).all(axis=1)
+            # Of the cells that both lie in, one holds the upper left corner of what they share.
+            & (np.floor(corner / cell).astype(np.int64) == cells[query]).all(axis=1)
+        )
+        firsts.append(first[keep])
+        seconds.append(second[keep])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _cells(
+    low: np.ndarray, high: np.ndarray, boxes: np.ndarray, cell: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells that boxes no larger than a cell lie in: (M,) whose, (M, 2) which."""
+    start = np.floor(low[boxes] / cell).astype(np.int64)
+    end = np.floor(high[boxes] / cell).astype(np.int64)
+    owners, cells = [], []
+    for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        reached = (start + step <= end).all(axis=1)
+        owners.append(boxes[reached])
+        cells.append((start + step)[reached])
+    return np.concatenate(owners), np.concatenate(cells)
+
+
+def _clearance(found: Found, width: int, height: int) -> np.ndarray:
+    """(N,) px from each box to the nearest edge of its window that runs through the plane."""
+    gap = np.concatenate(
+        [found.xyxy[:, :2] - found.view[:, :2], found.view[:, 2:] - found.xyxy[:, 2:]], axis=1
+    )
+    outer = found.view == np.array([0, 0, width, height])
+    return np.where(outer, np.inf, gap).min(axis=1, initial=np.inf)
+
+
+def _groups(found: Found, whole: np.ndarray) -> np.ndarray:
+    """(N,) a number for each box, the same for all boxes of one object."""
+    corner = found.view[:, :2].astype(np.int64)
+    window = (corner[:, 0] << 32) + corner[:, 1]
+    if not (window[1:] != window[:-1]).any():
+        return np.arange(len(window))
+    first, second = overlapping(found.xyxy)
+    apart = window[first] != window[second]
+    first, second = first[apart], second[apart]
+    low = np.maximum(found.view[first, :2], found.view[second, :2])
+    high = np.minimum(found.view[first, 2:], found.view[second, 2:])
+    a = _clipped(found.xyxy[first], low, high)
+    b = _clipped(found.xyxy[second], low, high)
+    shared, agreement = _shared(a, b), _iou(a, b)
+    same = found.label[first] == found.label[second]
+    piece = (~whole[first] & whole[second] & (shared > INSIDE * _area(a))) | (
+        whole[first] & ~whole[second] & (shared > INSIDE * _area(b))
+    )
+    one = (agreement > AGREE) | (same & piece)
+    # The surest pairs first: a neighbour that overlaps comes too late.
+    order = np.lexsort((second[one], first[one], -agreement[one], ~same[one]))
+    return _united(first[one][order].tolist(), second[one][order].tolist(), window.tolist())
+
+
+def _united(first: list[int], second: list[int], window: list[int]) -> np.ndarray:
+    """Join the pairs in turn, unless that would bring two boxes of one window together."""
+    parent = list(range(len(window)))
+    windows: dict[int, set[int]] = {}
+
+    def root(box: int) -> int:
+        while parent[box] != box:
+            parent[box] = parent[parent[box]]
+            box = parent[box]
+        return box
+
+    for a, b in zip(first, second, strict=True):
+        a, b = root(a), root(b)
+        if a == b:
+            continue
+        of_a, of_b = windows.get(a) or {window[a]}, windows.get(b) or {window[b]}
+        if of_a.isdisjoint(of_b):
+            parent[b] = a
+            windows[a] = of_a | of_b
+    return np.array([root(box) for box in range(len(window))], np.intp)
+
+
+def _clipped(xyxy: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [np.clip(xyxy[:, :2], low, high), np.clip(xyxy[:, 2:], low, high)], axis=1
+    )
+
+
+def _area(xyxy: np.ndarray) -> np.ndarray:
+    return np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None).prod(axis=1)
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The area that each box of a (N, 4) shares with its partner in b (N, 4)."""
+    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
+    return np.clip(high - low, 0, None).prod(axis=1)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    shared = _shared(a, b)
+    union = _area(a) + _area(b) - shared
+    return np.divide(shared, union, out=np.zeros(len(a), np.float64), where=union > 0)
