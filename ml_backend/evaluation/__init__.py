@@ -1,6 +1,15 @@
 """Predictions and truth → figures; pure functions on arrays."""
 
+from ml_backend.evaluation.centres import match_centres
 from ml_backend.evaluation.figures import SPECIFICITY, ClassFigures, Figures, evaluate
 from ml_backend.evaluation.resampling import Figure, sensitivity_at
 
-__all__ = ["SPECIFICITY", "ClassFigures", "Figure", "Figures", "evaluate", "sensitivity_at"]
+__all__ = [
+    "SPECIFICITY",
+    "ClassFigures",
+    "Figure",
+    "Figures",
+    "evaluate",
+    "match_centres",
+    "sensitivity_at",
+]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
+from ml_backend.evaluation.calibration import Calibration, calibration
+from ml_backend.evaluation.confusion import BACKGROUND, MISSED, Marks, confusion
+from ml_backend.evaluation.froc import FALSE_AN_IMAGE, pooled, sensitivity_at_rates
 from ml_backend.evaluation.matching import IOU_LEVELS, Tally, tally
 from ml_backend.evaluation.resampling import (
     Figure,
@@ -46,6 +49,9 @@ class Figures:
         calling every image positive. image_sensitivity_at_specificity: at `specificity`.
     classes: of the truth and the headline, under the detector's names.
     f1, ap50, ap50_95: means over the headline classes.
+    froc: false headline boxes an image → the best sensitivity that keeps to it.
+    confusion: true class, or background → predicted class, or missed → boxes at the
+        threshold. calibration: of the headline boxes at the threshold.
     """
 
     images: int
@@ -61,11 +67,22 @@ class Figures:
     f1: Figure
     ap50: Figure
     ap50_95: Figure
+    froc: dict[float, Figure]
+    confusion: dict[str, dict[str, int]]
+    calibration: Calibration
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; every figure x comes with x_interval, [low, high] or None."""
         flat = _flat(self)
         flat["classes"] = {name: _flat(figures) for name, figures in self.classes.items()}
+        flat["froc"] = [
+            {"false_an_image": rate, **_plain("sensitivity", figure)}
+            for rate, figure in self.froc.items()
+        ]
+        flat["calibration"] = {
+            **_plain("error", self.calibration.error),
+            "bins": [asdict(one) for one in self.calibration.bins],
+        }
         return flat
 
 
@@ -101,11 +118,13 @@ def evaluate(
     tallies = _tallies([judged[i][:2] for i in boxed], group[boxed], len(names), headline)
     values = {name: _box_values(one, threshold, weights) for name, one in tallies.items()}
     central = [name for name in tallies if canonical(name) in wanted]
-    truths = sum((tallies[name].truths for name in central), np.zeros(len(names), int))
+    nothing = tally([], group[:0], len(names))
+    sought = pooled([nothing, *(tallies[name] for name in central)])
+    shown = _shown(sought, threshold)
 
     def mean(figure: str) -> Figure:
         rows = [values[name][figure][0] for name in central]
-        return Figure.over(mean_defined(np.array(rows).reshape(-1, len(weights))), truths)
+        return Figure.over(mean_defined(np.array(rows).reshape(-1, len(weights))), sought.truths)
 
     known = [i for i, (_, _, positive) in enumerate(judged) if positive is not None]
     return Figures(
@@ -132,6 +151,11 @@ def evaluate(
         f1=mean("f1"),
         ap50=mean("ap50"),
         ap50_95=mean("ap50_95"),
+        froc=_froc(sought, np.bincount(group[boxed], minlength=len(names)), weights),
+        confusion=_confusion([judged[i][:2] for i in boxed], list(tallies), threshold),
+        calibration=calibration(
+            sought.confidence[shown], sought.hit[0][shown], sought.group[shown], weights
+        ),
     )
 
 
@@ -173,6 +197,37 @@ def _tallies(
             parts.append((mine.xyxy, mine.confidence.astype(float), true, example.ignored))
         found[spelled[key]] = tally(parts, group, groups)
     return found
+
+
+def _froc(sought: Tally, images: np.ndarray, weights: np.ndarray) -> dict[float, Figure]:
+    values = sensitivity_at_rates(sought, images, weights)
+    return {
+        rate: Figure.over(values[:, column], sought.truths)
+        for column, rate in enumerate(FALSE_AN_IMAGE)
+    }
+
+
+def _confusion(
+    images: Sequence[tuple[Example, Boxes]], names: Sequence[str], threshold: float
+) -> dict[str, dict[str, int]]:
+    """Among the classes judged; predicted boxes of others are left out, as in the figures."""
+    number = {canonical(name): index for index, name in enumerate(names)}
+
+    def numbers(boxes: Boxes) -> np.ndarray:
+        return np.array([number[canonical(str(name))] for name in boxes.label], int)
+
+    marks = []
+    for example, boxes in images:
+        assert example.boxes is not None
+        shown = boxes.where(_are(boxes, set(number)) & (boxes.confidence >= np.float32(threshold)))
+        shown = shown.where(np.argsort(-shown.confidence, kind="stable"))
+        truth = example.boxes
+        marks.append(Marks(shown.xyxy, numbers(shown), truth.xyxy, numbers(truth), example.ignored))
+    counts = confusion(marks, len(names))
+    return {
+        true: dict(zip((*names, MISSED), row.tolist(), strict=True))
+        for true, row in zip((*names, BACKGROUND), counts, strict=True)
+    }
 
 
 def _shown(one: Tally, threshold: float) -> np.ndarray:
@@ -232,9 +287,10 @@ def _flat(figures: Figures | ClassFigures) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in (field.name for field in fields(figures)):
         value = getattr(figures, name)
-        if isinstance(value, Figure):
-            flat[name] = value.value
-            flat[f"{name}_interval"] = list(value.interval) if value.interval else None
-        else:
-            flat[name] = value
+        flat |= _plain(name, value) if isinstance(value, Figure) else {name: value}
     return flat
+
+
+def _plain(name: str, figure: Figure) -> dict[str, Any]:
+    interval = list(figure.interval) if figure.interval else None
+    return {name: figure.value, f"{name}_interval": interval}

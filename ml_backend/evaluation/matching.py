@@ -7,7 +7,7 @@ neither counts nor punishes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,17 @@ from ml_backend.boxes import iou
 # The overlaps at which COCO judges; the first is the one for precision, recall and F1.
 IOU_LEVELS = np.linspace(0.5, 0.95, 10)
 
+# The boxes of one class in one image → hits and ignored ones, each (L, D), see `match`.
+Matcher = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
 
 @dataclass(frozen=True)
 class Tally:
     """All predicted boxes of one class, the most confident first.
 
     confidence: (D,) float, falling. group: (D,) int, the group of the image it is in.
-    hit, ignored: (10, D) bool, at each of IOU_LEVELS; never both.
+    hit, ignored: (L, D) bool, at each strictness (those of IOU_LEVELS, where boxes were
+        matched by overlap); never both.
     truths: (G,) int, the true boxes of each group.
     """
 
@@ -53,14 +57,15 @@ def match(
             found = np.flatnonzero(reach[np.arange(len(best)), best] >= 0)
             free[found, best[found]] = False
             hit[found, box] = True
-    covered = _covered(predicted, ignored).max(axis=1, initial=0)
-    return hit, ~hit & (covered >= levels)
+    inside = covered(predicted, ignored).max(axis=1, initial=0)
+    return hit, ~hit & (inside >= levels)
 
 
 def tally(
     images: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
     group: np.ndarray,
     groups: int,
+    match: Matcher = match,
 ) -> Tally:
     """One class over all images.
 
@@ -77,19 +82,19 @@ def tally(
         left_out.append(ignore)
         members.append(np.full(len(order), member))
         truths[member] += len(truth)
-    empty = np.zeros((len(IOU_LEVELS), 0), bool)
+    none = np.zeros((len(IOU_LEVELS), 0), bool)
     confidence = np.concatenate([np.zeros(0), *confidences])
     order = np.argsort(-confidence, kind="stable")
     return Tally(
         confidence[order],
         np.concatenate([np.zeros(0, int), *members])[order],
-        np.concatenate([empty, *hits], axis=1)[:, order],
-        np.concatenate([empty, *left_out], axis=1)[:, order],
+        np.concatenate(hits or [none], axis=1)[:, order],
+        np.concatenate(left_out or [none], axis=1)[:, order],
         truths,
     )
 
 
-def _covered(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
+def covered(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """The part (0..1) of each box (N, 4) that lies in each region (K, 4): (N, K)."""
     boxes, regions = np.asarray(boxes, np.float64), np.asarray(regions, np.float64)
     low = np.maximum(boxes[:, None, :2], regions[None, :, :2])
