@@ -21,6 +21,8 @@ from typing import Any
 from filelock import FileLock
 
 from ml_backend import models, promotion
+from ml_backend.chunks import chunks
+from ml_backend.corrections import Correction, correct, started_from
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.folder import read_folder
@@ -41,6 +43,9 @@ from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
 
 log = logging.getLogger(__name__)
+
+# Annotated tasks whose pre-annotations are copied with one write.
+_COPIED = 100
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -71,8 +76,30 @@ class Improvement:
 
     def corrected(self, project: Project) -> list[Chosen]:
         """The corrected tasks, as Label Studio has them now."""
+        return snapshots.choose(self._annotated(project))
+
+    def _annotated(self, project: Project) -> Iterator[dict[str, Any]]:
+        """The annotated tasks; what each annotation started from is copied on the way."""
         studio = Studio(project.url, project.token)
-        return snapshots.choose(studio.annotated_tasks(project.id))
+        for chunk in chunks(studio.annotated_tasks(project.id), _COPIED):
+            shown = {key: one for task in chunk for key, one in started_from(task).items()}
+            self.projects.keep_shown(project.id, shown)
+            yield from chunk
+
+    def corrections(self, project_id: int) -> tuple[list[Correction], int]:
+        """What annotators changed, and how many annotations started from nothing."""
+        project = self.projects.get(project_id)
+        studio = Studio(project.url, project.token)
+        labels = parse_labels(studio.project(project_id).label_config)
+        tasks = list(self._annotated(project))
+        shown = self.projects.shown(project_id)
+        corrections: list[Correction] = []
+        from_nothing = 0
+        for task in tasks:
+            made, unaided = correct(task, shown, labels)
+            corrections += made
+            from_nothing += unaided
+        return corrections, from_nothing
 
     def take_snapshot(self, project_id: int) -> Snapshot:
         """Read the project's corrections, once, and keep them."""
@@ -89,7 +116,7 @@ class Improvement:
 
         snapshot = snapshots.take(
             project_id,
-            studio.annotated_tasks(project_id),
+            self._annotated(project),
             labels,
             fetch,
             self.settings.holdout_share,

@@ -6,13 +6,16 @@ One SQLite file, shared by the server's threads and the worker. A note is only a
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from ml_backend.corrections import Shown
 
 # changed: annotations or tasks changed. train: a person pressed Start training.
 # publish: tasks may lack pre-annotations of the champion.
@@ -33,6 +36,10 @@ create table if not exists left_out (
 );
 create table if not exists attempt (
     project integer not null, snapshot text not null, outcome text not null, at real not null
+);
+create table if not exists shown (
+    project integer not null, annotation integer not null, version text not null,
+    result text not null, primary key (project, annotation)
 );
 """
 
@@ -204,3 +211,25 @@ class Projects:
                 (project,),
             ).fetchone()
         return None if row is None else row[0]
+
+    # Pre-annotations that annotations started from: whoever deletes one in Label Studio,
+    # or its link, what the annotator saw is still known.
+
+    def keep_shown(self, project: int, shown: Mapping[int, Shown]) -> None:
+        """Copy them, by annotation id; the first copy of each stays."""
+        with self._open() as database:
+            database.executemany(
+                "insert or ignore into shown values (?, ?, ?, ?)",
+                [
+                    (project, annotation, one.version, json.dumps(one.result))
+                    for annotation, one in shown.items()
+                ],
+            )
+
+    def shown(self, project: int) -> dict[int, Shown]:
+        """All that were copied, by annotation id."""
+        with self._open() as database:
+            rows = database.execute(
+                "select annotation, version, result from shown where project = ?", (project,)
+            )
+            return {number: Shown(version, json.loads(result)) for number, version, result in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -25,7 +26,62 @@ def figures(result: dict[str, Any]) -> RenderableType:
         classes.add_column(column, justify="left" if column == "class" else "right")
     for name, one in result["classes"].items():
         classes.add_row(name, *(number(one.get(column)) for column in names))
-    return Group(whole, classes, *skipped(result["skipped"]))
+    return Group(
+        whole,
+        classes,
+        _confusion(result["confusion"]),
+        *_curves(result),
+        *skipped(result["skipped"]),
+    )
+
+
+def _confusion(counts: dict[str, dict[str, int]]) -> Table:
+    table = Table(title="what was taken for what", title_justify="left")
+    table.add_column("marked ↓ drawn →")
+    for column in next(iter(counts.values())):
+        table.add_column(column, justify="right")
+    for true, row in counts.items():
+        blank = true == "background"  # background that is missed is nothing
+        cells = ["" if blank and name == "missed" else str(n) for name, n in row.items()]
+        table.add_row(true, *cells)
+    return table
+
+
+def _curves(result: dict[str, Any]) -> list[str]:
+    rates = [str(Fraction(point["false_an_image"])) for point in result["froc"]]
+    found = [number(point["sensitivity"]) for point in result["froc"]]
+    error = number(result["calibration"]["error"])
+    return [
+        f"sensitivity at {', '.join(rates)} false boxes an image: {', '.join(found)}",
+        f"calibration: confidences are off by {error} on average",
+    ]
+
+
+def corrections(result: dict[str, Any]) -> RenderableType:
+    """What annotators changed, by version and label."""
+    unaided = result["started_from_nothing"]
+    note = [f"{unaided} annotations started from nothing"] if unaided else []
+    if not result["versions"]:
+        return Group("no corrections yet: no submitted task started from a pre-annotation", *note)
+    whole = Table(title=f"corrections in project {result['project']}", title_justify="left")
+    for column in ("version", "tasks", "accepted", "edits an image", "seconds an image"):
+        whole.add_column(column, justify="left" if column == "version" else "right")
+    classes = Table(title="by label as it was shown", title_justify="left")
+    names = ("kept", "moved", "relabelled", "added", "deleted")
+    for column in ("version", "label", *names):
+        classes.add_column(column, justify="left" if column in ("version", "label") else "right")
+    for one in result["versions"]:
+        seconds = one["seconds_per_image"]
+        whole.add_row(
+            one["version"],
+            str(one["tasks"]),
+            str(one["accepted"]),
+            f"{one['edits_per_image']:.1f}",
+            "-" if seconds is None else f"{seconds:.0f}",
+        )
+        for label, counts in one["classes"].items():
+            classes.add_row(one["version"], label, *(str(counts[name]) for name in names))
+    return Group(whole, classes, *note)
 
 
 def versions(rows: Iterable[dict[str, Any]]) -> RenderableType:

@@ -26,6 +26,7 @@ COMMANDS = [
     ["models", "show"],
     ["models", "promote"],
     ["models", "rollback"],
+    ["report", "corrections"],
 ]
 
 
