@@ -9,7 +9,7 @@ from ml_backend import models
 from ml_backend.credentials import backend_password
 from ml_backend.labels import Labels
 from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
+from ml_backend.registry import Registry, Version
 from ml_backend.serving import draws, untrained
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio, StudioProject
@@ -131,10 +131,20 @@ def first_version(settings: Settings, project: Project, labels: Labels) -> str |
     champion = registry.champion(str(project.id))
     if champion is not None:
         return champion if draws(registry.card(champion), labels) else None
+    version = starter_for(labels, registry)
+    if version is not None:
+        reason = "the project's labels match this starter's classes"
+        registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
+    return version.name if version else None
+
+
+def starter_for(labels: Labels, registry: Registry) -> Version | None:
+    """The first starter that draws the labels, made ready to serve; None where none does.
+
+    Raises models.ExportFailed.
+    """
     for starter in models.starters():
-        version = models.resolve(starter, registry)
-        if draws(registry.card(version.name), labels):
-            reason = "the project's labels match this starter's classes"
-            registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
-            return version.name
+        weights, _ = models.base_weights(starter, registry)
+        if draws(models.read_card(weights), labels):
+            return models.resolve(starter, registry)
     return None

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from ml_backend import console, models
-from ml_backend.connection import Connection, connect, parse
+from ml_backend import console
+from ml_backend.connection import Connection, connect, parse, starter_for
 from ml_backend.files import read_json, write_json
 from ml_backend.preannotation import QUEUED
 from ml_backend.processes import Children, Process, check_port
@@ -85,7 +85,7 @@ def up(options: Options, settings: Settings) -> None:
             raise UpFailed("--port and --backend-port must differ")
         try:
             home = Home(options, settings, children)
-            home.start()
+            home.start(label_config)
             home.fill(label_config)
             home.watch()
         except KeyboardInterrupt:
@@ -112,7 +112,7 @@ class Home:
 
     # Starting.
 
-    def start(self) -> None:
+    def start(self, label_config: str) -> None:
         """Install Label Studio where it is not; start it and the backend."""
         if not self._environment.installed():
             self._install()
@@ -123,9 +123,9 @@ class Home:
             )
             self._children.add("Label Studio", studio)
             self._start_own("ML backend", "serve", "--port", str(self._options.backend_port))
-            # The starters' files for serving are made meanwhile; it takes torch some seconds.
+            # The starter's files for serving are made meanwhile; it takes torch some seconds.
             with ThreadPoolExecutor(1) as pool:
-                made = pool.submit(self._make_starters)
+                made = pool.submit(self._make_starter, label_config)
                 self._environment.wait_ready()
                 made.result()
             self.account = self._environment.account()
@@ -138,10 +138,9 @@ class Home:
                 lambda line: status.update(f"Installing Label Studio (once): {line[:60]}")
             )
 
-    def _make_starters(self) -> None:
+    def _make_starter(self, label_config: str) -> None:
         registry = Registry(self._settings.versions, self._settings.champions)
-        for starter in models.starters():
-            models.resolve(starter, registry)
+        starter_for(parse(label_config), registry)
 
     def _start_own(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)
