@@ -28,8 +28,9 @@ from ml_backend.learners.model_file import FILE_NAME
 from ml_backend.learners.runtime import IR_NAME
 from ml_backend.learners.weights import load
 
-# What the two may differ by on noise: pixels of the input, and confidence. Rounding the
-# weights to 16 bits costs nothing, as the file holds 16-bit weights already.
+# What the two may differ by on noise: pixels of the input, and confidence. The weights stay
+# 32 bits wide: fusing the norms into them makes other numbers of the file's 16-bit ones, and
+# rounding those again moved boxes by up to 0.66 px, where they agree to 0.0002 px without.
 BOX_TOLERANCE = 0.5
 CONFIDENCE_TOLERANCE = 0.01
 
@@ -56,7 +57,7 @@ def export(weights: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         temporary = Path(name)
-        ov.save_model(model, temporary / IR_NAME, compress_to_fp16=True)
+        ov.save_model(model, temporary / IR_NAME, compress_to_fp16=False)
         _check(network, temporary / IR_NAME)
         files = [Path(IR_NAME).with_suffix(".bin").name, IR_NAME]
         if not (folder / FILE_NAME).exists():
