@@ -34,12 +34,12 @@ class Recipe:
     """
 
     imgsz: int = 640
-    epochs: int = 80
-    views: int = 4800
+    epochs: int = 70
+    views: int = 4200
     epochs_least: int = 15
-    batch: int = 4
+    batch: int = 8
     frozen: int = 4
-    lr: float = 1.5e-3
+    lr: float = 2e-3
     lr_tuned: float = 5e-4
     lr_backbone: float = 0.5
     warmup: float = 0.05
@@ -50,13 +50,13 @@ class Recipe:
     cls: float = 0.5
     dfl: float = 1.5
     warp: float = 0.5
-    zoom: float = 1.5
+    zoom: float = 1.4
     turn: float = 45.0
     shift: float = 0.3
-    tiles: float = 0.3
+    tiles: float = 0.25
     near: float = 0.5
     visible: float = 0.3
-    gain: float = 2.0
+    gain: float = 1.8
     gamma: float = 1.3
     noise: float = 6.0
     blur: float = 1.0
