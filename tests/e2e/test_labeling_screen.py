@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml_backend.corrections import CHANGES, correct, started_from
 from ml_backend.images import decode
+from ml_backend.labels import Labels
 from ml_backend.samples import field
 from ml_backend.studio.client import Studio
 from tests.conftest import SHARED_DATA, RunningStudio
@@ -25,7 +27,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 ORANGE = (0xE6, 0x9F, 0x00)  # the colour of Mitotic cell in the ready-made labels
 VERSION = "screen-1"
 # x, y, width, height in percent of the image, and the score
-BOXES = [(10.0, 15.0, 30.0, 40.0, 0.87), (55.0, 50.0, 25.0, 35.0, 0.42)]
+Box = tuple[float, float, float, float, float]
+BOXES: list[Box] = [(10.0, 15.0, 30.0, 40.0, 0.87), (55.0, 50.0, 25.0, 35.0, 0.42)]
 
 
 def chromium() -> str | None:
@@ -66,7 +69,11 @@ class Marked:
 
 @pytest.fixture(scope="module")
 def marked(label_studio: RunningStudio) -> Marked:
-    """A project with one image, and BOXES as its pre-annotation."""
+    return mark(label_studio, BOXES)
+
+
+def mark(label_studio: RunningStudio, boxes: list[Box]) -> Marked:
+    """A project with one image, and these boxes as its pre-annotation."""
     studio = label_studio.studio
     labels = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
     project = studio.create_project("Labeling screen", labels).id
@@ -78,7 +85,7 @@ def marked(label_studio: RunningStudio) -> Marked:
     address = f"/data/local-files/?d={project}/field.png"
     (task,) = studio.import_tasks(project, [{"data": {"image": address}}])
     height, width = pixels.shape[:2]
-    result = [region(box, width, height) for box in BOXES]
+    result = [region(box, width, height) for box in boxes]
     studio.import_predictions(project, labels, [(task, VERSION, 0.42, result)])
     assert studio.set_model_version(project, VERSION)
     studio.ensure_view(project)
@@ -95,9 +102,7 @@ def a_field() -> np.ndarray:
     return decode(real) if real.exists() else field(1)[0]
 
 
-def region(
-    box: tuple[float, float, float, float, float], width: int, height: int
-) -> dict[str, Any]:
+def region(box: Box, width: int, height: int) -> dict[str, Any]:
     x, y, w, h, score = box
     return {
         "id": f"box{x:.0f}",
@@ -115,13 +120,13 @@ def region(
     }  # fmt: skip
 
 
-def open_task(page: Any, studio: RunningStudio, marked: Marked) -> None:
+def open_task(page: Any, studio: RunningStudio, marked: Marked, boxes: int = len(BOXES)) -> None:
     page.goto(
         f"{studio.url}/projects/{marked.project}/data?task={marked.task}", wait_until="commit"
     )
     page.wait_for_function(
         "count => window.Htx?.annotationStore?.selected?.regions?.length === count",
-        arg=len(BOXES),
+        arg=boxes,
     )
     page.get_by_text("Mitotic cell").first.wait_for()
     page.wait_for_function(
@@ -129,6 +134,16 @@ def open_task(page: Any, studio: RunningStudio, marked: Marked) -> None:
         "img => img.src.includes('field.png') && img.complete && img.naturalWidth > 0)"
     )
     page.wait_for_timeout(1000)  # the canvas is drawn in the frames after
+
+
+def frame(page: Any) -> tuple[float, float, float, float]:
+    """Left, top, width and height of the image on the screen, in pixels."""
+    return tuple(
+        page.evaluate(
+            "() => { const box = document.querySelector('.konvajs-content canvas')"
+            ".getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; }"
+        )
+    )
 
 
 def orange(pixels: np.ndarray) -> np.ndarray:
@@ -158,12 +173,8 @@ def test_the_boxes_are_drawn_with_their_scores(
     # What is really on the screen: lines of the label's colour along every edge, and none
     # where there is no box.
     page.screenshot(path=tmp_path / "screen.png")
-    frame = page.evaluate(
-        "() => { const box = document.querySelector('.konvajs-content canvas')"
-        ".getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; }"
-    )
+    left, top, width, height = frame(page)
     screen = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
-    left, top, width, height = frame
     lines = orange(screen)
     for x, y, w, h, _ in BOXES:
         for across, place in ((True, y), (True, y + h), (False, x), (False, x + w)):
@@ -199,6 +210,64 @@ def test_submit_keeps_the_regions_and_where_they_came_from(
         pytest.approx(box[:4], abs=0.01) for box in sorted(BOXES)
     ]
     assert list(label_studio.studio.untouched_tasks(marked.project)) == []
+
+
+def test_what_an_annotator_does_to_each_region_is_told_apart(
+    page: Any, label_studio: RunningStudio
+) -> None:
+    """The editor keeps ids and says where a region comes from; `corrections` builds on it."""
+    boxes = [
+        (10.0, 15.0, 15.0, 20.0, 0.87),  # dragged
+        (55.0, 50.0, 15.0, 20.0, 0.42),  # deleted
+        (70.0, 10.0, 12.0, 15.0, 0.61),  # relabelled
+        (30.123456, 60.654321, 12.0, 15.0, 0.73),  # left as it is
+    ]
+    dragged, deleted, relabelled, _ = boxes
+    marked = mark(label_studio, boxes)
+    open_task(page, label_studio, marked, len(boxes))
+    left, top, width, height = frame(page)
+
+    def middle(box: Box) -> tuple[float, float]:
+        return left + (box[0] + box[2] / 2) / 100 * width, top + (
+            box[1] + box[3] / 2
+        ) / 100 * height
+
+    def press(key: str) -> None:
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+
+    def drag(x: float, y: float, by_x: float, by_y: float) -> None:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + by_x, y + by_y, steps=5)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+
+    for box in (dragged, deleted, relabelled):
+        page.mouse.click(*middle(box))
+        page.wait_for_timeout(300)
+        if box is dragged:
+            drag(*middle(box), 0.03 * width, 0.03 * height)
+        press({dragged: "Escape", deleted: "Backspace", relabelled: "2"}[box])
+    press("Escape")
+    press("1")
+    drag(left + 0.8 * width, top + 0.8 * height, 0.1 * width, 0.12 * height)
+    with page.expect_response(lambda reply: "/annotations" in reply.url) as answer:
+        page.get_by_role("button", name="Submit").click()
+    assert answer.value.status == 201
+
+    (task,) = label_studio.studio.annotated_tasks(marked.project)
+    (annotation,) = task["annotations"]
+    origins = {one["id"]: one["origin"] for one in annotation["result"]}
+    assert {key: origin for key, origin in origins.items() if origin != "manual"} == {
+        "box10": "prediction-changed",
+        "box70": "prediction-changed",
+        "box30": "prediction",
+    }
+    labels = Labels.parse((files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8"))
+    (correction,), from_nothing = correct(task, started_from(task), labels)
+    assert [edit.change for edit in correction.edits] == list(CHANGES) and from_nothing == 0
+    assert correction.version == VERSION and correction.seconds is not None
 
 
 def test_the_data_manager_shows_the_score(
