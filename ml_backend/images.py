@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,10 @@ def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
             raise
         except MemoryError as error:
             raise UnreadableImage("too large for the memory of this machine") from error
-        except (pyvips.Error, OSError, SyntaxError, ValueError, OverflowError) as error:
+        except (
+            *(pyvips.Error, OSError, SyntaxError, ValueError, OverflowError),
+            struct.error,  # from tifffile
+        ) as error:
             raise UnreadableImage("the image is cut off or corrupt") from error
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, name) from error.__cause__
@@ -82,14 +86,14 @@ def _read(path: Path) -> bytes:
         raise UnreadableImage(f"cannot be read: {error.strerror or error}") from error
 
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and BigTIFF
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and BigTIFF
 
 
 def _is_image(data: bytes) -> bool:
     """By signature, as browsers decide; what else libvips may read (SVG, ...) stays out."""
     others = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
     return (
-        data.startswith((*_TIFF, *others))
+        data.startswith((*TIFF, *others))
         or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
         or data[4:12] in (b"ftypavif", b"ftypavis")
     )
@@ -109,7 +113,7 @@ def _decode_known(data: bytes) -> np.ndarray:
     try:
         return _decode_vips(data)
     except pyvips.Error:
-        if data.startswith(_TIFF):
+        if data.startswith(TIFF):
             return _decode_wide_tiff(data)
         raise
 
@@ -124,7 +128,7 @@ def _decode_wide_tiff(data: bytes) -> np.ndarray:
             raise ValueError("libvips was right to refuse it")
         _check_size(page.imagewidth, page.imagelength)
         pixels = page.asarray()
-    return _as_rgb(_stretched(pixels.reshape(*pixels.shape[:2], -1)[..., :3]))
+    return stretched(pixels.reshape(*pixels.shape[:2], -1))
 
 
 def _decode_bmp(data: bytes) -> np.ndarray:
@@ -146,27 +150,39 @@ def _decode_vips(data: bytes) -> np.ndarray:
     turned = image.get_typeof("orientation") and image.get("orientation") > 1
     if turned and loader != "webpload_buffer":
         image = image.copy_memory().autorot()
-    stretch = loader == "tiffload_buffer" and image.format != "uchar"
-    if not stretch:
-        image = _to_8_bits(_to_srgb(image))
-    pixels = np.frombuffer(image.write_to_memory(), dtype=_DTYPES[image.format])
-    pixels = pixels.reshape(image.height, image.width, image.bands)
-    if stretch:
-        pixels = _stretched(pixels[..., :3] if image.bands >= 3 else pixels[..., :1])
-    elif image.interpretation == "cmyk":
+    if loader == "tiffload_buffer" and image.format != "uchar":
+        return stretched(from_vips(image))
+    image = as_shown(image)
+    return as_rgb(from_vips(image), image.interpretation)
+
+
+def as_shown(image: pyvips.Image) -> pyvips.Image:
+    """In sRGB where its colour space is known, and 8 bits; nothing is read of it yet."""
+    return _to_8_bits(_to_srgb(image))
+
+
+def as_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
+    """Pixels of an `as_shown` image, (H, W, C) uint8, as (H, W, 3) RGB."""
+    if interpretation == "cmyk":
         pixels = _from_cmyk(pixels)
-    elif image.bands in (2, 4):
+    elif pixels.shape[2] in (2, 4):
         pixels = _over_white(pixels)
-    return _as_rgb(pixels)
+    return _three(pixels)
 
 
-def _as_rgb(pixels: np.ndarray) -> np.ndarray:
+def from_vips(image: pyvips.Image) -> np.ndarray:
+    """All pixels, (H, W, C), in the image's own numbers."""
+    pixels = np.frombuffer(image.write_to_memory(), dtype=DTYPES[image.format])
+    return pixels.reshape(image.height, image.width, image.bands)
+
+
+def _three(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[2] < 3:
         pixels = np.repeat(pixels[..., :1], 3, axis=2)
     return np.ascontiguousarray(pixels[..., :3])
 
 
-_DTYPES = {
+DTYPES = {
     "uchar": np.uint8,
     "char": np.int8,
     "ushort": np.uint16,
@@ -206,13 +222,37 @@ def _over_white(pixels: np.ndarray) -> np.ndarray:
     return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _stretched(pixels: np.ndarray) -> np.ndarray:
-    """To 0..255 between STRETCH_PERCENTILES, the same for all channels; NaN is black."""
-    pixels = np.abs(pixels) if np.iscomplexobj(pixels) else pixels
+def stretched(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Pixels (H, W, C) of any numbers as (H, W, 3) uint8 RGB: linear between `limits`.
+
+    limits: what is black and white, the same for all channels; `contrast` of the pixels
+    where not given. NaN is black.
+    """
+    pixels = _shades(pixels)
+    low, high = limits or contrast(pixels)
+    if pixels.dtype == np.uint16:  # looked up, which is many times as fast
+        table = _between(np.arange(65536, dtype=np.uint16), low, high)
+        return _three(table[pixels])
+    return _three(_between(pixels, low, high))
+
+
+def contrast(pixels: np.ndarray) -> tuple[float, float]:
+    """What of these numbers is shown black and white, by STRETCH_PERCENTILES."""
+    pixels = _shades(pixels)
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
     low, high = np.percentile(finite, STRETCH_PERCENTILES) if finite.size else (0.0, 0.0)
     if high <= low:  # few pixels stand out of an even field, or none does
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return float(low), float(high)
+
+
+def _shades(pixels: np.ndarray) -> np.ndarray:
+    """The channels that are shown: three colours, or the first; of complex numbers the size."""
+    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
+    return np.abs(pixels) if np.iscomplexobj(pixels) else pixels
+
+
+def _between(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     span = max(high - low, np.finfo(np.float64).tiny)
     scaled = (pixels.astype(np.float64) - low) / span
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1) * 255).astype(np.uint8)

@@ -40,12 +40,17 @@ def up(
 @app.command(epilog="Example: cytoloop detect my_images --out found.csv")
 def detect(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .json or .csv.")],
+    source: Annotated[Path, typer.Argument(help="An image, a scan, or a folder of them.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The file to write: .json, .csv, .geojson (QuPath), .coco.json or .createml.json."
+        ),
+    ],
     model: ModelOption = "starter:mitosis",
     as_json: JsonOption = False,
 ) -> None:
-    """Detect in images without Label Studio."""
+    """Detect in images and scans without Label Studio."""
     from ml_backend import tables
     from ml_backend.learners.detector import Detector
     from ml_backend.models import resolve

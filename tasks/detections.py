@@ -1,39 +1,34 @@
 """The detections of a file or a folder of images, without Label Studio.
 
-Files are decoded ahead in threads while the detector works; what was found is written as
-it comes, so memory does not grow with the folder. A file that cannot be read is listed
-with its reason and harms no other.
+Files are opened ahead in threads, and the small ones decoded, while the detector works;
+what was found is written as it comes, so memory does not grow with the folder. A file or a
+plane that cannot be read is listed with its reason and harms no other.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
-import numpy as np
-
-from ml_backend.files import replacing
-from ml_backend.images import UnreadableImage, decode
+from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
+from ml_backend.seams import Objects, over_planes
+from tasks.exchange import Detected, Detection, writer
+from tasks.scans import ScanPlane, open_scan
 
 IMAGE_ENDINGS = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff"}
 )
-COLUMNS = ("source", "x1", "y1", "x2", "y2", "label", "confidence", "plane")
 
-_DECODERS = min(8, os.cpu_count() or 1)
-_AHEAD = 2 * _DECODERS  # decoded images that wait at most; one may take up to 1.2 GB
-
-Record = dict[str, str | float | int]
+_OPENERS = min(8, os.cpu_count() or 1)
+_AHEAD = 2 * _OPENERS  # opened files that wait at most; one holds up to 48 MB
 
 
 class Skipped(TypedDict):
@@ -42,7 +37,8 @@ class Skipped(TypedDict):
 
 
 class Summary(TypedDict):
-    """tiles: images decoded. seconds: from start to end. detections: how many boxes."""
+    """tiles: planes that were read; a plain image is one. seconds: from start to end.
+    detections: how many objects."""
 
     tiles: int
     seconds: float
@@ -52,6 +48,16 @@ class Summary(TypedDict):
     model: str
 
 
+@dataclass
+class _Source:
+    """A file whose planes are being answered: those that were read, with what they show."""
+
+    name: str
+    planes: int
+    waiting: int
+    answered: list[tuple[ScanPlane, Objects]] = field(default_factory=list)
+
+
 def detect(
     source: Path,
     detector: Detector,
@@ -59,45 +65,58 @@ def detect(
     model: str,
     progress: Callable[[int, int], None],
 ) -> Summary:
-    """Detect in an image, or in every image of a folder and its folders, and write `out`.
+    """Detect in an image or scan, or in every one of a folder and its folders, and write `out`.
 
-    out: a .json file (a list of objects) or a .csv file of COLUMNS, in natural order of the
-    sources and falling confidence; x and y in pixels of the image as shown, plane 0. It
-    appears when it is complete. A source is named by its path within the folder.
+    out: its ending chooses one of `exchange.FORMATS`. Sources come in natural order, named by
+    their path within the folder, each with its detections by falling confidence, in px of the
+    image as shown; plane is the page in the file, 0 for a plain image. An object over several
+    windows, or planes of a stack, is one detection. The file appears when it is complete.
     model: the version's name, for the summary. progress: called with (done, all) files.
 
     Raises FileNotFoundError when there is no source, ValueError when `out` has another
     ending or the folder holds no image, OSError when `out` cannot be written.
     """
     started = time.perf_counter()
-    write = _writer(out)
+    writing = writer(out)
     paths, skipped = image_files(source)
     if not paths and not skipped:
         raise ValueError(f"{source} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
-    names = {path: _name(path, source) for path in paths}
-    decoded: deque[Path] = deque()  # handed to the detector and not answered yet
+    handed: deque[tuple[_Source, ScanPlane]] = deque()  # to the detector, not answered yet
     tiles = detections = 0
+    done, total = len(skipped), len(paths) + len(skipped)
 
-    def images() -> Iterator[np.ndarray]:
-        for path, image in _decoded_ahead(paths):
-            if isinstance(image, str):
-                skipped.append({"source": names[path], "reason": image})
-                progress(tiles + len(skipped), total)
+    def planes() -> Iterator[ScanPlane]:
+        nonlocal done
+        for path, opened in _opened_ahead(paths):
+            name = _name(path, source)
+            if isinstance(opened, str):
+                skipped.append({"source": name, "reason": opened})
+                done += 1
+                progress(done, total)
+                continue
+            scan = _Source(name, len(opened), len(opened))
+            for plane in opened:
+                handed.append((scan, plane))
+                yield plane
+
+    with writing as add:
+        for objects in detector.objects(planes()):
+            scan, plane = handed.popleft()
+            scan.waiting -= 1
+            if plane.failure is None:
+                scan.answered.append((plane, objects))
+                tiles += 1
             else:
-                decoded.append(path)
-                yield image
-
-    total = len(paths) + len(skipped)
-    with write(out) as add:
-        for boxes in detector.stream(images()):
-            path = decoded.popleft()
-            for x1, y1, x2, y2, label, confidence in boxes.rows():
-                corners = [round(value, 2) for value in (x1, y1, x2, y2)]
-                values = (names[path], *corners, label, round(confidence, 4), 0)
-                add(dict(zip(COLUMNS, values, strict=True)))
-                detections += 1
-            tiles += 1
-            progress(tiles + len(skipped), total)
+                which = f"plane {plane.number}: " if scan.planes > 1 else ""
+                reason = which + plane.failure
+                skipped.append({"source": scan.name, "reason": reason})
+            if not scan.waiting:
+                if scan.answered:
+                    found = _detected(scan)
+                    add(found)
+                    detections += len(found.detections)
+                done += 1
+                progress(done, total)
     seconds = time.perf_counter() - started
     return {
         "tiles": tiles,
@@ -107,6 +126,39 @@ def detect(
         "skipped": skipped,
         "model": model,
     }
+
+
+def _detected(scan: _Source) -> Detected:
+    """What was found in a source, each object of a stack once."""
+    stacks: dict[int, list[tuple[ScanPlane, Objects]]] = {}
+    for plane, objects in scan.answered:
+        stacks.setdefault(plane.stack, []).append((plane, objects))
+    found: list[Detection] = []
+    for stack in stacks.values():
+        objects, places = over_planes([shown for _, shown in stack])
+        found += (
+            Detection(
+                round(x1, 2),
+                round(y1, 2),
+                round(x2, 2),
+                round(y2, 2),
+                str(label),
+                round(float(confidence), 4),
+                stack[place][0].number,
+                bool(partial),
+            )
+            for (x1, y1, x2, y2), label, confidence, partial, place in zip(
+                objects.xyxy.tolist(),
+                objects.label,
+                objects.confidence,
+                objects.partial,
+                places,
+                strict=True,
+            )
+        )
+    found.sort(key=lambda one: -one.confidence)
+    first = scan.answered[0][0]
+    return Detected(scan.name, first.width, first.height, found)
 
 
 def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
@@ -148,15 +200,15 @@ def _name(path: Path, source: Path) -> str:
     return path.name if path == source else path.relative_to(source).as_posix()
 
 
-def _decoded_ahead(paths: list[Path]) -> Iterator[tuple[Path, np.ndarray | str]]:
-    """Each path in order with its pixels, or the reason why there are none."""
-    ahead: deque[tuple[Path, Future[np.ndarray]]] = deque()
+def _opened_ahead(paths: list[Path]) -> Iterator[tuple[Path, list[ScanPlane] | str]]:
+    """Each path in order with its planes, or the reason why there are none."""
+    ahead: deque[tuple[Path, Future[list[ScanPlane]]]] = deque()
     rest = iter(paths)
-    with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(_OPENERS, thread_name_prefix="open") as pool:
         try:
             while True:
                 while len(ahead) < _AHEAD and (path := next(rest, None)):
-                    ahead.append((path, pool.submit(decode, path)))
+                    ahead.append((path, pool.submit(open_scan, path)))
                 if not ahead:
                     return
                 path, future = ahead.popleft()
@@ -167,40 +219,3 @@ def _decoded_ahead(paths: list[Path]) -> Iterator[tuple[Path, np.ndarray | str]]
         finally:
             for _, future in ahead:
                 future.cancel()
-
-
-Add = Callable[[Record], None]
-
-
-def _writer(out: Path) -> Callable[[Path], Any]:
-    """By the ending, before any work is done."""
-    writers = {".json": _json, ".csv": _csv}
-    try:
-        return writers[out.suffix.lower()]
-    except KeyError:
-        raise ValueError(f"{out}: write detections to a .json or a .csv file") from None
-
-
-@contextmanager
-def _csv(out: Path) -> Iterator[Add]:
-    with (
-        replacing(out) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        yield writer.writerow
-
-
-@contextmanager
-def _json(out: Path) -> Iterator[Add]:
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
-        separator = "[\n"
-
-        def add(record: Record) -> None:
-            nonlocal separator
-            file.write(separator + json.dumps(record, ensure_ascii=False))
-            separator = ",\n"
-
-        yield add
-        file.write("[]\n" if separator == "[\n" else "\n]\n")

@@ -8,15 +8,21 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_backend.learners import detector as detector_module
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
-from tasks.detections import COLUMNS, Summary, detect, image_files, natural_key
+from ml_backend.samples.generator import mitosis_scene
+from tasks import scans
+from tasks.detections import Summary, detect, image_files, natural_key
+from tasks.exchange import COLUMNS
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 1.0, 0.3)
 
@@ -141,7 +147,7 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) 
 
 
 def test_what_cannot_work_is_said_before_the_work(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.json or a \.csv"):
+    with pytest.raises(ValueError, match=r"\.json or a \.csv file"):
         run(folder, tmp_path / "out.xlsx")
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         run(tmp_path / "none", tmp_path / "out.json")
@@ -176,3 +182,97 @@ def test_numbers_in_names_sort_as_numbers(numbers: list[int]) -> None:
 def test_any_names_have_an_order(names: list[str]) -> None:
     backwards = names[::-1]
     assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
+
+
+class Blobs:
+    """A runtime that knows the truth: what is brighter than 128 becomes exact boxes."""
+
+    batch = 1
+
+    def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for batch in batches:
+            answer = np.zeros((1, 6, 500), np.float32)
+            bright = cv2.threshold(batch[0][..., 0], 128, 255, cv2.THRESH_BINARY)[1]
+            contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            for number, contour in enumerate(contours):
+                x, y, width, height = cv2.boundingRect(contour)
+                light = batch[0][y : y + height, x : x + width, 0].max() / 255
+                answer[0, :5, number] = x + width / 2, y + height / 2, width, height, light
+            yield answer
+
+
+def windowed(monkeypatch: pytest.MonkeyPatch) -> Detector:
+    """A detector with small windows, for which small scans are large."""
+    monkeypatch.setattr(detector_module, "WINDOW", 320)
+    monkeypatch.setattr(detector_module, "OVERLAP", 130)
+    monkeypatch.setattr(scans, "WHOLE_PIXELS", 10_000)
+    return Detector(CARD, Blobs())
+
+
+@pytest.mark.parametrize("name", ["mosaic.png", "mosaic.tif", "tiled.tif"])
+def test_cells_on_the_seams_of_a_mosaic_are_found_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    detector = windowed(monkeypatch)
+    scene = mitosis_scene(5, (1100, 900), dividing=12, scale=0.35)
+    mosaic = np.zeros_like(scene.image)
+    for placed in scene.objects:  # whole and evenly bright, so that each is one blob
+        x1, y1, x2, y2 = placed.box()
+        cv2.ellipse(
+            mosaic,
+            ((x1 + x2) // 2, (y1 + y2) // 2),
+            ((x2 - x1) // 2, (y2 - y1) // 2),
+            *(0, 0, 360, (220, 220, 220), -1),
+        )
+    path = tmp_path / name
+    if name == "tiled.tif":
+        tifffile.imwrite(path, mosaic, photometric="rgb", tile=(64, 64), compression="zlib")
+    else:
+        cv2.imwrite(str(path), mosaic)
+    outlines, _ = cv2.findContours(mosaic[..., 0], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    truth = np.array([(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, outlines)])
+    assert (truth[:, 2:] - truth[:, :2]).max() < 130
+    cuts = np.array([190, 320])
+    assert any(((box[0] < cuts) & (cuts < box[2])).any() for box in truth)
+
+    summary = detect(path, detector, tmp_path / "out.json", "v", lambda done, total: None)
+    records = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    found = np.array([[r["x1"], r["y1"], r["x2"], r["y2"]] for r in records])
+    assert summary["tiles"] == 1 and summary["skipped"] == []
+    assert len(found) == len(truth) == summary["detections"] > 8
+    assert np.abs(found[:, None] - truth[None]).max(axis=2).min(axis=0).max() <= 2
+
+
+def test_an_object_of_a_stack_is_found_once_in_its_best_plane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = windowed(monkeypatch)
+    stack = np.zeros((5, 400, 500), np.uint8)
+    for number, light in enumerate((150, 180, 250, 170, 140)):
+        cv2.circle(stack[number], (300, 200), 30, light, -1)
+    cv2.circle(stack[4], (60, 60), 20, 240, -1)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    summary = detect(tmp_path / "stack.tif", detector, tmp_path / "out.json", "v", lambda *at: None)
+    records = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [(r["plane"], r["x1"], r["x2"]) for r in records] == [(2, 270, 331), (4, 40, 81)]
+    assert summary["tiles"] == 5 and summary["detections"] == 2
+
+
+def test_a_stack_that_is_cut_off_is_listed_and_takes_nothing_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = windowed(monkeypatch)
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    stack = np.random.default_rng(0).integers(0, 100, (4, 200, 150), np.uint8)
+    stack[0, 50:90, 50:90] = 200
+    path = folder / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in stack:
+            file.write(page, photometric="minisblack", contiguous=False, compression="zlib")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    cv2.imwrite(str(folder / "b.png"), stack[0])
+    summary = detect(folder, detector, tmp_path / "out.csv", "v", lambda *at: None)
+    assert summary["tiles"] == 3 and summary["detections"] == 2
+    assert {entry["source"] for entry in summary["skipped"]} == {"a.tif"}
+    assert [entry["reason"][:8] for entry in summary["skipped"]] == ["plane 2:", "plane 3:"]

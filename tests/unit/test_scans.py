@@ -1,0 +1,206 @@
+"""Scans: windows of every layout hold the pixels of the file, in the right place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import pyvips
+import tifffile
+
+from ml_backend.images import UnreadableImage, decode, stretched
+from tasks import scans
+from tasks.scans import ScanPlane, open_scan
+
+SIDE, OVERLAP = 90, 20
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is large here: so that small files are read as large ones are."""
+    monkeypatch.setattr(scans, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(scans, "STRIP", 32)
+
+
+def picture(height: int = 211, width: int = 173, bands: int = 3, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, bands), np.uint8)
+    return pixels if bands > 1 else pixels[..., 0]
+
+
+def put_together(plane: ScanPlane, side: int = SIDE, overlap: int = OVERLAP) -> np.ndarray:
+    """The plane from its windows, which must agree wherever they overlap."""
+    pixels = np.zeros((plane.height, plane.width, 3), np.uint8)
+    seen = np.zeros((plane.height, plane.width), bool)
+    for window in plane.windows(side, overlap):
+        rows, columns = window.pixels.shape[:2]
+        part = np.s_[window.top : window.top + rows, window.left : window.left + columns]
+        np.testing.assert_array_equal(pixels[part][seen[part]], window.pixels[seen[part]])
+        pixels[part], seen[part] = window.pixels, True
+    assert plane.failure is None
+    assert seen.all()
+    return pixels
+
+
+def vips(path: Path, pixels: np.ndarray, **options: Any) -> None:
+    kind = "srgb" if pixels.ndim == 3 else "b-w"
+    pyvips.Image.new_from_array(pixels).copy(interpretation=kind).write_to_file(
+        str(path), **options
+    )
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "raw": {},
+    "stripped": {"compression": "deflate"},
+    "tiled": {"compression": "deflate", "tile": True, "tile_width": 32, "tile_height": 32},
+    "pyramid": {
+        **{"compression": "deflate", "tile": True, "tile_width": 32, "tile_height": 32},
+        "pyramid": True,
+    },
+    "bigtiff": {"compression": "lzw", "bigtiff": True},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_tiff_of_every_layout_is_read_exactly(tmp_path: Path, layout: str, bands: int) -> None:
+    path = tmp_path / "scan.tif"
+    vips(path, picture(bands=bands), **LAYOUTS[layout])
+    (plane,) = open_scan(path)
+    np.testing.assert_array_equal(put_together(plane), decode(path))
+
+
+@pytest.mark.parametrize("name", ["scan.png", "scan.jpg", "wrong_ending.tif"])
+def test_large_images_are_read_from_top_to_bottom(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    options = [int(cv2.IMWRITE_JPEG_QUALITY), 90]
+    ending = ".jpg" if name.endswith("jpg") else ".png"
+    path.write_bytes(cv2.imencode(ending, picture(), options if ending == ".jpg" else [])[1])
+    (plane,) = open_scan(path)
+    np.testing.assert_array_equal(put_together(plane), decode(path))
+
+
+def test_a_wide_plane_is_read_in_lower_bands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans, "BAND_BYTES", 3 * 400 * 50)
+    path = tmp_path / "wide.png"
+    cv2.imwrite(str(path), picture(300, 400))
+    (plane,) = open_scan(path)
+    heights = {window.pixels.shape[0] for window in plane.windows(SIDE, OVERLAP)}
+    assert heights == {50}
+    np.testing.assert_array_equal(put_together(plane), decode(path))
+
+
+def test_a_turned_image_is_shown_upright(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    image = pyvips.Image.new_from_array(picture()).copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    image.write_to_file(str(path))
+    (plane,) = open_scan(path)
+    assert (plane.width, plane.height) == (211, 173)
+    np.testing.assert_array_equal(put_together(plane), decode(path))
+
+
+@pytest.mark.parametrize("layout", ["raw", "deflate", "tiled"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_contrast_is_that_of_the_whole_scan(tmp_path: Path, layout: str, dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    stack = (rng.gamma(2, 300, (4, 150, 130)) * np.arange(1, 5)[:, None, None]).astype(dtype)
+    options: dict[str, Any] = {"raw": {}, "deflate": {"compression": "zlib"}}.get(
+        layout, {"compression": "zlib", "tile": (32, 32)}
+    )
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", **options)
+    planes = open_scan(tmp_path / "stack.tif")
+    every = stretched(stack.reshape(-1, 130, 1)).reshape(4, 150, 130, 3)
+    for plane, expected in zip(planes, every, strict=True):
+        np.testing.assert_array_equal(put_together(plane), expected)
+
+
+def test_planes_of_a_z_stack_are_one_stack_and_times_are_not(tmp_path: Path) -> None:
+    pixels = np.stack([picture(64, 80, 1, seed) for seed in range(6)])
+    for name in ("a.tif", "b.ome.tif"):
+        path = tmp_path / name
+        axes, shape = ("TZYX", (2, 3, 64, 80))
+        tifffile.imwrite(
+            path,
+            pixels.reshape(shape),
+            metadata={"axes": axes},
+            imagej=name == "a.tif",
+            photometric="minisblack",
+        )
+        planes = open_scan(path)
+        assert [plane.number for plane in planes] == list(range(6))
+        assert [plane.stack for plane in planes] == [0, 0, 0, 1, 1, 1]
+        for plane, expected in zip(planes, pixels, strict=True):
+            np.testing.assert_array_equal(put_together(plane)[..., 0], expected)
+
+
+def test_pages_of_different_sizes_are_no_stack(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(picture(64, 80), photometric="rgb", compression="zlib")
+        file.write(picture(50, 40, seed=1), photometric="rgb", compression="zlib")
+    one, two = open_scan(tmp_path / "two.tif")
+    assert one.stack != two.stack and [one.number, two.number] == [0, 1]
+    np.testing.assert_array_equal(put_together(two), picture(50, 40, seed=1))
+
+
+def test_small_images_are_decoded_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans, "WHOLE_PIXELS", 10**6)
+    for name in ("a.png", "b.tif"):
+        cv2.imwrite(str(tmp_path / name), picture())
+        (plane,) = open_scan(tmp_path / name)
+        np.testing.assert_array_equal(put_together(plane), decode(tmp_path / name))
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}], ids=["raw", "compressed"])
+def test_of_a_stack_that_is_cut_off_the_first_planes_are_kept(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "stack.tif"
+    pixels = np.stack([picture(64, 80, 1, seed) for seed in range(5)])
+    with tifffile.TiffWriter(path) as file:
+        for page in pixels:
+            file.write(page, photometric="minisblack", contiguous=False, **options)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.55)])
+    planes = open_scan(path)
+    np.testing.assert_array_equal(put_together(planes[0])[..., 0], pixels[0])
+    np.testing.assert_array_equal(put_together(planes[1])[..., 0], pixels[1])
+    failures = []
+    for plane in planes[2:]:
+        list(plane.windows(SIDE, OVERLAP))
+        failures.append(plane.failure)
+    assert failures and all(failures)
+
+
+def test_a_map_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    pixels = np.stack([picture(64, 80, 1, seed) for seed in range(5)])
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "ZYX"}, truncate=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - 64 * 80 - 1000])
+    planes = open_scan(path)
+    failures = []
+    for plane in planes:
+        list(plane.windows(SIDE, OVERLAP))
+        failures.append(plane.failure)
+    assert failures[0] is None and failures[-1]
+
+
+def test_a_large_image_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "scan.png"
+    cv2.imwrite(str(path), picture())
+    path.write_bytes(path.read_bytes()[:40_000])
+    (plane,) = open_scan(path)
+    list(plane.windows(SIDE, OVERLAP))
+    assert plane.failure == scans.CUT_OFF
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"II*\0\1\2\3", b"\x89PNG\r\n\x1a\nxx"])
+def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.tif"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImage) as caught:
+        open_scan(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
