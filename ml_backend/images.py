@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ STRETCH_PERCENTILES = (0.1, 99.9)
 # Sources are decoded once; remembering operations would only hold pixels in memory.
 pyvips.cache_set_max(0)
 logging.getLogger("pyvips").setLevel(logging.WARNING)
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said once, by us
 
 
 class UnreadableImage(ValueError):
@@ -66,10 +66,7 @@ def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
             raise
         except MemoryError as error:
             raise UnreadableImage("too large for the memory of this machine") from error
-        except (
-            *(pyvips.Error, OSError, SyntaxError, ValueError, OverflowError),
-            struct.error,  # from tifffile
-        ) as error:
+        except (pyvips.Error, OSError, SyntaxError, ValueError, OverflowError) as error:
             raise UnreadableImage("the image is cut off or corrupt") from error
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, name) from error.__cause__
@@ -112,10 +109,15 @@ def _decode_known(data: bytes) -> np.ndarray:
         return _decode_bmp(data)
     try:
         return _decode_vips(data)
-    except pyvips.Error:
-        if data.startswith(TIFF):
+    except pyvips.Error as error:
+        if not data.startswith(TIFF):
+            raise
+        try:
             return _decode_wide_tiff(data)
-        raise
+        except (UnreadableImage, MemoryError):
+            raise
+        except Exception:  # tifffile raises whatever it stumbles over
+            raise error from None
 
 
 def _decode_wide_tiff(data: bytes) -> np.ndarray:

@@ -264,18 +264,18 @@ class _Mapped:
         return self.shape[0]
 
     def windows(self, side: int, overlap: int) -> Iterator[Window]:
-        samples = self._samples()
         limits = None if self.dtype == np.uint8 else self.shades.limits()
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            part = np.asarray(samples[top:bottom, left:right], self.dtype.newbyteorder("="))
+            # Mapped anew each time: what was read counts as our memory until it is unmapped.
+            part = np.array(self._samples()[top:bottom, left:right], self.dtype.newbyteorder("="))
             return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
 
         return _anywhere(self.width, self.height, rows, side, overlap)
 
     def sample(self, pixels: int) -> np.ndarray:
         step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
-        return np.asarray(self._samples()[::step, ::step], self.dtype.newbyteorder("="))
+        return np.array(self._samples()[::step, ::step], self.dtype.newbyteorder("="))
 
     def _samples(self) -> np.ndarray:
         """Raises ValueError where the file is shorter."""

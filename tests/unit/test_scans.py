@@ -204,3 +204,11 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path, content: bytes)
     with pytest.raises(UnreadableImage) as caught:
         open_scan(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_tiff_cut_off_before_its_directory_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tif"
+    vips(path, picture(), compression="lzw")  # libvips writes the directory last
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(UnreadableImage, match="cut off"):
+        open_scan(path)
