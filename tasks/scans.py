@@ -108,8 +108,8 @@ def _tiff(path: Path) -> list[ScanPlane]:
     """The planes of a TIFF, or none where it is one small image."""
     try:
         with tifffile.TiffFile(path) as file:
-            cut = _goes_on(file)
-            planes = _pages(path, file, cut)
+            planes = _pages(path, file)
+            cut = _following(file, file.pages[-1])[1] != 0
             # ImageJ names the number of its planes, and may store them behind a single page.
             if cut or len(planes) < (file.imagej_metadata or {}).get("images", 1):
                 planes.append(ScanPlane(len(planes), -1, _Missing()))
@@ -122,8 +122,7 @@ def _tiff(path: Path) -> list[ScanPlane]:
     return planes
 
 
-def _pages(path: Path, file: tifffile.TiffFile, cut: bool) -> list[ScanPlane]:
-    """cut: whether pages are missing at the end of the file."""
+def _pages(path: Path, file: tifffile.TiffFile) -> list[ScanPlane]:
     planes: list[ScanPlane] = []
     stacks = 0
     size = path.stat().st_size
@@ -162,7 +161,8 @@ def _pages(path: Path, file: tifffile.TiffFile, cut: bool) -> list[ScanPlane]:
                 sides = (page.imagewidth, page.imagelength)
                 if _orientation(page) > 4:
                     sides = sides[::-1]
-                plane = _Read(path, number, *sides, page.is_tiled, shades, cut)
+                alone = _Alone.of(path, file, at_page)
+                plane = _Read(path, alone, *sides, page.is_tiled, shades)
             shades.planes.append(plane)
             planes.append(ScanPlane(number, stack, plane))
         stacks += len(times)
@@ -194,16 +194,60 @@ def _end(page: Any) -> int:
     return max((start + count for start, count in parts), default=0)
 
 
-def _goes_on(file: tifffile.TiffFile) -> bool:
-    """Whether the last page that could be read names another one."""
-    form = file.tiff
-    last: Any = file.pages[-1]
-    handle = file.filehandle
-    handle.seek(last.offset)
+def _following(file: tifffile.TiffFile, page: Any) -> tuple[int, int]:
+    """Where in the file a page names the next one, and where that begins; 0 for none."""
+    form, handle = file.tiff, file.filehandle
+    handle.seek(page.offset)
     (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-    handle.seek(last.offset + form.tagnosize + tags * form.tagsize)
-    following = handle.read(form.offsetsize)
-    return len(following) < form.offsetsize or struct.unpack(form.offsetformat, following)[0] != 0
+    at = page.offset + form.tagnosize + tags * form.tagsize
+    handle.seek(at)
+    named = handle.read(form.offsetsize)
+    if len(named) < form.offsetsize:
+        return at, -1
+    return at, struct.unpack(form.offsetformat, named)[0]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A page of a TIFF as if it were the only one.
+
+    libvips walks through all pages to open any of them, and refuses all where the last is
+    cut off. So it is shown the file with two numbers changed, as `patches` by their offset:
+    the first page is this one, and none follows.
+    """
+
+    path: Path
+    patches: dict[int, bytes]
+
+    @classmethod
+    def of(cls, path: Path, file: tifffile.TiffFile, page: Any) -> _Alone:
+        form = file.tiff
+        first = 8 if form.is_bigtiff else 4
+        at, _ = _following(file, page)
+        return cls(
+            path,
+            {
+                first: struct.pack(form.offsetformat, page.offset),
+                at: struct.pack(form.offsetformat, 0),
+            },
+        )
+
+    def source(self) -> pyvips.SourceCustom:
+        file = self.path.open("rb")
+
+        def read(size: int) -> bytes:
+            start = file.tell()
+            data = bytearray(file.read(size))
+            for at, patch in self.patches.items():
+                for place, value in enumerate(patch, at - start):
+                    if 0 <= place < len(data):
+                        data[place] = value
+            return bytes(data)
+
+        source = pyvips.SourceCustom()
+        source.on_read(read)
+        source.on_seek(file.seek)
+        return source
 
 
 class _Sampled(Protocol):
@@ -284,19 +328,17 @@ class _Mapped:
 
 @dataclass(frozen=True)
 class _Read:
-    """A plane that libvips reads: page of a TIFF, or None for an image of another format.
+    """A plane that libvips reads: a page of a TIFF, or an image of another format.
 
     tiled: windows may be read in any order. shades: of a TIFF's samples, for more than 8 bits.
-    cut: pages are missing at the end of the file; libvips else refuses all of them.
     """
 
     path: Path
-    page: int | None
+    page: _Alone | None
     width: int
     height: int
     tiled: bool
     shades: _Shades | None
-    cut: bool = False
 
     def windows(self, side: int, overlap: int) -> Iterator[Window]:
         image = self._image("random" if self.tiled else "sequential")
@@ -325,9 +367,10 @@ class _Read:
         return samples[..., :3] if image.bands >= 3 else samples[..., :1]
 
     def _image(self, access: str) -> pyvips.Image:
-        page = {} if self.page is None else {"page": self.page}
-        fail_on = "truncated" if self.cut else "error"
-        return pyvips.Image.new_from_file(str(self.path), access=access, fail_on=fail_on, **page)
+        options = {"access": access, "fail_on": "error"}
+        if self.page is None:
+            return pyvips.Image.new_from_file(str(self.path), **options)
+        return pyvips.Image.new_from_source(self.page.source(), "", **options)
 
 
 @dataclass(frozen=True)
