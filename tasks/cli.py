@@ -56,7 +56,12 @@ def detect(
     from ml_backend.models import resolve
     from ml_backend.registry import Registry
     from tasks.detections import detect as run
+    from tasks.exchange import writer
 
+    # Told at once: making a starter ready takes some seconds.
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: there is no such file or folder")
+    writer(out)
     settings = console.settings(context)
     registry = Registry(settings.versions, settings.champions)
     version = resolve(model, registry)
