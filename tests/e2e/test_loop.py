@@ -90,8 +90,8 @@ class Running:
             "CYTOLOOP_DATA_DIR": str(self.data),
             "CYTOLOOP_LABEL_STUDIO_ENV": str(label_studio_env),
             "CYTOLOOP_RETRAIN_AFTER": str(RETRAIN_AFTER),
-            "CYTOLOOP_EPOCHS": "10",
-            "CYTOLOOP_IMGSZ": "320",
+            "CYTOLOOP_EPOCHS": "40",
+            "CYTOLOOP_IMGSZ": "448",
         }
         command = [sys.executable, "-m", "ml_backend", "up", "--images", str(images)]
         command += ["--labels", "mitosis", "--no-browser", "--port", str(port)]
