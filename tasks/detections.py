@@ -78,45 +78,16 @@ def detect(
     """
     started = time.perf_counter()
     writing = writer(out)
-    paths, skipped = image_files(source)
-    if not paths and not skipped:
-        raise ValueError(f"{source} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
-    handed: deque[tuple[_Source, ScanPlane]] = deque()  # to the detector, not answered yet
+    skipped: list[Skipped] = []
     tiles = detections = 0
-    done, total = len(skipped), len(paths) + len(skipped)
-
-    def planes() -> Iterator[ScanPlane]:
-        nonlocal done
-        for path, opened in _opened_ahead(paths):
-            name = _name(path, source)
-            if isinstance(opened, str):
-                skipped.append({"source": name, "reason": opened})
-                done += 1
-                progress(done, total)
-                continue
-            scan = _Source(name, len(opened), len(opened))
-            for plane in opened:
-                handed.append((scan, plane))
-                yield plane
-
     with writing as add:
-        for objects in detector.objects(planes()):
-            scan, plane = handed.popleft()
-            scan.waiting -= 1
-            if plane.failure is None:
-                scan.answered.append((plane, objects))
-                tiles += 1
+        for found in detected_in(source, detector, progress):
+            if isinstance(found, Detected):
+                add(found)
+                tiles += found.planes
+                detections += len(found.detections)
             else:
-                which = f"plane {plane.number}: " if scan.planes > 1 else ""
-                reason = which + plane.failure
-                skipped.append({"source": scan.name, "reason": reason})
-            if not scan.waiting:
-                if scan.answered:
-                    found = _detected(scan)
-                    add(found)
-                    detections += len(found.detections)
-                done += 1
-                progress(done, total)
+                skipped.append(found)
     seconds = time.perf_counter() - started
     return {
         "tiles": tiles,
@@ -126,6 +97,54 @@ def detect(
         "skipped": skipped,
         "model": model,
     }
+
+
+def detected_in(
+    source: Path, detector: Detector, progress: Callable[[int, int], None]
+) -> Iterator[Detected | Skipped]:
+    """What each image or scan of a source shows, in natural order, or what was left out and why.
+
+    As of `detect`; of a stack some planes may be left out and the others answered.
+    Raises FileNotFoundError and ValueError as `detect` does, at the first one asked for.
+    """
+    paths, links = image_files(source)
+    if not paths and not links:
+        raise ValueError(f"{source} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
+    yield from links
+    handed: deque[tuple[_Source, ScanPlane]] = deque()  # to the detector, not answered yet
+    unread: list[Skipped] = []
+    done, total = len(links), len(paths) + len(links)
+
+    def planes() -> Iterator[ScanPlane]:
+        nonlocal done
+        for path, opened in _opened_ahead(paths):
+            name = _name(path, source)
+            if isinstance(opened, str):
+                unread.append({"source": name, "reason": opened})
+                done += 1
+                progress(done, total)
+                continue
+            scan = _Source(name, len(opened), len(opened))
+            for plane in opened:
+                handed.append((scan, plane))
+                yield plane
+
+    for objects in detector.objects(planes()):
+        scan, plane = handed.popleft()
+        scan.waiting -= 1
+        if plane.failure is None:
+            scan.answered.append((plane, objects))
+        else:
+            which = f"plane {plane.number}: " if scan.planes > 1 else ""
+            unread.append({"source": scan.name, "reason": which + plane.failure})
+        if not scan.waiting:
+            if scan.answered:
+                yield _detected(scan)
+            done += 1
+            progress(done, total)
+        yield from unread
+        unread.clear()
+    yield from unread
 
 
 def _detected(scan: _Source) -> Detected:
@@ -158,7 +177,7 @@ def _detected(scan: _Source) -> Detected:
         )
     found.sort(key=lambda one: -one.confidence)
     first = scan.answered[0][0]
-    return Detected(scan.name, first.width, first.height, found)
+    return Detected(scan.name, first.width, first.height, found, len(scan.answered))
 
 
 def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:

@@ -44,12 +44,16 @@ class Detection:
 
 @dataclass(frozen=True)
 class Detected:
-    """What was found in one source; width, height: of its (first) plane, px."""
+    """What was found in one source; width, height: of its (first) plane, px.
+
+    planes: how many were looked at.
+    """
 
     source: str
     width: int
     height: int
     detections: list[Detection]
+    planes: int = 1
 
 
 Add = Callable[[Detected], None]
