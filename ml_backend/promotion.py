@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ml_backend.dataset.snapshot import Item
+from ml_backend.dataset.split import known_in
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,8 @@ def fair(
     items: Sequence[Item], seen_hashes: Collection[str], seen_groups: Collection[str]
 ) -> tuple[list[Item], int]:
     """The held-out items that neither side ever trained on, and how many were left out."""
-    hashes, groups = set(seen_hashes), {_bare(group) for group in seen_groups}
-    kept = [
-        item for item in items if item.image_hash not in hashes and _bare(item.group) not in groups
-    ]
+    hashes, seen = set(seen_hashes), known_in(_bare(group) for group in seen_groups)
+    kept = [item for item in items if item.image_hash not in hashes and not seen(_bare(item.group))]
     return kept, len(items) - len(kept)
 
 

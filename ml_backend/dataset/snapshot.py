@@ -16,7 +16,15 @@ from typing import Any
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
-from ml_backend.dataset.split import Side, assign, group_of
+from ml_backend.dataset.split import (
+    SIDES,
+    Side,
+    assign,
+    assign_tile,
+    group_of,
+    leaking,
+    place_of,
+)
 from ml_backend.files import read_json, write_json
 from ml_backend.labels import Labels
 
@@ -133,8 +141,9 @@ def to_item(one: Chosen, labels: Labels, image: Fetched, holdout_share: float) -
     group = group_of(one.data, str(one.data.get(labels.image_key, "")))
     split = one.data.get("split")
     p, reason = one.data.get("sampling_p"), one.data.get("sampling_reason")
-    if split not in ("train", "holdout"):
-        assignment = assign(group, holdout_share)
+    if split not in SIDES:
+        place = place_of(one.data)
+        assignment = assign_tile(*place, holdout_share) if place else assign(group, holdout_share)
         split, p, reason = assignment.side, assignment.probability, assignment.reason
     rows = sorted(
         (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
@@ -182,12 +191,25 @@ def take(
     fetch: gives, for each chosen task in order, its image or why there is none.
     """
     chosen = choose(tasks)
-    items, left_out = [], []
+    places = {one.task: place_of(one.data) for one in chosen}
+    items: list[Item] = []
+    left_out: list[tuple[int, str]] = []
     for one, got in zip(chosen, fetch(chosen), strict=True):
         if isinstance(got, Exception):
             left_out.append((one.task, str(got)))
         else:
             items.append(to_item(one, labels, got, holdout_share))
+    apart = leaking((item.task, item.split, item.group, places[item.task]) for item in items)
+    items = [
+        replace(
+            item,
+            split="buffer",
+            problems=(*item.problems, f"neither trains nor judges: {apart[item.task]}"),
+        )
+        if item.task in apart
+        else item
+        for item in items
+    ]
     return build(project, labels.values, items, left_out)
 
 

@@ -104,6 +104,35 @@ def test_the_side_written_at_creation_stays() -> None:
         assert (item.split, item.sampling_p) == (side, 0.3)
 
 
+def test_what_would_leak_is_set_apart_and_says_so() -> None:
+    def tile(number: int, column: int, **data: Any) -> dict[str, Any]:
+        return task(number, annotation(number), scan="s", row=0, column=column, **data)
+
+    same = {"sample": "Os"}
+    taken = snapshot(
+        [
+            task(1, annotation(1), split="train", **same),
+            task(2, annotation(2), split="holdout", **same),
+            tile(3, 6, split="train"),
+            tile(4, 7, split="train"),
+            tile(5, 8, split="holdout"),
+        ]
+    )
+    sides = {item.task: item.split for item in taken.items}
+    assert sides == {1: "buffer", 2: "holdout", 3: "train", 4: "buffer", 5: "holdout"}
+    said = {item.task: " ".join(item.problems) for item in taken.items}
+    assert "group" in said[1] and "beside a held-out tile" in said[4] and not said[3]
+
+
+def test_tiles_without_a_side_get_one_by_their_block() -> None:
+    tiles = [
+        task(10 * r + c, annotation(10 * r + c), scan="s", row=8 * r, column=8 * c)
+        for r in range(9)
+        for c in range(9)
+    ]
+    assert {item.split for item in snapshot(tiles).items} == {"train", "holdout", "buffer"}
+
+
 def test_what_cannot_be_used_is_listed() -> None:
     def failing(chosen: Any) -> list[Fetched | Exception]:
         return [ValueError("zero bytes"), *fetch(chosen[1:])]
