@@ -21,7 +21,8 @@ from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
 from ml_backend.seams import Objects, over_planes
 from tasks.exchange import Detected, Detection, writer
-from tasks.scans import ScanPlane, open_scan
+from tasks.planes import ScanPlane
+from tasks.scans import open_scan
 
 IMAGE_ENDINGS = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff"}

@@ -12,8 +12,9 @@ import pyvips
 import tifffile
 
 from ml_backend.images import UnreadableImage, decode, stretched
-from tasks import scans
-from tasks.scans import ScanPlane, open_scan
+from tasks import planes, scans
+from tasks.planes import ScanPlane
+from tasks.scans import open_scan
 
 SIDE, OVERLAP = 90, 20
 
@@ -22,7 +23,7 @@ SIDE, OVERLAP = 90, 20
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is large here: so that small files are read as large ones are."""
     monkeypatch.setattr(scans, "WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(scans, "STRIP", 32)
+    monkeypatch.setattr(planes, "STRIP", 32)
 
 
 def picture(height: int = 211, width: int = 173, bands: int = 3, seed: int = 0) -> np.ndarray:
@@ -85,7 +86,7 @@ def test_large_images_are_read_from_top_to_bottom(tmp_path: Path, name: str) -> 
 def test_a_wide_plane_is_read_in_lower_bands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scans, "BAND_BYTES", 3 * 400 * 50)
+    monkeypatch.setattr(planes, "BAND_BYTES", 3 * 400 * 50)
     path = tmp_path / "wide.png"
     cv2.imwrite(str(path), picture(300, 400))
     (plane,) = open_scan(path)
@@ -194,7 +195,7 @@ def test_a_large_image_that_is_cut_off_says_so(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40_000])
     (plane,) = open_scan(path)
     list(plane.windows(SIDE, OVERLAP))
-    assert plane.failure == scans.CUT_OFF
+    assert plane.failure == planes.CUT_OFF
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"II*\0\1\2\3", b"\x89PNG\r\n\x1a\nxx"])

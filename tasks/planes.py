@@ -1,0 +1,204 @@
+"""A plane of a scan, read window by window or part by part, whatever it is stored in.
+
+A plane is opened by a `Reader`, which gives the pixels of any rectangle, or, where a file
+can only be read from top to bottom, of one row of strips after the other. So memory does
+not grow with the plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyvips  # type: ignore[import-untyped]
+
+from ml_backend.images import UnreadableImage
+from ml_backend.windows import Window, spans
+
+BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
+STRIP = 256  # rows that are read at a time
+
+CUT_OFF = "the image is cut off or corrupt"
+
+Rect = tuple[int, int, int, int]  # left, top, right, bottom, px
+Rows = Callable[[int, int, int, int], np.ndarray]  # of a Rect: (H, W, 3) uint8 RGB
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How samples become what a person sees.
+
+    channel: the one that is shown, from 0; else colours as colours, of separate channels
+    the first. limits: what is black and white of samples that are not 8 bits; else by
+    percentiles of the file.
+    """
+
+    channel: int | None = None
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An open plane. anywhere: rows may be asked for in any order, else each once, downwards."""
+
+    width: int
+    height: int
+    rows: Rows
+    anywhere: bool = True
+
+
+class Stored(Protocol):
+    """A plane in a file; width, height in px. Reading may raise UnreadableImage."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def reader(self) -> Reader: ...
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A plane whose pixels, (H, W, 3) uint8 RGB, are all there."""
+
+    pixels: np.ndarray
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    def reader(self) -> Reader:
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            return self.pixels[top:bottom, left:right]
+
+        return Reader(self.width, self.height, rows)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What should be there and is not."""
+
+    reason: str
+    width: int = 1
+    height: int = 1
+
+    def reader(self) -> Reader:
+        raise UnreadableImage(self.reason)
+
+
+@dataclass
+class ScanPlane:
+    """A plane of a scan; `windows.Plane`. number: its page in the file, from 0.
+
+    stack: planes with the same number show one place at several depths or in several
+    channels. failure: why its windows ended early, where they did.
+    """
+
+    number: int
+    stack: int
+    plane: Stored
+    failure: str | None = None
+
+    @property
+    def width(self) -> int:
+        return self.plane.width
+
+    @property
+    def height(self) -> int:
+        return self.plane.height
+
+    def windows(self, side: int, overlap: int) -> Iterator[Window]:
+        """As of `windows.Plane`; ends early where the file cannot be read, see `failure`."""
+        yield from self._guarded(lambda: _windows(self.plane, side, overlap))
+
+    def parts(self, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
+        """(place in `rects`, pixels) of each rectangle, in one pass and in no fixed order.
+
+        Ends early where the file cannot be read, see `failure`.
+        """
+        yield from self._guarded(lambda: _parts(self.plane.reader(), rects))
+
+    def _guarded(self, read: Callable[[], Iterator]) -> Iterator:
+        try:
+            yield from read()
+        except UnreadableImage as error:
+            self.failure = error.reason
+        except MemoryError:
+            self.failure = "too large for the memory of this machine"
+        except (pyvips.Error, OSError, ValueError):
+            self.failure = CUT_OFF
+
+
+def _windows(plane: Stored, side: int, overlap: int) -> Iterator[Window]:
+    reader = plane.reader()
+    width, height = reader.width, reader.height
+    if isinstance(plane, Decoded):  # nothing is copied
+        for top, bottom in spans(height, side, overlap):
+            for left, right in spans(width, side, overlap):
+                yield Window(left, top, plane.pixels[top:bottom, left:right])
+    elif reader.anywhere:
+        for top, bottom in spans(height, side, overlap):
+            for left, right in spans(width, side, overlap):
+                yield Window(left, top, _whole(reader, (left, top, right, bottom)))
+    else:
+        yield from _downwards(reader, side, overlap)
+
+
+def _whole(reader: Reader, rect: Rect) -> np.ndarray:
+    """A rectangle of what can be read in any order, strip by strip."""
+    left, top, right, bottom = rect
+    pixels = np.empty((bottom - top, right - left, 3), np.uint8)
+    for start in range(top, bottom, STRIP):
+        end = min(start + STRIP, bottom)
+        pixels[start - top : end - top] = reader.rows(left, start, right, end)
+    return pixels
+
+
+def _downwards(reader: Reader, side: int, overlap: int) -> Iterator[Window]:
+    """Windows of what can only be read from top to bottom: bands of them, each row read once.
+
+    Bands of a very wide plane are lower than `side`, so that they stay within BAND_BYTES.
+    """
+    width, height = reader.width, reader.height
+    tall = min(side, max(2 * overlap + 1, BAND_BYTES // (3 * width)))
+    band = np.empty((min(tall, height), width, 3), np.uint8)
+    first = read = 0  # rows of the plane: where the band starts, and how far it was read
+    for top, bottom in spans(height, tall, overlap):
+        band[: read - top] = band[top - first : read - first]
+        for start in range(read, bottom, STRIP):
+            end = min(start + STRIP, bottom)
+            band[start - top : end - top] = reader.rows(0, start, width, end)
+        first, read = top, bottom
+        for left, right in spans(width, side, overlap):
+            yield Window(left, top, band[: bottom - top, left:right])
+
+
+def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
+    if reader.anywhere:
+        for number, rect in enumerate(rects):
+            yield number, _whole(reader, rect)
+        return
+    waiting = sorted(range(len(rects)), key=lambda number: -rects[number][1])
+    filling: dict[int, np.ndarray] = {}
+    for start in range(0, reader.height, STRIP):
+        if not waiting and not filling:
+            return
+        end = min(start + STRIP, reader.height)
+        strip = reader.rows(0, start, reader.width, end)
+        while waiting and rects[waiting[-1]][1] < end:
+            left, top, right, bottom = rects[waiting[-1]]
+            filling[waiting.pop()] = np.empty((bottom - top, right - left, 3), np.uint8)
+        for number in list(filling):
+            left, top, right, bottom = rects[number]
+            low, high = max(top, start), min(bottom, end)
+            filling[number][low - top : high - top] = strip[low - start : high - start, left:right]
+            if high == bottom:
+                yield number, filling.pop(number)

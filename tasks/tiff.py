@@ -1,0 +1,357 @@
+"""The planes of a TIFF, each read as its layout allows.
+
+Uncompressed ones are mapped into memory, tiled ones read window by window, and all others
+from top to bottom, each row once. 16-bit and float samples are shown between two percentiles
+of the whole scan, not of a window: a cell looks alike wherever it lies.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyvips  # type: ignore[import-untyped]
+import tifffile
+
+from ml_backend.images import (
+    DTYPES,
+    UnreadableImage,
+    as_rgb,
+    as_shown,
+    contrast,
+    from_vips,
+    stretched,
+)
+from tasks.planes import CUT_OFF, Missing, Reader, ScanPlane, Showing, Stored
+
+SAMPLED_PIXELS = 1_000_000  # of a scan, which the percentiles are taken of
+SAMPLED_PLANES = 16
+
+LOST = "the file is cut off here, and what follows is lost"
+
+
+def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
+    """The planes of a TIFF in the order of the file, or none where tifffile cannot read it.
+
+    Reduced copies (pyramids) and masks are no planes. Raises UnreadableImage, OSError.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            planes = _pages(path, file, showing)
+            cut = _following(file, file.pages[-1])[1] != 0
+            # ImageJ names the number of its planes, and may store them behind a single page.
+            described = (file.imagej_metadata or {}).get("images", 1)
+            channels = (file.imagej_metadata or {}).get("channels", 1)
+            if cut or len(planes) < described // channels:
+                planes.append(ScanPlane(len(planes), -1, Missing(LOST)))
+    except (OSError, UnreadableImage):
+        raise
+    except Exception:  # whatever tifffile stumbles over; libvips may still read it
+        return []
+    return planes
+
+
+def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPlane]:
+    planes: list[ScanPlane] = []
+    stacks = 0
+    size = path.stat().st_size
+    for series in file.series:
+        page = series.keyframe
+        if page.is_reduced or page.is_mask:
+            continue
+        depth = series.axes[: len(series.axes) - len(page.axes)]
+        shape = series.shape[: len(depth)]
+        channel = _channel(dict(zip(depth, shape, strict=True)), page, showing.channel)
+        sample = None if "C" in depth else showing.channel
+        shades = Shades(showing.limits)
+        mapped = series.dataoffset is not None and _is_plain(page)
+        numbers = (
+            range(math.prod(shape))
+            if mapped
+            # A series may go on in other files, which are sources of their own.
+            else [
+                place
+                for place, one in enumerate(series.pages)
+                if one is not None and one.parent is file
+            ]
+        )
+        times: dict[int, int] = {}
+        for place in numbers:
+            at = dict(zip(depth, np.unravel_index(place, shape), strict=True)) if shape else {}
+            if at.get("C", channel) != channel:
+                continue
+            stack = times.setdefault(int(at.get("T", 0)), stacks + len(times))
+            plane: Stored
+            if mapped:
+                plane = _Mapped.of(path, file, series, place, shades, sample)
+                number = page.index + place
+            else:
+                at_page: Any = series.pages[place]
+                number = at_page.index
+                if _end(at_page) > size:
+                    planes.append(ScanPlane(number, stack, Missing(LOST)))
+                    continue
+                sides = (page.imagewidth, page.imagelength)
+                if _orientation(page) > 4:
+                    sides = sides[::-1]
+                alone = _Alone.of(path, file, at_page)
+                plane = Read(path, alone, *sides, page.is_tiled, shades, sample)
+            shades.planes.append(plane)
+            planes.append(ScanPlane(number, stack, plane))
+        stacks += len(times)
+    return planes
+
+
+def _channel(depth: dict[str, int], page: Any, asked: int | None) -> int:
+    """The channel that is looked at: the one asked for, else the first."""
+    channels = depth.get("C", page.samplesperpixel)
+    if asked is not None and asked >= channels:
+        raise UnreadableImage(f"there is no channel {asked}; it has {channels}, from 0 on")
+    return asked or 0
+
+
+def _is_plain(page: Any) -> bool:
+    """Whether samples, as they lie in the file, are grey values or RGB the right way up."""
+    return (
+        page.is_memmappable
+        and page.axes in ("YX", "YXS")
+        and page.samplesperpixel in (1, 3)
+        and page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+        and page.iccprofile is None
+        and _orientation(page) == 1
+        and page.dtype.kind in "uif"
+    )
+
+
+def _orientation(page: Any) -> int:
+    """As EXIF counts: 1 upright; above 4 height and width change places."""
+    tag = page.tags.get("Orientation")
+    return 1 if tag is None else int(tag.value)
+
+
+def _end(page: Any) -> int:
+    """Where in the file the last of a page's data ends."""
+    parts = zip(page.dataoffsets, page.databytecounts, strict=True)
+    return max((start + count for start, count in parts), default=0)
+
+
+def _following(file: tifffile.TiffFile, page: Any) -> tuple[int, int]:
+    """Where in the file a page names the next one, and where that begins; 0 for none."""
+    form, handle = file.tiff, file.filehandle
+    handle.seek(page.offset)
+    (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    at = page.offset + form.tagnosize + tags * form.tagsize
+    handle.seek(at)
+    named = handle.read(form.offsetsize)
+    if len(named) < form.offsetsize:
+        return at, -1
+    return at, struct.unpack(form.offsetformat, named)[0]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A page of a TIFF as if it were the only one.
+
+    libvips walks through all pages to open any of them, and refuses all where the last is
+    cut off. So it is shown the file with two numbers changed, as `patches` by their offset:
+    the first page is this one, and none follows.
+    """
+
+    path: Path
+    patches: dict[int, bytes]
+
+    @classmethod
+    def of(cls, path: Path, file: tifffile.TiffFile, page: Any) -> _Alone:
+        form = file.tiff
+        first = 8 if form.is_bigtiff else 4
+        at, _ = _following(file, page)
+        return cls(
+            path,
+            {
+                first: struct.pack(form.offsetformat, page.offset),
+                at: struct.pack(form.offsetformat, 0),
+            },
+        )
+
+    def source(self) -> pyvips.SourceCustom:
+        file = self.path.open("rb")
+
+        def read(size: int) -> bytes:
+            start = file.tell()
+            data = bytearray(file.read(size))
+            for at, patch in self.patches.items():
+                for place, value in enumerate(patch, at - start):
+                    if 0 <= place < len(data):
+                        data[place] = value
+            return bytes(data)
+
+        source = pyvips.SourceCustom()
+        source.on_read(read)
+        source.on_seek(file.seek)
+        return source
+
+
+class _Sampled(Protocol):
+    """A plane that a few of its numbers can be taken of: (H, W, C)."""
+
+    def sample(self, pixels: int) -> np.ndarray: ...
+
+
+class Shades:
+    """What is black and white in a scan, found out when it is first asked for."""
+
+    def __init__(self, limits: tuple[float, float] | None = None) -> None:
+        self.planes: list[Any] = []
+        self._limits = limits
+
+    def limits(self) -> tuple[float, float]:
+        if self._limits is None:
+            samples = sampled(self.planes, SAMPLED_PIXELS)
+            if not len(samples):
+                raise UnreadableImage(CUT_OFF)
+            self._limits = contrast(samples)
+        return self._limits
+
+
+def sampled(planes: Sequence[_Sampled], pixels: int) -> np.ndarray:
+    """About so many numbers, (N, 1, 1), of up to SAMPLED_PLANES of the planes."""
+    step = max(1, math.ceil(len(planes) / SAMPLED_PLANES))
+    chosen = planes[step // 2 :: step]
+    samples = [np.zeros((0, 1, 1))]
+    for plane in chosen:
+        try:
+            samples.append(plane.sample(pixels // len(chosen)).reshape(-1, 1, 1))
+        except (pyvips.Error, OSError, ValueError):
+            continue  # said when it is its turn
+    return np.concatenate(samples[1:] or samples)
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A plane whose samples lie one after the other in the file, from `offset`."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    shades: Shades
+    channel: int | None
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        file: tifffile.TiffFile,
+        series: Any,
+        place: int,
+        shades: Shades,
+        channel: int | None,
+    ) -> _Mapped:
+        page = series.keyframe
+        shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+        dtype = np.dtype(page.dtype).newbyteorder(file.byteorder)
+        start = series.dataoffset + place * math.prod(shape) * dtype.itemsize
+        return cls(path, start, shape, dtype, shades, channel)
+
+    @property
+    def width(self) -> int:
+        return self.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.shape[0]
+
+    @property
+    def deep(self) -> bool:
+        """Whether its samples have to be stretched to be shown."""
+        return self.dtype != np.uint8
+
+    def reader(self) -> Reader:
+        limits = self.shades.limits() if self.deep else None
+
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            # Mapped anew each time: what was read counts as our memory until it is unmapped.
+            part = np.array(self._samples()[top:bottom, left:right], self.dtype.newbyteorder("="))
+            part = _of_channel(part, self.channel)
+            return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
+
+        return Reader(self.width, self.height, rows)
+
+    def sample(self, pixels: int) -> np.ndarray:
+        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        samples = np.array(self._samples()[::step, ::step], self.dtype.newbyteorder("="))
+        return _of_channel(samples, self.channel)
+
+    def _samples(self) -> np.ndarray:
+        """Raises ValueError where the file is shorter."""
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A plane that libvips reads: a page of a TIFF, or an image of another format.
+
+    tiled: windows may be read in any order. shades: of a TIFF's samples, for more than 8 bits.
+    """
+
+    path: Path
+    page: _Alone | None
+    width: int
+    height: int
+    tiled: bool
+    shades: Shades | None
+    channel: int | None = None
+
+    @property
+    def deep(self) -> bool:
+        """Whether its samples have to be stretched to be shown."""
+        return self.shades is not None and self._image("sequential").format != "uchar"
+
+    def reader(self) -> Reader:
+        image = self._image("random" if self.tiled else "sequential")
+        turned = image.get_typeof("orientation") and image.get("orientation") > 1
+        if turned:  # libvips then keeps the pixels in a temporary file, where they are many
+            image = self._image("random").autorot()
+        limits = self.shades.limits() if self.shades and image.format != "uchar" else None
+        raw = limits is not None or self.channel is not None and image.format == "uchar"
+        image = image if raw else as_shown(image)
+        region = pyvips.Region.new(image)
+
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            width, height = right - left, bottom - top
+            data = region.fetch(left, top, width, height)
+            pixels = np.frombuffer(data, DTYPES[image.format]).reshape(height, width, image.bands)
+            pixels = _of_channel(pixels, self.channel)
+            if limits is not None:
+                return stretched(pixels, limits)
+            return as_rgb(pixels, "b-w" if self.channel is not None else image.interpretation)
+
+        return Reader(image.width, image.height, rows, bool(self.tiled or turned))
+
+    def sample(self, pixels: int) -> np.ndarray:
+        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        image = self._image("sequential")
+        samples = from_vips(image.subsample(min(step, image.width), min(step, image.height)))
+        if self.channel is not None:
+            return _of_channel(samples, self.channel)
+        return samples[..., :3] if image.bands >= 3 else samples[..., :1]
+
+    def _image(self, access: str) -> pyvips.Image:
+        options = {"access": access, "fail_on": "error"}
+        if self.page is None:
+            return pyvips.Image.new_from_file(str(self.path), **options)
+        return pyvips.Image.new_from_source(self.page.source(), "", **options)
+
+
+def _of_channel(pixels: np.ndarray, channel: int | None) -> np.ndarray:
+    """(H, W, C), or of one of its channels (H, W, 1)."""
+    if channel is None:
+        return pixels
+    if channel >= pixels.shape[2]:
+        raise UnreadableImage(f"there is no channel {channel}; it has {pixels.shape[2]}, from 0 on")
+    return pixels[..., channel : channel + 1]
