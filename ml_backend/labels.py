@@ -38,6 +38,7 @@ _ALIASES = {
     "Monad": "monads",
 }
 _CLUTTER = frozenset({"Other", "Interphase"})
+STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 
 
 def _folded(name: str) -> str:
@@ -64,6 +65,11 @@ def canonical(name: str) -> str:
 def is_clutter(name: str) -> bool:
     """Is it what a project is not about: other things, debris, interphase nuclei?"""
     return canonical(name) in _CLUTTER
+
+
+def is_mitotic(name: str) -> bool:
+    """Is it a dividing cell, of whatever stage?"""
+    return canonical(name) in ("Mitotic cell", *STAGES)
 
 
 def headline(classes: Iterable[str]) -> tuple[str, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ml_backend import console
 from ml_backend.cli import ModelOption
 from ml_backend.console import JsonOption
+
+if TYPE_CHECKING:
+    from ml_backend.learners.detector import Detector
 
 app = typer.Typer()
 
@@ -52,9 +55,6 @@ def detect(
 ) -> None:
     """Detect in images and scans without Label Studio."""
     from ml_backend import tables
-    from ml_backend.learners.detector import Detector
-    from ml_backend.models import resolve
-    from ml_backend.registry import Registry
     from tasks.detections import detect as run
     from tasks.exchange import writer
 
@@ -62,12 +62,9 @@ def detect(
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     writer(out)
-    settings = console.settings(context)
-    registry = Registry(settings.versions, settings.champions)
-    version = resolve(model, registry)
-    detector = Detector.load(registry.folder(version.name))
+    detector, version = _loaded(context, model)
     with console.progress("Detecting") as bar:
-        summary = run(source, detector, out, version.name, bar)
+        summary = run(source, detector, out, version, bar)
     console.say(
         dict(summary),
         as_json=as_json,
@@ -75,10 +72,60 @@ def detect(
             [
                 f"{summary['detections']} detections on {summary['tiles']} images in "
                 f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
-                f"by {version.name}, in {out}",
+                f"by {version}, in {out}",
                 *tables.skipped(summary["skipped"]),
             ]
         ),
     )
     if summary["skipped"]:
         raise typer.Exit(console.SKIPPED)
+
+
+@app.command(epilog="Example: cytoloop sort my_images --out sorted")
+def sort(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="An image, a scan, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="A new folder, for the sorted images.")],
+    model: ModelOption = "starter:mitosis",
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="A folder for each class, also for stages.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Link to the images in place of copying them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sort images into folders by what they hold: Chromosomes (whole, partial) and Others."""
+    from ml_backend import tables
+    from tasks.sorting import TABLE, check
+    from tasks.sorting import sort as run
+
+    check(source, out)
+    detector, version = _loaded(context, model)
+    with console.progress("Sorting") as bar:
+        result = run(source, detector, out, version, by_class=by_class, link=link, progress=bar)
+    console.say(
+        dict(result),
+        as_json=as_json,
+        text=lambda: "\n".join(
+            [
+                f"{result['images']} images sorted by {version}; {out / TABLE} lists them",
+                *(f"{count:7}  {out / folder}" for folder, count in result["folders"].items()),
+                *tables.skipped(result["skipped"]),
+            ]
+        ),
+    )
+    if result["skipped"]:
+        raise typer.Exit(console.SKIPPED)
+
+
+def _loaded(context: typer.Context, model: str) -> tuple[Detector, str]:
+    """A model as the user names it, ready to detect, and its version's name."""
+    from ml_backend.learners.detector import Detector
+    from ml_backend.models import resolve
+    from ml_backend.registry import Registry
+
+    settings = console.settings(context)
+    registry = Registry(settings.versions, settings.champions)
+    version = resolve(model, registry)
+    return Detector.load(registry.folder(version.name)), version.name

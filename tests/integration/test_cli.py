@@ -22,6 +22,7 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["detect"],
+    ["sort"],
     ["models", "list"],
     ["models", "show"],
     ["models", "promote"],
@@ -106,6 +107,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "--dataset", ".", "--base", "no.npz"], "no.npz"),
         (["detect", "no-such-file.png", "--out", "x.json"], "no-such-file"),
         (["detect", ".", "--out", "x.txt"], ".json"),
+        (["sort", ".", "--out", "."], "not an empty folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
