@@ -1,6 +1,7 @@
 """Kinds of learners: what is trained on corrections and draws pre-annotations."""
 
 import os
+import sys
 
 from platformdirs import user_cache_path
 
@@ -17,3 +18,7 @@ os.environ.setdefault("YOLO_VERBOSE", "false")
 # barriers keep those from the cores that they wait for: under a load of 7 on two cores an
 # image of a training step took 1.1 to 2.1 s, and 0.3 s with threads that sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# OpenVINO reports every conversion to its makers, and waits for seconds where it cannot;
+# without its reporter it takes a stub that says nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 import torchvision
@@ -283,6 +282,8 @@ def test_a_missing_file_says_how_to_make_it(tmp_path: Path, folder: Path) -> Non
 def test_a_disagreeing_export_leaves_nothing_behind(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import openvino as ov  # after the package, which silences its reporter
+
     model = ov.Core().read_model(folder / "model.xml")
     monkeypatch.setattr(export_module, "_convert", lambda network: model)  # converting is slow
     monkeypatch.setattr(export_module, "CONFIDENCE_TOLERANCE", -1.0)
@@ -315,3 +316,13 @@ def test_a_process_on_a_cpu_detects_without_torch_and_mlflow(folder: Path) -> No
         [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_openvino_is_told_to_report_nothing() -> None:
+    code = (
+        "import ml_backend.learners.runtime, openvino\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "print(telemetry_utils.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
