@@ -81,6 +81,7 @@ class Bench:
             image_key=LABELS.image_key,
             media=self.settings.media,
             holdout_share=0.2,
+            blind_share=0.0,  # every task shall get boxes
         )
 
     def upload(self, project: int) -> None:

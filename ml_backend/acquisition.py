@@ -5,9 +5,14 @@ what it hides is decided by one threshold, so its doubts are the boxes on either
 one just above may be wrong, one just below may be missing. A task without such boxes needs
 nobody, whether it is full of sure cells or empty; a mean confidence would call the empty
 one the most doubtful of all.
+
+Held-out tasks are different: a judgement on the most doubtful images alone would say little
+about the others, so they come at random places of the queue.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,3 +36,12 @@ def certainty(boxes: Boxes, threshold: float) -> float:
     below = (threshold - confidence) / max(threshold, 1e-9)
     doubt = 1 - np.clip(np.where(confidence >= threshold, above, below), 0, 1)
     return float(np.prod(1 - doubt**3 / 2))
+
+
+def at_place(place: float, certainties: Sequence[float]) -> float:
+    """The score of a task that belongs at a random place of the queue, 0..1.
+
+    place: 0 is first, 1 last. certainties: of the other tasks, in any order; where none is
+    known, the place itself.
+    """
+    return float(np.quantile(certainties, place)) if len(certainties) else place

@@ -73,8 +73,11 @@ class _Region:
 def started_from(task: dict[str, Any]) -> dict[int, Shown]:
     """The pre-annotation that each of a task's annotations points to, by annotation id.
 
-    task: Label Studio's, with annotations and pre-annotations.
+    task: Label Studio's, with annotations and pre-annotations. A blind task's only says
+    where the task comes in the queue: nothing was shown.
     """
+    if (task.get("data") or {}).get("blind"):
+        return {}
     shown = {
         one["id"]: Shown(str(one.get("model_version") or ""), one.get("result") or [])
         for one in task.get("predictions") or []

@@ -10,14 +10,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ml_backend.acquisition import certainty
+from ml_backend.acquisition import at_place, certainty
 from ml_backend.boxes import Boxes
 from ml_backend.chunks import chunks
+from ml_backend.dataset.split import queue_place
 from ml_backend.images import decode
 from ml_backend.labels import Labels, Matching
 from ml_backend.learners.detector import Detector
@@ -35,11 +36,15 @@ Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exce
 
 @dataclass(frozen=True)
 class PreAnnotation:
-    """What is drawn on one task: Label Studio's result, certainty (0..1), version string."""
+    """What is drawn on one task: Label Studio's result, certainty (0..1), version string.
+
+    blind: the task is shown without boxes, because it judges those that draw them.
+    """
 
     result: list[dict[str, Any]]
     score: float
     version: str
+    blind: bool = False
 
     def entry(self) -> dict[str, Any]:
         """As /predict answers it and as the server imports it."""
@@ -93,7 +98,9 @@ class Annotator:
         for index, task in enumerate(tasks):
             data = task.get("data")
             address = data.get(key) if isinstance(data, dict) else None
-            if isinstance(address, str) and address:
+            if isinstance(data, dict) and data.get("blind") is True:
+                yield index, PreAnnotation([], 1.0, self.version, blind=True)
+            elif isinstance(address, str) and address:
                 addressed.append((index, address))
             else:
                 yield index, LeftOut(f"the task has no image in its field {key!r}")
@@ -152,3 +159,24 @@ class Annotator:
             drawn, width=width, height=height, matching=self.matching, version=self.version
         )
         return PreAnnotation(result, certainty(headline, threshold), self.version)
+
+    def queued(
+        self,
+        tasks: Sequence[dict[str, Any]],
+        drawn: Iterable[tuple[int, PreAnnotation]],
+        known: Callable[[Sequence[float]], Sequence[float]],
+    ) -> list[tuple[int, PreAnnotation]]:
+        """What was drawn, with the score of held-out tasks at random places of the queue.
+
+        drawn: (index into tasks, pre-annotation). known: from the certainties of these, those
+        among which the places are.
+        """
+        drawn = list(drawn)
+        among = known([one.score for _, one in drawn if not one.blind])
+        placed = []
+        for index, one in drawn:
+            data = tasks[index]["data"]
+            place = queue_place(data, str(data.get(self.labels.image_key)))
+            score = one.score if place is None else at_place(place, among)
+            placed.append((index, replace(one, score=score)))
+        return placed

@@ -21,6 +21,9 @@ from ml_backend.corrections import Shown
 # publish: tasks may lack pre-annotations of the champion.
 Note = Literal["changed", "train", "publish"]
 
+# Tasks that say how certain a version is of a project's images.
+_ENOUGH = 20
+
 _SCHEMA = """
 create table if not exists project (
     id integer primary key, url text not null, token text not null,
@@ -36,6 +39,10 @@ create table if not exists left_out (
 );
 create table if not exists attempt (
     project integer not null, snapshot text not null, outcome text not null, at real not null
+);
+create table if not exists certainty (
+    project integer not null, version text not null, among text not null,
+    primary key (project, version)
 );
 create table if not exists shown (
     project integer not null, annotation integer not null, version text not null,
@@ -194,6 +201,27 @@ class Projects:
             )
             names = ("project", "task", "reason", "at")
             return [dict(zip(names, row, strict=True)) for row in rows]
+
+    # The queue.
+
+    def certainties(
+        self, project: int, version: str, found: Sequence[float] = ()
+    ) -> Sequence[float]:
+        """The certainties among which a version's held-out tasks get their places.
+
+        Those that the first twenty tasks or more drawn together showed: later ones then come
+        where they would have come, and a version that returns draws everything as it was.
+        """
+        with self._open() as database:
+            if len(found) >= _ENOUGH:
+                database.execute(
+                    "insert or ignore into certainty values (?, ?, ?)",
+                    (project, version, json.dumps(sorted(found))),
+                )
+            row = database.execute(
+                "select among from certainty where project = ? and version = ?", (project, version)
+            ).fetchone()
+        return found if row is None else json.loads(row[0])
 
     # Trainings that were tried, whatever came of them.
 

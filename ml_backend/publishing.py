@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -113,13 +114,18 @@ class Publisher:
     def _pre_annotate(self, tasks: list[dict[str, Any]], annotator: Annotator) -> int:
         """How many of the tasks got a pre-annotation; the others are listed with a reason."""
         number = self._project.id
-        new, failed = [], []
+        drawn, failed = [], []
         for index, outcome in annotator.annotate(tasks, self._images.fetch):
-            task = tasks[index]["id"]
             if isinstance(outcome, LeftOut):
-                failed.append((task, outcome.reason))
+                failed.append((tasks[index]["id"], outcome.reason))
             else:
-                new.append((task, outcome.version, outcome.score, outcome.result))
+                drawn.append((index, outcome))
+        known = partial(self._projects.certainties, number, annotator.version)
+        # A blind task gets a pre-annotation without boxes: only a score gives it its place.
+        new = [
+            (tasks[index]["id"], one.version, one.score, one.result)
+            for index, one in annotator.queued(tasks, drawn, known)
+        ]
         self._studio.import_predictions(number, self._project.label_config, new)
         self._projects.let_in(number, [one[0] for one in new])
         self._projects.leave_out(number, failed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -17,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from ml_backend import __version__
 from ml_backend.credentials import backend_password
-from ml_backend.preannotation import QUEUED, LeftOut
+from ml_backend.preannotation import QUEUED, LeftOut, PreAnnotation
 from ml_backend.projects import NotConnected, Note, Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.serving import Serving, parse_labels, untrained
@@ -180,15 +181,18 @@ def create_app(settings: Settings) -> Flask:
         results: list[Any] = [[] for _ in tasks]
         if annotator is None:
             return jsonify(results=results)
-        left_out, done = [], []
+        left_out: list[tuple[Any, str]] = []
+        drawn: list[tuple[int, PreAnnotation]] = []
         fetch = image_source(project).fetch
         for index, outcome in annotator.annotate(tasks, fetch, deadline):
-            task_id = tasks[index].get("id")
             if isinstance(outcome, LeftOut):
-                left_out.append((task_id, outcome.reason))
-            else:
-                results[index] = outcome.entry()
-                done.append(task_id)
+                left_out.append((tasks[index].get("id"), outcome.reason))
+            elif not outcome.blind:
+                drawn.append((index, outcome))
+        known = partial(projects.certainties, project.id, annotator.version)
+        for index, one in annotator.queued(tasks, drawn, known):
+            results[index] = one.entry()
+        done = [tasks[index].get("id") for index, _ in drawn]
         projects.leave_out(project.id, [(i, why) for i, why in left_out if isinstance(i, int)])
         projects.let_in(project.id, [i for i in done if isinstance(i, int)])
         if any(reason == QUEUED for _, reason in left_out):

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     holdout_share: float = Field(
         0.2, ge=0, le=0.5, description="Share of groups kept apart for judging."
     )
+    blind_share: float = Field(
+        0.3, ge=0, le=1, description="Share of held-out tasks that are shown without boxes."
+    )
     preannotate: Literal["headline", "all"] = Field(
         "headline", description="Classes drawn as pre-annotations: the headline ones, or all."
     )

@@ -71,7 +71,8 @@ class Product:
 def photograph(product: Product, page: Page, examples: dict[str, Example], shown: str) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     tasks = {task["data"]["source"]: task for task in product.studio.tasks(1)}
-    first = min(tasks, key=lambda name: tasks[name]["predictions"][0]["score"])
+    seen = [name for name, task in tasks.items() if not task["data"]["blind"]]
+    first = min(seen, key=lambda name: tasks[name]["predictions"][0]["score"])
     data_manager(product, page).save(OUT / "data-manager.png")
     labeling(product, page, tasks[shown]["id"]).save(OUT / "labeling.png")
     marked = labeling(product, page, tasks[first]["id"])

@@ -79,6 +79,7 @@ def take_in(
     image_key: str,
     media: Path,
     holdout_share: float,
+    blind_share: float,
     progress: Progress = lambda done, total: None,
 ) -> Intake:
     """Make a task of every image that the project does not hold yet.
@@ -105,7 +106,7 @@ def take_in(
                     old += 1
                 else:
                     known.add(outcome.digest)
-                    fresh.append(_task(source, outcome, project, image_key, sides))
+                    fresh.append(_task(source, outcome, project, image_key, sides, blind_share))
             studio.import_tasks(project, fresh)
             new += len(fresh)
             done += len(chunk)
@@ -153,14 +154,19 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _task(
-    source: Source, copy: _Copy, project: int, image_key: str, sides: dict[str, Assignment]
+    source: Source,
+    copy: _Copy,
+    project: int,
+    image_key: str,
+    sides: dict[str, Assignment],
+    blind_share: float,
 ) -> dict[str, Any]:
     data = _named(source)
     side = sides[group_of(data, "")]
     data |= {
         image_key: f"/data/local-files/?d={project}/{copy.name}",
         "sha256": copy.digest,
-        **side.task_data(),
+        **side.task_data(copy.digest, blind_share),
     }
     return {"data": data}
 

@@ -240,6 +240,7 @@ class Home:
                 image_key=parse(connection.project.label_config).image_key,
                 media=self._settings.media,
                 holdout_share=self._settings.holdout_share,
+                blind_share=self._settings.blind_share,
                 progress=bar,
             )
 

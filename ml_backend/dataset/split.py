@@ -225,6 +225,16 @@ def leaking(tasks: Iterable[tuple[int, Side, str, Place | None]]) -> dict[int, s
     }
 
 
+def queue_place(data: Mapping[str, Any], image: str) -> float | None:
+    """Where a held-out task comes in the queue, 0 first and 1 last; None for the others.
+
+    Random, by a hash: the exam shall not be made of the most doubtful images.
+    """
+    if data.get("split") != "holdout":
+        return None
+    return unit_hash(f"cytoloop queue/{data.get('sha256') or image}")
+
+
 def group_of(data: Mapping[str, Any], image: str) -> str:
     """The group of a task: the block of its scan, its sample or slide, else its file.
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ml_backend import publishing
+from ml_backend.corrections import started_from
+from ml_backend.dataset.split import queue_place
 from ml_backend.preannotation import QUEUED
 from ml_backend.projects import Project, Projects
 from ml_backend.publishing import Publisher
@@ -115,3 +117,56 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     back = {task["id"]: task for task in studio.tasks(number)}
     drawn = {p["model_version"]: p["result"] for p in back[second]["predictions"]}
     assert set(drawn) == {starter} and before["model_version"] == starter
+
+
+def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
+    label_studio: RunningStudio, registry: Registry, tmp_path: Path
+) -> None:
+    """The queue is Label Studio's own: the order in which the view and Label All Tasks go."""
+    settings = Settings(data_dir=tmp_path)
+    studio = label_studio.studio
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = studio.create_project("Blind", config).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    pixels, _ = field(np.random.default_rng(3))
+    cv2.imwrite(str(folder / "a.png"), pixels[..., ::-1])
+    studio.add_media_folder(number, folder)
+    studio.ensure_view(number)
+    address = f"/data/local-files/?d={number}/a.png"
+    sides: list[dict[str, Any]] = [
+        {"split": "train"},
+        {"split": "holdout", "sha256": "a"},
+        {"split": "holdout", "sha256": "b", "blind": True},
+        {"split": "buffer"},
+    ]
+    ids = studio.import_tasks(number, [{"data": {"image": address, **one}} for one in sides])
+
+    projects = Projects(settings.projects_database)
+    url, token = label_studio.url, label_studio.account.token
+    project = Project(number, url, token, "Blind", config)
+    projects.connect(project)
+    starter = registry.all()[0].name
+    projects.certainties(number, starter, [i / 100 for i in range(100)])
+    registry.promote(str(number), starter, by="test", reason="start")
+    images = ImageSource(url, token, project=number)
+    publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
+    assert publisher.publish().imported == 4
+
+    drawn = {task["id"]: task["predictions"][0] for task in studio.tasks(number)}
+    train, held, blind, buffer = (drawn[one] for one in ids)
+    assert train["result"] == held["result"] == buffer["result"] != []
+    assert blind["result"] == []
+    assert train["score"] == buffer["score"] != held["score"]
+    for one, data in ((held, sides[1]), (blind, sides[2])):
+        place = queue_place(data, address)
+        assert place is not None and one["score"] == pytest.approx(0.99 * place)
+
+    # Asked again by hand, nothing is added to it.
+    assert publisher.publish().imported == 0
+
+    # What was not shown is no pre-annotation to measure corrections by.
+    studio.submit_annotation(ids[2], train["result"], parent_prediction=blind["id"])
+    studio.submit_annotation(ids[1], train["result"], parent_prediction=held["id"])
+    tasks = list(studio.tasks(number))
+    assert [len(started_from(task)) for task in tasks] == [0, 1, 0, 0]

@@ -128,6 +128,19 @@ def test_bad_images_store_nothing_and_harm_no_neighbour(
     backend.projects.let_in(1, list(range(10, 17)))
 
 
+def test_a_blind_task_stores_nothing_and_is_not_left_out(client: FlaskClient) -> None:
+    blind = task(20, "good.png")
+    blind["data"] |= {"split": "holdout", "blind": True}
+    held, plain = task(21, "good.png"), task(22, "good.png")
+    held["data"] |= {"split": "holdout", "blind": False}
+    first, second, third = predict(client, [blind, held, plain]).get_json()["results"]
+    assert first == []
+    # A held-out task is drawn like any other.
+    assert second["result"] == third["result"] and 0 <= second["score"] <= 1
+    listed = {one["task"] for one in client.get("/health").get_json()["left_out"]}
+    assert not listed & {20, 21, 22}
+
+
 def test_what_is_not_done_in_time_is_queued(backend: Backend) -> None:
     hasty = Backend.__new__(Backend)
     hasty.settings = backend.settings.model_copy(update={"predict_seconds": 2.0})

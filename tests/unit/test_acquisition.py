@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.acquisition import certainty
+from ml_backend.acquisition import at_place, certainty
 from ml_backend.boxes import Boxes
 
 THRESHOLDS = st.floats(0.05, 0.95)
@@ -78,3 +78,22 @@ def test_the_next_task_is_the_doubtful_one_and_not_the_empty_one() -> None:
     }
     order = sorted(tasks, key=lambda name: certainty(tasks[name], 0.3))
     assert order[:2] == ["doubts", "a doubt"]
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0, 1), st.floats(0, 1))
+def test_a_place_in_the_queue_is_a_share_of_the_tasks(
+    certainties: list[float], a: float, b: float
+) -> None:
+    first, last = (at_place(place, certainties) for place in sorted((a, b)))
+    assert 0 <= first <= last <= 1
+    assert sum(one < first for one in certainties) <= min(a, b) * len(certainties) + 1
+
+
+def test_places_at_random_leave_held_out_tasks_everywhere_in_the_queue() -> None:
+    certainties = np.random.default_rng(0).beta(8, 1, 400)  # most tasks are certain
+    held = [at_place(place, certainties) for place in np.linspace(0, 1, 100)]
+    queue = np.sort(np.concatenate([certainties, held]))
+    ranks = np.searchsorted(queue, held)
+    for quarter in range(4):
+        inside = (ranks >= 125 * quarter) & (ranks < 125 * (quarter + 1))
+        assert 20 <= inside.sum() <= 30

@@ -85,6 +85,15 @@ def test_tasks_left_out_are_listed_until_let_in(projects: Projects) -> None:
     assert len(projects.left_out()) == 2
 
 
+def test_the_first_certainties_of_a_version_are_kept(projects: Projects) -> None:
+    few, many = [0.5], [i / 20 for i in range(20)]
+    assert projects.certainties(1, "v1") == []
+    assert projects.certainties(1, "v1", few) == few
+    assert projects.certainties(1, "v1", many) == many
+    assert projects.certainties(1, "v1", [0.0] * 40) == projects.certainties(1, "v1") == many
+    assert projects.certainties(2, "v1", few) == projects.certainties(1, "v2", few) == few
+
+
 def test_the_last_attempt_is_the_newest(projects: Projects) -> None:
     assert projects.last_attempt(1) is None
     projects.attempted(1, "s1", "promoted")

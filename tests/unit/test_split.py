@@ -17,6 +17,7 @@ from ml_backend.dataset.split import (
     known_in,
     leaking,
     place_of,
+    queue_place,
     unit_hash,
     whole,
 )
@@ -66,6 +67,15 @@ def test_a_share_of_the_held_out_tasks_alone_is_blind() -> None:
     assert all(("without boxes" in one["sampling_reason"]) == one["blind"] for one in blind)
     assert held.task_data("image 7", 0.3) == held.task_data("image 7", 0.3)
     assert not any(train.task_data(f"image {i}", 0.9)["blind"] for i in range(100))
+
+
+def test_held_out_tasks_alone_have_a_random_place_in_the_queue() -> None:
+    assert queue_place({"split": "train"}, "/a.png") is None
+    assert queue_place({}, "/a.png") is None
+    places = [queue_place({"split": "holdout"}, f"/{i}.png") or 0.0 for i in range(1000)]
+    assert 0.45 < sum(places) / 1000 < 0.55 and min(places) < 0.01 and max(places) > 0.99
+    same = {"split": "holdout", "sha256": "ab"}
+    assert queue_place(same, "/a.png") == queue_place(same, "/elsewhere.png")
 
 
 def test_a_group_is_the_sample_else_the_file() -> None:
