@@ -53,8 +53,8 @@ def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> Non
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[float, float], None]]:
-    """A progress bar on stderr; call with (done, total)."""
+def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
+    """A progress bar on stderr; call with (done, total), None where nobody knows."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -46,7 +46,8 @@ class Detection:
 class Detected:
     """What was found in one source; width, height: of its (first) plane, px.
 
-    planes: how many were looked at.
+    planes: how many were looked at. by_hand: a person drew them, so that neither their
+    confidence nor whether they are partial is known, and no file says it.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Detected:
     height: int
     detections: list[Detection]
     planes: int = 1
+    by_hand: bool = False
 
 
 Add = Callable[[Detected], None]
@@ -100,13 +102,13 @@ def _geojson(out: Path) -> Iterator[Add]:
 
             def each(detected: Detected) -> None:
                 for found in detected.detections:
-                    add(_feature(detected.source, found))
+                    add(_feature(detected, found))
 
             yield each
         file.write("}\n")
 
 
-def _feature(source: str, found: Detection) -> dict[str, Any]:
+def _feature(detected: Detected, found: Detection) -> dict[str, Any]:
     left, top, right, bottom = found.x1, found.y1, found.x2, found.y2
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
     # The same class has the same colour in every file.
@@ -119,14 +121,20 @@ def _feature(source: str, found: Detection) -> dict[str, Any]:
             "plane": {"c": -1, "z": found.plane, "t": 0},
         },
         "properties": {
-            "objectType": "detection",
+            "objectType": "annotation" if detected.by_hand else "detection",
             "classification": {
                 "name": found.label,
                 "color": [64 + (colour >> shift & 127) for shift in (0, 8, 16)],
             },
-            "measurements": {"confidence": found.confidence},
-            "source": source,
-            "partial": found.partial,
+            "source": detected.source,
+            **(
+                {}
+                if detected.by_hand
+                else {
+                    "measurements": {"confidence": found.confidence},
+                    "partial": found.partial,
+                }
+            ),
         },
     }
 
@@ -160,9 +168,12 @@ def _coco(out: Path) -> Iterator[Add]:
                             "bbox": [found.x1, found.y1, found.width, found.height],
                             "area": round(found.width * found.height, 2),
                             "iscrowd": 0,
-                            "score": found.confidence,
                             "plane": found.plane,
-                            "partial": found.partial,
+                            **(
+                                {}
+                                if detected.by_hand
+                                else {"score": found.confidence, "partial": found.partial}
+                            ),
                         }
                     )
 
@@ -186,7 +197,7 @@ def _createml(out: Path) -> Iterator[Add]:
                         "width": found.width,
                         "height": found.height,
                     },
-                    "confidence": found.confidence,
+                    **({} if detected.by_hand else {"confidence": found.confidence}),
                 }
                 for found in detected.detections
             ]
@@ -205,10 +216,11 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _records(detected: Detected) -> Iterator[dict[str, str | float | int]]:
+def _records(detected: Detected) -> Iterator[dict[str, str | float | int | None]]:
     for found in detected.detections:
         corners = (found.x1, found.y1, found.x2, found.y2)
-        values = (detected.source, *corners, found.label, found.confidence, found.plane)
+        confidence = None if detected.by_hand else found.confidence
+        values = (detected.source, *corners, found.label, confidence, found.plane)
         yield dict(zip(COLUMNS, values, strict=True))
 
 

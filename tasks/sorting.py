@@ -14,14 +14,13 @@ import csv
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from ml_backend.files import appearing
 from ml_backend.labels import is_mitotic
 from ml_backend.learners.detector import Detector
 from tasks.detections import Skipped, detected_in
@@ -100,7 +99,7 @@ def sort(
     skipped: list[Skipped] = []
     counts = dict.fromkeys(shelves.all(), 0)
     images = 0
-    with _appearing(out) as folder:
+    with appearing(out) as folder:
         for place in counts:
             (folder / place).mkdir(parents=True)
         with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
@@ -138,21 +137,6 @@ def check(source: Path, out: Path) -> None:
         raise ValueError(f"{out} is not an empty folder; sort into a new one")
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"{out} lies within {source}; sort into a folder elsewhere")
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lay(image: Path, places: Iterable[Path], link: bool) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 import yaml  # type: ignore[import-untyped]
@@ -26,7 +26,7 @@ VOC_FOLDERS = ("voc_checked", "voc", "Annotations")
 Report = Callable[[Path, str], None]
 
 # What globox and plain indexing raise on a box or a file that is not what it should be.
-_BAD = (
+BAD = (
     ParsingError,
     AssertionError,
     ValueError,
@@ -59,7 +59,7 @@ class Marks:
             x1, x2 = (min(max(x, 0.0), float(self.size[0])) for x in (box.xmin, box.xmax))
             y1, y2 = (min(max(y, 0.0), float(self.size[1])) for y in (box.ymin, box.ymax))
             label = str(box.label).strip()
-        except _BAD as error:
+        except BAD as error:
             reason = str(error) or type(error).__name__
             self.bad.append(f"no {reason}" if isinstance(error, KeyError) else reason)
             return
@@ -109,6 +109,15 @@ class Images:
         return named[0]
 
 
+class Known(Protocol):
+    """Images that annotations may be of: which one a name means, and the size of those named."""
+
+    @property
+    def sizes(self) -> Mapping[Path, tuple[int, int]]: ...
+
+    def find(self, written: str, base: Path) -> Path: ...
+
+
 Found = Iterator[tuple[Path, Path, Marks]]
 """(image, annotation file, its marks)"""
 
@@ -148,12 +157,16 @@ def read_voc(images: Images, report: Report) -> Found:
                 report(twins[0], f"{why} with the stem {stem}; left unlabelled")
                 continue
             try:
-                yield owners[0], twins[0], _voc(twins[0], images.sizes[owners[0]])
-            except (OSError, ElementTree.ParseError, *_BAD) as error:
+                yield owners[0], twins[0], voc_marks(twins[0], images.sizes[owners[0]])
+            except (OSError, ElementTree.ParseError, *BAD) as error:
                 report(twins[0], f"not a Pascal VOC file: {error}")
 
 
-def _voc(file: Path, size: tuple[int, int]) -> Marks:
+def voc_marks(file: Path, size: tuple[int, int]) -> Marks:
+    """What one Pascal VOC file says of an image of that size (width, height).
+
+    Raises OSError, ParseError, or ValueError when it is of something else.
+    """
     root = ElementTree.parse(file).getroot()
     if root.tag != "annotation":
         raise ValueError(f"its root is <{root.tag}>")
@@ -175,10 +188,9 @@ def read_yolo(images: Images, report: Report) -> Found:
     for file in _files(images.root, "data.yaml"):
         try:
             data = yaml.safe_load(file.read_text("utf-8"))
-            names = data["names"]
-            names = dict(enumerate(names)) if isinstance(names, list) else dict(names)
+            names = yolo_names(data)
             listed = list(_yolo_images(data, file, images))
-        except (OSError, yaml.YAMLError, *_BAD) as error:
+        except (OSError, yaml.YAMLError, *BAD) as error:
             report(file, f"not a YOLO data file: {error}")
             continue
         for image in listed:
@@ -194,10 +206,21 @@ def read_yolo(images: Images, report: Report) -> Found:
             except (OSError, ValueError) as error:
                 report(labels, f"not a YOLO label file: {error}")
                 continue
-            marks = Marks(images.sizes[image])
-            for line in filter(str.strip, lines):
-                marks.add(partial(_yolo_box, line, names, marks.size))
-            yield image, labels, marks
+            yield image, labels, yolo_marks(lines, names, images.sizes[image])
+
+
+def yolo_marks(lines: Iterable[str], names: dict[int, str], size: tuple[int, int]) -> Marks:
+    """What the lines of one YOLO label file say of an image of that size (width, height)."""
+    marks = Marks(size)
+    for line in filter(str.strip, lines):
+        marks.add(partial(_yolo_box, line, names, size))
+    return marks
+
+
+def yolo_names(data: dict[str, Any]) -> dict[int, str]:
+    """The classes of a `data.yaml` by number. Raises KeyError, TypeError or ValueError."""
+    names = data["names"]
+    return dict(enumerate(names)) if isinstance(names, list) else dict(names)
 
 
 def _yolo_box(line: str, names: dict[int, str], size: tuple[int, int]) -> BoundingBox:
@@ -235,28 +258,31 @@ def _yolo_images(data: dict[str, Any], file: Path, images: Images) -> Iterable[P
 def read_json(images: Images, report: Report) -> Found:
     """COCO and Create ML files, told apart by their content."""
     for file in _files(images.root, "*.json"):
-        try:
-            content = json.loads(file.read_text("utf-8-sig"))
-        except (OSError, ValueError) as error:
-            report(file, f"not a JSON file: {error}")
-            continue
-        if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
-            reader = _coco
-        elif isinstance(content, list) and content and all(map(_is_create_ml, content)):
-            reader = _create_ml
-        else:
-            report(file, "neither COCO nor Create ML")
-            continue
-        try:
-            yield from reader(content, file, images, report)
-        except _BAD as error:
-            report(
-                file,
-                f"cannot be read as {reader.__name__[1:].replace('_', ' ')}: {error!r}",
-            )
+        yield from read_json_file(file, images, report)
 
 
-def _coco(content: Any, file: Path, images: Images, report: Report) -> Found:
+def read_json_file(file: Path, images: Known, report: Report) -> Found:
+    """One COCO or Create ML file."""
+    try:
+        content = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        report(file, f"not a JSON file: {error}")
+        return
+    if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
+        reader = _coco
+    elif isinstance(content, list) and content and all(map(_is_create_ml, content)):
+        reader = _create_ml
+    else:
+        report(file, "neither COCO nor Create ML")
+        return
+    try:
+        yield from reader(content, file, images, report)
+    except BAD as error:
+        what = reader.__name__[1:].replace("_", " ")
+        report(file, f"cannot be read as {what}: {error!r}")
+
+
+def _coco(content: Any, file: Path, images: Known, report: Report) -> Found:
     labels = {category["id"]: str(category["name"]) for category in content["categories"]}
     marked: dict[Any, tuple[Path, Marks]] = {}
     listed = {entry["id"] for entry in content["images"]}
@@ -296,7 +322,7 @@ def _is_create_ml(entry: Any) -> bool:
     )
 
 
-def _create_ml(content: Any, file: Path, images: Images, report: Report) -> Found:
+def _create_ml(content: Any, file: Path, images: Known, report: Report) -> Found:
     for entry in content:
         try:
             image = images.find(entry.get("image", entry.get("imagefilename")), file.parent)
