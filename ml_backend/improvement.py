@@ -25,8 +25,9 @@ from ml_backend.chunks import chunks
 from ml_backend.corrections import Correction, correct, started_from
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
+from ml_backend.dataset.annotators import Chosen, choose
 from ml_backend.dataset.folder import read_folder
-from ml_backend.dataset.snapshot import Chosen, Fetched, Item, Snapshot
+from ml_backend.dataset.snapshot import Fetched, Item, Snapshot
 from ml_backend.evaluation import evaluate
 from ml_backend.files import replacing
 from ml_backend.images import UnreadableImage, decode
@@ -76,7 +77,7 @@ class Improvement:
 
     def corrected(self, project: Project) -> list[Chosen]:
         """The corrected tasks, as Label Studio has them now."""
-        return snapshots.choose(self._annotated(project))
+        return choose(self._annotated(project))
 
     def _annotated(self, project: Project) -> Iterator[dict[str, Any]]:
         """The annotated tasks; what each annotation started from is copied on the way."""
@@ -120,11 +121,34 @@ class Improvement:
             labels,
             fetch,
             self.settings.holdout_share,
+            self.settings.annotators,
         )
+
+        def present(tasks: Sequence[int]) -> list[int]:
+            there = studio.tasks(project_id, ids=tasks, full=False) if tasks else ()
+            return [task["id"] for task in there]
+
+        snapshot = snapshots.lost(snapshot, self._before(project_id), present)
         snapshots.save(snapshot, self.settings.snapshots)
         for task, reason in snapshot.left_out:
             log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
+        for task, reason in snapshot.lost:
+            log.warning(
+                "project %s: the hold-out lost task %s: %s; figures from before and after "
+                "are of different exams",
+                project_id,
+                task,
+                reason,
+            )
+        for item in snapshot.items:
+            for problem in item.problems:
+                log.info("project %s: task %s: %s", project_id, item.task, problem)
         return snapshot
+
+    def _before(self, project_id: int) -> Snapshot | None:
+        """The snapshot of the last training that was tried."""
+        name = self.projects.last_attempt(project_id)
+        return snapshots.load(name, self.settings.snapshots) if name else None
 
     def snapshot(self, name: str) -> Snapshot:
         """Raises LookupError when it is not kept here."""

@@ -37,6 +37,9 @@ _ALIASES = {
     "Dyad": "dyads",
     "Monad": "monads",
 }
+# The editor rounds: a side this many pixels outside the image lies on its edge.
+BEYOND = 0.5
+
 _CLUTTER = frozenset({"Other", "Interphase"})
 STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 
@@ -226,7 +229,7 @@ class Labels:
     def from_regions(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[Boxes, list[str]]:
-        """The boxes of an annotation's `result`, and in words what could not be taken over.
+        """The boxes of an annotation's `result`, and in words what was not taken over as it is.
 
         width, height: of the image as shown, in pixels. A rotated rectangle becomes the
         box around it; what reaches beyond the image is clipped; a region with several
@@ -259,6 +262,10 @@ class Labels:
             if inside is None:
                 problems.append(f"region {region} has no area inside the image")
                 continue
+            if turned := float(shape.get("rotation") or 0) % 360:
+                problems.append(f"region {region} is turned by {turned:g}°: only the box around it")
+            if max(abs(a - b) for a, b in zip(corners, inside, strict=True)) > BEYOND:
+                problems.append(f"region {region} reaches beyond the image: only what lies inside")
             if not chosen.get(region):
                 problems.append(f"region {region} has no label")
             for name in dict.fromkeys(chosen.get(region, [])):

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     blind_share: float = Field(
         0.3, ge=0, le=1, description="Share of held-out tasks that are shown without boxes."
     )
+    annotators: Literal["newest", "majority", "agreement"] = Field(
+        "newest", description="Which boxes of several annotators of a task count."
+    )
     preannotate: Literal["headline", "all"] = Field(
         "headline", description="Classes drawn as pre-annotations: the headline ones, or all."
     )

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ml_backend.chunks import chunks
-from ml_backend.dataset.snapshot import Chosen, Fetched, to_item
+from ml_backend.dataset.annotators import Chosen
+from ml_backend.dataset.snapshot import Fetched, to_item
 from ml_backend.improvement import Improvement, fetch_images
 from ml_backend.labels import Labels
 from ml_backend.serving import parse_labels
@@ -113,7 +114,7 @@ def _writing(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
 def _labelled(
     one: Chosen, image: Fetched, name: str, labels: Labels, kept: Path, settings: Settings
 ) -> tuple[Labelled, tuple[str, ...]]:
-    item = to_item(one, labels, image, settings.holdout_share)
+    item = to_item(one, labels, image, settings.holdout_share, settings.annotators)
     plane = _whole_number(one.data.get("plane"))
     rows = [Detection(*row, 1.0, plane, False) for row in item.boxes]
     marks = Detected(name, *image.size, rows, by_hand=True)

@@ -32,7 +32,7 @@ from ml_backend.dataset.annotations import (
     yolo_marks,
     yolo_names,
 )
-from ml_backend.dataset.snapshot import Chosen
+from ml_backend.dataset.annotators import Chosen
 from ml_backend.improvement import fetch_images
 from ml_backend.labels import Labels
 from ml_backend.projects import Projects
@@ -161,7 +161,7 @@ class _TaskImages:
         image = Path(self._names.of(number))
         if image not in self.sizes:
             task = self._tasks[number]
-            (got,) = self._fetch([Chosen(number, task["data"], 0, "", [])])
+            (got,) = self._fetch([Chosen(number, task["data"], 0, "")])
             if isinstance(got, Exception):
                 raise LookupError(f"{image}: the project's image cannot be read: {got}")
             self.sizes[image], self.tasks[image] = got.size, task

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ml_backend.boxes import Boxes
+from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, settle
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
     SIDES,
@@ -32,23 +34,14 @@ Row = tuple[float, float, float, float, str]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The one annotation of a task that counts."""
-
-    task: int
-    data: dict[str, Any]
-    annotation: int
-    updated: str
-    result: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class Item:
     """One corrected task in a snapshot.
 
     image: the fetched file, relative to the images folder. image_hash: its SHA-256.
     boxes: x1, y1, x2, y2 in pixels of the image as shown, and the label; empty means that
-    somebody looked and found nothing. problems: what could not be taken over, in words.
+    somebody looked and found nothing. problems: what was not taken over as it is, in words.
+    annotations: of all annotators, `annotation` first. agreement: of several annotators,
+    see `dataset.annotators`. blind: nothing was drawn on it before.
     """
 
     task: int
@@ -62,17 +55,25 @@ class Item:
     sampling_reason: str
     boxes: tuple[Row, ...]
     problems: tuple[str, ...] = ()
+    annotations: tuple[int, ...] = ()
+    agreement: float | None = None
+    blind: bool = False
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """name: the hash of all below. left_out: corrected tasks that could not be used, and why."""
+    """name: the hash of all below but `lost`.
+
+    left_out: corrected tasks that could not be used, and why. lost: held-out tasks of the
+    snapshot before that are not held out in this one, and why.
+    """
 
     name: str
     project: int
     labels: tuple[str, ...]
     items: tuple[Item, ...]
     left_out: tuple[tuple[int, str], ...]
+    lost: tuple[tuple[int, str], ...] = ()
 
     def side(self, side: Side) -> list[Item]:
         return [item for item in self.items if item.split == side]
@@ -85,6 +86,20 @@ class Snapshot:
                 counts[row[4]] = counts.get(row[4], 0) + 1
         return counts
 
+    def summary(self) -> dict[str, Any]:
+        """For the manifest: tasks and boxes by side, and how far several annotators agree."""
+        several = [item.agreement for item in self.items if item.agreement is not None]
+        return {
+            "tasks": {side: len(self.side(side)) for side in SIDES},
+            "boxes": self.counts(),
+            "boxes_by_side": {
+                side: replace(self, items=tuple(self.side(side))).counts() for side in SIDES
+            },
+            "several_annotators": len(several),
+            "agreement": fmean(several) if several else None,
+            "with_problems": sum(bool(item.problems) for item in self.items),
+        }
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -93,32 +108,6 @@ class Fetched:
     path: str
     sha256: str
     size: tuple[int, int]
-
-
-def choose(tasks: Iterable[dict[str, Any]]) -> list[Chosen]:
-    """The annotation that counts of every corrected task, in the order of task ids.
-
-    tasks: Label Studio's, with annotations. Cancelled (skipped) annotations do not
-    count; a ground truth wins, else the newest.
-    """
-    chosen = []
-    for task in tasks:
-        valid = [a for a in task.get("annotations") or [] if not a.get("was_cancelled")]
-        if valid:
-            best = max(
-                valid,
-                key=lambda a: (bool(a.get("ground_truth")), str(a.get("updated_at")), a["id"]),
-            )
-            chosen.append(
-                Chosen(
-                    task["id"],
-                    task["data"],
-                    best["id"],
-                    str(best.get("updated_at")),
-                    best.get("result") or [],
-                )
-            )
-    return sorted(chosen, key=lambda one: one.task)
 
 
 def corrected_since(chosen: Sequence[Chosen], snapshot: Snapshot | None) -> int:
@@ -131,13 +120,19 @@ def corrected_since(chosen: Sequence[Chosen], snapshot: Snapshot | None) -> int:
     return sum((one.task, one.annotation, one.updated) not in known for one in chosen)
 
 
-def to_item(one: Chosen, labels: Labels, image: Fetched, holdout_share: float) -> Item:
+def to_item(
+    one: Chosen, labels: Labels, image: Fetched, holdout_share: float, policy: Policy = "newest"
+) -> Item:
     """A corrected task as an item.
 
     The side is what the task's data says since its creation; tasks that were there
     before cytoloop was connected get theirs by the same hash.
     """
-    boxes, problems = labels.from_regions(one.result, *image.size)
+    read = [labels.from_regions(result, *image.size) for result in one.results]
+    drawn = [boxes for boxes, _ in read]
+    only = one.settled or policy == "newest"
+    boxes = drawn[0] if only else settle(drawn, policy)
+    problems = [said for _, told in (read[:1] if only else read) for said in told]
     group = group_of(one.data, str(one.data.get(labels.image_key, "")))
     split = one.data.get("split")
     p, reason = one.data.get("sampling_p"), one.data.get("sampling_reason")
@@ -161,6 +156,9 @@ def to_item(one: Chosen, labels: Labels, image: Fetched, holdout_share: float) -
         sampling_reason=str(reason or ""),
         boxes=tuple(rows),
         problems=tuple(problems),
+        annotations=one.annotations,
+        agreement=agreement(drawn),
+        blind=bool(one.data.get("blind")),
     )
 
 
@@ -175,8 +173,9 @@ def build(
         tuple(sorted(items, key=lambda item: item.task)),
         tuple(sorted(left_out)),
     )
-    content = json.dumps(asdict(snapshot), sort_keys=True, ensure_ascii=False)
-    return replace(snapshot, name=hashlib.sha256(content.encode("utf-8")).hexdigest()[:16])
+    content = {key: value for key, value in asdict(snapshot).items() if key != "lost"}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return replace(snapshot, name=hashlib.sha256(text.encode("utf-8")).hexdigest()[:16])
 
 
 def take(
@@ -185,10 +184,12 @@ def take(
     labels: Labels,
     fetch: Callable[[Sequence[Chosen]], Iterable[Fetched | Exception]],
     holdout_share: float,
+    policy: Policy = "newest",
 ) -> Snapshot:
     """Read the corrected tasks into a snapshot.
 
-    fetch: gives, for each chosen task in order, its image or why there is none.
+    fetch: gives, for each chosen task in order, its image or why there is none. policy: what
+    counts of several annotators; a ground truth always does.
     """
     chosen = choose(tasks)
     places = {one.task: place_of(one.data) for one in chosen}
@@ -198,7 +199,7 @@ def take(
         if isinstance(got, Exception):
             left_out.append((one.task, str(got)))
         else:
-            items.append(to_item(one, labels, got, holdout_share))
+            items.append(to_item(one, labels, got, holdout_share, policy))
     apart = leaking((item.task, item.split, item.group, places[item.task]) for item in items)
     items = [
         replace(
@@ -213,11 +214,35 @@ def take(
     return build(project, labels.values, items, left_out)
 
 
+def lost(
+    snapshot: Snapshot, before: Snapshot | None, present: Callable[[Sequence[int]], Collection[int]]
+) -> Snapshot:
+    """The snapshot, with what its hold-out lost since the one before.
+
+    present: which of these tasks are still in the project.
+    """
+    kept = {item.task for item in snapshot.side("holdout")}
+    gone = sorted(i.task for i in before.side("holdout") if i.task not in kept) if before else []
+    if not gone:
+        return snapshot
+    side = {item.task: item.split for item in snapshot.items}
+    unused = dict(snapshot.left_out)
+    there = set(present([task for task in gone if task not in side and task not in unused]))
+    why = dict.fromkeys(there, "its annotation was deleted or skipped")
+    why |= {task: f"left out: {reason}" for task, reason in unused.items()}
+    why |= {task: f"its side is {now!r} now" for task, now in side.items()}
+    reasons = tuple((task, why.get(task, "the task was deleted")) for task in gone)
+    return replace(snapshot, lost=reasons)
+
+
 def save(snapshot: Snapshot, folder: Path) -> Path:
-    """Write the manifest; one that is there already is the same."""
+    """Write the manifest; one that is there already differs at most in what was lost before."""
     path = folder / f"{snapshot.name}.json"
-    if not path.exists():
-        write_json(path, asdict(snapshot))
+    known = load(snapshot.name, folder)
+    if known is None or set(snapshot.lost) - set(known.lost):
+        losses = {**dict(known.lost if known else ()), **dict(snapshot.lost)}
+        manifest = replace(snapshot, lost=tuple(sorted(losses.items())))
+        write_json(path, {"summary": snapshot.summary(), **asdict(manifest)})
     return path
 
 
@@ -232,6 +257,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
                 **item,
                 "boxes": tuple(tuple(row) for row in item["boxes"]),
                 "problems": tuple(item["problems"]),
+                "annotations": tuple(item.get("annotations", ())),
             }
         )
         for item in value["items"]
@@ -242,6 +268,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
         tuple(value["labels"]),
         items,
         tuple((task, reason) for task, reason in value["left_out"]),
+        tuple((task, reason) for task, reason in value.get("lost", ())),
     )
 
 

@@ -1,5 +1,6 @@
 """Snapshots: which annotation counts, and the same annotations under the same name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.dataset.annotators import choose
 from ml_backend.dataset.snapshot import (
     Fetched,
     Snapshot,
-    choose,
+    build,
     corrected_since,
     load,
+    lost,
     save,
     take,
     to_example,
 )
+from ml_backend.files import read_json
 from ml_backend.labels import Labels
 
 LABELS = Labels.parse(
@@ -142,6 +146,96 @@ def test_what_cannot_be_used_is_listed() -> None:
     assert taken.left_out == ((1, "zero bytes"),)
     (item,) = taken.items
     assert len(item.boxes) == 1 and any("Nonsense" in problem for problem in item.problems)
+
+
+def test_whatever_is_not_taken_over_as_it_is_stands_in_the_manifest(tmp_path: Path) -> None:
+    boxes = [
+        region(x=5, rotation=30),
+        region(x=90),
+        region("Nonsense", x=40),
+        {**region(x=50), "type": "polygonlabels", "from_name": "elsewhere"},
+    ]
+    taken = snapshot([task(1, annotation(1, result=boxes)), task(2, annotation(2))])
+    manifest = read_json(save(taken, tmp_path))
+    (said, nothing) = (" ".join(item["problems"]) for item in manifest["items"])
+    for words in ("turned by 30°", "beyond the image", "no label Nonsense", "not a rectangle"):
+        assert words in said
+    assert not nothing
+    assert manifest["summary"]["with_problems"] == 1
+    assert sum(manifest["summary"]["tasks"].values()) == 2
+    assert manifest["summary"]["boxes"] == {"Mitotic cell": 3, "Other": 0}
+
+
+def held(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
+    return [task(n, annotation(n), split="holdout", **fields) for n in numbers]
+
+
+def test_what_the_hold_out_loses_is_said_and_kept(tmp_path: Path) -> None:
+    before = snapshot(held(1, 2, 3, 4, 5))
+    now = snapshot([*held(1), task(2, annotation(2), split="train"), *held(7)])
+    now = build(1, now.labels, now.items, [(3, "zero bytes")])
+    asked = []
+
+    def present(tasks: Sequence[int]) -> list[int]:
+        asked.append(tasks)
+        return [5]
+
+    after = lost(now, before, present)
+    assert after.lost == (
+        (2, "its side is 'train' now"),
+        (3, "left out: zero bytes"),
+        (4, "the task was deleted"),
+        (5, "its annotation was deleted or skipped"),
+    )
+    assert asked == [[4, 5]]
+    # The annotations are the same, so the name is; the loss is kept with it all the same.
+    assert after.name == now.name
+    save(now, tmp_path)
+    save(after, tmp_path)
+    assert load(now.name, tmp_path) == after
+    save(now, tmp_path)
+    assert load(now.name, tmp_path) == after
+    assert lost(before, None, present) == lost(before, before, present) == before
+
+
+def by(
+    person: int, number: int, when: str, *boxes: dict[str, Any], **fields: Any
+) -> dict[str, Any]:
+    return annotation(number, when, completed_by=person, result=list(boxes), **fields)
+
+
+def test_a_policy_says_what_counts_of_several_annotators() -> None:
+    left, right, off = region(x=10), region(x=60), region("Other", x=30)
+    three = task(
+        1,
+        by(1, 1, "2026-01-01", off),
+        by(1, 2, "2026-01-02", left),
+        by(2, 3, "2026-01-03", left, right),
+        by(3, 4, "2026-01-04", left, right, off),
+    )
+    taken = {
+        policy: take(1, [three], LABELS, fetch, 0.2, policy)
+        for policy in ("newest", "majority", "agreement")
+    }
+    boxes = {policy: len(one.items[0].boxes) for policy, one in taken.items()}
+    assert boxes == {"newest": 3, "majority": 2, "agreement": 2}
+    for one in taken.values():
+        (item,) = one.items
+        # The newest annotation of each: F1 of 2/3, 1/2 and 4/5 for the three pairs.
+        assert item.agreement == pytest.approx((2 / 3 + 1 / 2 + 4 / 5) / 3)
+        assert item.annotations == (4, 3, 2) and item.annotation == 4
+        assert one.summary()["agreement"] == pytest.approx(item.agreement)
+        assert one.summary()["several_annotators"] == 1
+    # A ground truth wins whatever the policy.
+    three["annotations"].append(by(4, 5, "2025-01-01", off, ground_truth=True))
+    for policy in ("newest", "majority", "agreement"):
+        (item,) = take(1, [three], LABELS, fetch, 0.2, policy).items
+        assert [row[4] for row in item.boxes] == ["Other"] and item.annotation == 5
+
+
+def test_one_annotator_has_nobody_to_agree_with() -> None:
+    (item,) = snapshot([task(1, annotation(1), annotation(2))]).items
+    assert item.agreement is None and item.annotations == (2,)
 
 
 def test_corrected_since_counts_what_is_new_or_changed() -> None:
