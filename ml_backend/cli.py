@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 models_app = typer.Typer(no_args_is_help=True, help="The versions: list, show, promote, roll back.")
 app.add_typer(models_app, name="models")
-report_app = typer.Typer(no_args_is_help=True)
-app.add_typer(report_app, name="report")
 
 ModelOption = Annotated[
     str,
@@ -264,31 +262,6 @@ def rollback(
     change = improvement.registry.rollback(str(project), by=who(), reason="rolled back by hand")
     improvement.projects.leave(project, "publish")
     _say_champion(change.version, project, as_json)
-
-
-@report_app.callback()  # so that an app of one command stays a group
-def report() -> None:
-    """What became of a project's versions."""
-
-
-@report_app.command("corrections", epilog="Example: cytoloop report corrections --project 1")
-def report_corrections(
-    context: typer.Context,
-    project: Annotated[int, typer.Option(help="The project's id.")],
-    as_json: JsonOption = False,
-) -> None:
-    """How much annotators had to change, by the version that drew the boxes."""
-    from ml_backend import tables
-    from ml_backend.corrections import usefulness
-    from ml_backend.improvement import Improvement
-
-    corrections, from_nothing = Improvement(console.settings(context)).corrections(project)
-    result = {
-        "project": project,
-        "versions": [asdict(one) for one in usefulness(corrections)],
-        "started_from_nothing": from_nothing,
-    }
-    console.say(result, as_json=as_json, text=lambda: tables.corrections(result))
 
 
 def _registry(context: typer.Context) -> Registry:

@@ -10,13 +10,14 @@ import typer
 from ml_backend import console
 from ml_backend.cli import ModelOption
 from ml_backend.console import JsonOption
-from tasks import cli_annotations
+from tasks import cli_annotations, cli_reports
 
 if TYPE_CHECKING:
     from ml_backend.learners.detector import Detector
 
 app = typer.Typer()
 app.add_typer(cli_annotations.app)
+app.add_typer(cli_reports.app, name="report")
 
 
 @app.command(epilog="Example: cytoloop up --demo")

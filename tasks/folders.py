@@ -36,7 +36,7 @@ _ENDINGS = (
 class Labelled:
     """A task's image with its boxes.
 
-    image: the file. side: for training, or held out for judging.
+    image: the file. side: for training, held out for judging, or between the two.
     """
 
     task: int
@@ -44,6 +44,10 @@ class Labelled:
     image: Path
     side: Side
 
+
+# What other programs call the sides. A buffer's images are written, but in no list of theirs:
+# they lie between those for training and those for judging.
+_PARTS: dict[Side, str] = {"train": "train", "holdout": "val", "buffer": "buffer"}
 
 Add = Callable[[Labelled], None]
 Format = Callable[[Path, Sequence[str]], AbstractContextManager[Add]]
@@ -58,7 +62,7 @@ def _yolo(out: Path, classes: Sequence[str]) -> Iterator[Add]:
     with appearing(out) as folder:
 
         def add(one: Labelled) -> None:
-            side = "val" if one.side == "holdout" else "train"
+            side = _PARTS[one.side]
             sides.add(side)
             name = names.of(one)
             _copy(one.image, folder / "images" / side / name)
@@ -80,7 +84,7 @@ def _yolo(out: Path, classes: Sequence[str]) -> Iterator[Add]:
 def _voc(out: Path, classes: Sequence[str]) -> Iterator[Add]:
     """JPEGImages/ and Annotations/, with train.txt and val.txt in ImageSets/Main."""
     names = _Names()
-    sides: dict[str, list[str]] = {"train": [], "val": []}
+    sides: dict[str, list[str]] = {part: [] for part in _PARTS.values()}
     with appearing(out) as folder:
 
         def add(one: Labelled) -> None:
@@ -90,9 +94,10 @@ def _voc(out: Path, classes: Sequence[str]) -> Iterator[Add]:
             ElementTree.indent(root)
             text = ElementTree.tostring(root, encoding="unicode")
             _write(folder / "Annotations" / f"{Path(name).stem}.xml", text + "\n")
-            sides["val" if one.side == "holdout" else "train"].append(Path(name).stem)
+            sides[_PARTS[one.side]].append(Path(name).stem)
 
         yield add
+        del sides["buffer"]
         for side, stems in sides.items():
             text = "".join(f"{stem}\n" for stem in stems)
             _write(folder / "ImageSets" / "Main" / f"{side}.txt", text)

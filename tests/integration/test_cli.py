@@ -29,6 +29,7 @@ COMMANDS = [
     ["models", "show"],
     ["models", "promote"],
     ["models", "rollback"],
+    ["report"],
     ["report", "corrections"],
 ]
 
@@ -111,6 +112,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["detect", ".", "--out", "x.txt"], ".json"),
         (["export", "--project", "7", "--out", "x.csv"], "cytoloop connect"),
         (["import", "no-such-file.json", "--project", "7"], "no-such-file"),
+        (["report", "--project", "7"], "cytoloop connect"),
+        (["report", "--detections", "no-such-file.csv"], "no-such-file"),
         (["sort", ".", "--out", "."], "not an empty folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

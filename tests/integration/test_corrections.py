@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ml_backend.cli import app
 from ml_backend.projects import Project, Projects
 from ml_backend.settings import Settings
+from tasks.cli import app
 from tests.conftest import RunningStudio
 from tests.unit.test_corrections import OTHER, region
 

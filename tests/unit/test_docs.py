@@ -56,7 +56,7 @@ def _commands() -> dict[str, set[str]]:
         group = typer.main.get_group(_with_callback(entry.load()))
         for name, command in group.commands.items():
             parts = getattr(command, "commands", None)
-            for sub, one in (parts or {"": command}).items():
+            for sub, one in {"": command, **(parts or {})}.items():
                 options = {option for given in one.params for option in given.opts}
                 found[f"{name} {sub}".strip()] = options
     return found

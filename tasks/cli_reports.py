@@ -1,0 +1,93 @@
+"""The commands that say what a project or a file of detections holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ml_backend import console
+from ml_backend.console import JsonOption
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback(epilog="Example: cytoloop report --project 1 --out report")
+def report(
+    context: typer.Context,
+    project: Annotated[int | None, typer.Option(help="The project's id.")] = None,
+    detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file that cytoloop detect wrote.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="With --detections: the image or folder that was detected in."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page, its tables and pictures.")] = Path(
+        "report"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Counts, mitotic index, corrections and pictures, as one page and CSV files."""
+    if context.invoked_subcommand is not None:
+        return
+    from tasks.reports.report import report as run
+
+    if (project is None) == (detections is None):
+        raise typer.BadParameter("give either --project ID or --detections FILE")
+    if project is not None:
+        from tasks.reports.project import of_project
+
+        source = of_project(project, console.settings(context))
+    else:
+        from tasks.reports.found import of_file
+
+        assert detections is not None
+        source = of_file(detections, images)
+    with console.progress("Drawing") as bar:
+        result = run(source, out, bar)
+    console.say(result, as_json=as_json, text=lambda: _text(result))
+    if result["skipped"]:
+        raise typer.Exit(console.SKIPPED)
+
+
+def _text(result: dict[str, Any]) -> str:
+    from ml_backend import tables
+
+    totals = dict.fromkeys(result["classes"], (0, 0))
+    for row in result["counts"]:
+        reviewed, detected = totals[row["label"]]
+        totals[row["label"]] = reviewed + row["reviewed"], detected + row["detected"]
+    return "\n".join(
+        [
+            f"{result['images']} images, {result['reviewed_images']} of them reviewed; "
+            f"the page is {result['page']}",
+            *(
+                f"{label}: {reviewed} reviewed, {detected} more detected, not reviewed"
+                for label, (reviewed, detected) in totals.items()
+            ),
+            *tables.skipped(result["skipped"]),
+        ]
+    )
+
+
+@app.command("corrections", epilog="Example: cytoloop report corrections --project 1")
+def corrections(
+    context: typer.Context,
+    project: Annotated[int, typer.Option(help="The project's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """How much annotators had to change, by the version that drew the boxes."""
+    from ml_backend import tables
+    from ml_backend.corrections import usefulness
+    from ml_backend.improvement import Improvement
+
+    corrections, from_nothing = Improvement(console.settings(context)).corrections(project)
+    result = {
+        "project": project,
+        "versions": [asdict(one) for one in usefulness(corrections)],
+        "started_from_nothing": from_nothing,
+    }
+    console.say(result, as_json=as_json, text=lambda: tables.corrections(result))

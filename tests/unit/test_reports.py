@@ -1,0 +1,321 @@
+"""Reports: what is counted, how sure a share is, what the pictures and the page show."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ml_backend.labels import canonical
+from tasks.exchange import FORMATS, Detected, Detection, writer
+from tasks.reports.colours import PALETTE, colours, in_usual_order
+from tasks.reports.found import of_file, read
+from tasks.reports.indices import indices, interval
+from tasks.reports.pictures import AREAS, areas
+from tasks.reports.report import report
+from tasks.reports.survey import Box, Field, Look, State, Thing, counts, field
+
+CELL, OTHER = "Mitotic cell", "Other"
+
+
+def thing(x: float, y: float, label: str = CELL, confidence: float | None = None) -> Thing:
+    return Thing(label, (x, y, x + 20, y + 20), confidence)
+
+
+def look(
+    name: str,
+    *things: Thing,
+    left: float = 0,
+    state: State = "reviewed",
+    shown: tuple[Thing, ...] | None = None,
+    plane: int = 0,
+) -> Look:
+    return Look(name, left, 0, 100, 80, state, things, shown, plane)
+
+
+# Objects.
+
+
+def test_an_object_that_two_tiles_show_is_counted_once() -> None:
+    whole, piece = thing(85, 30), Thing(CELL, (85, 30, 100, 50), None)
+    both = field("scan", "scan", [look("a", piece), look("b", whole, left=80)])
+    (found,) = both.things
+    assert found.box == whole.box and not found.partial and both.looks[found.look].name == "b"
+    apart = field("scan", "scan", [look("a", thing(10, 30)), look("b", whole, left=80)])
+    assert len(apart.things) == 2
+
+
+def test_an_object_on_two_planes_is_counted_once_on_its_best() -> None:
+    dim, sharp = thing(40, 30, confidence=0.4), thing(41, 31, confidence=0.9)
+    both = field(
+        "stack",
+        "stack",
+        [look("0", dim, state="detected"), look("1", sharp, state="detected", plane=1)],
+    )
+    (found,) = both.things
+    assert (found.plane, found.confidence) == (1, 0.9)
+
+
+def test_where_a_person_looked_the_detector_has_no_say() -> None:
+    tiles = [
+        look("a"),  # a person says that nothing is there
+        look(
+            "b",
+            thing(85, 30, confidence=0.9),
+            thing(140, 30, confidence=0.8),
+            left=80,
+            state="detected",
+        ),
+    ]
+    (found,) = field("scan", "scan", tiles).things
+    assert found.confidence == 0.8
+
+
+def test_partial_is_what_touches_the_outer_edge() -> None:
+    one = field("a.png", "a.png", [look("a.png", thing(0, 30), thing(40, 30), thing(80, 30))])
+    assert [found.partial for found in one.things] == [True, False, True]
+
+
+def test_counts_tell_reviewed_from_detected() -> None:
+    shown = (thing(10, 10, confidence=0.9), thing(50, 10, confidence=0.5))
+    plate = [
+        field("a", "plate", [look("a", thing(10, 10), shown=shown)]),
+        field("b", "plate", [look("b", thing(9, 9, OTHER, 0.7), state="detected")]),
+        field("c", "plate", [look("c", state="waiting")]),
+        field("d", "dish", [look("d", thing(1, 1))]),
+    ]
+    cell, other, dish, _ = counts(plate, [CELL, OTHER])
+    assert (cell.scan, cell.images, cell.reviewed_images, cell.waiting_images) == ("plate", 3, 1, 1)
+    assert (cell.reviewed, cell.pre_annotated, cell.detected) == (1, 2, 0)
+    assert (other.reviewed, other.pre_annotated, other.detected) == (0, 0, 1)
+    assert (dish.scan, dish.reviewed, dish.partial) == ("dish", 1, 1)
+
+
+# Shares.
+
+
+def phases(state: State, *images: tuple[int, int, int]) -> list[Field]:
+    """Images with so many nuclei in interphase, metaphase and anaphase."""
+    labels = ("interphase nuclei", "Metaphase", "AF")
+    return [
+        field(
+            f"{number}",
+            "slide",
+            [
+                look(
+                    f"{number}",
+                    *(
+                        thing(4 + 5 * n, 20 + 9 * kind, label, None if state == "reviewed" else 0.9)
+                        for kind, (label, how_many) in enumerate(zip(labels, image, strict=True))
+                        for n in range(how_many)
+                    ),
+                    state=state,
+                )
+            ],
+        )
+        for number, image in enumerate(images)
+    ]
+
+
+def test_the_mitotic_index_divides_by_all_cells_and_stages_by_both() -> None:
+    found = {(one.kind, one.of): one for one in indices(phases("reviewed", (6, 1, 1), (7, 5, 0)))}
+    assert found["mitotic", "cells"].value == pytest.approx(7 / 20)
+    assert found["Metaphase", "cells"].value == pytest.approx(6 / 20)
+    assert found["Metaphase", "dividing cells"].value == pytest.approx(6 / 7)
+    assert found["Anaphase", "dividing cells"].part == 1
+    for one in found.values():
+        assert one.interval and one.interval[0] <= one.value <= one.interval[1]
+
+
+def test_a_count_that_nobody_reviewed_has_no_interval() -> None:
+    every = indices([*phases("reviewed", (6, 1, 1)), *phases("detected", (6, 1, 1), (7, 5, 0))])
+    assert {one.reviewed for one in every} == {True, False}
+    # Nor has a single image: it does not tell how images differ.
+    assert all(one.interval is None for one in every)
+
+
+def test_without_interphase_nuclei_there_is_no_index() -> None:
+    assert indices(phases("reviewed", (0, 3, 1))) == []
+    assert indices([field("a", "a", [look("a", thing(9, 9), thing(40, 9, OTHER))])]) == []
+
+
+def test_what_was_sampled_rarely_counts_for_more() -> None:
+    crowded, usual = phases("reviewed", (2, 8, 0), (10, 0, 0))
+    rare = Look(**{**vars(usual.looks[0]), "weight": 50.0})
+    (mitotic, *_) = indices([crowded, field("1", "slide", [rare])])
+    assert mitotic.value == pytest.approx(8 / (10 + 50 * 10))
+
+
+@given(
+    st.lists(
+        st.integers(0, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+        min_size=2,
+        max_size=12,
+    ).filter(lambda images: sum(n > 0 for _, n in images) > 1)
+)
+def test_an_interval_holds_its_share_and_narrows_with_images(images: list[tuple[int, int]]) -> None:
+    part, whole = np.array(images).T
+    low, high = interval(part, whole) or (1, 0)
+    assert 0 <= low <= part.sum() / whole.sum() <= high <= 1
+    more = interval(np.tile(part, 4), np.tile(whole, 4))
+    assert more and more[1] - more[0] < high - low
+
+
+def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
+    """Also where the images differ more than chance would have it; judged by simulation."""
+    random = np.random.default_rng(7)
+    for spread in (None, 20.0):
+        held = 0
+        for _ in range(400):
+            truth = 0.1 if spread is None else random.beta(0.1 * spread, 0.9 * spread, 20)
+            whole = random.poisson(30, 20)
+            part = random.binomial(whole, truth)
+            low, high = interval(part, whole) or (1, 0)
+            held += low <= 0.1 <= high
+        assert 0.92 <= held / 400 <= 0.99
+
+
+# Files of detections.
+
+SOURCES = (
+    Detected(
+        "a/1.png",
+        100,
+        80,
+        [
+            Detection(10, 10, 50, 40, CELL, 0.9, 0, False),
+            Detection(60, 0, 99, 9, OTHER, 0.4, 2, True),
+        ],
+    ),
+    Detected("b.tif", 300, 200, [Detection(1.5, 2.25, 9, 9, CELL, 0.5, 0, True)]),
+)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_every_format_is_read_back(tmp_path: Path, ending: str, by_hand: bool) -> None:
+    file = tmp_path / f"out{ending}"
+    with writer(file) as add:
+        for one in SOURCES:
+            add(Detected(one.source, one.width, one.height, one.detections, by_hand=by_hand))
+    again = read(file)
+    assert [one.source for one in again] == ["a/1.png", "b.tif"]
+    assert {one.by_hand for one in again} == {by_hand}
+    for one, other in zip(again, SOURCES, strict=True):
+        assert [(d.x1, d.y1, d.x2, d.y2, d.label) for d in one.detections] == [
+            (d.x1, d.y1, d.x2, d.y2, d.label) for d in other.detections
+        ]
+        if not by_hand:
+            assert [d.confidence for d in one.detections] == [
+                d.confidence for d in other.detections
+            ]
+    source = of_file(file, None)
+    assert [one.scan for one in source.fields] == ["a", "b.tif"]
+    assert source.classes == (CELL, OTHER) and source.headline == (CELL,)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "7", '[{"a": 1}]', "x,y\n1,2\n"])
+def test_another_file_is_refused_in_a_line(tmp_path: Path, content: str) -> None:
+    for name in ("other.json", "other.csv"):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ValueError, match="is not a file that cytoloop detect wrote"):
+            read(tmp_path / name)
+
+
+# Colours.
+
+
+@given(st.lists(st.sampled_from(["Metaphase", "Other", "Tetrad", "x", "y", "AF", "Chromosomes"])))
+def test_each_class_has_a_colour_of_its_own(names: list[str]) -> None:
+    classes = in_usual_order(list({canonical(name): name for name in names}.values()))
+    found = colours(classes)
+    assert list(found) == list(classes) and len(set(found.values())) == len(classes)
+    assert set(found.values()) <= set(PALETTE)
+
+
+def test_the_config_has_the_last_word() -> None:
+    other, named = (
+        '<Label value="Other" background="#123456"/>',
+        '<Label value="x" background="r"/>',
+    )
+    config = f"<View>{other}{named}</View>"
+    assert colours(["Others", "x"], config)["Others"] == "#123456"
+
+
+# Pictures.
+
+box = st.tuples(st.integers(0, 900), st.integers(0, 700)).map(
+    lambda at: (float(at[0]), float(at[1]), at[0] + 40.0, at[1] + 30.0)
+)
+
+
+@given(st.lists(box, max_size=40))
+def test_enlarged_areas_lie_in_the_scan_and_apart(boxes: list[Box]) -> None:
+    found = areas([Thing(CELL, one, None) for one in boxes], 940, 730)
+    assert len(found) <= AREAS and bool(found) == bool(boxes)
+    for left, top, right, bottom in found:
+        assert left >= 0 and top >= 0 and right <= 940 and bottom <= 730
+    for n, a in enumerate(found):
+        for b in found[n + 1 :]:
+            assert (
+                a[2] <= b[0] + 1e-6
+                or b[2] <= a[0] + 1e-6
+                or a[3] <= b[1] + 1e-6
+                or b[3] <= a[1] + 1e-6
+            )
+
+
+def test_the_report_is_one_page_with_its_files(tmp_path: Path) -> None:
+    """A dark image with one bright square, which is what was detected."""
+    pixels = np.zeros((3000, 2000), np.uint8)
+    pixels[2300:2340, 1100:1140] = 255
+    (tmp_path / "images").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "images" / "slide <1>.png")
+    (tmp_path / "images" / "gone.png").write_bytes(b"")
+    found = [Detection(1100, 2300, 1140, 2340, CELL, 0.75, 0, False)]
+    with writer(tmp_path / "found.coco.json") as add:
+        add(Detected("slide <1>.png", 2000, 3000, found))
+        add(Detected("gone.png", 90, 90, found))
+    source = of_file(tmp_path / "found.coco.json", tmp_path / "images")
+    out = tmp_path / "report"
+    (out / "pictures").mkdir(parents=True)
+    (out / "pictures" / "contact-Tetrad-1.png").touch()  # of an earlier report
+    result = report(source, out, lambda done, total: None)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert [one["source"] for one in result["skipped"]] == ["gone.png"]
+    assert result["why_no_index"] == "the labels have no class of interphase nuclei to divide by"
+
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert "slide &lt;1&gt;.png" in text and "slide <1>" not in text
+    assert all(one.startswith("data:image/jpeg") for one in re.findall(r'src="([^"]{20})', text))
+    assert "http" not in text
+    with (out / "objects.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["image"], first["x1"], first["confidence"]) == ("slide <1>.png", "1100.0", "0.75")
+    with (out / "counts.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["scan"], row["detected"], row["reviewed"]) for row in rows] == [
+        ("slide <1>.png", "1", "0"),
+        ("gone.png", "1", "0"),
+    ]
+    assert sorted(p.name for p in (out / "pictures").iterdir()) == [
+        "contact-Mitotic cell-1.png",
+        "overview-slide _1_.png",
+    ]
+    with Image.open(out / "pictures" / "overview-slide _1_.png") as picture:
+        shown = np.asarray(picture)
+    scale = 1400 / 3000
+    left = (shown.shape[1] - round(2000 * scale)) // 2
+    assert shown[round(2320 * scale), left + round(1120 * scale)].min() > 200
+    (content,) = re.findall(r'class="sheet">.*?base64,([^"]+)"', text, re.DOTALL)
+    thumb = np.asarray(Image.open(BytesIO(base64.b64decode(content))).convert("L"))
+    assert thumb[60:84, 60:84].min() > 200 and thumb[:15].max() < 60
