@@ -61,6 +61,11 @@ class Correction:
     seconds: float | None
     edits: tuple[Edit, ...]
 
+    @property
+    def changed(self) -> int:
+        """How many regions were moved, relabelled, added or deleted."""
+        return sum(edit.change != "kept" for edit in self.edits)
+
 
 @dataclass(frozen=True)
 class _Region:
@@ -109,6 +114,19 @@ def correct(
         corrections.append(
             Correction(task["id"], annotation["id"], before.version, seconds, tuple(edits))
         )
+    return corrections, from_nothing
+
+
+def correct_all(
+    tasks: Iterable[dict[str, Any]], shown: dict[int, Shown], labels: Labels
+) -> tuple[list[Correction], int]:
+    """As `correct`, of many tasks."""
+    corrections: list[Correction] = []
+    from_nothing = 0
+    for task in tasks:
+        made, unaided = correct(task, shown, labels)
+        corrections += made
+        from_nothing += unaided
     return corrections, from_nothing
 
 
@@ -217,8 +235,7 @@ def usefulness(corrections: Iterable[Correction]) -> list[Usefulness]:
 
 
 def _of_version(version: str, corrections: Sequence[Correction]) -> Usefulness:
-    counts = [Counter(edit.change for edit in one.edits) for one in corrections]
-    changed = [count.total() - count["kept"] for count in counts]
+    changed = [one.changed for one in corrections]
     edits = [edit for one in corrections for edit in one.edits]
     seconds = [one.seconds for one in corrections if one.seconds is not None]
     overlaps = [e.iou for e in edits if e.change == "moved" and e.iou is not None]

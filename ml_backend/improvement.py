@@ -13,26 +13,26 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from ml_backend import models, promotion
+from ml_backend import models, promotion, watch
 from ml_backend.chunks import chunks
-from ml_backend.corrections import Correction, correct, started_from
+from ml_backend.corrections import Correction, correct_all, started_from, usefulness
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.dataset.annotators import Chosen, choose
+from ml_backend.dataset.annotators import Chosen
 from ml_backend.dataset.folder import read_folder
 from ml_backend.dataset.snapshot import Fetched, Item, Snapshot
 from ml_backend.evaluation import evaluate
 from ml_backend.files import replacing
 from ml_backend.images import UnreadableImage, decode
 from ml_backend.judging import detect_all, judge
-from ml_backend.labels import headline
+from ml_backend.labels import Labels, headline
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import TrainingJob, run_in_child
 from ml_backend.projects import Project, Projects
@@ -42,6 +42,7 @@ from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
+from ml_backend.watch import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +76,11 @@ class Improvement:
 
     # Snapshot.
 
-    def corrected(self, project: Project) -> list[Chosen]:
-        """The corrected tasks, as Label Studio has them now."""
-        return choose(self._annotated(project))
+    def annotated(self, project: Project) -> Iterator[dict[str, Any]]:
+        """The annotated tasks, as Label Studio has them now.
 
-    def _annotated(self, project: Project) -> Iterator[dict[str, Any]]:
-        """The annotated tasks; what each annotation started from is copied on the way."""
+        What each annotation started from is copied on the way.
+        """
         studio = Studio(project.url, project.token)
         for chunk in chunks(studio.annotated_tasks(project.id), _COPIED):
             shown = {key: one for task in chunk for key, one in started_from(task).items()}
@@ -92,15 +92,8 @@ class Improvement:
         project = self.projects.get(project_id)
         studio = Studio(project.url, project.token)
         labels = parse_labels(studio.project(project_id).label_config)
-        tasks = list(self._annotated(project))
-        shown = self.projects.shown(project_id)
-        corrections: list[Correction] = []
-        from_nothing = 0
-        for task in tasks:
-            made, unaided = correct(task, shown, labels)
-            corrections += made
-            from_nothing += unaided
-        return corrections, from_nothing
+        tasks = list(self.annotated(project))
+        return correct_all(tasks, self.projects.shown(project_id), labels)
 
     def take_snapshot(self, project_id: int) -> Snapshot:
         """Read the project's corrections, once, and keep them."""
@@ -115,9 +108,11 @@ class Improvement:
             folder = self.settings.images / str(project_id)
             return fetch_images(chosen, labels.image_key, source, folder)
 
+        tasks = list(self.annotated(project))
+        self._note_usefulness(project_id, tasks, labels)
         snapshot = snapshots.take(
             project_id,
-            self._annotated(project),
+            tasks,
             labels,
             fetch,
             self.settings.holdout_share,
@@ -348,6 +343,57 @@ class Improvement:
         """Make it the champion, and leave a note to publish it."""
         self.registry.promote(str(project_id), version, by=by, reason=reasons[0])
         self.projects.leave(project_id, "publish")
+
+    # What a promotion was good for.
+
+    def watch(self, project: Project, tasks: Iterable[dict[str, Any]]) -> Verdict | None:
+        """Roll the champion back where annotators have to edit more than before it.
+
+        tasks: the annotated ones. The verdict is kept with the version; None while there is
+        none, or when it was given before.
+        """
+        number = str(project.id)
+        change = watch.watched(self.registry.history(number))
+        if change is None or not self.registry.has(change.version):
+            return None
+        noted = self.registry.get(change.version).figures.get("watch", {})
+        if noted.get("at") == change.at:
+            return None
+        labels = parse_labels(project.label_config)
+        tasks = list(tasks)
+        shown = self.projects.shown(project.id, (change.version, change.previous))
+        verdict = watch.judge(change, correct_all(tasks, shown, labels)[0])
+        if verdict is None:
+            return None
+        if verdict.worse:
+            reason = f"rolled back: {verdict.said}"
+            self.registry.rollback(number, by=watch.BY, reason=reason, of=change.version)
+            self.projects.leave(project.id, "publish")
+        self._note(change.version, "watch", {"at": change.at, **asdict(verdict)})
+        self._note_usefulness(project.id, tasks, labels)
+        log.log(
+            logging.WARNING if verdict.worse else logging.INFO,
+            "project %s: %s%s",
+            number,
+            f"back to {change.previous}: " if verdict.worse else "",
+            verdict.said,
+        )
+        return verdict
+
+    def _note_usefulness(
+        self, project_id: int, tasks: Iterable[dict[str, Any]], labels: Labels
+    ) -> None:
+        """Keep with each version what its corrections say, project by project."""
+        corrections, _ = correct_all(tasks, self.projects.shown(project_id), labels)
+        for one in usefulness(corrections):
+            if self.registry.has(one.version):
+                known = self.registry.get(one.version).figures.get("usefulness", {})
+                self._note(one.version, "usefulness", {**known, str(project_id): asdict(one)})
+
+    def _note(self, version: str, name: str, figure: Any) -> None:
+        found = self.registry.get(version)
+        if found.figures.get(name) != figure:
+            self.registry.record(replace(found, figures={**found.figures, name: figure}))
 
 
 def fetch_images(

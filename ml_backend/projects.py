@@ -254,10 +254,11 @@ class Projects:
                 ],
             )
 
-    def shown(self, project: int) -> dict[int, Shown]:
-        """All that were copied, by annotation id."""
+    def shown(self, project: int, versions: Sequence[str] = ()) -> dict[int, Shown]:
+        """All that were copied, by annotation id; of these versions alone where some are named."""
+        query = "select annotation, version, result from shown where project = ?"
+        if versions:
+            query += f" and version in ({', '.join('?' * len(versions))})"
         with self._open() as database:
-            rows = database.execute(
-                "select annotation, version, result from shown where project = ?", (project,)
-            )
+            rows = database.execute(query, (project, *versions))
             return {number: Shown(version, json.loads(result)) for number, version, result in rows}

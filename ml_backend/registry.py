@@ -169,14 +169,17 @@ class Registry:
         with self._lock():
             return self._point(project, name, "promotion", by, reason)
 
-    def rollback(self, project: str, *, by: str, reason: str) -> Change:
+    def rollback(self, project: str, *, by: str, reason: str, of: str | None = None) -> Change:
         """Go back to the champion before the present one.
 
         Goes back one step each time it is called, never to and fro between two versions.
+        of: the champion that is meant, where another may have followed it meanwhile.
         Raises UnknownVersion when there is nothing to go back to.
         """
         with self._lock():
             line = _line(self.history(project))
+            if of is not None and line[-1:] != [of]:
+                raise UnknownVersion(f"{of} is not the champion of project {project} any more")
             if len(line) < 2:
                 raise UnknownVersion(f"project {project} has no earlier champion to go back to")
             self.get(line[-2])

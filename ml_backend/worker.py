@@ -17,6 +17,7 @@ from types import FrameType
 import psutil
 from filelock import FileLock, Timeout
 
+from ml_backend.dataset.annotators import choose
 from ml_backend.dataset.snapshot import corrected_since, load
 from ml_backend.improvement import Improvement
 from ml_backend.jobs import Jobs
@@ -112,13 +113,15 @@ class Worker:
         if note == "publish":
             return self._jobs.enqueue("publish", project)
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
-        corrected = self._improvement.corrected(self._projects.get(project))
+        found = self._projects.get(project)
+        tasks = list(self._improvement.annotated(found))
+        self._improvement.watch(found, tasks)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._jobs.enqueue("improve", project)
         attempt = self._projects.last_attempt(project)
         snapshot = load(attempt, self._settings.snapshots) if attempt else None
-        new = corrected_since(corrected, snapshot)
+        new = corrected_since(choose(tasks), snapshot)
         if new < self._settings.retrain_after:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, new)

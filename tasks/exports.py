@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ml_backend.chunks import chunks
-from ml_backend.dataset.annotators import Chosen
+from ml_backend.dataset.annotators import Chosen, choose
 from ml_backend.dataset.snapshot import Fetched, to_item
 from ml_backend.improvement import Improvement, fetch_images
 from ml_backend.labels import Labels
@@ -74,7 +74,7 @@ def export(
     project = improvement.projects.get(project_id)
     studio = Studio(project.url, project.token)
     labels = parse_labels(studio.project(project_id).label_config)
-    chosen = improvement.corrected(project)
+    chosen = choose(improvement.annotated(project))
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
     tasks = studio.tasks(project_id, full=False)

@@ -87,7 +87,7 @@ def test_tasks_left_out_are_listed_until_let_in(projects: Projects) -> None:
 
 def test_the_first_certainties_of_a_version_are_kept(projects: Projects) -> None:
     few, many = [0.5], [i / 20 for i in range(20)]
-    assert projects.certainties(1, "v1") == []
+    assert list(projects.certainties(1, "v1")) == []
     assert projects.certainties(1, "v1", few) == few
     assert projects.certainties(1, "v1", many) == many
     assert projects.certainties(1, "v1", [0.0] * 40) == projects.certainties(1, "v1") == many
