@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.corrections import Shown, correct, started_from, usefulness
-from ml_backend.dataset.snapshot import choose
+from ml_backend.dataset.annotators import choose
 from ml_backend.dataset.split import GROUP_FIELDS
 from ml_backend.images import UnreadableImage, decode
 from ml_backend.labels import Labels, headline
@@ -118,7 +118,7 @@ class _Reading:
             default=None,
         )
         state: State = "reviewed" if chosen else "detected" if prediction else "waiting"
-        result = chosen.result if chosen else (prediction or {}).get("result") or []
+        result = chosen.results[0] if chosen else (prediction or {}).get("result") or []
         drawn = self._shown.get(chosen.annotation) if chosen else None
         size = _size([*result, *(drawn.result if drawn else [])])
         # A single image is its own field, wherever it lies in a scan.
