@@ -35,6 +35,7 @@ from ml_backend.judging import detect_all, judge
 from ml_backend.labels import Labels, headline
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import TrainingJob, run_in_child
+from ml_backend.progress import telling
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
 from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
@@ -246,7 +247,8 @@ class Improvement:
             imgsz=wishes.imgsz or self.settings.imgsz,
             out=out,
         )
-        trained = run_in_child(job, progress)
+        with telling(self.settings.progress, project, progress) as tell:
+            trained = run_in_child(job, tell)
         name = self.registry.next_name(project, trained, wishes.name or "v")
         seen_hashes = set(hashes) | set(ancestor.seen_hashes if ancestor else ())
         seen_groups = set(groups) | set(ancestor.seen_groups if ancestor else ())

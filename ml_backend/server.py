@@ -9,16 +9,21 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException
 
 from ml_backend import __version__
 from ml_backend.credentials import backend_password
 from ml_backend.preannotation import QUEUED, LeftOut, PreAnnotation
+from ml_backend.progress import running
 from ml_backend.projects import NotConnected, Note, Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.serving import Serving, parse_labels, untrained
@@ -43,11 +48,35 @@ class BadRequest(ValueError):
     """What the caller must change, in one line."""
 
 
+class Trainings(Collector):
+    """The running trainings for /metrics, read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        found = running(self._folder)
+        for name, what, value in (
+            ("epoch", "The last epoch that is finished", lambda one: one.epoch),
+            ("epochs", "How many epochs there will be", lambda one: one.epochs),
+            ("loss", "The mean loss of the last epoch", lambda one: one.loss),
+            ("seconds_left", "Estimated", lambda one: one.seconds_left),
+            ("started_timestamp_seconds", "Since 1970", lambda one: one.started),
+            ("told_timestamp_seconds", "When it was last heard of", lambda one: one.told),
+        ):
+            gauge = GaugeMetricFamily(f"cytoloop_training_{name}", what, labels=["project"])
+            for one in found:
+                if value(one) is not None:
+                    gauge.add_metric([one.project], value(one))
+            yield gauge
+
+
 class Figures:
     """The server's counts for /metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Path) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(Trainings(progress))
         self.requests = Counter(
             "cytoloop_requests", "Requests answered", ["route", "code"], registry=self.registry
         )
@@ -75,7 +104,7 @@ def create_app(settings: Settings) -> Flask:
     projects = Projects(settings.projects_database)
     registry = Registry(settings.versions, settings.champions)
     serving = Serving(settings, registry)
-    figures = Figures()
+    figures = Figures(settings.progress)
     password = backend_password(settings)
     images: dict[Project, ImageSource] = {}
     images_lock = threading.Lock()

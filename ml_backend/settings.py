@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         return self.data_dir / "media"
 
     @property
+    def progress(self) -> Path:
+        """How far the running trainings are, a file each."""
+        return self.data_dir / "training" / "progress"
+
+    @property
     def logs(self) -> Path:
         return self.data_dir / "logs"
 

@@ -17,6 +17,7 @@ from types import FrameType
 import psutil
 from filelock import FileLock, Timeout
 
+from ml_backend import progress
 from ml_backend.dataset.annotators import choose
 from ml_backend.dataset.snapshot import corrected_since, load
 from ml_backend.improvement import Improvement
@@ -65,6 +66,7 @@ class Worker:
 
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
+        progress.forget(self._settings.progress)
         self._jobs.launch()
         log.info("worker started on %s", self._settings.data_dir)
         while not self._ended.wait(self._settings.poll_seconds):
