@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from ml_backend.chunks import chunks
 from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
 from ml_backend.files import replacing
-from ml_backend.images import UnreadableImage, decode
+from ml_backend.images import UnreadableImage, as_png, decode
 from ml_backend.studio.client import Studio
-from tasks.detections import image_files
+from tasks.sources import image_files
 
 # How files begin that every browser shows; anything else becomes a PNG.
 _SHOWABLE = (
@@ -53,7 +50,7 @@ class Intake:
 
 
 def sources(folder: Path) -> list[Source]:
-    """The images below `folder`, in natural order; see `detections.image_files`.
+    """The images below `folder`, in natural order; see `sources.image_files`.
 
     Where they lie in two or more sub-folders, a sub-folder is a sample.
     """
@@ -137,20 +134,12 @@ def _showable(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | Unreada
                 if suffix:
                     shutil.copyfile(path, temporary)
                 else:
-                    temporary.write_bytes(_png(pixels))
+                    temporary.write_bytes(as_png(pixels))
         return _Copy(digest, target.name)
     except UnreadableImage as error:
         return error
     except OSError as error:
         return UnreadableImage(f"cannot be read: {error.strerror or error}")
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """RGB pixels as a PNG file."""
-    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
-    if not ok:
-        raise UnreadableImage("cannot be written as PNG")
-    return encoded.tobytes()
 
 
 def _task(

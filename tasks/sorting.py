@@ -81,7 +81,7 @@ def sort(
     *,
     by_class: bool,
     link: bool,
-    progress: Callable[[int, int], None],
+    progress: Callable[[float, float], None],
 ) -> Sorted:
     """Detect in an image or in those of a folder, and lay each into folders below `out`.
 

@@ -21,8 +21,9 @@ from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.samples.generator import mitosis_scene
 from tasks import scans
-from tasks.detections import Summary, detect, image_files, natural_key
+from tasks.detections import Summary, detect
 from tasks.exchange import COLUMNS
+from tasks.sources import image_files, natural_key
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 1.0, 0.3)
 

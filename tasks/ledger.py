@@ -1,0 +1,107 @@
+"""What a scan remembers, so that it can be stopped at any point and started again.
+
+One SQLite file a project, detector and way of looking: what was seen in each file, and the
+tasks that were on their way to Label Studio and not known to have arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.seams import Found
+from tasks.finding import NOTHING, Seen
+
+_SCHEMA = """
+create table if not exists seen (mark text primary key, content blob not null);
+create table if not exists sending (key text primary key, at real not null);
+"""
+
+
+class Ledger:
+    """Safe among threads; `finding.Memory`."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(
+            path, timeout=10, check_same_thread=False, isolation_level=None
+        )
+        self._database.execute("pragma journal_mode = wal")
+        # What the last moments before a power cut wrote is found again, not mourned.
+        self._database.execute("pragma synchronous = normal")
+        self._database.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def recall(self, mark: str) -> list[Seen] | None:
+        """What was seen in files, by what changes when they do; None where it is not known."""
+        with self._lock:
+            row = self._database.execute(
+                "select content from seen where mark = ?", (mark,)
+            ).fetchone()
+        return None if row is None else [_seen(one) for one in json.loads(zlib.decompress(row[0]))]
+
+    def keep(self, mark: str, seen: list[Seen]) -> None:
+        content = zlib.compress(json.dumps([_plain(one) for one in seen]).encode(), 1)
+        with self._lock:
+            self._database.execute("insert or replace into seen values (?, ?)", (mark, content))
+
+    def send(self, keys: Iterable[str]) -> None:
+        """These are about to be sent."""
+        now = time.time()
+        with self._lock:
+            self._database.execute("begin")
+            self._database.executemany(
+                "insert or replace into sending values (?, ?)", [(key, now) for key in keys]
+            )
+            self._database.execute("commit")
+
+    def arrived(self) -> None:
+        """Nothing is on its way any more."""
+        with self._lock:
+            self._database.execute("delete from sending")
+
+    def on_the_way(self) -> tuple[set[str], float]:
+        """What was about to be sent, and how many seconds ago the last of it."""
+        with self._lock:
+            rows = self._database.execute("select key, at from sending").fetchall()
+        age = time.time() - max((at for _, at in rows), default=0.0)
+        return {key for key, _ in rows}, max(0.0, age)
+
+
+def _plain(one: Seen) -> list:
+    found = one.found
+    return [
+        [one.number, one.stack, one.width, one.height],
+        found.xyxy.tolist(),
+        found.label.tolist(),
+        found.confidence.tolist(),
+        found.view.tolist(),
+    ]
+
+
+def _seen(content: list) -> Seen:
+    place, xyxy, label, confidence, view = content
+    if not xyxy:
+        return _in(place, NOTHING)
+    found = Found(
+        np.array(xyxy, np.float64),
+        np.array(label, np.str_),
+        np.array(confidence, np.float32),
+        np.array(view, np.int64),
+    )
+    return _in(place, found)
+
+
+def _in(place: list[int], found: Found) -> Seen:
+    number, stack, width, height = place
+    return Seen(number, stack, width, height, found)

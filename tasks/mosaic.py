@@ -1,0 +1,242 @@
+"""A scan as one system of coordinates: its fields, where they lie, and any part of them.
+
+A field is what the microscope saw at one stop: a tile of a scan, or all of a single file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from ml_backend.images import UnreadableImage
+from tasks.planes import Missing, Reader, Rect, ScanPlane, Showing
+from tasks.scans import open_scan
+from tasks.sources import File, Group
+
+Depth = Literal["each", "max", "focus"]
+
+_KEPT = 6  # opened tiles that are kept for the views over their seams
+_PEEKED = 9  # tiles that are opened to know the size of all
+
+
+@dataclass(frozen=True)
+class Field:
+    """x, y: its place in the scan, px. files: of its planes."""
+
+    row: int
+    column: int
+    x: int
+    y: int
+    width: int
+    height: int
+    files: tuple[File, ...]
+
+    @property
+    def rect(self) -> Rect:
+        return self.x, self.y, self.x + self.width, self.y + self.height
+
+
+@dataclass
+class Mosaic:
+    """width, height: px. stack: of the file's planes."""
+
+    group: Group
+    width: int
+    height: int
+    fields: list[Field]
+    showing: Showing
+    depth: Depth
+    stack: int = 0
+    _kept: OrderedDict[tuple[int, int], ScanPlane] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return self.group.name
+
+    def parts(self, plane: int, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
+        """(place in `rects`, pixels) of parts of a plane, in one pass and in no fixed order.
+
+        What cannot be read is left out; where tiles are missing it is black.
+        """
+        if len(self.fields) == 1:
+            yield from self._plane(0, plane).parts(rects)
+            return
+        for number, rect in enumerate(rects):
+            yield number, self._stitched(plane, rect)
+
+    def _stitched(self, plane: int, rect: Rect) -> np.ndarray:
+        left, top, right, bottom = rect
+        pixels = np.zeros((bottom - top, right - left, 3), np.uint8)
+        for number in self.under(rect):
+            x1, y1, x2, y2 = self.fields[number].rect
+            part = max(left, x1), max(top, y1), min(right, x2), min(bottom, y2)
+            inner = part[0] - x1, part[1] - y1, part[2] - x1, part[3] - y1
+            for _, found in self._plane(number, plane).parts([inner]):
+                rows, columns = (
+                    slice(part[1] - top, part[3] - top),
+                    slice(part[0] - left, part[2] - left),
+                )
+                pixels[rows, columns] = found
+        return pixels
+
+    def under(self, rect: Rect) -> list[int]:
+        """The fields that a rectangle shows a part of."""
+        left, top, right, bottom = rect
+        return [
+            number
+            for number, one in enumerate(self.fields)
+            if one.x < right and left < one.x + one.width
+            if one.y < bottom and top < one.y + one.height
+        ]
+
+    def _plane(self, number: int, plane: int) -> ScanPlane:
+        with self._lock:
+            if (number, plane) in self._kept:
+                self._kept.move_to_end((number, plane))
+                return self._kept[number, plane]
+        opened = self._open(number, plane)
+        with self._lock:
+            self._kept[number, plane] = opened
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return opened
+
+    def _open(self, number: int, plane: int) -> ScanPlane:
+        files = self.fields[number].files
+        # Of files that are one plane each, the others need not be opened.
+        if self.depth == "each" and len(files) > 1:
+            files = tuple(file for file in files if file.plane == plane) or files
+        try:
+            for opened in open_planes(files, self.showing, self.depth):
+                if opened.number == plane:
+                    return opened
+        except UnreadableImage as error:
+            return ScanPlane(plane, 0, Missing(error.reason))
+        return ScanPlane(plane, 0, Missing("there is no such plane"))
+
+
+def fields_of(
+    group: Group, showing: Showing, depth: Depth, overlap: tuple[int, int] = (0, 0)
+) -> list[Field]:
+    """The fields of a placed scan. overlap: what neighbours share, (across, down) in px.
+
+    Raises UnreadableImage where not one of several tiles can be opened.
+    """
+    width, height = _usual_size(group, showing)
+    return [
+        Field(
+            spot.row,
+            spot.column,
+            spot.column * (width - overlap[0]),
+            spot.row * (height - overlap[1]),
+            width,
+            height,
+            spot.files,
+        )
+        for spot in group.spots
+    ]
+
+
+def _usual_size(group: Group, showing: Showing) -> tuple[int, int]:
+    step = max(1, len(group.spots) // _PEEKED)
+    sizes: Counter[tuple[int, int]] = Counter()
+    reason = ""
+    for spot in group.spots[::step]:
+        try:
+            plane = open_scan(spot.files[0].path, showing)[0]
+            sizes[plane.width, plane.height] += 1
+        except UnreadableImage as error:
+            reason = error.reason
+    if not sizes:
+        raise UnreadableImage(f"none of its tiles can be read ({reason})", group.name)
+    return sizes.most_common(1)[0][0]
+
+
+def open_planes(files: Sequence[File], showing: Showing, depth: Depth) -> list[ScanPlane]:
+    """The planes of files that show one place, numbered by their names, else by their pages.
+
+    depth: each as it is, or all of a stack as one. A file that cannot be read is a plane
+    that cannot be read, unless it is the only one. Raises UnreadableImage.
+    """
+    planes: list[ScanPlane] = []
+    for file in files:
+        try:
+            opened = open_scan(file.path, showing)
+        except UnreadableImage as error:
+            if len(files) == 1:
+                raise
+            opened = [ScanPlane(0, 0, Missing(f"{file.name}: {error.reason}"))]
+        if file.plane is not None:
+            first = file.plane * len(opened)
+            opened = [replace(one, number=first + i, stack=0) for i, one in enumerate(opened)]
+        planes += opened
+    if depth == "each" or len(planes) == 1:
+        return planes
+    stacks: dict[int, list[ScanPlane]] = {}
+    for plane in planes:
+        stacks.setdefault(plane.stack, []).append(plane)
+    return [
+        ScanPlane(members[0].number, stack, Projected(tuple(members), depth))
+        for stack, members in stacks.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """All planes of a stack as one: the brightest of each pixel, or the sharpest."""
+
+    planes: tuple[ScanPlane, ...]
+    depth: Depth
+
+    @property
+    def width(self) -> int:
+        return self.planes[0].width
+
+    @property
+    def height(self) -> int:
+        return self.planes[0].height
+
+    def reader(self) -> Reader:
+        readers = [one.plane.reader() for one in self.planes]
+        if len({(one.width, one.height) for one in readers}) > 1:
+            raise UnreadableImage("its planes differ in size")
+        combine = _brightest if self.depth == "max" else _sharpest
+
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            return combine(one.rows(left, top, right, bottom) for one in readers)
+
+        anywhere = all(one.anywhere for one in readers)
+        return Reader(self.width, self.height, rows, anywhere)
+
+
+def _brightest(planes: Iterator[np.ndarray]) -> np.ndarray:
+    best = next(planes).copy()
+    for pixels in planes:
+        np.maximum(best, pixels, out=best)
+    return best
+
+
+def _sharpest(planes: Iterator[np.ndarray]) -> np.ndarray:
+    """Each pixel from the plane where its neighbourhood has most detail.
+
+    Detail is the energy of the Laplacian, which Nayar and Nakagawa measured focus by
+    ('Shape from focus', 1994), over a neighbourhood of some pixels.
+    """
+    best = most = None
+    for pixels in planes:
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        detail = cv2.GaussianBlur(cv2.Laplacian(grey, cv2.CV_32F) ** 2, (0, 0), 4)
+        if best is None or most is None:
+            best, most = pixels.copy(), detail
+        else:
+            sharper = detail > most
+            best[sharper], most[sharper] = pixels[sharper], detail[sharper]
+    assert best is not None
+    return best

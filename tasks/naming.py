@@ -1,0 +1,99 @@
+"""What the name of a tile's file says: its row, column, plane and channel.
+
+Microscopes write these numbers into the names of the files. The usual forms are known; any
+other can be given as a pattern. What is left of a name is the same for all tiles of a scan.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+
+FIELDS = ("row", "column", "plane", "channel")
+
+# The first form of each that a name has counts. A number follows its letter, and the letter
+# begins a word: 'Image_Z001_CH4' (Keyence), 'Scan_s01_z00_ch00' (Leica LAS X),
+# 'image--X02--Y05--Z00--C01' (Leica Matrix Screener), 'tile_r003_c012' (many).
+_WORD = r"(?:^|(?<=[^a-z]))"
+_KNOWN = (
+    (
+        rf"{_WORD}x(?P<column>\d+)[-_ ,.]+y(?P<row>\d+)(?!\d)",
+        rf"{_WORD}y(?P<row>\d+)[-_ ,.]+x(?P<column>\d+)(?!\d)",
+        rf"{_WORD}r(?:ow)?[-_ ]?(?P<row>\d+)[-_ ,.]*c(?:ol(?:umn)?)?[-_ ]?(?P<column>\d+)(?!\d)",
+    ),
+    (rf"{_WORD}z(?:stack)?[-_ ]?(?P<plane>\d+)(?!\d)",),
+    # A mere c is too common to be a channel, but where Leica writes it.
+    (rf"{_WORD}ch[-_ ]?(?P<channel>\d+)(?!\d)", r"(?<=--)c(?P<channel>\d+)(?!\d)"),
+)
+
+
+@dataclass(frozen=True)
+class Name:
+    """The numbers in a name, None for those that it does not have; rest: the name without."""
+
+    row: int | None
+    column: int | None
+    plane: int | None
+    channel: int | None
+    rest: str
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """From a pattern as users write it: {row}, {column}, {plane} and {channel} stand for
+    numbers, * for anything; with or without the ending of the file.
+
+    Raises ValueError for another word in braces, or none at all.
+    """
+    parts = re.split(r"(\{\w*\}|\*)", text)
+    found = []
+    for i, part in enumerate(parts):
+        if part == "*":
+            parts[i] = ".*"
+        elif part.startswith("{") and part.endswith("}"):
+            name = part[1:-1]
+            if name not in FIELDS or name in found:
+                raise ValueError(
+                    f"--pattern {text}: use each of {{row}}, {{column}}, {{plane}} and {{channel}} "
+                    "at most once, * for anything, and the rest as it stands"
+                )
+            found.append(name)
+            parts[i] = rf"(?P<{name}>\d+)"
+        else:
+            parts[i] = re.escape(part)
+    if not found or ("row" in found) != ("column" in found):
+        raise ValueError(
+            f"--pattern {text}: it must hold {{row}} and {{column}}, or {{plane}} or {{channel}}"
+        )
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
+def plain(name: str) -> Name:
+    """A name that says nothing."""
+    return Name(None, None, None, None, name)
+
+
+def read(name: str, given: re.Pattern[str] | None = None) -> Name | None:
+    """What a file's name says; None where it does not fit the pattern that was given."""
+    if given is not None:
+        found = given.fullmatch(name) or given.fullmatch(PurePath(name).stem)
+        return None if found is None else _named(name, [found])
+    stem = PurePath(name).stem.casefold()
+    matches = (
+        next(filter(None, (re.search(form, stem) for form in forms)), None) for forms in _KNOWN
+    )
+    return _named(name, [found for found in matches if found])
+
+
+def _named(name: str, matches: list[re.Match[str]]) -> Name:
+    numbers: dict[str, int] = {}
+    spans = []
+    for found in matches:
+        for field, value in found.groupdict().items():
+            numbers[field] = int(value)
+            spans.append(found.span(field))
+    rest = name
+    for start, end in sorted(spans, reverse=True):
+        rest = f"{rest[:start]}*{rest[end:]}"
+    row, column, plane, channel = (numbers.get(field) for field in FIELDS)
+    return Name(row, column, plane, channel, rest)

@@ -1,0 +1,217 @@
+"""Which parts of a scan deserve a cytologist's eye.
+
+What was found, each object in one picture that shows it whole; what was nearly found; and a
+random few of all the others, with the probability that they were chosen by: what was found
+alone would never show what the detector misses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.split import unit_hash
+from ml_backend.seams import Objects
+from tasks import views
+from tasks.finding import Sheet
+from tasks.mosaic import Mosaic
+from tasks.planes import Rect
+
+Send = Literal["review", "found", "all"]
+
+RANDOM = 0.02  # of the tiles where nothing was found or nearly found
+NEARLY = 0.5  # of the threshold; boxes as sure as that were nearly found
+SHOWN = 0.25  # of an object must lie in a picture for the piece of it to be drawn there
+INNER = 2.0  # px that an object lies within a tile that shows it whole
+
+FOUND, NEAR, CHANCE, EVERY = "found", "nearly found", "at random", "all are sent"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a scan that may become a task.
+
+    row, column: of the tile, from 0; of a picture put together from neighbours, of its upper
+    left one, and rows, columns how many it shows of. rect: px of the scan.
+    """
+
+    row: int
+    column: int
+    rect: Rect
+    rows: int = 1
+    columns: int = 1
+
+    @property
+    def stitched(self) -> bool:
+        return self.rows * self.columns > 1
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture to review. boxes: from the floor on, px of it. found: objects that are shown
+    whole here and nowhere better. probability, reason: with which and why it was chosen."""
+
+    mosaic: Mosaic
+    plane: int
+    tile: Tile
+    boxes: Boxes
+    found: int
+    probability: float
+    reason: str
+
+    @property
+    def width(self) -> int:
+        return self.tile.rect[2] - self.tile.rect[0]
+
+    @property
+    def height(self) -> int:
+        return self.tile.rect[3] - self.tile.rect[1]
+
+
+def grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
+    """The tiles of a scan, and the field of each.
+
+    A field larger than twice `most` px, whatever way, is cut in equal tiles up to `most`.
+    """
+    tiles: list[Tile] = []
+    fields: list[int] = []
+    for number, one in enumerate(mosaic.fields):
+        large = max(one.width, one.height) > 2 * most
+        across = views.cut_evenly(one.width, most if large else one.width)
+        down = views.cut_evenly(one.height, most if large else one.height)
+        for i, (top, bottom) in enumerate(down):
+            for j, (left, right) in enumerate(across):
+                rect = one.x + left, one.y + top, one.x + right, one.y + bottom
+                row, column = one.row * len(down) + i, one.column * len(across) + j
+                tiles.append(Tile(row, column, rect))
+                fields.append(number)
+    return tiles, fields
+
+
+def to_review(
+    sheet: Sheet,
+    send: Send,
+    *,
+    most: int,
+    headline: Sequence[str],
+    threshold: float,
+    key: Callable[[Mosaic, int, Tile], str],
+) -> list[View]:
+    """The pictures of a scan to send, in the order of the scan, plane by plane.
+
+    most: as of `grid`. headline: the classes that a picture is sent for. key: names a
+    picture; chance goes by it, so it is the same whenever and wherever it is asked.
+    """
+    mosaic = sheet.mosaic
+    tiles, fields = grid(mosaic, most)
+    rects = [tile.rect for tile in tiles]
+    sides = mosaic.width, mosaic.height
+    chosen: list[View] = []
+    wanted = np.isin(sheet.objects.label, list(headline))
+    for plane in sheet.planes:
+        here = sheet.objects.xyxy[wanted & (sheet.best == plane)]
+        owned: dict[Tile, int] = {}
+        held = views.holders(here, rects, *sides, INNER)
+        for box, holder in zip(here.tolist(), held.tolist(), strict=True):
+            tile = tiles[holder] if holder >= 0 else _over_seam(box, tiles, mosaic)
+            owned[tile] = owned.get(tile, 0) + 1
+        doubts = sheet.doubts[plane]
+        near = np.isin(doubts.label, list(headline)) & (doubts.confidence >= NEARLY * threshold)
+        nearly = _around_middle(doubts.xyxy[near], rects)
+        for number, tile in enumerate(tiles):
+            if (fields[number], plane) in sheet.unread:
+                owned.pop(tile, None)
+            elif tile in owned:
+                continue
+            elif number in nearly and send == "review":
+                chosen.append(_view(sheet, plane, tile, 0, 1.0, NEAR))
+            elif send == "all":
+                chosen.append(_view(sheet, plane, tile, 0, 1.0, EVERY))
+            elif send == "review":
+                chance = unit_hash(f"cytoloop audit/{key(mosaic, plane, tile)}")
+                if chance < RANDOM:
+                    chosen.append(_view(sheet, plane, tile, 0, RANDOM, CHANCE))
+        chosen += [_view(sheet, plane, tile, count, 1.0, FOUND) for tile, count in owned.items()]
+    return sorted(chosen, key=lambda one: (one.tile.rect[1], one.tile.rect[0], one.plane))
+
+
+def least_certain(
+    chosen: Sequence[View], certainty: Callable[[View], float], most: int
+) -> list[View]:
+    """At most so many pictures: of those at random their share, of the others the least certain.
+
+    The random ones are the first by a hash, and their probability falls with their number.
+    """
+    if len(chosen) <= most:
+        return list(chosen)
+    chance = sorted(
+        (one for one in chosen if one.reason == CHANCE),
+        key=lambda one: unit_hash(f"cytoloop limit/{one.mosaic.name}/{one.plane}/{one.tile.rect}"),
+    )
+    others = sorted((one for one in chosen if one.reason != CHANCE), key=certainty)
+    kept = round(most * len(chance) / len(chosen))
+    lower = kept / len(chance) if chance else 1.0
+    return others[: most - kept] + [
+        replace(one, probability=one.probability * lower) for one in chance[:kept]
+    ]
+
+
+def _over_seam(box: list[float], tiles: Sequence[Tile], mosaic: Mosaic) -> Tile:
+    """A picture around an object that no tile shows whole."""
+    under = [tile for tile in tiles if _overlap(tile.rect, box)] or [tiles[0]]
+    size = (
+        max(tile.rect[2] - tile.rect[0] for tile in under),
+        max(tile.rect[3] - tile.rect[1] for tile in under),
+    )
+    rect = views.around(box, size, mosaic.width, mosaic.height)
+    shown = [tile for tile in tiles if _overlap(tile.rect, rect)]
+    row, column = min(tile.row for tile in shown), min(tile.column for tile in shown)
+    rows = max(tile.row for tile in shown) - row + 1
+    columns = max(tile.column for tile in shown) - column + 1
+    return Tile(row, column, rect, rows, columns)
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _around_middle(boxes: np.ndarray, rects: Sequence[Rect]) -> set[int]:
+    """The tiles that the middles of boxes lie in; where tiles overlap, all of them."""
+    if not len(boxes):
+        return set()
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    points = np.concatenate([middle, middle], axis=1)
+    found: set[int] = set()
+    for number, (left, top, right, bottom) in enumerate(rects):
+        inside = (points >= (left, top, left, top)) & (points < (right, bottom, right, bottom))
+        if inside.all(axis=1).any():
+            found.add(number)
+    return found
+
+
+def _view(
+    sheet: Sheet, plane: int, tile: Tile, found: int, probability: float, reason: str
+) -> View:
+    shown = [_shown(objects, tile.rect) for objects in (sheet.drawn[plane], sheet.doubts[plane])]
+    boxes = Boxes(
+        np.concatenate([xyxy for xyxy, _, _ in shown]),
+        np.concatenate([label for _, label, _ in shown]),
+        np.concatenate([confidence for _, _, confidence in shown]),
+    )
+    return View(sheet.mosaic, plane, tile, boxes, found, probability, reason)
+
+
+def _shown(objects: Objects, rect: Rect) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    xyxy, share = views.visible(objects.xyxy, rect)
+    keep = share >= SHOWN
+    return xyxy[keep], objects.label[keep], objects.confidence[keep]
+
+
+def fingerprint(parts: Sequence[str]) -> str:
+    """A short name of all that the parts say."""
+    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:20]

@@ -1,0 +1,301 @@
+"""`cytoloop scan`: from a microscope's output to review tasks in a project."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from ml_backend.acquisition import certainty
+from ml_backend.chunks import chunks
+from ml_backend.dataset.split import assign_tile
+from ml_backend.preannotation import Annotator
+from ml_backend.projects import Projects
+from ml_backend.registry import Registry
+from ml_backend.serving import Serving
+from ml_backend.settings import Settings
+from ml_backend.studio.client import Studio, StudioFault
+from tasks.finding import Finder, How, Progress
+from tasks.ledger import Ledger
+from tasks.mosaic import Mosaic
+from tasks.review import Send, Tile, View, fingerprint, least_certain, to_review
+from tasks.sending import CHUNK, Sender
+from tasks.sources import File, Skipped
+
+TILE = 1024  # px a side of the tiles that a larger image is cut into
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for. pixel_size: of the scan, µm; limit: tasks at most."""
+
+    send: Send = "review"
+    limit: int | None = None
+    tile: int = TILE
+    overlap: int | None = None
+    pixel_size: float | None = None
+    how: How = field(default_factory=How)
+
+
+class Summary(TypedDict):
+    """tiles: planes that were read. detections: objects. sent: new tasks; known: those that
+    the project held already."""
+
+    scan: str
+    project: int
+    tiles: int
+    seconds: float
+    tiles_per_second: float
+    detections: int
+    sent: int
+    known: int
+    skipped: list[Skipped]
+    model: str
+    notes: list[str]
+
+
+class ScanFailed(RuntimeError):
+    """One line that says what is in the way."""
+
+
+def scan(
+    source: Path, project: int, settings: Settings, options: Options, progress: Progress
+) -> Summary:
+    """Detect in all of a source and send what deserves a person's eye to a project.
+
+    The project must be connected to this data folder, and its Label Studio must serve the
+    data folder's media. Stopped at any point and started again, it goes on where it was.
+    progress: called with (done, all) files.
+
+    Raises ScanFailed, NotConnected, FileNotFoundError, ValueError, OSError and the errors of
+    `Studio`, each in one line.
+    """
+    started = time.perf_counter()
+    connected = Projects(settings.projects_database).get(project)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: there is no such file or folder")
+    annotator = Serving(settings, Registry(settings.versions, settings.champions)).annotator(
+        connected
+    )
+    if annotator is None:
+        raise ScanFailed(
+            f"no detector draws the labels of project {project}; correct some tasks and train one"
+        )
+    studio = Studio(connected.url, connected.token)
+    label_config = studio.project(project).label_config
+    _serve_media(studio, project, settings.media)
+    with _remembered(source, settings, project, annotator, options) as ledger:
+        finder = Finder(
+            source,
+            annotator.detector,
+            options.how,
+            overlap=options.overlap,
+            memory=ledger,
+            progress=progress,
+        )
+        fields = Fields(annotator, settings.holdout_share, options.pixel_size)
+        sender = Sender(
+            studio, project, label_config, annotator, settings.media, ledger, key_of, fields.of
+        )
+        sender.start()
+        detections = 0
+
+        def views() -> Iterator[View]:
+            nonlocal detections
+            card = annotator.detector.card
+            for sheet in finder.sheets():
+                detections += len(sheet.objects)
+                yield from to_review(
+                    sheet,
+                    options.send,
+                    most=options.tile,
+                    headline=card.headline,
+                    threshold=card.threshold,
+                    key=lambda *what: _name(*what),
+                )
+
+        chosen = views()
+        if options.limit is not None:
+            chosen = iter(least_certain(list(chosen), fields.certainty, options.limit))
+        with _in_background(sender.send) as hand_over:
+            for chunk in chunks(chosen, CHUNK):
+                hand_over(chunk)
+        if sender.outcome.sent:
+            studio.set_model_version(project, annotator.version)
+    finder.skipped.extend(
+        {"source": name, "reason": reason} for name, reason in sender.outcome.unread
+    )
+    seconds = time.perf_counter() - started
+    return {
+        "scan": source.resolve().name,
+        "project": project,
+        "tiles": finder.tiles,
+        "seconds": round(seconds, 3),
+        "tiles_per_second": round(finder.tiles / seconds, 2),
+        "detections": detections,
+        "sent": sender.outcome.sent,
+        "known": sender.outcome.known,
+        "skipped": finder.skipped,
+        "model": annotator.version,
+        "notes": finder.notes,
+    }
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a task's data says of its picture."""
+
+    annotator: Annotator
+    holdout_share: float
+    pixel_size: float | None
+
+    def of(self, view: View) -> dict[str, Any]:
+        group, tile = view.mosaic.group, view.tile
+        cut = group.placed or len(view.mosaic.fields) > 1 or tile.rect[:2] != (0, 0)
+        cut = cut or tile.rect[2:] != (view.mosaic.width, view.mosaic.height)
+        # Files without a place are the tiles of their folder, in their order.
+        row, column = (tile.row, tile.column) if cut else (0, group.number)
+        scan = group.name if cut else group.folder
+        grid = _grid(view.mosaic) if group.placed else None if cut else (1, group.of)
+        side = assign_tile(
+            scan,
+            row,
+            column,
+            self.holdout_share,
+            grid=grid,
+            height=tile.rows,
+            width=tile.columns,
+        )
+        data: dict[str, Any] = {
+            "scan": scan,
+            "source": group.name,
+            "row": row,
+            "column": column,
+            "plane": view.plane,
+            "x": tile.rect[0],
+            "y": tile.rect[1],
+            "stitched": tile.stitched,
+            "split": side.side,
+            "sampling_p": round(view.probability, 6),
+            "sampling_reason": view.reason,
+        }
+        if self.pixel_size is not None:
+            data["pixel_size"] = self.pixel_size
+        return data
+
+    def certainty(self, view: View) -> float:
+        card = self.annotator.detector.card
+        headline = view.boxes.where(np.isin(view.boxes.label, list(card.headline)))
+        return certainty(headline, card.threshold)
+
+
+def _grid(mosaic: Mosaic) -> tuple[int, int]:
+    rows = max(one.row for one in mosaic.fields) + 1
+    return rows, max(one.column for one in mosaic.fields) + 1
+
+
+def key_of(view: View) -> str:
+    """Names a picture by what it shows: the same on every machine and at every start."""
+    return _name(view.mosaic, view.plane, view.tile)
+
+
+def _name(mosaic: Mosaic, plane: int, tile: Tile) -> str:
+    files = [
+        file
+        for number in mosaic.under(tile.rect)
+        for file in mosaic.fields[number].files
+        if file.plane in (None, plane) or mosaic.depth != "each"
+    ]
+    showing = f"{mosaic.depth} {mosaic.showing.channel}"
+    place = f"{plane} {mosaic.stack} {tile.rect}"
+    return fingerprint([mosaic.name, showing, place, *map(_content, files)])
+
+
+@lru_cache(maxsize=100_000)
+def _content(file: File) -> str:
+    """Of a file, wherever it lies: its size, its start and its end."""
+    try:
+        with file.path.open("rb") as opened:
+            start = opened.read(1 << 16)
+            size = opened.seek(0, 2)
+            opened.seek(max(0, size - (1 << 16)))
+            end = opened.read()
+    except OSError:
+        return "gone"
+    return f"{size} {hashlib.sha256(start + end).hexdigest()}"
+
+
+def _serve_media(studio: Studio, project: int, media: Path) -> None:
+    folder = media / str(project)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        studio.add_media_folder(project, folder)
+    except StudioFault as error:
+        raise ScanFailed(
+            f"Label Studio at {studio.url} does not serve {folder}: start it with `cytoloop up`, "
+            "or where it runs elsewhere let its LOCAL_FILES_DOCUMENT_ROOT be the folder "
+            f"{media} and set LOCAL_FILES_SERVING_ENABLED=true there ({error})"
+        ) from error
+
+
+@contextmanager
+def _remembered(
+    source: Path, settings: Settings, project: int, annotator: Annotator, options: Options
+) -> Iterator[Ledger]:
+    """The ledger of this source, detector and way of looking."""
+    name = fingerprint(
+        [str(source.resolve()), annotator.version, str(options.how), str(options.overlap)]
+    )
+    path = settings.data_dir / "scans" / f"{project}-{name}.sqlite"
+    try:
+        with closing(Ledger(path)) as ledger:
+            yield ledger
+    except sqlite3.Error as error:
+        raise OSError(f"{path} cannot be written ({error})") from error
+
+
+@contextmanager
+def _in_background(act: Callable[[Any], None]) -> Iterator[Callable[[Any], None]]:
+    """A function that hands things to `act`, which takes them in turn in another thread.
+
+    Two things wait at most. What `act` raises ends the block.
+    """
+    waiting: queue.Queue[Any] = queue.Queue(2)
+    failed: list[BaseException] = []
+    end = object()
+
+    def work() -> None:
+        while (thing := waiting.get()) is not end:
+            if not failed:
+                try:
+                    act(thing)
+                except BaseException as error:
+                    failed.append(error)
+
+    def hand_over(thing: Any) -> None:
+        if failed:
+            raise failed[0]
+        waiting.put(thing)
+
+    thread = threading.Thread(target=work, name="send", daemon=True)
+    thread.start()
+    try:
+        yield hand_over
+        waiting.put(end)
+        thread.join()
+    except BaseException:
+        failed.append(KeyboardInterrupt())  # what waits is not sent any more
+        waiting.put(end)
+        raise
+    if failed:
+        raise failed[0]

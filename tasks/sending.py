@@ -1,0 +1,221 @@
+"""Pictures of a scan as tasks of a project: each once, whatever stops and starts meanwhile.
+
+A task is known by its key, which says what it shows. Before a chunk is sent, Label Studio is
+asked for the keys that it holds; a request that failed, or whose sender was killed, may still
+be carried out, so what was on its way is waited for before it is sent again. While Label
+Studio is away, sending waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ml_backend.files import replacing
+from ml_backend.images import as_png
+from ml_backend.preannotation import Annotator
+from ml_backend.studio.client import Studio, StudioFault, StudioUnreachable
+from tasks.ledger import Ledger
+from tasks.mosaic import Mosaic
+from tasks.planes import Rect
+from tasks.review import View
+
+T = TypeVar("T")
+
+CHUNK = 32  # tasks that are sent with one request; the most that a kill can lose
+AWAY = 600.0  # s that Label Studio may be away
+LONGEST_WAIT = 30.0  # s between two tries
+# s after which a request that was on its way when its sender died is not carried out any
+# more: Label Studio creates a chunk in well under a second.
+SETTLED = 20.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Sent:
+    """sent, known: tasks made, and those that the project held already. unread: (scan, reason)
+    of pictures that could not be made."""
+
+    sent: int = 0
+    known: int = 0
+    unread: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Sender:
+    """Sends to one project.
+
+    media: the folder of images that Label Studio serves; pictures are laid into its folder
+    of the project. data: the fields of a picture's task, without its image. key: its name.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        project: int,
+        label_config: str,
+        annotator: Annotator,
+        media: Path,
+        ledger: Ledger,
+        key: Callable[[View], str],
+        data: Callable[[View], dict[str, Any]],
+    ) -> None:
+        # It takes a second to import, and only who writes pre-annotations needs it.
+        from label_studio_sdk.label_interface import LabelInterface
+
+        self._interface = LabelInterface(label_config)
+        self._studio, self._project, self._annotator = studio, project, annotator
+        self._media, self._ledger = media, ledger
+        self._key, self._data = key, data
+        self._held: dict[str, int] = {}
+        self._last = 0
+        self.outcome = Sent()
+
+    def start(self) -> None:
+        """Learn what the project holds; wait for what an earlier run had on its way."""
+        self._ask()
+        waiting, age = self._ledger.on_the_way()
+        while waiting - self._held.keys() and age < SETTLED:
+            time.sleep(min(1.0, SETTLED - age))
+            self._ask()
+            age = self._ledger.on_the_way()[1]
+        self._ledger.arrived()
+
+    def send(self, views: Sequence[View]) -> None:
+        """Make tasks of the pictures that the project does not hold; OSError, studio's errors."""
+        fresh: dict[str, View] = {}
+        for view in views:
+            key = self._key(view)
+            if key in self._held or key in fresh:
+                self.outcome.known += 1
+            else:
+                fresh[key] = view
+        if not fresh:
+            return
+        names = self._pictures(fresh)
+        tasks = {key: self._task(key, fresh[key], name) for key, name in names.items()}
+        self._deliver(tasks)
+
+    # Pictures.
+
+    def _pictures(self, views: dict[str, View]) -> dict[str, str]:
+        """The name in the media folder of each picture, which is written where it is not there."""
+        names = {key: f"{self._project}/scans/{key}.png" for key in views}
+        wanted: dict[tuple[int, int], list[str]] = {}
+        for key, view in views.items():
+            if not (self._media / names[key]).exists():
+                wanted.setdefault((id(view.mosaic), view.plane), []).append(key)
+        with ThreadPoolExecutor(4, thread_name_prefix="picture") as pool:
+            for done in pool.map(lambda keys: self._write(keys, views, names), wanted.values()):
+                for key, reason in done.items():
+                    view = views[key]
+                    self.outcome.unread.append((f"{view.mosaic.name} {view.tile.rect}", reason))
+                    del names[key]
+        return names
+
+    def _write(
+        self, keys: list[str], views: dict[str, View], names: dict[str, str]
+    ) -> dict[str, str]:
+        """Write the pictures of one plane; the reasons for those that cannot be made."""
+        first = views[keys[0]]
+        left = set(keys)
+        rects: list[Rect] = [views[key].tile.rect for key in keys]
+        for place, pixels in first.mosaic.parts(first.plane, rects):
+            with replacing(self._media / names[keys[place]]) as temporary:
+                temporary.write_bytes(as_png(pixels))
+            left.discard(keys[place])
+        return dict.fromkeys(left, "it cannot be read any more")
+
+    # Tasks.
+
+    def _task(self, key: str, view: View, name: str) -> dict[str, Any]:
+        drawn = self._annotator.draw(view.boxes, width=view.width, height=view.height)
+        prediction = drawn.entry()
+        problems = self._interface.validate_prediction(prediction, return_errors=True)
+        if problems:
+            raise ValueError(f"a pre-annotation of {view.mosaic.name} is invalid: {problems[0]}")
+        data = {
+            self._annotator.labels.image_key: f"/data/local-files/?d={name}",
+            **self._data(view),
+            "certainty": round(drawn.score, 4),
+            "key": key,
+        }
+        return {"data": data, "predictions": [prediction]}
+
+    def _deliver(self, tasks: dict[str, dict[str, Any]]) -> None:
+        waits = _waits()
+        while True:
+            self._ask()
+            missing = {key: task for key, task in tasks.items() if key not in self._held}
+            self.outcome.known += len(tasks) - len(missing)
+            if not missing:
+                self._ledger.arrived()
+                return
+            tasks = missing
+            self._ledger.send(missing)
+            try:
+                self._studio.import_tasks(self._project, missing.values(), chunk=len(missing))
+            except (StudioUnreachable, StudioFault) as error:
+                if not _passes(error):
+                    raise
+                # It may have been carried out all the same, or still be.
+                self._pause(waits, error)
+                self._settle(tasks)
+            else:
+                self.outcome.sent += len(missing)
+                self._ledger.arrived()
+                return
+
+    def _settle(self, tasks: Iterable[str]) -> None:
+        """Wait until a request whose end is unknown has come to an end."""
+        deadline = time.monotonic() + SETTLED
+        self._ask()
+        while not all(key in self._held for key in tasks) and time.monotonic() < deadline:
+            time.sleep(1.0)
+            self._ask()
+        self._last = 0  # once more from the first: ids may come out of order
+        self._ask()
+        arrived = sum(key in self._held for key in tasks)
+        self.outcome.sent += arrived
+        self.outcome.known -= arrived  # counted as known when it is looked at again
+
+    def _ask(self) -> None:
+        """Read the keys of the tasks that came since the last time."""
+        waits = _waits()
+        while True:
+            try:
+                for task in self._studio.tasks(self._project, after=self._last, full=False):
+                    self._last = max(self._last, task["id"])
+                    if key := task["data"].get("key"):
+                        self._held[str(key)] = task["id"]
+                return
+            except (StudioUnreachable, StudioFault) as error:
+                if not _passes(error):
+                    raise
+                self._pause(waits, error)
+
+    @staticmethod
+    def _pause(waits: list[float], error: Exception) -> None:
+        if not waits:
+            raise error
+        log.warning("%s; sending waits", error)
+        time.sleep(waits.pop(0))
+
+
+def _waits() -> list[float]:
+    """Seconds to wait before each further try, AWAY in all."""
+    waits = [1.0]
+    while sum(waits) < AWAY:
+        waits.append(min(2 * waits[-1], LONGEST_WAIT))
+    return waits
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a fault may go away by itself."""
+    status = getattr(error.__cause__, "status_code", None)
+    return isinstance(error, StudioUnreachable) or (status or 0) in (408, 429, 500, 502, 503, 504)

@@ -1,0 +1,97 @@
+"""Which part of a scan shows an object whole: a tile, or a view put together over the seam.
+
+Pure geometry: rectangles and boxes in px of the scan, left, top, right, bottom.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks.planes import Rect
+
+
+def holders(
+    boxes: np.ndarray, views: Sequence[Rect], width: int, height: int, margin: float
+) -> np.ndarray:
+    """(N,) for each box (N, 4) the view in which it is farthest from the edges, or -1.
+
+    A view counts only where the box ends more than `margin` px within it; the outer edges of
+    the scan, width × height px, cut nothing.
+    """
+    best = np.full(len(boxes), -1)
+    if not len(boxes) or not len(views):
+        return best
+    every = np.asarray(views, np.float64)
+    cell = float(max(1, (every[:, 2:] - every[:, :2]).max()))
+    near: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, (left, top, right, bottom) in enumerate(views):
+        for column in range(int(left // cell), int(right // cell) + 1):
+            for row in range(int(top // cell), int(bottom // cell) + 1):
+                near[column, row].append(number)
+    middle = ((boxes[:, :2] + boxes[:, 2:]) / 2 // cell).astype(int)
+    buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, (column, row) in enumerate(middle.tolist()):
+        buckets[column, row].append(number)
+    for place, members in buckets.items():
+        candidates = np.array(near.get(place, []), int)
+        if len(candidates):
+            clear = clearance(boxes[members], every[candidates], width, height)
+            chosen = clear.argmax(axis=1)
+            whole = clear[np.arange(len(members)), chosen] > margin
+            best[np.array(members)[whole]] = candidates[chosen[whole]]
+    return best
+
+
+def clearance(boxes: np.ndarray, views: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(N, V) px from each box (N, 4) to the nearest edge of each view (V, 4); below 0 outside."""
+    inner = views != np.array([0, 0, width, height])
+    gap = np.concatenate(
+        [
+            boxes[:, None, :2] - views[None, :, :2],
+            views[None, :, 2:] - boxes[:, None, 2:],
+        ],
+        axis=2,
+    )
+    # The outer edge cuts nothing, and a box does not reach beyond it.
+    return np.where(inner[None], gap, width + height).min(axis=2)
+
+
+def around(box: Sequence[float], size: tuple[int, int], width: int, height: int) -> Rect:
+    """A view of `size` (width, height) with the box near its middle, inside the scan.
+
+    It lies on a grid of quarters of its size, so that boxes near each other share one and a
+    slightly different box gets the same. A box up to three quarters of it lies in it whole.
+    """
+    edges = []
+    for low, high, side, length in (
+        (box[0], box[2], size[0], width),
+        (box[1], box[3], size[1], height),
+    ):
+        step = max(1, side // 4)
+        start = round(((low + high) / 2 - side / 2) / step) * step
+        start = int(min(max(0, start), max(0, length - side)))
+        edges.append((start, min(start + side, length)))
+    (left, right), (top, bottom) = edges
+    return left, top, right, bottom
+
+
+def visible(boxes: np.ndarray, view: Rect) -> tuple[np.ndarray, np.ndarray]:
+    """What a view shows of boxes (N, 4): clipped to it, in its own px; and the share (N,)."""
+    low, high = np.array(view[:2], np.float64), np.array(view[2:], np.float64)
+    clipped = np.concatenate(
+        [np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], 1
+    )
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    seen = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1)
+    share = np.divide(seen, area, out=np.zeros(len(boxes)), where=area > 0)
+    return clipped - np.tile(low, 2), share
+
+
+def cut_evenly(length: int, most: int) -> list[tuple[int, int]]:
+    """A side of `length` px in equal parts of at most `most` px: their starts and ends."""
+    parts = -(-length // most)
+    edges = [round(length * i / parts) for i in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
