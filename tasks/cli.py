@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,8 +14,32 @@ from tasks import cli_annotations, cli_reports
 
 if TYPE_CHECKING:
     from ml_backend.learners.detector import Detector
+    from tasks.finding import How
 
 app = typer.Typer()
+
+PatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How files are named: {row}, {column}, {plane} and {channel} stand for numbers, "
+        "* for anything. The usual names are known."
+    ),
+]
+ChannelOption = Annotated[
+    int | None, typer.Option(min=0, help="The channel to look at; else colours, or the first.")
+]
+ZOption = Annotated[
+    Literal["each", "max", "focus"],
+    typer.Option("--z", help="Planes of a stack: each, max (brightest) or focus (sharpest)."),
+]
+OverlapOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Between the windows of a large image, px; by the objects' size."),
+]
+TileOverlapOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="What the microscope's tiles share, px; else found out."),
+]
 app.add_typer(cli_annotations.app)
 app.add_typer(cli_reports.app, name="report")
 
@@ -54,6 +78,11 @@ def detect(
         ),
     ],
     model: ModelOption = "starter:mitosis",
+    overlap: OverlapOption = None,
+    tile_overlap: TileOverlapOption = None,
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
     as_json: JsonOption = False,
 ) -> None:
     """Detect in images and scans without Label Studio."""
@@ -65,9 +94,10 @@ def detect(
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     writer(out)
+    how = _how(pattern, channel, z, tile_overlap)
     detector, version = _loaded(context, model)
     with console.progress("Detecting") as bar:
-        summary = run(source, detector, out, version, bar)
+        summary = run(source, detector, out, version, bar, how, overlap)
     console.say(
         dict(summary),
         as_json=as_json,
@@ -76,12 +106,91 @@ def detect(
                 f"{summary['detections']} detections on {summary['tiles']} images in "
                 f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
                 f"by {version}, in {out}",
+                *summary["notes"],
                 *tables.skipped(summary["skipped"]),
             ]
         ),
     )
     if summary["skipped"]:
         raise typer.Exit(console.SKIPPED)
+
+
+@app.command(epilog="Example: cytoloop scan my_scan --project 1 --tile-overlap 96")
+def scan(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="A folder of tiles, a mosaic or a z-stack.")],
+    project: Annotated[int, typer.Option(help="The connected project that gets the tasks.")],
+    send: Annotated[
+        Literal["review", "found", "all"],
+        typer.Option(
+            help="found; review: also what was nearly found and 2 % of the rest, by lot; or all."
+        ),
+    ] = "review",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Send at most so many tasks, the least certain.")
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(min=64, help="Cut larger images into tasks of up to so many px a side.")
+    ] = 1024,
+    overlap: OverlapOption = None,
+    tile_overlap: TileOverlapOption = None,
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Of the scan, in µm; noted in the tasks.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Detect in a whole scan and send what deserves a look to a project, pre-annotated.
+
+    Stop it whenever you like: the same command goes on where it was, and no task comes twice.
+    """
+    from ml_backend import tables
+    from tasks.scan import Options
+    from tasks.scan import scan as run
+
+    how = _how(pattern, channel, z, tile_overlap)
+    options = Options(send, limit, tile, overlap, pixel_size, how)
+    with console.progress("Scanning") as bar:
+        summary = run(source, project, console.settings(context), options, bar)
+    console.say(
+        dict(summary),
+        as_json=as_json,
+        text=lambda: "\n".join(
+            [
+                f"{summary['detections']} detections on {summary['tiles']} tiles in "
+                f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
+                f"by {summary['model']}",
+                _sent(summary["sent"], summary["known"], project),
+                *summary["notes"],
+                *tables.skipped(summary["skipped"]),
+            ]
+        ),
+    )
+    if summary["skipped"]:
+        raise typer.Exit(console.SKIPPED)
+
+
+def _sent(sent: int, known: int, project: int) -> str:
+    if not sent and not known:
+        return "Nothing was found, so nothing was sent."
+    there = f"; {known} were there already" if known else ""
+    return f"{sent} tasks sent to project {project}{there}."
+
+
+def _how(
+    pattern: str | None,
+    channel: int | None,
+    z: Literal["each", "max", "focus"],
+    tile_overlap: int | None,
+) -> How:
+    from tasks import naming
+    from tasks.finding import How
+
+    if pattern is not None:
+        naming.pattern(pattern)  # what is wrong with it is told at once
+    return How(False, pattern, channel, z, tile_overlap)
 
 
 @app.command(epilog="Example: cytoloop sort my_images --out sorted")

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -22,9 +22,10 @@ from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import EDGE, Detector
 from ml_backend.seams import Found, Objects, over_planes, over_windows, overlapping
 from ml_backend.windows import InMemory
-from tasks import naming, views
-from tasks.mosaic import Depth, Field, Mosaic, fields_of, open_planes
+from tasks import naming, registration, views
+from tasks.mosaic import Depth, Field, Mosaic, fields_of, gaps_of, open_planes, usual_size
 from tasks.planes import Rect, ScanPlane, Showing
+from tasks.scans import common_limits
 from tasks.sources import File, Group, Skipped, look_through
 
 T = TypeVar("T")
@@ -118,23 +119,25 @@ class Sheet:
 class _Unit:
     """Files that are opened together. field: their place in a placed group."""
 
-    group: _Scan
+    scan: _Scan
     field: int
     files: tuple[File, ...]
 
     @property
     def mark(self) -> str:
-        return "|".join(file.mark() for file in self.files)
+        return "|".join([str(self.scan.showing.limits), *(file.mark() for file in self.files)])
 
 
 @dataclass
 class _Scan:
-    """A group whose files are being looked at."""
+    """A group whose files are being looked at. lost: field and plane of those that cannot be."""
 
     group: Group
+    showing: Showing
     fields: list[Field]
     waiting: int = 0
     seen: list[tuple[int, Seen]] = field(default_factory=list)
+    lost: list[tuple[int, int | None]] = field(default_factory=list)
 
 
 def look_at(
@@ -190,7 +193,7 @@ class Finder:
         self._overlap = detector.overlap if overlap is None else overlap
         if not 0 <= self._overlap < self._side:
             raise ValueError(f"--overlap: windows have {self._side} px; share less than that")
-        self._showing = Showing(how.channel)
+        self._shown: dict[str, Showing] = {}
 
     def sheets(self) -> Iterator[Sheet]:
         """What the scans show, in natural order; a scan of which nothing could be read is not
@@ -198,10 +201,11 @@ class Finder:
         total = sum(len(spot.files) for group in self._source.groups for spot in group.spots)
         done = 0
         for unit, seen in self._looked_at(self._units()):
-            scan = unit.group
+            scan = unit.scan
             scan.waiting -= 1
             if isinstance(seen, str):
                 self._skip(unit.files[0].name, seen)
+                scan.lost.append((unit.field, unit.files[0].plane))
             else:
                 scan.seen += [(unit.field, one) for one in seen]
             if not scan.waiting:
@@ -219,14 +223,15 @@ class Finder:
         for group in self._source.groups:
             fields: list[Field] = []
             if group.placed:
-                overlap = self._how.tile_overlap or 0
                 try:
-                    fields = fields_of(group, self._showing, self._how.depth, (overlap, overlap))
+                    fields = self._placed(group)
                 except UnreadableImage as error:
-                    self._skip(group.name, error.reason)
+                    for spot in group.spots:
+                        for file in spot.files:
+                            self._skip(file.name, error.reason)
                     continue
             together = self._how.depth != "each"
-            scan = _Scan(group, fields)
+            scan = _Scan(group, self._showing(group), fields)
             units = [
                 _Unit(scan, number, files)
                 for number, spot in enumerate(group.spots)
@@ -234,6 +239,42 @@ class Finder:
             ]
             scan.waiting = len(units)
             yield from units
+
+    def _placed(self, group: Group) -> list[Field]:
+        """The fields of a scan of tiles; says how their places are known."""
+        showing = self._showing(group)
+        width, height = usual_size(group, showing)
+
+        def grey(file: File) -> np.ndarray | None:
+            try:
+                plane = open_planes([file], showing, "each")[0]
+            except UnreadableImage:
+                return None
+            for _, pixels in plane.parts([(0, 0, plane.width, plane.height)]):
+                return pixels.mean(axis=2)
+            return None
+
+        if self._how.tile_overlap is not None:
+            steps = registration.given(width, height, self._how.tile_overlap)
+        else:
+            steps = registration.found_out(group, width, height, grey)
+        self.notes.append(f"{group.name}: {steps.words}")
+        return fields_of(group, (width, height), steps.right, steps.down)
+
+    def _showing(self, group: Group) -> Showing:
+        """What is black and white is the same in all files of a folder, which are one scan."""
+        if group.folder not in self._shown:
+            files = [
+                file.path
+                for other in self._source.groups
+                if other.folder == group.folder
+                for spot in other.spots
+                for file in spot.files
+            ]
+            channel = None if group.channelled else self._how.channel
+            limits = common_limits(files, channel) if len(files) > 1 else None
+            self._shown[group.folder] = Showing(channel, limits)
+        return self._shown[group.folder]
 
     def _looked_at(self, units: Iterable[_Unit]) -> Iterator[tuple[_Unit, list[Seen] | str]]:
         """Each unit in order with what was seen in it, or the reason why nothing was."""
@@ -267,7 +308,7 @@ class Finder:
         if (known := self._memory.recall(unit.mark)) is not None:
             return known
         try:
-            return _Opened(open_planes(unit.files, self._showing, self._how.depth))
+            return _Opened(open_planes(unit.files, unit.scan.showing, self._how.depth))
         except UnreadableImage as error:
             return error.reason
 
@@ -334,10 +375,15 @@ class Finder:
             max(one.x + one.width for one in fields),
             max(one.y + one.height for one in fields),
             fields,
-            self._showing,
+            scan.showing,
             self._how.depth,
             stack,
+            gaps_of(fields) if scan.fields else [],
         )
+        numbers = {one.number for _, one in read}
+        unread = {(place, one.number) for place, one in members if one.failure is not None}
+        for place, plane in scan.lost:
+            unread |= {(place, number) for number in numbers if plane in (None, number)}
         founds: dict[int, list[Found]] = {}
         for place, one in read:
             at = fields[place]
@@ -348,18 +394,24 @@ class Finder:
         drawn, doubts = {}, {}
         for number in sorted(founds):
             found = Found.joined(founds[number])
-            drawn[number], doubts[number] = self._objects(found, mosaic)
+            gaps = mosaic.gaps + [fields[i].rect for i, one in unread if one == number]
+            drawn[number], doubts[number] = self._objects(found, mosaic, gaps)
         planes = sorted(drawn)
         objects, places = over_planes([drawn[number] for number in planes])
-        unread = {(place, one.number) for place, one in members if one.failure is not None}
         best = np.array(planes)[places]
         return Sheet(mosaic, planes, len(read), objects, best, drawn, doubts, unread)
 
-    def _objects(self, found: Found, mosaic: Mosaic) -> tuple[Objects, Objects]:
-        """What is seen in a plane from the threshold on, and what below it."""
+    def _objects(self, found: Found, mosaic: Mosaic, gaps: list[Rect]) -> tuple[Objects, Objects]:
+        """What is seen in a plane from the threshold on, and what below it.
+
+        gaps: where there are no tiles; what ends there may go on.
+        """
         sure = found.confidence >= self._detector.card.threshold
         sides = (mosaic.width, mosaic.height, self._margin(mosaic))
         objects = over_windows(_where(found, sure), *sides)
+        margin = np.array([-1, -1, 1, 1]) * self._margin(mosaic)
+        beside = _overlap(objects.xyxy + margin, np.array(gaps).reshape(-1, 4), 0)
+        objects = replace(objects, partial=objects.partial | beside)
         doubts = over_windows(_where(found, ~sure), *sides)
         return objects, doubts.where(~_overlap(doubts.xyxy, objects.xyxy))
 
@@ -370,25 +422,27 @@ class Finder:
         """Add what the detector finds where no tile shows an object whole."""
         margin = self._margin(mosaic)
         rects = [one.rect for one in mosaic.fields]
-        size = (mosaic.fields[0].width, mosaic.fields[0].height)
+        size = mosaic.fields[0].width, mosaic.fields[0].height
+        sides = mosaic.width, mosaic.height
 
         def looks() -> Iterator[tuple[int, Rect, np.ndarray]]:
             for number in sorted(founds):
                 found = Found.joined(founds[number])
-                pieces = found.confidence >= PIECE * self._detector.card.threshold
-                objects = over_windows(_where(found, pieces), mosaic.width, mosaic.height, margin)
-                held = views.holders(objects.xyxy, rects, mosaic.width, mosaic.height, margin)
-                again = {
-                    views.around(box, size, mosaic.width, mosaic.height)
-                    for box in objects.xyxy[held < 0].tolist()
-                }
+                sure = found.confidence >= PIECE * self._detector.card.threshold
+                objects = over_windows(_where(found, sure), *sides, margin)
+                held = views.holders(objects.xyxy, rects, *sides, margin)
+                pieces = views.joined_pieces(objects.xyxy[held < 0], 2 * margin, size)
+                again = {views.around(box, size, *sides) for box in pieces.tolist()}
                 chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
                 for place, pixels in mosaic.parts(number, chosen):
                     yield number, chosen[place], pixels
 
         more = [(number, found) for number, found in look_at(self._detector, looks())]
         for number, found in more:
-            founds[number].append(found)
+            # What ends at the edge of such a view is whole elsewhere.
+            if len(found.xyxy):
+                clear = views.clearance(found.xyxy, found.view[:1], *sides)[:, 0]
+                founds[number].append(_where(found, clear > margin))
 
 
 @dataclass(frozen=True)
@@ -423,8 +477,8 @@ def _where(found: Found, keep: np.ndarray) -> Found:
     return Found(found.xyxy[keep], found.label[keep], found.confidence[keep], found.view[keep])
 
 
-def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N,) whether each box (N, 4) is much the same as, or part of, one of the others."""
+def _overlap(boxes: np.ndarray, others: np.ndarray, share: float = SAME) -> np.ndarray:
+    """(N,) whether more than a share of each box (N, 4) lies in one of the others (M, 4)."""
     first, second = overlapping(np.concatenate([boxes, others]))
     low, high = np.minimum(first, second), np.maximum(first, second)
     across = (low < len(boxes)) & (high >= len(boxes))
@@ -436,7 +490,7 @@ def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     ).prod(axis=1)
     area = (boxes[low, 2:] - boxes[low, :2]).prod(axis=1)
     same = np.zeros(len(boxes), bool)
-    same[low[inner > SAME * area]] = True
+    same[low[inner > share * area]] = True
     return same
 
 

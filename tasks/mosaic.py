@@ -9,6 +9,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Literal
 
 import cv2
@@ -20,6 +21,7 @@ from tasks.scans import open_scan
 from tasks.sources import File, Group
 
 Depth = Literal["each", "max", "focus"]
+Step = tuple[int, int]
 
 _KEPT = 6  # opened tiles that are kept for the views over their seams
 _PEEKED = 9  # tiles that are opened to know the size of all
@@ -44,7 +46,7 @@ class Field:
 
 @dataclass
 class Mosaic:
-    """width, height: px. stack: of the file's planes."""
+    """width, height: px. stack: of the file's planes. gaps: where the grid has no tile."""
 
     group: Group
     width: int
@@ -53,6 +55,7 @@ class Mosaic:
     showing: Showing
     depth: Depth
     stack: int = 0
+    gaps: list[Rect] = field(default_factory=list)
     _kept: OrderedDict[tuple[int, int], ScanPlane] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -122,29 +125,39 @@ class Mosaic:
         return ScanPlane(plane, 0, Missing("there is no such plane"))
 
 
-def fields_of(
-    group: Group, showing: Showing, depth: Depth, overlap: tuple[int, int] = (0, 0)
-) -> list[Field]:
-    """The fields of a placed scan. overlap: what neighbours share, (across, down) in px.
-
-    Raises UnreadableImage where not one of several tiles can be opened.
-    """
-    width, height = _usual_size(group, showing)
-    return [
-        Field(
-            spot.row,
-            spot.column,
-            spot.column * (width - overlap[0]),
-            spot.row * (height - overlap[1]),
-            width,
-            height,
-            spot.files,
-        )
+def fields_of(group: Group, size: tuple[int, int], right: Step, down: Step) -> list[Field]:
+    """The fields of a placed scan. size: of a tile, (width, height) px. right, down: from a
+    tile to the next one, (x, y) px."""
+    places = [
+        (spot.column * right[0] + spot.row * down[0], spot.column * right[1] + spot.row * down[1])
         for spot in group.spots
+    ]
+    left, top = min(x for x, _ in places), min(y for _, y in places)
+    return [
+        Field(spot.row, spot.column, x - left, y - top, *size, spot.files)
+        for spot, (x, y) in zip(group.spots, places, strict=True)
     ]
 
 
-def _usual_size(group: Group, showing: Showing) -> tuple[int, int]:
+def gaps_of(fields: Sequence[Field]) -> list[Rect]:
+    """Where a grid lacks tiles: about, by the nearest of its row."""
+    there = {(one.row, one.column): one for one in fields}
+    rows, columns = range(max(row for row, _ in there) + 1), range(max(c for _, c in there) + 1)
+    gaps = []
+    for row, column in product(rows, columns):
+        beside = [one for (r, _), one in there.items() if r == row]
+        if (row, column) not in there and beside:
+            near = min(beside, key=lambda one: abs(one.column - column))
+            x = near.x + (column - near.column) * near.width
+            gaps.append((x, near.y, x + near.width, near.y + near.height))
+    return gaps
+
+
+def usual_size(group: Group, showing: Showing) -> tuple[int, int]:
+    """Width and height, px, of most tiles of a scan, by some of them.
+
+    Raises UnreadableImage where none of those can be read.
+    """
     step = max(1, len(group.spots) // _PEEKED)
     sizes: Counter[tuple[int, int]] = Counter()
     reason = ""

@@ -6,13 +6,15 @@ or has several pages is read as its layout allows (`planes`, `tiff`).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyvips  # type: ignore[import-untyped]
 
-from ml_backend.images import TIFF, UnreadableImage, decode
+from ml_backend.images import TIFF, UnreadableImage, contrast, decode
 from tasks.planes import Decoded, ScanPlane, Showing
-from tasks.tiff import Read, planes_of
+from tasks.tiff import SAMPLED_PIXELS, SAMPLED_PLANES, Read, Sampled, planes_of, sampled
 
 WHOLE_PIXELS = 16_000_000  # what is not larger is decoded at once: 48 MB
 
@@ -56,3 +58,23 @@ def _whole(path: Path, showing: Showing = Showing()) -> ScanPlane:
             raise UnreadableImage(f"there is no channel {showing.channel}", str(path))
         pixels = pixels[..., [showing.channel] * 3]
     return ScanPlane(0, 0, Decoded(pixels))
+
+
+def common_limits(paths: Sequence[Path], channel: int | None) -> tuple[float, float] | None:
+    """What is black and white in all of these files, of samples that are not 8 bits.
+
+    By some of the TIFFs, evenly chosen; None where these have 8 bits. What cannot be read is
+    said when it is its turn.
+    """
+    tiffs = [path for path in paths if path.suffix.lower() in (".tif", ".tiff")]
+    step = max(1, math.ceil(len(tiffs) / SAMPLED_PLANES))
+    deep = []
+    for path in tiffs[step // 2 :: step]:
+        try:
+            planes = planes_of(path, Showing(channel))
+            stored = [plane.plane for plane in planes]
+            deep += [one for one in stored if isinstance(one, Sampled) and one.deep]
+        except (UnreadableImage, pyvips.Error, OSError):
+            continue
+    samples = sampled(deep, SAMPLED_PIXELS)
+    return contrast(samples) if len(samples) else None

@@ -21,7 +21,6 @@ from ml_backend.images import as_png
 from ml_backend.preannotation import Annotator
 from ml_backend.studio.client import Studio, StudioFault, StudioUnreachable
 from tasks.ledger import Ledger
-from tasks.mosaic import Mosaic
 from tasks.planes import Rect
 from tasks.review import View
 

@@ -67,7 +67,8 @@ class Group:
 
     name: of the scan: its folder's where it is placed, else its (first) file's. folder: the
     folder that it lies in, as people call it. number, of: its place among the scans of that
-    folder, from 0, and how many those are.
+    folder, from 0, and how many those are. channelled: whether its files are of one channel
+    each.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Group:
     spots: tuple[Spot, ...]
     number: int = 0
     of: int = 1
+    channelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,10 @@ def look_through(
     for (folder, _), members in together.items():
         label = folder or source.resolve().name
         members = _of_channel(members, channel, found.notes)
-        found.groups.extend(_groups(members, label, skipped))
+        channelled = any(said.channel is not None for _, said in members)
+        found.groups.extend(
+            replace(group, channelled=channelled) for group in _groups(members, label, skipped)
+        )
     return _numbered(_named_apart(found))
 
 

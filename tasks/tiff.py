@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
@@ -99,8 +99,11 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
                 sides = (page.imagewidth, page.imagelength)
                 if _orientation(page) > 4:
                     sides = sides[::-1]
-                alone = _Alone.of(path, file, at_page)
-                plane = Read(path, alone, *sides, page.is_tiled, shades, sample)
+                if page.dtype is not None and page.dtype.itemsize == 8:
+                    plane = _Wide(path, number, *sides, shades, sample)
+                else:
+                    alone = _Alone.of(path, file, at_page)
+                    plane = Read(path, alone, *sides, page.is_tiled, shades, sample)
             shades.planes.append(plane)
             planes.append(ScanPlane(number, stack, plane))
         stacks += len(times)
@@ -196,8 +199,14 @@ class _Alone:
         return source
 
 
-class _Sampled(Protocol):
+@runtime_checkable
+class Sampled(Protocol):
     """A plane that a few of its numbers can be taken of: (H, W, C)."""
+
+    @property
+    def deep(self) -> bool:
+        """Whether its samples have to be stretched to be shown."""
+        ...
 
     def sample(self, pixels: int) -> np.ndarray: ...
 
@@ -218,7 +227,7 @@ class Shades:
         return self._limits
 
 
-def sampled(planes: Sequence[_Sampled], pixels: int) -> np.ndarray:
+def sampled(planes: Sequence[Sampled], pixels: int) -> np.ndarray:
     """About so many numbers, (N, 1, 1), of up to SAMPLED_PLANES of the planes."""
     step = max(1, math.ceil(len(planes) / SAMPLED_PLANES))
     chosen = planes[step // 2 :: step]
@@ -290,6 +299,39 @@ class _Mapped:
     def _samples(self) -> np.ndarray:
         """Raises ValueError where the file is shorter."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+@dataclass(frozen=True)
+class _Wide:
+    """A page with samples of 64 bits, which libvips refuses (8.18): it is read whole."""
+
+    path: Path
+    page: int
+    width: int
+    height: int
+    shades: Shades
+    channel: int | None
+    deep = True
+
+    def reader(self) -> Reader:
+        limits, pixels = self.shades.limits(), self._pixels()
+
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            return stretched(pixels[top:bottom, left:right], limits)
+
+        return Reader(self.width, self.height, rows)
+
+    def sample(self, pixels: int) -> np.ndarray:
+        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        return self._pixels()[::step, ::step]
+
+    def _pixels(self) -> np.ndarray:
+        with tifffile.TiffFile(self.path) as file:
+            page: Any = file.pages[self.page]
+            if page.axes not in ("YX", "YXS"):
+                raise ValueError(f"a page with the axes {page.axes}")
+            pixels = page.asarray()
+        return _of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
 
 
 @dataclass(frozen=True)

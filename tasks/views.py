@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_backend.seams import overlapping
 from tasks.planes import Rect
 
 
@@ -62,7 +63,7 @@ def clearance(boxes: np.ndarray, views: np.ndarray, width: int, height: int) -> 
 def around(box: Sequence[float], size: tuple[int, int], width: int, height: int) -> Rect:
     """A view of `size` (width, height) with the box near its middle, inside the scan.
 
-    It lies on a grid of quarters of its size, so that boxes near each other share one and a
+    It lies on a grid of eighths of its size, so that boxes near each other share one and a
     slightly different box gets the same. A box up to three quarters of it lies in it whole.
     """
     edges = []
@@ -70,12 +71,41 @@ def around(box: Sequence[float], size: tuple[int, int], width: int, height: int)
         (box[0], box[2], size[0], width),
         (box[1], box[3], size[1], height),
     ):
-        step = max(1, side // 4)
+        step = max(1, side // 8)
         start = round(((low + high) / 2 - side / 2) / step) * step
         start = int(min(max(0, start), max(0, length - side)))
         edges.append((start, min(start + side, length)))
     (left, right), (top, bottom) = edges
     return left, top, right, bottom
+
+
+def joined_pieces(boxes: np.ndarray, near: float, size: tuple[int, int]) -> np.ndarray:
+    """The frames (M, 4) of pieces (N, 4) of objects that seams have cut.
+
+    Pieces that are no more than `near` px apart are taken for one object, as long as the frame
+    around them is no larger than three quarters of `size`.
+    """
+    grown = boxes + np.array([-near, -near, near, near]) / 2
+    frames = {number: boxes[number] for number in range(len(boxes))}
+    owner = list(range(len(boxes)))
+    most = 0.75 * np.array(size)
+
+    def root(number: int) -> int:
+        while owner[number] != number:
+            number = owner[number]
+        return number
+
+    for first, second in zip(*(one.tolist() for one in overlapping(grown)), strict=True):
+        a, b = root(first), root(second)
+        if a == b:
+            continue
+        low = np.minimum(frames[a][:2], frames[b][:2])
+        high = np.maximum(frames[a][2:], frames[b][2:])
+        if (high - low <= most).all():
+            frames[a] = np.concatenate([low, high])
+            owner[b] = a
+            del frames[b]
+    return np.array(list(frames.values())).reshape(-1, 4)
 
 
 def visible(boxes: np.ndarray, view: Rect) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,157 @@
+"""`cytoloop scan` into a real Label Studio: sent once, killed, sent again, none double."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.images import decode
+from ml_backend.projects import Project, Projects
+from ml_backend.registry import Registry
+from ml_backend.samples.generator import mitosis_scene
+from ml_backend.settings import Settings
+from ml_backend.studio.images import ImageSource
+from tasks.finding import How
+from tasks.scan import Options, scan
+from tests.conftest import RunningStudio
+
+CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text("utf-8")
+ROWS, COLUMNS, WIDTH, HEIGHT = 6, 6, 520, 390
+
+
+@dataclass(frozen=True)
+class Home:
+    """A data folder whose media the running Label Studio serves, as `cytoloop up` makes it."""
+
+    running: RunningStudio
+    settings: Settings
+
+    def project(self, title: str) -> int:
+        """A new project, connected, with the starter as its champion."""
+        number = self.running.studio.create_project(title, CONFIG).id
+        url, token = self.running.url, self.running.account.token
+        Projects(self.settings.projects_database).connect(
+            Project(number, url, token, title, CONFIG)
+        )
+        registry = Registry(self.settings.versions, self.settings.champions)
+        registry.promote(str(number), registry.all()[0].name, by="test", reason="start")
+        return number
+
+    def scan(self, source: Path, project: int, *more: str) -> subprocess.Popen[str]:
+        command = [
+            sys.executable, "-m", "ml_backend", "--data-dir", str(self.settings.data_dir),
+            "scan", str(source), "--project", str(project), "--json", *more,
+        ]  # fmt: skip
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+
+    def scanned(self, source: Path, project: int, *more: str, rc: int = 0) -> dict[str, Any]:
+        process = self.scan(source, project, *more)
+        out, words = process.communicate(timeout=240)
+        assert process.returncode == rc, words
+        return json.loads(out)
+
+    def tasks(self, project: int) -> list[dict[str, Any]]:
+        return list(self.running.studio.tasks(project))
+
+
+@pytest.fixture(scope="module")
+def home(label_studio: RunningStudio, starter_versions: Path) -> Home:
+    settings = Settings(data_dir=label_studio.media.parent)
+    shutil.copytree(starter_versions, settings.versions, dirs_exist_ok=True)
+    return Home(label_studio, settings)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preparation cut into abutting tiles, whatever lies on the cuts."""
+    folder = tmp_path_factory.mktemp("tiles") / "slide7"
+    folder.mkdir()
+    scene = mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=60).image
+    for row in range(ROWS):
+        for column in range(COLUMNS):
+            tile = scene[row * HEIGHT :, column * WIDTH :][:HEIGHT, :WIDTH]
+            cv2.imwrite(str(folder / f"r{row + 1:02}_c{column + 1:02}.png"), tile[..., ::-1])
+    return folder
+
+
+def test_a_scan_becomes_marked_tasks_once(home: Home, tiles: Path) -> None:
+    number = home.project("Scanned")
+    summary = home.scanned(tiles, number, "--pixel-size", "0.25")
+    tasks = home.tasks(number)
+    assert summary["tiles"] == ROWS * COLUMNS and summary["skipped"] == []
+    assert summary["sent"] == len(tasks) > 8 and summary["known"] == 0
+    reasons = Counter(task["data"]["sampling_reason"] for task in tasks)
+    assert reasons["found"] > 5
+    champion = summary["model"]
+    assert home.running.studio.project(number).model_version == champion
+    fetched = ImageSource(home.running.url, home.running.account.token).fetch(
+        [task["data"]["image"] for task in tasks]
+    )
+    sizes = {index: decode(content).shape for index, content in fetched}  # type: ignore[arg-type]
+    for index, task in enumerate(tasks):
+        data = task["data"]
+        assert sizes[index] == (HEIGHT, WIDTH, 3)
+        assert data["scan"] == "slide7" and data["pixel_size"] == 0.25 and data["plane"] == 0
+        assert data["split"] in ("train", "holdout", "buffer")
+        assert data["sampling_p"] == (0.02 if data["sampling_reason"] == "at random" else 1)
+        if not data["stitched"]:
+            assert (data["x"], data["y"]) == (data["column"] * WIDTH, data["row"] * HEIGHT)
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == champion
+        assert prediction["score"] == pytest.approx(data["certainty"], abs=1e-3)
+        assert bool(prediction["result"]) or data["sampling_reason"] != "found"
+    assert any(task["data"]["stitched"] for task in tasks)
+
+    again = scan(tiles, number, home.settings, Options(pixel_size=0.25), lambda *at: None)
+    assert (again["sent"], again["known"]) == (0, len(tasks))
+    assert again["detections"] == summary["detections"] and again["tiles"] == summary["tiles"]
+    assert len(home.tasks(number)) == len(tasks)
+
+
+def test_killed_at_any_point_and_started_again_no_task_is_missing_or_double(
+    home: Home, tiles: Path
+) -> None:
+    number = home.project("Killed")
+    pictures = home.settings.media / str(number) / "scans"
+    rng = random.Random(1)
+    for more in (1, 10, 20):  # pictures, from its last start on, that it is killed after
+        before = len(list(pictures.glob("*.png")))
+        process = home.scan(tiles, number, "--send", "all")
+        while process.poll() is None and len(list(pictures.glob("*.png"))) < before + more:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    summary = scan(tiles, number, home.settings, Options(send="all"), lambda *at: None)
+    keys = [task["data"]["key"] for task in home.tasks(number)]
+    assert len(keys) == len(set(keys)) == summary["sent"] + summary["known"]
+    places = {
+        (data["row"], data["column"])
+        for data in (task["data"] for task in home.tasks(number))
+        if not data["stitched"]
+    }
+    assert len(places) == ROWS * COLUMNS
+
+
+def test_an_empty_scan_sends_nothing(home: Home, tmp_path: Path) -> None:
+    for column in range(3):
+        cv2.imwrite(str(tmp_path / f"r0_c{column}.png"), np.zeros((240, 320), np.uint8))
+    number = home.project("Nothing there")
+    options = Options(send="found", how=How(tile_overlap=0))
+    summary = scan(tmp_path, number, home.settings, options, lambda *at: None)
+    assert (summary["detections"], summary["sent"], summary["known"]) == (0, 0, 0)
+    assert home.tasks(number) == []
