@@ -31,7 +31,8 @@ from ml_backend.learners.preprocess import to_input
 from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.registry import starter_weights
 from ml_backend.samples.generator import field
-from tasks.detections import detect, image_files
+from tasks.detections import detect
+from tasks.sources import image_files
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 SECONDS = 5.0

@@ -22,10 +22,10 @@ from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
 from tasks import exchange, folders
-from tasks.detections import Skipped
 from tasks.exchange import Detected, Detection
 from tasks.folders import Labelled
 from tasks.names import Names
+from tasks.sources import Skipped
 
 # Images fetched at a time, side by side.
 _CHUNK = 50

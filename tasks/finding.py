@@ -378,6 +378,7 @@ class Finder:
             scan.showing,
             self._how.depth,
             stack,
+            len({one.number for _, one in read}),
             gaps_of(fields) if scan.fields else [],
         )
         numbers = {one.number for _, one in read}

@@ -40,8 +40,8 @@ from ml_backend.serving import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
-from tasks.detections import Skipped
 from tasks.names import Names
+from tasks.sources import Skipped
 
 _ENDINGS = (".json", ".geojson", ".xml", ".yaml", ".yml")
 

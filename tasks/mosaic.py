@@ -46,7 +46,8 @@ class Field:
 
 @dataclass
 class Mosaic:
-    """width, height: px. stack: of the file's planes. gaps: where the grid has no tile."""
+    """width, height: px. stack: of the file's planes. planes: how many it has. gaps:
+    where the grid has no tile."""
 
     group: Group
     width: int
@@ -55,6 +56,7 @@ class Mosaic:
     showing: Showing
     depth: Depth
     stack: int = 0
+    planes: int = 1
     gaps: list[Rect] = field(default_factory=list)
     _kept: OrderedDict[tuple[int, int], ScanPlane] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)

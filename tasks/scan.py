@@ -160,13 +160,15 @@ class Fields:
     pixel_size: float | None
 
     def of(self, view: View) -> dict[str, Any]:
-        group, tile = view.mosaic.group, view.tile
-        cut = group.placed or len(view.mosaic.fields) > 1 or tile.rect[:2] != (0, 0)
-        cut = cut or tile.rect[2:] != (view.mosaic.width, view.mosaic.height)
-        # Files without a place are the tiles of their folder, in their order.
-        row, column = (tile.row, tile.column) if cut else (0, group.number)
-        scan = group.name if cut else group.folder
-        grid = _grid(view.mosaic) if group.placed else None if cut else (1, group.of)
+        mosaic, tile = view.mosaic, view.tile
+        group = mosaic.group
+        whole = tile.rect == (0, 0, mosaic.width, mosaic.height)
+        # A file without a place is a tile of its folder, which is the scan; where it lies there
+        # nobody knows. A mosaic or a stack is a scan by itself.
+        alone = not group.placed and whole and mosaic.planes == 1
+        scan = group.folder if alone else group.name
+        row, column = (0, group.number) if alone else (tile.row, tile.column)
+        grid = (1, group.of) if alone else _grid(mosaic) if group.placed else None
         side = assign_tile(
             scan,
             row,
@@ -182,8 +184,7 @@ class Fields:
             "row": row,
             "column": column,
             "plane": view.plane,
-            "x": tile.rect[0],
-            "y": tile.rect[1],
+            **({} if alone else {"x": tile.rect[0], "y": tile.rect[1]}),
             "stitched": tile.stitched,
             "split": side.side,
             "sampling_p": round(view.probability, 6),

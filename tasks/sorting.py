@@ -23,8 +23,9 @@ from typing import TypedDict
 from ml_backend.files import appearing
 from ml_backend.labels import is_mitotic
 from ml_backend.learners.detector import Detector
-from tasks.detections import Skipped, detected_in
+from tasks.detections import detected_in
 from tasks.exchange import Detected
+from tasks.sources import Skipped
 
 OTHERS = "Others"
 MITOTIC = "Chromosomes"

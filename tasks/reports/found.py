@@ -11,13 +11,13 @@ from typing import Any
 from ml_backend.dataset.folder import shown_size
 from ml_backend.images import UnreadableImage
 from ml_backend.labels import headline
-from tasks.detections import Skipped
 from tasks.exchange import COLUMNS, Detected, Detection
 from tasks.reports import survey
 from tasks.reports.colours import colours, in_usual_order
 from tasks.reports.source import Piece, Source
 from tasks.reports.survey import Field, Look, Thing
 from tasks.scans import open_scan
+from tasks.sources import Skipped
 
 WINDOW = 4096  # px a side that a large image is read by
 

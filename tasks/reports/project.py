@@ -18,12 +18,12 @@ from ml_backend.serving import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
-from tasks.detections import Skipped, natural_key
 from tasks.names import Names
 from tasks.reports import survey
 from tasks.reports.colours import colours
 from tasks.reports.source import Piece, Source
 from tasks.reports.survey import Field, Look, State, Thing
+from tasks.sources import Skipped, natural_key
 
 
 def of_project(project_id: int, settings: Settings) -> Source:

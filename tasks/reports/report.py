@@ -10,12 +10,12 @@ from typing import Any
 
 from ml_backend.files import replacing
 from ml_backend.labels import canonical
-from tasks.detections import IMAGE_ENDINGS
 from tasks.names import flat
 from tasks.reports import page, pictures
 from tasks.reports.indices import INTERPHASE, Index, indices
 from tasks.reports.source import Source
 from tasks.reports.survey import Count, Field, Thing, counts
+from tasks.sources import IMAGE_ENDINGS
 
 PAGE = "report.html"
 COUNTS, INDICES, OBJECTS, CORRECTIONS = (

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.corrections import Usefulness
-from tasks.detections import Skipped
 from tasks.reports.survey import Field
+from tasks.sources import Skipped
 
 
 @dataclass(frozen=True)
