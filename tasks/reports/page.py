@@ -78,7 +78,7 @@ def render(
 
 
 def _totals(rows: Sequence[Count], classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    names = ("reviewed", "pre_annotated", "detected", "partial")
+    names = ("reviewed", "pre_annotated", "submitted", "detected", "partial")
     return {
         label: {n: sum(getattr(row, n) for row in rows if row.label == label) for n in names}
         for label in classes

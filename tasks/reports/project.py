@@ -119,7 +119,12 @@ class _Reading:
         )
         state: State = "reviewed" if chosen else "detected" if prediction else "waiting"
         result = chosen.results[0] if chosen else (prediction or {}).get("result") or []
-        drawn = self._shown.get(chosen.annotation) if chosen else None
+        drawn = None
+        if chosen:
+            # What the person started from; else, as for imported annotations, what is there.
+            drawn = self._shown.get(chosen.annotation)
+            if drawn is None and prediction:
+                drawn = Shown(str(prediction.get("model_version")), prediction["result"] or [])
         size = _size([*result, *(drawn.result if drawn else [])])
         # A single image is its own field, wherever it lies in a scan.
         x, y = (_number(data.get(key)) or 0.0 for key in "xy") if placed else (0.0, 0.0)

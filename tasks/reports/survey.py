@@ -97,8 +97,9 @@ class Count:
     """How many objects of a class a scan holds.
 
     images, reviewed_images: of the scan; waiting_images: neither reviewed nor detected on.
-    reviewed: on reviewed images. pre_annotated: drawn by the detector on these, as far as
-    known. detected: on the images that nobody reviewed. partial: of the two, those cut.
+    reviewed: on reviewed images. pre_annotated, submitted: drawn by the detector and by a
+    person on those reviewed images of which it is known what the detector drew. detected: on
+    the images that nobody reviewed. partial: of reviewed and detected, those cut.
     """
 
     scan: str
@@ -108,6 +109,7 @@ class Count:
     waiting_images: int
     reviewed: int
     pre_annotated: int
+    submitted: int
     detected: int
     partial: int
 
@@ -209,8 +211,10 @@ def counts(fields: Iterable[Field], classes: Sequence[str]) -> list[Count]:
         reviewed: Counter[str] = Counter()
         detected: Counter[str] = Counter()
         partial: Counter[str] = Counter()
+        submitted: Counter[str] = Counter()
         for one in members:
             for thing in one.things:
+                submitted[thing.label] += one.looks[thing.look].shown is not None
                 (reviewed if one.reviewed(thing) else detected)[thing.label] += 1
                 partial[thing.label] += thing.partial
         shown = Counter(thing.label for one in members for thing in one.shown)
@@ -223,6 +227,7 @@ def counts(fields: Iterable[Field], classes: Sequence[str]) -> list[Count]:
                 states["waiting"],
                 reviewed[label],
                 shown[label],
+                submitted[label],
                 detected[label],
                 partial[label],
             )

@@ -95,8 +95,9 @@ def test_counts_tell_reviewed_from_detected() -> None:
     ]
     cell, other, dish, _ = counts(plate, [CELL, OTHER])
     assert (cell.scan, cell.images, cell.reviewed_images, cell.waiting_images) == ("plate", 3, 1, 1)
-    assert (cell.reviewed, cell.pre_annotated, cell.detected) == (1, 2, 0)
-    assert (other.reviewed, other.pre_annotated, other.detected) == (0, 0, 1)
+    assert (cell.reviewed, cell.pre_annotated, cell.submitted, cell.detected) == (1, 2, 1, 0)
+    assert (other.reviewed, other.pre_annotated, other.submitted, other.detected) == (0, 0, 0, 1)
+    assert (dish.pre_annotated, dish.submitted) == (0, 0)  # what was drawn there is not known
     assert (dish.scan, dish.reviewed, dish.partial) == ("dish", 1, 1)
 
 

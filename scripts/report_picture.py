@@ -1,0 +1,62 @@
+"""The picture of docs/reports.md: a report's page on real images.
+
+    uv run python scripts/report_picture.py --dataset ../shared/data/plant_mitosis
+
+Detects in the images of samples that the starter never saw, and photographs the upper part
+of the report in headless Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from ml_backend.dataset.folder import read_folder
+
+OUT = Path(__file__).parent.parent / "docs" / "images" / "report.png"
+SAMPLES = ("Asa", "Os", "Ta")
+WINDOW: Any = {"width": 1100, "height": 1500}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--dataset", type=Path, required=True, help="a folder with samples")
+    dataset = options.parse_args().dataset
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for one in read_folder(dataset).examples:
+            if one.group in SAMPLES:
+                image = folder / "images" / one.group / one.image.name
+                image.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(one.image, image)
+        found, page = folder / "found.coco.json", folder / "report"
+        cytoloop("detect", folder / "images", "--out", found)
+        cytoloop("report", "--detections", found, "--images", folder / "images", "--out", page)
+        photograph(page / "report.html")
+
+
+def cytoloop(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "ml_backend", *map(str, arguments)]
+    subprocess.run(command, check=True)
+
+
+def photograph(page: Path) -> None:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    executable: Any = next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        shown = chromium.new_page(viewport=WINDOW)
+        shown.goto(page.as_uri())
+        shown.screenshot(path=OUT)
+        chromium.close()
+
+
+if __name__ == "__main__":
+    main()
