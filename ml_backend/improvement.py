@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,8 +42,8 @@ from ml_backend.promotion import Decision
 from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
 from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
-from ml_backend.studio.images import ImageSource
+from ml_backend.studio.client import Studio, StudioUnreachable
+from ml_backend.studio.images import ImageAway, ImageSource
 from ml_backend.watch import Verdict
 
 log = logging.getLogger(__name__)
@@ -261,7 +262,9 @@ class Improvement:
             seen_hashes=tuple(sorted(seen_hashes)),
             seen_groups=tuple(sorted(seen_groups)),
         )
-        return models.ready(version, trained, self.registry)
+        added = models.ready(version, trained, self.registry)
+        shutil.rmtree(out, ignore_errors=True)
+        return added
 
     def base(self, project: Project) -> str:
         """What the project's candidates start from: the starter that draws its labels best.
@@ -415,6 +418,9 @@ def fetch_images(
     }
     for position, got in source.fetch([addresses[i] for i in missing]):
         index = missing[position]
+        if isinstance(got, ImageAway):
+            # A snapshot without these images would stand for all of them.
+            raise StudioUnreachable(f"an image of task {chosen[index].task}: {got}")
         if isinstance(got, Exception):
             failed[index] = got
             continue

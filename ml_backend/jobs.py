@@ -8,19 +8,25 @@ project. Only the worker launches this.
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import Any
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions
-from dbos._error import DBOSMaxStepRetriesExceeded, DBOSQueueDeduplicatedError
+from dbos._error import DBOSQueueDeduplicatedError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.improvement import Improvement, NothingToLearn
-from ml_backend.learners.training import TrainingFailed
+from ml_backend.learners.training import TrainingFailed, TrainingInterrupted
+from ml_backend.projects import NotConnected
 from ml_backend.publishing import Publisher
 from ml_backend.recorder import record_in_child
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
-from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone, Studio, StudioRefused
+from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone, Studio
 from ml_backend.studio.images import ImageSource
 
 log = logging.getLogger(__name__)
@@ -29,17 +35,16 @@ log = logging.getLogger(__name__)
 _EXECUTOR = "worker"
 _APPLICATION_VERSION = "1"
 
-# Faults of the way to Label Studio pass: 1, 2, 4 … 64 s, about two minutes in all. What
-# lasts longer ends the job, and the next reconciliation starts it anew.
-# A token that is refused or a project that is gone does not come back by asking again.
-_patient_step = partial(
-    DBOS.step,
-    retries_allowed=True,
-    interval_seconds=1.0,
-    max_attempts=8,
-    backoff_rate=2.0,
-    should_retry=lambda error: not isinstance(error, (StudioRefused, ProjectGone)),
-)
+Kind = Literal["improve", "publish"]
+
+# What passes by itself or by a person's hand: Label Studio away, its token refused, the
+# disk full. The job ends in one line; its wish stays, and it is done again after 1, 4, 16 …
+# minutes, at most as long as between two reconciliations. What a training did up to there
+# is not lost: its steps that were finished are found again.
+_PASSING = (*STUDIO_ERRORS, OSError, sqlite3.Error, SQLAlchemyError)
+FIRST_WAIT, GROWTH = 60.0, 4.0
+# A training that is killed again and again takes the machine for nothing: ask it less often.
+_LONGEST = 4 * 3600.0
 
 
 class Jobs:
@@ -47,11 +52,17 @@ class Jobs:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._failures: Counter[tuple[Kind, int]] = Counter()
+        # When a job was put off, and until when; by the clock of the notes.
+        self._waits: dict[tuple[Kind, int], tuple[float, float]] = {}
+        self._running: set[str] = set()
+        self._stopped: set[str] = set()
         improvement = Improvement(settings)
+        self._projects = improvement.projects
         serving = Serving(settings, improvement.registry)
         projects = improvement.projects
 
-        @_patient_step(name="snapshot")
+        @DBOS.step(name="snapshot")
         def take_snapshot(project: int) -> str:
             return improvement.take_snapshot(project).name
 
@@ -77,17 +88,12 @@ class Jobs:
         def record(version: str) -> bool:
             return record_in_child(version, settings)
 
-        @DBOS.workflow(name="improve")
-        def improve(project: int) -> str:
-            try:
-                snapshot = take_snapshot(project)
-            except (*STUDIO_ERRORS, DBOSMaxStepRetriesExceeded) as error:
-                # The wish to train stays; the worker follows it again when the way is free.
-                log.error("project %s: no snapshot: %s", project, error)
-                projects.leave(project, "train")
-                return str(error)
+        def improved(project: int) -> str:
+            snapshot = take_snapshot(project)
             try:
                 version = train(project, snapshot)
+            except TrainingInterrupted:
+                raise
             except (NothingToLearn, TrainingFailed) as error:
                 projects.attempted(project, snapshot, str(error))
                 log.error("project %s: not trained: %s", project, error)
@@ -106,7 +112,21 @@ class Jobs:
             record(version)
             return reasons[0]
 
-        @_patient_step(name="publish")
+        @DBOS.workflow(name="improve")
+        def improve(project: int) -> str:
+            try:
+                with self._runs():
+                    said = improved(project)
+            except (NotConnected, ProjectGone) as error:
+                return self._forget(project, error)
+            except TrainingInterrupted as error:
+                return self._put_off("improve", project, error, _LONGEST)
+            except (*_PASSING, ValueError) as error:
+                return self._put_off("improve", project, error)
+            self._done_well("improve", project)
+            return said
+
+        @DBOS.step(name="publish")
         def publish_step(project_id: int) -> str:
             project = projects.get(project_id)
             studio = Studio(project.url, project.token)
@@ -120,13 +140,16 @@ class Jobs:
         @DBOS.workflow(name="publish")
         def publish(project: int) -> str:
             try:
-                return publish_step(project)
-            except (*STUDIO_ERRORS, DBOSMaxStepRetriesExceeded) as error:
-                # Every reconciliation publishes what is missing.
-                log.error("project %s: not published: %s", project, error)
-                return str(error)
+                with self._runs():
+                    said = publish_step(project)
+            except (NotConnected, ProjectGone) as error:
+                return self._forget(project, error)
+            except (*_PASSING, ValueError) as error:
+                return self._put_off("publish", project, error)
+            self._done_well("publish", project)
+            return said
 
-        self._workflows = {"improve": improve, "publish": publish}
+        self._workflows: dict[Kind, Any] = {"improve": improve, "publish": publish}
 
     def launch(self) -> None:
         """Start; jobs that a killed worker left go on."""
@@ -143,8 +166,69 @@ class Jobs:
         for name in self._workflows:
             DBOS.register_queue(name, worker_concurrency=1, polling_interval_sec=0.5)
 
-    def enqueue(self, kind: str, project: int) -> bool:
+    def _put_off(
+        self, kind: Kind, project: int, error: Exception, longest: float | None = None
+    ) -> str:
+        """The job could not be done now; its wish stays, and it waits a while."""
+        longest = longest or self._settings.reconcile_seconds
+        wait = min(FIRST_WAIT * GROWTH ** min(self._failures[kind, project], 9), longest)
+        self._failures[kind, project] += 1
+        what = "trained" if kind == "improve" else "published"
+        said = " ".join(str(error).split("\n[SQL")[0].split())
+        log.error("project %s: not %s: %s; again in %.0f s", project, what, said, wait)
+        # On a full disk there may be no room for a note; the reconciliation leaves one then.
+        with suppress(OSError, sqlite3.Error):
+            self._projects.leave(project, "train" if kind == "improve" else "publish")
+        now = time.time()
+        self._waits[kind, project] = (now, now + wait)
+        return str(error)
+
+    def _forget(self, project: int, error: Exception) -> str:
+        log.warning("project %s: %s; it is forgotten here", project, error)
+        self._projects.forget(project)
+        return str(error)
+
+    def _done_well(self, kind: Kind, project: int) -> None:
+        self._failures.pop((kind, project), None)
+        self._waits.pop((kind, project), None)
+
+    @contextmanager
+    def _runs(self) -> Iterator[None]:
+        number = str(DBOS.workflow_id)
+        self._running.add(number)
+        try:
+            yield
+        finally:
+            self._running.discard(number)
+
+    def revive(self) -> None:
+        """Let jobs go on that stopped without a word, as on a full disk, where none can be said.
+
+        To be called now and then: what stands still at two calls in a row is taken up again
+        at its last finished step.
+        """
+        jobs = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        pending = {job.workflow_id: job.name for job in jobs}
+        stopped = set(pending) - self._running
+        for number in stopped & self._stopped:
+            log.warning("a job to %s had stopped; it goes on", pending[number])
+            DBOS.resume_workflow(number, queue_name=pending[number])
+        self._stopped = stopped
+
+    def waits(self, kind: Kind, project: int, asked: float | None = None) -> bool:
+        """Is a job put off? asked: when a person asked for it, who is not kept waiting twice."""
+        since, until = self._waits.get((kind, project), (0.0, 0.0))
+        return time.time() < until and (asked is None or asked <= since)
+
+    def busy(self, kind: Kind, project: int) -> bool:
+        """Does a job of the kind wait or run for the project?"""
+        jobs = DBOS.list_workflows(name=kind, status=["ENQUEUED", "PENDING"], load_output=False)
+        return any(job.input and job.input["args"][0] == project for job in jobs)
+
+    def enqueue(self, kind: Kind, project: int) -> bool:
         """Queue a job; False where one of its kind waits or runs for the project already."""
+        if self.busy(kind, project):
+            return False
         try:
             with SetEnqueueOptions(deduplication_id=f"{kind}-{project}"):
                 DBOS.enqueue_workflow(kind, self._workflows[kind], project)

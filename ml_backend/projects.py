@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,6 +81,13 @@ class Projects:
             database.execute("pragma journal_mode = wal")
             database.executescript(_SCHEMA)
         path.chmod(0o600)  # it holds tokens
+        # The last connection that closes moves the whole log into the database, which all
+        # others wait for. This one stays open: 2,000 notes took a fifth of the time with it.
+        self._stays = sqlite3.connect(path, check_same_thread=False)
+        self._stays.execute("select count(*) from note").fetchone()
+        # Notes of threads that wait for their turn to write.
+        self._waiting: dict[tuple[int, Note], tuple[float, float]] = {}
+        self._waiting_lock, self._turn = threading.Lock(), threading.Lock()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -151,14 +159,32 @@ class Projects:
     # Notes from the server to the worker.
 
     def leave(self, project: int, note: Note) -> None:
-        """Leave a note; a second one of its kind only moves its time."""
+        """Leave a note; a second one of its kind only moves its time.
+
+        Returns when it is on the disk. In a burst the threads take turns, and whose turn it
+        is writes the notes of all that wait: 2,000 events in 10 s cost few transactions, where
+        one for each let them wait for each other until SQLite gave up.
+        """
         now = time.time()
-        with self._open() as database:
-            database.execute(
-                "insert into note values (?, ?, ?, ?)"
-                " on conflict (project, kind) do update set last = excluded.last",
-                (project, note, now, now),
-            )
+        with self._waiting_lock:
+            first, _ = self._waiting.get((project, note), (now, now))
+            self._waiting[project, note] = first, now
+        with self._turn:
+            with self._waiting_lock:
+                notes, self._waiting = self._waiting, {}
+            if not notes:
+                return  # whose turn it was has written ours
+            try:
+                with self._open() as database:
+                    database.executemany(
+                        "insert into note values (?, ?, ?, ?)"
+                        " on conflict (project, kind) do update set last = excluded.last",
+                        [(*key, *times) for key, times in notes.items()],
+                    )
+            except BaseException:
+                with self._waiting_lock:  # the next one tries with all of them
+                    self._waiting = {**notes, **self._waiting}
+                raise
 
     def notes(self) -> list[tuple[int, Note, float, float]]:
         """(project, kind, time of the first, time of the last) of every note."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -74,6 +75,7 @@ class Publisher:
         progress: called with the number of tasks done. Raises the errors of `studio`.
         """
         number = self._project.id
+        self._follow_labels()
         annotator = self._serving.annotator(self._project)
         if annotator is None:
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
@@ -96,6 +98,13 @@ class Publisher:
                 deleted,
             )
         return Published(annotator.version, imported, left_out, deleted)
+
+    def _follow_labels(self) -> None:
+        """Draw with the labels that the project has now; nobody tells us reliably of a change."""
+        labels = self._studio.project(self._project.id).label_config
+        if labels != self._project.label_config:
+            self._projects.update_labels(self._project.id, labels)
+            self._project = replace(self._project, label_config=labels)
 
     def _lacking(self, version: str) -> Iterator[dict[str, Any]]:
         """Untouched tasks without that version, and those that /predict passed on to us."""
@@ -132,17 +141,27 @@ class Publisher:
         return len(new)
 
     def _drop_old(self, version: str) -> int:
+        """Delete what nobody needs where the champion's stands: older ones, and doubles of it.
+
+        A double comes about when a request went on in Label Studio whose sender was killed,
+        or when Retrieve predictions asked for the same tasks at the same time.
+        """
         history = self._registry.history(str(self._project.id))
         if not history or time.time() - history[-1].at < GRACE:
             return 0
-        old = sorted({change.version for change in history} - {version})
-        if not old:
-            return 0
-        doomed = [
-            one["id"]
-            for task in self._studio.untouched_tasks(self._project.id, having=old, full=True)
-            for one in task["predictions"]
-            if one["model_version"] in old
-        ]
+        old = {change.version for change in history} - {version}
+        doomed: list[int] = []
+        for task in self._studio.untouched_tasks(self._project.id, several=True, full=True):
+            ours = [one for one in task["predictions"] if one["model_version"] == version]
+            if ours:
+                first = min(one["id"] for one in ours)
+                doomed += [one["id"] for one in ours if one["id"] != first and _aged(one)]
+                doomed += [one["id"] for one in task["predictions"] if one["model_version"] in old]
         self._studio.delete_predictions(doomed)
         return len(doomed)
+
+
+def _aged(prediction: dict[str, Any]) -> bool:
+    """Is it so old that nobody has its task open since before it came?"""
+    created = datetime.fromisoformat(str(prediction["created_at"]).replace("Z", "+00:00"))
+    return time.time() - created.timestamp() >= GRACE

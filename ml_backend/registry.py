@@ -94,7 +94,9 @@ class Registry:
 
     def all(self, project: str | None = None) -> list[Version]:
         """The versions, oldest first; of one project where it is named."""
-        found = [self.get(path.parent.name) for path in self._versions.glob(f"*/{_RECORD}")]
+        # A hidden one is a version that was being added when its process was killed.
+        names = {path.parent.name for path in self._versions.glob(f"*/{_RECORD}")}
+        found = [self.get(name) for name in names if _is_name(name)]
         return sorted(
             (version for version in found if project in (None, version.project)),
             key=lambda version: (version.created, version.name),
@@ -155,8 +157,8 @@ class Registry:
 
     def champion_of(self, name: str) -> list[str]:
         """The projects whose champion the version is."""
-        pointers = self._champions.glob("*.json")
-        return sorted(path.stem for path in pointers if self.champion(path.stem) == name)
+        projects = [path.stem for path in self._champions.glob("*.json") if _is_name(path.stem)]
+        return sorted(project for project in projects if self.champion(project) == name)
 
     def history(self, project: str) -> list[Change]:
         """Every move of the project's champion, oldest first."""

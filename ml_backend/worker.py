@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sqlite3
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from types import FrameType
 
 import psutil
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend import progress
 from ml_backend.dataset.annotators import choose
 from ml_backend.dataset.snapshot import corrected_since, load
 from ml_backend.improvement import Improvement
 from ml_backend.jobs import Jobs
-from ml_backend.projects import NotConnected
+from ml_backend.projects import NotConnected, Note
 from ml_backend.settings import Settings
 from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone
 
@@ -30,7 +33,8 @@ log = logging.getLogger(__name__)
 
 # A burst of notes is waited out, but never for longer than this many quiet periods.
 _PATIENCE = 10
-# After Label Studio could not be asked, so many seconds pass before the next try.
+# After Label Studio could not be asked, so many seconds pass before the next try, doubled
+# with every failure until they reach the time between two reconciliations.
 _BACK_OFF = 10.0
 
 
@@ -58,6 +62,7 @@ class Worker:
         self._jobs = Jobs(settings)
         self._ended = threading.Event()
         self._not_before: dict[int, float] = {}
+        self._failures: Counter[int] = Counter()
         self._reconciled = float("-inf")
 
     def run(self) -> None:
@@ -70,8 +75,17 @@ class Worker:
         self._jobs.launch()
         log.info("worker started on %s", self._settings.data_dir)
         while not self._ended.wait(self._settings.poll_seconds):
-            self._reconcile()
-            self._follow_notes()
+            try:
+                self._reconcile()
+                self._follow_notes()
+            except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+                log.error(
+                    "the data folder %s cannot be used: %s; trying again in %.0f s",
+                    self._settings.data_dir,
+                    str(error).splitlines()[0],
+                    _BACK_OFF,
+                )
+                self._ended.wait(_BACK_OFF)
         # Jobs are durable: one that runs now goes on at the next start. Waiting for it
         # could take as long as a training, so its child ends, and so do we.
         log.info("worker ends")
@@ -85,10 +99,11 @@ class Worker:
         """Webhooks get lost by design, so every project is looked at now and then."""
         if time.monotonic() - self._reconciled < self._settings.reconcile_seconds:
             return
-        self._reconciled = time.monotonic()
+        self._jobs.revive()
         for project in self._projects.all():
             self._projects.leave(project.id, "changed")
             self._projects.leave(project.id, "publish")
+        self._reconciled = time.monotonic()
 
     def _follow_notes(self) -> None:
         for project, note, first, last in self._projects.notes():
@@ -99,21 +114,30 @@ class Worker:
             if note == "changed" and now - last < quiet and now - first < _PATIENCE * quiet:
                 continue
             try:
-                if self._acted(project, note):
+                if self._acted(project, note, last):
                     self._projects.take(project, note, last)
+                self._failures.pop(project, None)
             except NotConnected:
                 self._projects.take(project, note, last)
             except ProjectGone as gone:
                 log.warning("project %s: %s; it is forgotten here", project, gone)
                 self._projects.forget(project)
-            except STUDIO_ERRORS as error:
-                log.warning("project %s: %s; trying again", project, error)
-                self._not_before[project] = time.monotonic() + _BACK_OFF
+            except (*STUDIO_ERRORS, ValueError) as error:
+                wait = _BACK_OFF * 2.0 ** min(self._failures[project], 9)
+                wait = min(wait, self._settings.reconcile_seconds)
+                log.warning("project %s: %s; trying again in %.0f s", project, error, wait)
+                self._failures[project] += 1
+                self._not_before[project] = time.monotonic() + wait
 
-    def _acted(self, project: int, note: str) -> bool:
-        """Act on a note; False where it must wait for a job that is at it already."""
+    def _acted(self, project: int, note: Note, left: float) -> bool:
+        """Act on a note left at that time; False where it must wait, for a job that is at it."""
         if note == "publish":
+            if self._jobs.waits("publish", project):
+                return False
             return self._jobs.enqueue("publish", project)
+        asked = left if note == "train" else None
+        if self._jobs.waits("improve", project, asked) or self._jobs.busy("improve", project):
+            return False
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
         found = self._projects.get(project)
         tasks = list(self._improvement.annotated(found))

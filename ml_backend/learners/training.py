@@ -16,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ml_backend import __version__
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
-from ml_backend.files import write_json
+from ml_backend.files import read_json, write_json
 from ml_backend.learners.model_file import FILE_NAME, ModelCard
 from ml_backend.learners.recipe import RECIPE
 
@@ -32,14 +33,22 @@ from ml_backend.learners.recipe import RECIPE
 #   {"skipped": path, "reason": why}                    an image that cannot be read
 #   {"epoch", "epochs", "loss", "seconds_left"}         after every epoch
 #   {"again": why}                                      started anew, with less
-#   {"done": true, "seconds", "images"} or {"error"}    the last line
+#   {"done": true, "seconds"}                           the last line, or:
+#   {"error": why, "again": may another try do}
 Progress = Callable[[dict[str, Any]], None]
+
+# Written into `out` when all else is there: what the training was of.
+_DONE = "done.json"
 
 _NO_MEMORY = "there is not enough memory; close other programs, or choose a smaller --imgsz"
 
 
 class TrainingFailed(RuntimeError):
     """A training made no version; the message is one line that says what to do."""
+
+
+class TrainingInterrupted(TrainingFailed):
+    """The machine ended it, not the data: killed, no memory, a full disk. Another try may do."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +179,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
             if not out_of_memory(error):
                 raise
             if recipe.batch == 1:
-                raise TrainingFailed(_NO_MEMORY) from error
+                raise TrainingInterrupted(_NO_MEMORY) from error
             recipe = replace(recipe, batch=recipe.batch // 2)
             progress({"again": f"not enough memory; with {recipe.batch} images a step"})
     card = ModelCard(
@@ -187,16 +196,36 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     return path
 
 
+def finished(job: TrainingJob) -> bool:
+    """Did a training of exactly this job, by this release and recipe, end well in `out`?"""
+    try:
+        return read_json(job.out / _DONE) == _identity(job.to_json())
+    except ValueError:
+        return False
+
+
+def _identity(job: dict[str, Any]) -> dict[str, Any]:
+    """What makes two trainings the same, as _DONE holds it."""
+    identity = {"job": job, "recipe": asdict(RECIPE), "release": __version__}
+    return dict(json.loads(json.dumps(identity)))
+
+
 def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
     """Train in a child process at low priority; the path of the weights.
 
     on_progress is called with what the child tells, except its last line. An exception
     from it ends the child.
 
-    Raises TrainingFailed when the child finds nothing to train on, fails, or dies.
+    A training that was finished, and whose parent was killed before it took the result, is
+    not done again: the files that exactly this job left in `out` are taken.
+
+    Raises TrainingFailed when the child finds nothing to train on or fails, and
+    TrainingInterrupted when it was killed or the machine had no room for it.
     """
     if not any(example.boxes is not None for example in job.examples):
         raise TrainingFailed("no image is labelled yet; correct and submit some tasks first")
+    if finished(job):
+        return job.out / FILE_NAME
     with tempfile.TemporaryDirectory(prefix="cytoloop-training-") as folder:
         file, log = Path(folder, "job.json"), Path(folder, "stderr.txt")
         write_json(file, job.to_json())
@@ -223,7 +252,10 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
                 child.stdout.close()
         if not last.get("done") or child.returncode:
             told = log.read_text(encoding="utf-8", errors="replace").strip()
-            raise TrainingFailed(last.get("error") or _why(child.returncode, told))
+            if "error" in last:
+                raise (TrainingInterrupted if last.get("again") else TrainingFailed)(last["error"])
+            killed = child.returncode < 0 or not told
+            raise (TrainingInterrupted if killed else TrainingFailed)(_why(child.returncode, told))
     return job.out / FILE_NAME
 
 
@@ -254,14 +286,18 @@ def main() -> int:
 
         started = time.monotonic()
         with open(sys.argv[1], encoding="utf-8") as file:
-            job = TrainingJob.from_json(json.load(file))
+            content = json.load(file)
+        job = TrainingJob.from_json(content)
+        (job.out / _DONE).unlink(missing_ok=True)
         train(job, tell)
+        write_json(job.out / _DONE, _identity(content))
         tell({"done": True, "seconds": round(time.monotonic() - started, 1)})
         return 0
     except MemoryError:
-        tell({"error": _NO_MEMORY})
+        tell({"error": _NO_MEMORY, "again": True})
     except (TrainingFailed, OSError, ValueError) as error:
-        tell({"error": " ".join(str(error).split())})
+        again = isinstance(error, (TrainingInterrupted, OSError))
+        tell({"error": " ".join(str(error).split()), "again": again})
     return 1
 
 

@@ -366,19 +366,19 @@ class Studio:
         project: int,
         *,
         without: str | None = None,
-        having: Sequence[str] = (),
+        several: bool = False,
         ids: Sequence[int] | None = None,
         full: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Tasks that nobody annotated, skipped or has a draft of, of whatever user.
 
-        without: only those that have no pre-annotation of this version yet. having: only
-        those with one of some of these versions. full: as in `tasks`. That somebody has a
+        without: only those that have no pre-annotation of this version yet. several: only
+        those with more than one pre-annotation. full: as in `tasks`. That somebody has a
         task open, without having saved anything, the server tells nobody.
         """
         only = _untouched(without)
-        if having:
-            only.append(_filter("predictions_model_versions", "contains", [*having], "List"))
+        if several:
+            only.append(_filter("total_predictions", "greater", 1, "Number"))
         return self.tasks(project, only=only, ids=ids, full=full)
 
     def count_untouched(self, project: int, *, without: str | None = None) -> int:

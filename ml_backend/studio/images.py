@@ -37,6 +37,10 @@ _TOKEN_SECONDS = 240.0
 _CLOUD = ("s3", "gs", "azure-blob", "redis")
 
 
+class ImageAway(UnreadableImage):
+    """Label Studio does not hand the image out at present; nothing is known of the image."""
+
+
 class ImageSource:
     """Images for the tasks of one Label Studio; safe to share among threads.
 
@@ -66,6 +70,8 @@ class ImageSource:
         self, addresses: Sequence[str], deadline: float | None = None
     ) -> Iterator[tuple[int, bytes | Exception]]:
         """(index, content or UnreadableImage) of every address at most once, as they come.
+
+        The error is an ImageAway where Label Studio itself does not answer or refuses us.
 
         addresses: as tasks hold them. deadline: on time.monotonic(); what is not fetched by
         then does not come. The generator may be left at any time.
@@ -124,16 +130,18 @@ class ImageSource:
             address = f"projects/{self._project}/resolve/?fileuri={uri}"
         elif scheme not in ("", "http", "https"):
             raise UnreadableImage(f"cannot fetch {shown}: not an http(s) address")
+        absolute = self._absolute(address)
+        away = ImageAway if self._is_studio(absolute) else UnreadableImage
         for pause in (0.3, 1.0, None):
             try:
-                return _not_empty(self._follow(self._absolute(address), shown))
+                return _not_empty(self._follow(absolute, shown))
             except httpx.TransportError as error:
                 if pause is None:
                     words = str(error) or type(error).__name__
-                    raise UnreadableImage(f"{shown} does not answer ({words})") from error
+                    raise away(f"{shown} does not answer ({words})") from error
             except _Busy as busy:
                 if pause is None:
-                    raise UnreadableImage(str(busy)) from busy
+                    raise away(str(busy)) from busy
             time.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -213,7 +221,7 @@ class AccessToken:
                 if reply.status_code >= 500:
                     raise _Busy(f"Label Studio gave no access token (HTTP {reply.status_code})")
                 if reply.status_code != 200:
-                    raise UnreadableImage(
+                    raise ImageAway(
                         "Label Studio refuses the access token; run cytoloop connect with a new one"
                     )
                 self._header = f"Bearer {reply.json()['access']}"

@@ -103,6 +103,13 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     assert versions(now[first]) == [starter]
     assert now[first]["annotations"][0]["parent_prediction"] == parent
 
+    # A double, of a request that went on when its sender was gone, is dropped as well.
+    double = now[second]["predictions"][0]
+    studio.import_predictions(number, config, [(second, "next-v1", 0.5, double["result"])])
+    assert publisher.publish().deleted == 1
+    (task,) = studio.tasks(number, ids=[second])
+    assert [one["id"] for one in task["predictions"]] == [double["id"]]
+
     # What /predict had no time for is imported, touched or not.
     projects.leave_out(number, [(first, QUEUED)])
     assert publisher.publish().imported == 1
@@ -170,3 +177,29 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     studio.submit_annotation(ids[1], train["result"], parent_prediction=held["id"])
     tasks = list(studio.tasks(number))
     assert [len(started_from(task)) for task in tasks] == [0, 1, 0, 0]
+
+
+def test_labels_that_changed_without_a_word_are_drawn_with(
+    label_studio: RunningStudio, registry: Registry, tmp_path: Path
+) -> None:
+    """Nobody has told us: what is drawn has the labels of the project as it is."""
+    studio, settings = label_studio.studio, Settings(data_dir=tmp_path)
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = studio.create_project("Renamed", config).id
+    projects = Projects(settings.projects_database)
+    url, token = label_studio.url, label_studio.account.token
+    projects.connect(Project(number, url, token, "Renamed", config))
+    registry.promote(str(number), registry.all()[0].name, by="test", reason="start")
+    renamed = config.replace("Mitotic cell", "Wall")
+    studio._sdk.projects.update(number, label_config=renamed)
+    studio.import_tasks(number, [{"data": {"image": "/data/local-files/?d=none.png"}}])
+    publisher = Publisher(
+        projects.get(number),
+        projects,
+        Serving(settings, registry),
+        registry,
+        studio,
+        ImageSource(url, token, project=number),
+    )
+    assert publisher.publish().version == f"{number}-untrained"
+    assert projects.get(number).label_config == studio.project(number).label_config

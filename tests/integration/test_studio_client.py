@@ -159,8 +159,16 @@ def test_a_version_is_shown_once_it_has_pre_annotations_and_orders_the_tasks(
     assert studio.project(project).model_version == "v1"
     assert [task["id"] for task in studio.untouched_tasks(project, without="v1")] == ids[4:]
     assert studio.count_untouched(project, without="v1") == 1
-    having = studio.untouched_tasks(project, having=["v1"], full=True)
-    assert {task["id"]: task["predictions"][0]["score"] for task in having} == scores
+    shown = {task["id"]: task["predictions"] for task in studio.untouched_tasks(project, full=True)}
+    assert {task: shown[task][0]["score"] for task in scores} == scores
+    studio.import_predictions(project, LABELS, [(ids[1], "v0", 0.1, [])])
+    assert [task["id"] for task in studio.untouched_tasks(project, several=True)] == [ids[1]]
+    studio.delete_predictions(
+        one["id"]
+        for task in studio.untouched_tasks(project, several=True, full=True)
+        for one in task["predictions"]
+        if one["model_version"] == "v0"
+    )
 
     studio.ensure_view(project)
     studio.ensure_view(project)

@@ -1,5 +1,6 @@
 """Connected projects and the notes between server and worker."""
 
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -74,6 +75,23 @@ def test_notes_from_many_threads_are_one(projects: Projects) -> None:
     for thread in threads:
         thread.join()
     assert len(projects.notes()) == 1
+
+
+def test_a_note_that_could_not_be_written_comes_with_the_next(projects: Projects) -> None:
+    """As on a full disk: who left it is told, and it is not forgotten."""
+    blocker = sqlite3.connect(projects._path)
+    blocker.execute("alter table note rename to away")
+    blocker.commit()
+    with pytest.raises(sqlite3.OperationalError):
+        projects.leave(1, "train")
+    blocker.execute("alter table away rename to note")
+    blocker.commit()
+    blocker.close()
+    projects.leave(2, "changed")
+    assert {(number, kind) for number, kind, _, _ in projects.notes()} == {
+        (1, "train"),
+        (2, "changed"),
+    }
 
 
 def test_tasks_left_out_are_listed_until_let_in(projects: Projects) -> None:

@@ -1,5 +1,6 @@
 """Versions appear whole or not at all; the champion moves in a recorded line."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,17 @@ def test_a_name_that_is_no_folder_name_is_refused(
         registry.add(Version(name, "1", 1.0), [weights(tmp_path)])
     with pytest.raises(UnknownVersion):
         registry.get(name)
+
+
+def test_a_version_whose_adding_was_killed_is_not_there(registry: Registry, tmp_path: Path) -> None:
+    add(registry, tmp_path, "1-v1-a")
+    whole = registry.folder("1-v1-a")
+    shutil.copytree(whole, whole.with_name(".1-v2-b.0a1b2c3d"))
+    registry.promote("1", "1-v1-a", by="ann", reason="first")
+    champions = tmp_path / "champions"
+    shutil.copyfile(champions / "1.json", champions / ".1.0a1b2c3d.json")
+    assert [version.name for version in registry.all()] == ["1-v1-a"]
+    assert registry.champion_of("1-v1-a") == ["1"]
 
 
 def test_names_count_up_and_carry_the_hash(registry: Registry, tmp_path: Path) -> None:

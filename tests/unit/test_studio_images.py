@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend.dataset.snapshot import Chosen
 from ml_backend.images import UnreadableImage
+from ml_backend.improvement import fetch_images
 from ml_backend.studio import images
-from ml_backend.studio.images import ImageSource
+from ml_backend.studio.client import StudioUnreachable
+from ml_backend.studio.images import ImageAway, ImageSource
 
 PERSONAL = "aaa.bbb.ccc"  # looks like a JWT, so it is exchanged for an access token
 
@@ -257,3 +260,29 @@ def test_leaving_early_fetches_no_more_than_what_was_ahead() -> None:
         for _ in source.fetch([f"/{i}" for i in range(1000)]):
             break
     assert len(studio.asked) <= images.AHEAD + images.WORKERS + 2
+
+
+def test_only_label_studio_itself_can_be_away() -> None:
+    """Its own images will be there again; what another address answers is the image's fault."""
+
+    def answer(path: str) -> Answer:
+        return (503 if path.endswith("busy") else 404), {}, b""
+
+    with site(answer) as studio, site(answer) as other:
+        source = ImageSource(studio.url, PERSONAL)
+        assert isinstance(one(source, "/data/upload/busy"), ImageAway)
+        assert not isinstance(one(source, "/data/upload/none"), ImageAway)
+        assert not isinstance(one(source, f"{other.url}/busy"), ImageAway)
+    assert isinstance(one(ImageSource("http://127.0.0.1:9", "abc"), "/data/upload/1"), ImageAway)
+    assert not isinstance(one(ImageSource(studio.url, "abc"), "http://127.0.0.1:9/1"), ImageAway)
+
+
+def test_images_that_are_away_stop_a_snapshot_and_missing_ones_are_told(tmp_path: Path) -> None:
+    """A snapshot without them would stand for all corrections, and they would not be new later."""
+    chosen = [Chosen(task, {"image": f"/data/upload/{task}"}, task, "", []) for task in (1, 2)]
+    with site(lambda path: (404, {}, b"")) as studio:
+        source = ImageSource(studio.url, PERSONAL)
+        got = list(fetch_images(chosen, "image", source, tmp_path))
+        assert all("HTTP 404" in str(error) for error in got)
+    with pytest.raises(StudioUnreachable, match="task 1"):
+        list(fetch_images(chosen[:1], "image", source, tmp_path))

@@ -21,7 +21,14 @@ from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import FILE_NAME, read_card
-from ml_backend.learners.training import TrainingFailed, TrainingJob, run_in_child, train
+from ml_backend.learners.training import (
+    TrainingFailed,
+    TrainingInterrupted,
+    TrainingJob,
+    finished,
+    run_in_child,
+    train,
+)
 
 STARTER = Path(__file__).parents[2] / "ml_backend" / "starters" / "mitosis.safetensors"
 CLASSES = ("Mitotic cell", "Other")
@@ -62,8 +69,31 @@ def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     assert (card.classes, card.headline, card.scale) == (CLASSES, CLASSES[:1], 1.0)
     found = Detector.load(path.parent).predict([np.zeros((96, 128, 3), np.uint8)], 0.01)
     assert len(found) == 1
-    leftovers = {p.name for p in path.parent.iterdir()} - {FILE_NAME, "model.xml", "model.bin"}
-    assert not leftovers
+    files = {FILE_NAME, "model.xml", "model.bin", "done.json"}
+    assert {p.name for p in path.parent.iterdir()} == files
+
+    # Whole, but nobody took it: the very same job is not done again, another one is.
+    told.clear()
+    assert run_in_child(job(tmp_path, examples, epochs=2), told.append) == path
+    assert not told
+    assert not finished(job(tmp_path, examples, epochs=3))
+    assert not finished(job(tmp_path, examples[:-1], epochs=2))
+
+
+def test_killed_is_interrupted_and_nothing_to_learn_is_not(tmp_path: Path) -> None:
+    """Only what the machine did to it is worth another try."""
+    examples = [blobs(tmp_path, n) for n in range(2)]
+
+    def kill(line: dict[str, Any]) -> None:
+        for child in psutil.Process().children():
+            child.kill()
+
+    with pytest.raises(TrainingInterrupted, match="was killed"):
+        run_in_child(job(tmp_path, examples, epochs=50), kill)
+    unreadable = Example(tmp_path / "none.png", "c", Boxes())
+    with pytest.raises(TrainingFailed, match="none of the 1") as caught:
+        run_in_child(job(tmp_path, [unreadable]), lambda line: None)
+    assert not isinstance(caught.value, TrainingInterrupted)
 
 
 def test_same_seed_same_weights(tmp_path: Path) -> None:
