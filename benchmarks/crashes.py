@@ -1,0 +1,174 @@
+"""Is anything lost when the processes are killed? Hundreds of `kill -9`, at every kind of write.
+
+    uv run python benchmarks/crashes.py --kills 300
+
+Rounds of the whole loop: pre-annotations, corrections, a training, a promotion, new pre-
+annotations, corrections meanwhile and a second training. The worker, the server and the training
+are the product's own processes (forked from one that has done their imports); Label Studio is a
+stand-in in memory. Every write passes two
+kill points, before and after (tests/crashing/hook); which there are is found out in a first
+round that nothing disturbs. Then every process gets the points at which the fewest have died yet
+and dies at the first of them, until the round has had its deaths. What must hold is asked when
+it has come to rest: no correction lost, no snapshot trained on twice, every promoted version
+loads, no task with mixed, double or missing pre-annotations.
+
+In most rounds the optimisation within the training is replaced by a copy of the starter,
+written in the same order by the same means; in every eighth it is the real one, of one
+epoch. MLflow's record is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the rounds are shared with the tests
+
+from tests.conftest import free_port  # noqa: E402
+from tests.crashing.nursery import Nursery  # noqa: E402
+from tests.crashing.rounds import Broken, Plan, Round, template  # noqa: E402
+from tests.crashing.studio import StandIn  # noqa: E402
+
+ROLES = ("worker", "server", "training")
+DEATHS = {"worker": 8, "server": 3, "training": 2}  # the most in one round
+
+
+class Chooser:
+    """Gives every process its way to die: where the fewest have died yet."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.known: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
+        self.died: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
+        self.left: Counter[str] = Counter()
+
+    def learn(self, passed: list[dict[str, Any]]) -> None:
+        for one in passed:
+            self.known[one["role"]][one["point"]] += 1
+            self.died[one["role"]][one["point"]] += one["killed"]
+            what = one["point"].partition(": ")[2]
+            # Requests and children can also be died upon while they go on.
+            if what.startswith(("POST ", "PATCH ", "DELETE ")):
+                self.known[one["role"]].setdefault(f"during: {what}", 0)
+            if what.startswith("start "):
+                self.known[one["role"]].setdefault(f"while: {what}", 0)
+
+    def plan(self, role: str) -> Plan | None:
+        if self.left[role] <= 0:
+            return None
+        self.left[role] -= 1
+        if self.rng.random() < 0.15 or not self.known[role]:
+            longest = {"worker": 8.0, "server": 6.0, "training": 1.0}[role]
+            return {"seconds": self.rng.uniform(0.05, longest)}
+        points = sorted(self.known[role])
+        self.rng.shuffle(points)
+        points.sort(key=lambda point: self.died[role][point])
+        chosen = points[: max(1, len(points) // 4)]
+        count = 1 if self.rng.random() < 0.7 else self.rng.randint(2, 5)
+        return {"points": chosen, "count": count, "while": self.rng.uniform(0.05, 1.0)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=300, help="processes to kill in all")
+    parser.add_argument("--seed", type=int, default=0, help="of every choice")
+    parser.add_argument("--keep", type=Path, help="a folder for what broke; else a temporary one")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    chooser = Chooser(rng)
+    broken: list[str] = []
+    rounds, real, started = 0, 0, time.monotonic()
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="cytoloop-crashes-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = template(folder / "template")
+    slow = lambda: rng.choice([0.0, 0.0, 0.0, 0.3])  # noqa: E731
+    with StandIn(slow) as studio, Nursery() as nursery:
+
+        def tell(project: int, address: tuple[str, str, str]) -> None:
+            studio.webhook[project] = address
+
+        while total(chooser) < options.kills:
+            if rounds:
+                chooser.left = Counter(DEATHS)
+            place = folder / f"round-{rounds}"
+            is_real = rounds % 8 == 7
+            one = Round(
+                made,
+                nursery,
+                place,
+                studio.url,
+                studio.token,
+                chooser.plan,
+                rng,
+                tell,
+                free_port(),
+                is_real,
+            )
+            rounds, real = rounds + 1, real + is_real
+            try:
+                one.run()
+            except Broken as error:
+                broken.append(f"round {rounds - 1}: {error}")
+                print(broken[-1], file=sys.stderr)
+            chooser.learn(one.passed())
+            if len(broken) == 0 or not broken[-1].startswith(f"round {rounds - 1}:"):
+                shutil.rmtree(place)
+            progress(rounds, total(chooser), options.kills, len(broken), started)
+    report(chooser, rounds, real, broken, time.monotonic() - started, options.json)
+    if not broken and options.keep is None:
+        shutil.rmtree(folder)
+    sys.exit(1 if broken else 0)
+
+
+def total(chooser: Chooser) -> int:
+    return sum(sum(counts.values()) for counts in chooser.died.values())
+
+
+def progress(rounds: int, kills: int, wanted: int, broken: int, started: float) -> None:
+    minutes = (time.monotonic() - started) / 60
+    print(
+        f"round {rounds}: {kills} of {wanted} killed, {broken} rounds broken, {minutes:.1f} min",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def report(
+    chooser: Chooser, rounds: int, real: int, broken: list[str], seconds: float, as_json: bool
+) -> None:
+    by_role = {role: sum(chooser.died[role].values()) for role in ROLES}
+    died = {role: dict(sorted(chooser.died[role].items())) for role in ROLES}
+    never = {role: [p for p, n in counts.items() if not n] for role, counts in died.items()}
+    figures = {
+        "kills": sum(by_role.values()),
+        "by_role": by_role,
+        "rounds": rounds,
+        "rounds_with_real_trainings": real,
+        "points": {role: len(points) for role, points in died.items()},
+        "points_never_died_at": never,
+        "deaths": died,
+        "broken": broken,
+        "minutes": round(seconds / 60, 1),
+    }
+    if as_json:
+        print(json.dumps(figures))
+        return
+    print(f"{figures['kills']} kills in {rounds} rounds, {real} of them with real trainings")
+    for role in ROLES:
+        hit = len(died[role]) - len(never[role])
+        print(f"  {role:9}{by_role[role]:5} deaths, at {hit} of {len(died[role])} points")
+    print(f"{len(broken)} rounds in which something did not hold")
+
+
+if __name__ == "__main__":
+    main()
