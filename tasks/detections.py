@@ -14,7 +14,8 @@ from typing import TypedDict
 
 from ml_backend.learners.detector import Detector
 from tasks.exchange import Detected, Detection, writer
-from tasks.finding import Finder, How, Sheet
+from tasks.finding import Finder, How
+from tasks.sheets import Sheet
 from tasks.sources import Skipped
 
 # Every file by itself, in its own coordinates, whatever its name says.

@@ -17,16 +17,21 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.seams import Found
-from tasks.finding import NOTHING, Seen
+from tasks.looking import NOTHING, Seen
+from tasks.planes import Rect
 
 _SCHEMA = """
 create table if not exists seen (mark text primary key, content blob not null);
+create table if not exists window (
+    mark text not null, plane integer not null, view text not null, content blob not null,
+    primary key (mark, plane, view)
+);
 create table if not exists sending (key text primary key, at real not null);
 """
 
 
 class Ledger:
-    """Safe among threads; `finding.Memory`."""
+    """Safe among threads; `looking.Memory`."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +58,32 @@ class Ledger:
     def keep(self, mark: str, seen: list[Seen]) -> None:
         content = zlib.compress(json.dumps([_plain(one) for one in seen]).encode(), 1)
         with self._lock:
+            self._database.execute("begin")
             self._database.execute("insert or replace into seen values (?, ?)", (mark, content))
+            self._database.execute("delete from window where mark = ?", (mark,))
+            self._database.execute("commit")
+
+    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]:
+        """What was seen in windows of files that were not looked at to their end."""
+        with self._lock:
+            rows = self._database.execute(
+                "select plane, view, content from window where mark = ?", (mark,)
+            ).fetchall()
+        known = {}
+        for plane, view, content in rows:
+            left, top, right, bottom = json.loads(view)
+            (seen,) = map(_seen, json.loads(zlib.decompress(content)))
+            known[plane, (left, top, right, bottom)] = seen.found
+        return known
+
+    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None:
+        seen = Seen(plane, 0, 0, 0, found)
+        content = zlib.compress(json.dumps([_plain(seen)]).encode(), 1)
+        with self._lock:
+            self._database.execute(
+                "insert or replace into window values (?, ?, ?, ?)",
+                (mark, plane, json.dumps(view), content),
+            )
 
     def send(self, keys: Iterable[str]) -> None:
         """These are about to be sent."""

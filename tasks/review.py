@@ -18,9 +18,9 @@ from ml_backend.boxes import Boxes
 from ml_backend.dataset.split import unit_hash
 from ml_backend.seams import Objects
 from tasks import views
-from tasks.finding import Sheet
 from tasks.mosaic import Mosaic
 from tasks.planes import Rect
+from tasks.sheets import Sheet
 
 Send = Literal["review", "found", "all"]
 

@@ -139,7 +139,9 @@ def _named_apart(found: Found) -> Found:
     for number, group in enumerate(found.groups):
         if names[group.name] > 1:
             shared = os.path.commonprefix([spot.name for spot in group.spots])
-            found.groups[number] = replace(group, name=shared.rstrip("-_. ") or group.name)
+            # 'monday_r1_c1', 'monday_r1_c2': monday.
+            name = re.sub(r"[-_. ]+[a-z]{0,6}$", "", shared, flags=re.IGNORECASE)
+            found.groups[number] = replace(group, name=name or group.name)
     return found
 
 

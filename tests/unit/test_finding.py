@@ -14,10 +14,12 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ml_backend.learners import detector as detector_module
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
-from tasks.finding import Finder, How, Sheet
+from tasks.finding import Finder, How
 from tasks.ledger import Ledger
+from tasks.sheets import Sheet
 
 CARD = ModelCard("yolov5n", ("Cell", "Other"), ("Cell",), 1.0, 0.3)
 WIDTH, HEIGHT = 96, 80
@@ -275,3 +277,44 @@ def test_what_was_seen_is_remembered(tmp_path: Path) -> None:
         ledger.close()
     assert boxes[0] == boxes[1] and boxes[0][0]
     assert seen[0] >= 12 and seen[1] == seen[0] - 12
+
+
+class Killed(Exception):
+    pass
+
+
+def test_of_a_mosaic_that_was_stopped_only_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_module, "WINDOW", 128)
+    monkeypatch.setattr(detector_module, "OVERLAP", 64)
+    stack, _ = strewn(np.random.default_rng(7), 420, 420, 1, 50)
+    cv2.imwrite(str(tmp_path / "mosaic.png"), stack[0])
+
+    class Mortal(Blobs):
+        left = 1000
+
+        def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            for answer in super().infer(batches):
+                self.left -= 1
+                if not self.left:
+                    raise Killed
+                yield answer
+
+    def found(left: int, name: str) -> tuple[list, int]:
+        runtime = Mortal()
+        runtime.left = left
+        ledger = Ledger(tmp_path / name)
+        finder = Finder(tmp_path / "mosaic.png", Detector(CARD, runtime), How(), memory=ledger)
+        try:
+            (sheet,) = finder.sheets()
+        finally:
+            ledger.close()
+        return sheet.objects.xyxy.tolist(), runtime.seen
+
+    whole, windows = found(1000, "whole.sqlite")
+    assert whole and windows > 20
+    with pytest.raises(Killed):
+        found(15, "stopped.sqlite")
+    again, rest = found(1000, "stopped.sqlite")
+    assert again == whole and windows - 14 <= rest <= windows - 10

@@ -1,0 +1,224 @@
+"""Looking at the planes of files through a detector, window by window.
+
+Files are opened ahead in threads while the detector works. What was seen can be kept in a
+`Memory`, file by file and of large files window by window, so that who was stopped goes on
+where he was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from ml_backend.images import UnreadableImage
+from ml_backend.learners.detector import Detector
+from ml_backend.seams import Found
+from ml_backend.windows import InMemory
+from tasks.planes import Rect, ScanPlane
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+OPENERS = min(8, os.cpu_count() or 1)
+AHEAD = 2 * OPENERS  # opened files that wait at most; one holds up to 48 MB
+
+# Boxes below the threshold are kept from this confidence on: they say what is in doubt.
+FLOOR = 0.05
+
+NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in a plane of a file: boxes from FLOOR on, in px of the plane.
+
+    failure: why not all of it was looked at, where it was not.
+    """
+
+    number: int
+    stack: int
+    width: int
+    height: int
+    found: Found
+    failure: str | None = None
+
+
+class Memory(Protocol):
+    """Keeps what was seen in files, by a mark that changes when they do.
+
+    windows, keep_window: of files that were not looked at to their end, by the number of the
+    plane in the file and the window.
+    """
+
+    def recall(self, mark: str) -> list[Seen] | None: ...
+
+    def keep(self, mark: str, seen: list[Seen]) -> None: ...
+
+    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]: ...
+
+    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None: ...
+
+
+class Forgetful:
+    """Keeps nothing."""
+
+    def recall(self, mark: str) -> list[Seen] | None:
+        return None
+
+    def keep(self, mark: str, seen: list[Seen]) -> None:
+        pass
+
+    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]:
+        return {}
+
+    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None:
+        pass
+
+
+def look_at(
+    detector: Detector, looks: Iterable[tuple[T, Rect, np.ndarray]]
+) -> Iterator[tuple[T, Rect, Found]]:
+    """What the detector finds in windows, in order: whose, the window, and the boxes there.
+
+    Boxes are in px of the plane, from FLOOR on. looks: (whose, the window in px of its plane,
+    (H, W, 3) uint8 RGB); the pixels may be overwritten when the next one is asked for. The
+    one door to the detector: whatever runs it elsewhere takes looks and gives these.
+    """
+    handed: deque[tuple[T, Rect]] = deque()
+
+    def planes() -> Iterator[InMemory]:
+        for whose, view, pixels in looks:
+            handed.append((whose, view))
+            yield InMemory(pixels)
+
+    for objects in detector.objects(planes(), FLOOR):
+        whose, view = handed.popleft()
+        offset = np.tile(np.array(view[:2], np.float64), 2)
+        everywhere = np.tile(np.array(view), (len(objects), 1))
+        yield (
+            whose,
+            view,
+            Found(objects.xyxy + offset, objects.label, objects.confidence, everywhere),
+        )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    planes: list[ScanPlane]
+    known: dict[tuple[int, Rect], Found]
+
+
+@dataclass
+class _Looking(Generic[T]):
+    """An item whose windows are being answered."""
+
+    item: T
+    planes: list[tuple[ScanPlane, list[Found]]] = field(default_factory=list)
+    waiting: int = 0
+    handed_out: bool = False
+    answer: list[Seen] | str | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.answer is not None or self.handed_out and not self.waiting
+
+
+@dataclass(frozen=True)
+class Looker(Generic[T]):
+    """side, overlap: of the windows, px. planes: opens an item, or raises UnreadableImage;
+    mark: of an item, for the memory. Both may be called from several threads."""
+
+    detector: Detector
+    memory: Memory
+    side: int
+    overlap: int
+    planes: Callable[[T], list[ScanPlane]]
+    mark: Callable[[T], str]
+
+    def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
+        """Each item in order with what was seen in it, or the reason why nothing was."""
+        order: deque[_Looking[T]] = deque()
+
+        def looks() -> Iterator[tuple[tuple[_Looking[T], int], Rect, np.ndarray]]:
+            for item, opened in ahead(items, self._open):
+                at = _Looking(item)
+                order.append(at)
+                if not isinstance(opened, _Opened):
+                    at.answer = opened
+                    continue
+                for number, plane in enumerate(opened.planes):
+                    at.planes.append((plane, []))
+                    for window in plane.windows(self.side, self.overlap):
+                        height, width = window.pixels.shape[:2]
+                        view = (window.left, window.top, window.left + width, window.top + height)
+                        if (known := opened.known.get((number, view))) is not None:
+                            at.planes[number][1].append(known)
+                            continue
+                        at.waiting += 1
+                        yield (at, number), view, window.pixels
+                at.handed_out = True
+
+        for (at, number), view, found in look_at(self.detector, looks()):
+            at.planes[number][1].append(found)
+            at.waiting -= 1
+            if not at.handed_out or at.waiting:
+                self.memory.keep_window(self.mark(at.item), number, view, found)
+            while order and order[0].done:
+                yield self._answered(order.popleft())
+        while order:
+            yield self._answered(order.popleft())
+
+    def _open(self, item: T) -> _Opened | list[Seen] | str:
+        mark = self.mark(item)
+        if (known := self.memory.recall(mark)) is not None:
+            return known
+        try:
+            return _Opened(self.planes(item), self.memory.windows(mark))
+        except UnreadableImage as error:
+            return error.reason
+
+    def _answered(self, at: _Looking[T]) -> tuple[T, list[Seen] | str]:
+        if at.answer is not None:
+            return at.item, at.answer
+        seen = [
+            Seen(
+                plane.number,
+                plane.stack,
+                plane.width,
+                plane.height,
+                Found.joined(found) if found else NOTHING,
+                plane.failure,
+            )
+            for plane, found in at.planes
+        ]
+        if all(one.failure is None for one in seen):
+            self.memory.keep(self.mark(at.item), seen)
+        return at.item, seen
+
+
+def ahead(items: Iterable[T], act: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Each item in order with act(item), which runs in threads, at most AHEAD items ahead."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    rest = iter(items)
+    with ThreadPoolExecutor(OPENERS, thread_name_prefix="open") as pool:
+        try:
+            while True:
+                while len(waiting) < AHEAD:
+                    try:
+                        item = next(rest)
+                    except StopIteration:
+                        break
+                    waiting.append((item, pool.submit(act, item)))
+                if not waiting:
+                    return
+                item, future = waiting.popleft()
+                yield item, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()

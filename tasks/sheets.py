@@ -1,0 +1,146 @@
+"""One scan of what was seen in its files: every object once, over all seams and planes.
+
+Where tiles only abut, an object on the seam is nowhere whole: there the detector looks once
+more, at pixels put together from the neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ml_backend.learners.detector import EDGE, Detector
+from ml_backend.seams import Found, Objects, over_planes, over_windows, overlapping
+from tasks import views
+from tasks.looking import Seen, look_at
+from tasks.mosaic import Mosaic
+from tasks.planes import Rect
+
+# Of the threshold: a piece of an object that is cut by a seam is less sure than all of it.
+PIECE = 0.5
+# Input px: at the edge of a tile a piece's box may end this far from where it is cut. More
+# than at the edge of a window, because here no copy from a neighbouring window shows it.
+SEAM = 3 * EDGE
+# A box below the threshold that lies so much in an object is no doubt of its own.
+SAME = 0.3
+
+
+@dataclass
+class Sheet:
+    """A scan, or a stack of one, with what was found.
+
+    planes: that were read; tiles: how many of all fields. objects: those from the threshold
+    on, each once over seams and planes; best: (N,) the plane of each. drawn, doubts: by plane,
+    what a picture of that plane shows from the threshold on and below it. unread: (field,
+    plane) that could not be read.
+    """
+
+    mosaic: Mosaic
+    planes: list[int]
+    tiles: int
+    objects: Objects
+    best: np.ndarray
+    drawn: dict[int, Objects]
+    doubts: dict[int, Objects]
+    unread: set[tuple[int, int]] = field(default_factory=set)
+
+
+def sheet_of(
+    mosaic: Mosaic,
+    seen: Sequence[tuple[int, Seen]],
+    unread: set[tuple[int, int]],
+    detector: Detector,
+) -> Sheet:
+    """seen: (field, plane) by what was seen in it; unread: (field, plane) where nothing was."""
+    founds: dict[int, list[Found]] = {}
+    for place, one in seen:
+        at = mosaic.fields[place]
+        founds.setdefault(one.number, []).append(_shifted(one.found, at.x, at.y))
+    if len(mosaic.fields) > 1:
+        _look_again(mosaic, founds, detector)
+    drawn, doubts = {}, {}
+    for number in sorted(founds):
+        gaps = mosaic.gaps + [mosaic.fields[i].rect for i, plane in unread if plane == number]
+        drawn[number], doubts[number] = _objects(
+            Found.joined(founds[number]), mosaic, gaps, detector
+        )
+    planes = sorted(drawn)
+    objects, places = over_planes([drawn[number] for number in planes])
+    best = np.array(planes)[places]
+    return Sheet(mosaic, planes, len(seen), objects, best, drawn, doubts, unread)
+
+
+def _objects(
+    found: Found, mosaic: Mosaic, gaps: list[Rect], detector: Detector
+) -> tuple[Objects, Objects]:
+    """What is seen in a plane from the threshold on, and what below it.
+
+    gaps: where there are no tiles; what ends there may go on.
+    """
+    sure = found.confidence >= detector.card.threshold
+    margin = _margin(mosaic, detector)
+    sides = (mosaic.width, mosaic.height, margin)
+    objects = over_windows(_where(found, sure), *sides)
+    grown = objects.xyxy + np.array([-margin, -margin, margin, margin])
+    beside = _within(grown, np.array(gaps).reshape(-1, 4), 0)
+    objects = replace(objects, partial=objects.partial | beside)
+    doubts = over_windows(_where(found, ~sure), *sides)
+    return objects, doubts.where(~_within(doubts.xyxy, objects.xyxy, SAME))
+
+
+def _margin(mosaic: Mosaic, detector: Detector) -> float:
+    return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.card.scale
+
+
+def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detector) -> None:
+    """Add what the detector finds where no tile shows an object whole."""
+    margin = _margin(mosaic, detector)
+    rects = [one.rect for one in mosaic.fields]
+    size = mosaic.fields[0].width, mosaic.fields[0].height
+    sides = mosaic.width, mosaic.height
+
+    def looks() -> Iterator[tuple[int, Rect, np.ndarray]]:
+        for number in sorted(founds):
+            found = Found.joined(founds[number])
+            sure = found.confidence >= PIECE * detector.card.threshold
+            objects = over_windows(_where(found, sure), *sides, margin)
+            held = views.holders(objects.xyxy, rects, *sides, margin)
+            pieces = views.joined_pieces(objects.xyxy[held < 0], 2 * margin, size)
+            again = {views.around(box, size, *sides) for box in pieces.tolist()}
+            chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
+            for place, pixels in mosaic.parts(number, chosen):
+                yield number, chosen[place], pixels
+
+    for number, view, found in list(look_at(detector, looks())):
+        if len(found.xyxy):
+            # What ends at the edge of such a view is whole elsewhere.
+            clear = views.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
+            founds[number].append(_where(found, clear > margin))
+
+
+def _shifted(found: Found, x: int, y: int) -> Found:
+    offset = np.array([x, y, x, y])
+    return Found(found.xyxy + offset, found.label, found.confidence, found.view + offset)
+
+
+def _where(found: Found, keep: np.ndarray) -> Found:
+    return Found(found.xyxy[keep], found.label[keep], found.confidence[keep], found.view[keep])
+
+
+def _within(boxes: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
+    """(N,) whether more than a share of each box (N, 4) lies in one of the others (M, 4)."""
+    first, second = overlapping(np.concatenate([boxes, others]))
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    across = (low < len(boxes)) & (high >= len(boxes))
+    low, high = low[across], high[across] - len(boxes)
+    inner = np.clip(
+        np.minimum(boxes[low, 2:], others[high, 2:]) - np.maximum(boxes[low, :2], others[high, :2]),
+        0,
+        None,
+    ).prod(axis=1)
+    area = (boxes[low, 2:] - boxes[low, :2]).prod(axis=1)
+    same = np.zeros(len(boxes), bool)
+    same[low[inner > share * area]] = True
+    return same
