@@ -13,16 +13,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ml_backend.dataset.folder import read_folder
 
 OUT = Path(__file__).parent.parent / "docs" / "images" / "report.png"
 SAMPLES = ("Asa", "Os", "Ta")
-WINDOW: Any = {"width": 1100, "height": 1500}
+WINDOW: Any = {"width": 1180, "height": 1420}
 
 
 def main() -> None:
@@ -54,8 +56,10 @@ def photograph(page: Path) -> None:
         chromium = play.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         shown = chromium.new_page(viewport=WINDOW)
         shown.goto(page.as_uri())
-        shown.screenshot(path=OUT)
+        content = shown.screenshot()
         chromium.close()
+    with Image.open(BytesIO(content)) as picture:
+        picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(OUT, optimize=True)
 
 
 if __name__ == "__main__":
