@@ -145,7 +145,7 @@ def train(
             taken = improvement.take_snapshot(project)
             snapshot = taken.name
             version = improvement.train(taken, wishes, show)
-            decision = improvement.judge(version, taken)
+            decision = improvement.try_out(version, taken, wishes, show)
             promoted, reasons = decision.promoted, list(decision.reasons)
             skipped += [(f"task {task}", reason) for task, reason in taken.left_out]
             if promoted:

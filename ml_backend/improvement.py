@@ -21,21 +21,20 @@ from typing import Any
 
 from filelock import FileLock
 
-from ml_backend import models, promotion, watch
+from ml_backend import models, watch
 from ml_backend.chunks import chunks
 from ml_backend.corrections import Correction, correct_all, started_from, usefulness
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.annotators import Chosen
 from ml_backend.dataset.folder import read_folder
-from ml_backend.dataset.snapshot import Fetched, Item, Snapshot
-from ml_backend.evaluation import evaluate
+from ml_backend.dataset.snapshot import Fetched, Snapshot
 from ml_backend.files import replacing
 from ml_backend.images import UnreadableImage, decode
 from ml_backend.judging import detect_all, judge
 from ml_backend.labels import Labels, headline
 from ml_backend.learners.detector import Detector
-from ml_backend.learners.training import TrainingJob, run_in_child
+from ml_backend.learners.training import TrainingFailed, TrainingJob, run_in_child
 from ml_backend.progress import telling
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
@@ -44,6 +43,7 @@ from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio, StudioUnreachable
 from ml_backend.studio.images import ImageAway, ImageSource
+from ml_backend.trial import Judgement, Trial
 from ml_backend.watch import Verdict
 
 log = logging.getLogger(__name__)
@@ -287,25 +287,69 @@ class Improvement:
 
     # Judge.
 
-    def judge(self, version: Version, snapshot: Snapshot) -> Decision:
-        """Compare the candidate with the champion on what neither ever saw; keep the decision."""
-        project = self.projects.get(snapshot.project)
-        champion = self._champion(project)
-        seen_hashes = {*version.seen_hashes, *(champion.seen_hashes if champion else ())}
-        seen_groups = {*version.seen_groups, *(champion.seen_groups if champion else ())}
-        items, left_out = promotion.fair(snapshot.side("holdout"), seen_hashes, seen_groups)
-        if champion is not None and champion.name == version.name:
-            decision = Decision(False, (f"{version.name} is the champion already",))
-            return self._keep(version, version.figures, decision)
-        figures = self._figures(version, items, project)
-        before = self._figures(champion, items, project) if champion and items else None
-        decision = promotion.decide(
-            promotion.Side(champion.name, before["f1"]) if champion and before else None,
-            promotion.Side(version.name, figures["f1"] if figures else None),
-            len(items),
-            left_out,
+    def opponent(self, version: Version) -> str | None:
+        """The champion that a candidate is judged against; None where the project has none."""
+        champion = self._champion(self.projects.get(int(version.project)))
+        return champion.name if champion else None
+
+    def trial(
+        self, version: Version, snapshot: Snapshot, champion: str | None, wishes: Wishes = Wishes()
+    ) -> Trial:
+        """The candidate's trial; wishes: those that it was trained with."""
+        return Trial(
+            self.registry,
+            snapshot,
+            version,
+            self.registry.get(champion) if champion else None,
+            images=self.settings.images / str(snapshot.project),
+            workspace=self.settings.data_dir / "training",
+            epochs=wishes.epochs or self.settings.epochs,
+            imgsz=wishes.imgsz or self.settings.imgsz,
         )
-        return self._keep(version, figures or {}, decision)
+
+    def fold(self, trial: Trial, number: int, progress: Progress = lambda step: None) -> None:
+        """One fold of a trial. Raises TrainingFailed."""
+        with self._training_lock(trial.candidate.project):
+            trial.fold(number, progress)
+
+    def judge(self, trial: Trial) -> Decision:
+        """Compare the candidate with the champion, all folds done; keep decision and figures.
+
+        A champion that was chosen while the trial went on stays what it is.
+        """
+        version, champion = trial.candidate, trial.champion
+        if champion is not None and champion.name == version.name:
+            return Decision(False, (f"{version.name} is the champion already",))
+        judgement = trial.judge()
+        decision = judgement.decision
+        now = self.opponent(version)
+        if now != (champion.name if champion else None):
+            said = f"not judged against {now}, which became the champion meanwhile: train again"
+            decision = replace(decision, promoted=False, reasons=(said, *decision.reasons))
+        self._keep(version, judgement, decision)
+        return decision
+
+    def try_out(
+        self,
+        version: Version,
+        snapshot: Snapshot,
+        wishes: Wishes = Wishes(),
+        progress: Progress = lambda step: None,
+    ) -> Decision:
+        """The whole trial, one step after the other."""
+        trial = self.trial(version, snapshot, self.opponent(version), wishes)
+        try:
+            for number in range(len(trial.plan.folds)):
+                self.fold(trial, number, progress)
+        except TrainingFailed as error:
+            return self.unjudged(version, str(error))
+        return self.judge(trial)
+
+    def unjudged(self, version: Version, why: str) -> Decision:
+        """The version stays, and so does why it could not be judged."""
+        decision = Decision(False, (f"not judged: a training for it failed: {why}",))
+        self.registry.record(replace(version, decision=decision.to_json()))
+        return decision
 
     def evaluate_folder(
         self, folder: Path, model: str, progress: Callable[[int, int], None]
@@ -315,9 +359,7 @@ class Improvement:
         version = models.resolve(model, self.registry)
         detector = Detector.load(self.registry.folder(version.name))
         kept, boxes, unreadable = detect_all(detector, found.examples, progress)
-        figures = evaluate(
-            kept, boxes, threshold=detector.card.threshold, headline=detector.card.headline
-        )
+        figures = judge(detector.card, kept, boxes)
         return {"model": version.name, **figures.to_json()}, [*found.skipped, *unreadable]
 
     def _champion(self, project: Project) -> Version | None:
@@ -327,20 +369,11 @@ class Improvement:
             return None
         return self.registry.get(name)
 
-    def _figures(
-        self, version: Version, items: Sequence[Item], project: Project
-    ) -> dict[str, Any] | None:
-        if not items:
-            return None
-        folder = self.settings.images / str(project.id)
-        examples = [snapshots.to_example(item, folder) for item in items]
-        detector = Detector.load(self.registry.folder(version.name))
-        return judge(detector, examples).to_json()
-
-    def _keep(self, version: Version, figures: dict[str, Any], decision: Decision) -> Decision:
-        kept = {"promoted": decision.promoted, "reasons": list(decision.reasons)}
-        self.registry.record(replace(version, figures=figures, decision=kept))
-        return decision
+    def _keep(self, version: Version, judgement: Judgement, decision: Decision) -> None:
+        kept = {**decision.to_json(), **judgement.to_json()}
+        figures = judgement.figures.to_json() if judgement.figures else {}
+        noted = self.registry.get(version.name).figures
+        self.registry.record(replace(version, figures={**noted, **figures}, decision=kept))
 
     # Promote.
 

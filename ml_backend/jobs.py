@@ -28,6 +28,7 @@ from ml_backend.serving import Serving
 from ml_backend.settings import Settings
 from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone, Studio
 from ml_backend.studio.images import ImageSource
+from ml_backend.trial import Trial
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,30 @@ class Jobs:
 
             return improvement.train(improvement.snapshot(snapshot), progress=progress).name
 
+        def trial(version: str, snapshot: str, champion: str | None) -> Trial:
+            candidate = improvement.registry.get(version)
+            return improvement.trial(candidate, improvement.snapshot(snapshot), champion)
+
+        @DBOS.step(name="plan")
+        def plan(version: str, snapshot: str) -> tuple[str | None, int]:
+            champion = improvement.opponent(improvement.registry.get(version))
+            return champion, len(trial(version, snapshot, champion).plan.folds)
+
+        @DBOS.step(name="fold")
+        def fold(version: str, snapshot: str, champion: str | None, number: int) -> None:
+            def progress(step: dict[str, Any]) -> None:
+                log.info("judging %s: %s", version, _said(step))
+
+            improvement.fold(trial(version, snapshot, champion), number, progress)
+
         @DBOS.step(name="judge")
-        def judge(version: str, snapshot: str) -> tuple[bool, list[str]]:
-            decision = improvement.judge(
-                improvement.registry.get(version), improvement.snapshot(snapshot)
-            )
+        def judge(version: str, snapshot: str, champion: str | None) -> tuple[bool, list[str]]:
+            decision = improvement.judge(trial(version, snapshot, champion))
+            return decision.promoted, list(decision.reasons)
+
+        @DBOS.step(name="unjudged")
+        def unjudged(version: str, why: str) -> tuple[bool, list[str]]:
+            decision = improvement.unjudged(improvement.registry.get(version), why)
             return decision.promoted, list(decision.reasons)
 
         @DBOS.step(name="promote")
@@ -98,7 +118,13 @@ class Jobs:
                 projects.attempted(project, snapshot, str(error))
                 log.error("project %s: not trained: %s", project, error)
                 return str(error)
-            promoted, reasons = judge(version, snapshot)
+            try:
+                champion, folds = plan(version, snapshot)
+                for number in range(folds):
+                    fold(version, snapshot, champion, number)
+                promoted, reasons = judge(version, snapshot, champion)
+            except TrainingFailed as error:
+                promoted, reasons = unjudged(version, str(error))
             if promoted:
                 promote(project, version, reasons)
             projects.attempted(project, snapshot, reasons[0])

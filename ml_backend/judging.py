@@ -13,6 +13,7 @@ from ml_backend.dataset import Example
 from ml_backend.evaluation import Figures, evaluate
 from ml_backend.images import decode
 from ml_backend.learners.detector import Detector
+from ml_backend.learners.model_file import ModelCard
 
 # The curve behind AP50 needs boxes far below any threshold; below this they change nothing.
 FLOOR = 0.01
@@ -48,7 +49,6 @@ def detect_all(
     return kept, found, skipped
 
 
-def judge(detector: Detector, examples: Sequence[Example]) -> Figures:
-    """The detector's figures on the examples, at its own stored threshold."""
-    kept, found, _ = detect_all(detector, examples)
-    return evaluate(kept, found, threshold=detector.card.threshold, headline=detector.card.headline)
+def judge(card: ModelCard, examples: Sequence[Example], found: Sequence[Boxes]) -> Figures:
+    """The figures of what a version found in the examples, at its own stored threshold."""
+    return evaluate(examples, found, threshold=card.threshold, headline=card.headline)

@@ -20,7 +20,9 @@ from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, set
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
     SIDES,
+    Place,
     Side,
+    around,
     assign,
     assign_tile,
     group_of,
@@ -42,6 +44,7 @@ class Item:
     somebody looked and found nothing. problems: what was not taken over as it is, in words.
     annotations: of all annotators, `annotation` first. agreement: of several annotators,
     see `dataset.annotators`. blind: nothing was drawn on it before.
+    place: of a tile in its scan.
     """
 
     task: int
@@ -58,6 +61,12 @@ class Item:
     annotations: tuple[int, ...] = ()
     agreement: float | None = None
     blind: bool = False
+    place: Place | None = None
+
+    @property
+    def surroundings(self) -> set[str]:
+        """Its group, and those of the tiles beside it, which show some of the same."""
+        return {self.group} | (around(self.place) if self.place else set())
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,7 @@ def to_item(
         annotations=one.annotations,
         agreement=agreement(drawn),
         blind=bool(one.data.get("blind")),
+        place=place_of(one.data),
     )
 
 
@@ -258,6 +268,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
                 "boxes": tuple(tuple(row) for row in item["boxes"]),
                 "problems": tuple(item["problems"]),
                 "annotations": tuple(item.get("annotations", ())),
+                "place": tuple(item["place"]) if item.get("place") else None,
             }
         )
         for item in value["items"]

@@ -174,6 +174,14 @@ def tile_group(scan: str, block_row: int, block_column: int) -> str:
     return f"scan:{scan}{_IN_SCAN}{block_row}/{block_column}"
 
 
+def around(place: Place) -> set[str]:
+    """The groups that a tile and the tiles within the buffer of it belong to."""
+    scan, row, column = place
+    reach = range(-BUFFER, BUFFER + 1)
+    near = product((row + by for by in reach), (column + by for by in reach))
+    return {tile_group(scan, *_block(*one)) for one in near if _inside(one, None)}
+
+
 _IN_SCAN = " block "
 
 

@@ -3,12 +3,15 @@
 from ml_backend.evaluation.centres import match_centres
 from ml_backend.evaluation.figures import SPECIFICITY, ClassFigures, Figures, evaluate
 from ml_backend.evaluation.resampling import Figure, sensitivity_at
+from ml_backend.evaluation.tallies import Counts, count
 
 __all__ = [
     "SPECIFICITY",
     "ClassFigures",
+    "Counts",
     "Figure",
     "Figures",
+    "count",
     "evaluate",
     "match_centres",
     "sensitivity_at",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.calibration import Calibration, calibration
+from ml_backend.evaluation.centres import match_centres
 from ml_backend.evaluation.confusion import BACKGROUND, MISSED, Marks, confusion
 from ml_backend.evaluation.froc import FALSE_AN_IMAGE, pooled, sensitivity_at_rates
 from ml_backend.evaluation.matching import IOU_LEVELS, Tally, tally
+from ml_backend.evaluation.precision_recall import Point, precision_recall
 from ml_backend.evaluation.resampling import (
     Figure,
     average_precision,
@@ -22,6 +25,7 @@ from ml_backend.evaluation.resampling import (
     ratio,
     sensitivity_at,
 )
+from ml_backend.evaluation.tallies import are, shown_at, tallies
 from ml_backend.labels import canonical
 
 SPECIFICITY = 0.985
@@ -41,6 +45,19 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
+class Centres:
+    """Headline boxes that are matched by place alone; see `centres`. radius: pixels.
+
+    For objects that matter by where they are. None where there is no object.
+    """
+
+    radius: float | None
+    precision: Figure
+    recall: Figure
+    f1: Figure
+
+
+@dataclass(frozen=True)
 class Figures:
     """What `evaluate` found; all figures 0..1, undefined ones None.
 
@@ -52,6 +69,8 @@ class Figures:
     froc: false headline boxes an image → the best sensitivity that keeps to it.
     confusion: true class, or background → predicted class, or missed → boxes at the
         threshold. calibration: of the headline boxes at the threshold.
+    precision_recall: of the headline boxes, at 21 recalls; () without anything to find.
+    centres: the same judged by centres.
     """
 
     images: int
@@ -70,6 +89,8 @@ class Figures:
     froc: dict[float, Figure]
     confusion: dict[str, dict[str, int]]
     calibration: Calibration
+    precision_recall: tuple[Point, ...]
+    centres: Centres
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; every figure x comes with x_interval, [low, high] or None."""
@@ -83,6 +104,8 @@ class Figures:
             **_plain("error", self.calibration.error),
             "bins": [asdict(one) for one in self.calibration.bins],
         }
+        flat["precision_recall"] = [asdict(one) for one in self.precision_recall]
+        flat["centres"] = _flat(self.centres)
         return flat
 
 
@@ -93,6 +116,7 @@ def evaluate(
     threshold: float,
     headline: Sequence[str],
     specificity: float = SPECIFICITY,
+    radius: float | None = None,
 ) -> Figures:
     """Judge the boxes predicted on each example.
 
@@ -100,6 +124,8 @@ def evaluate(
     the sensitivity at a given specificity need them. Class names are compared by
     `labels.canonical`. An example without boxes is out of the box figures, and in the
     image figures when its image_label is known. Intervals are over groups.
+    radius: within how many pixels a centre is found; half of the median object's side where
+    it is not given. (The mitosis challenges take 7.5 µm.)
 
     Raises ValueError when there are not as many predictions as examples.
     """
@@ -115,12 +141,12 @@ def evaluate(
     weights = draw_weights(len(names))
 
     boxed = [i for i, (example, _, _) in enumerate(judged) if example.boxes is not None]
-    tallies = _tallies([judged[i][:2] for i in boxed], group[boxed], len(names), headline)
-    values = {name: _box_values(one, threshold, weights) for name, one in tallies.items()}
-    central = [name for name in tallies if canonical(name) in wanted]
+    classes = tallies([judged[i][:2] for i in boxed], group[boxed], len(names), headline)
+    values = {name: _box_values(one, threshold, weights) for name, one in classes.items()}
+    central = [name for name in classes if canonical(name) in wanted]
     nothing = tally([], group[:0], len(names))
-    sought = pooled([nothing, *(tallies[name] for name in central)])
-    shown = _shown(sought, threshold)
+    sought = pooled([nothing, *(classes[name] for name in central)])
+    shown = shown_at(sought, threshold)
 
     def mean(figure: str) -> Figure:
         rows = [values[name][figure][0] for name in central]
@@ -144,19 +170,44 @@ def evaluate(
             name: ClassFigures(
                 **{figure: Figure.over(*pair) for figure, pair in values[name].items()},
                 truths=int(one.truths.sum()),
-                predicted=int(_shown(one, threshold).sum()),
+                predicted=int(shown_at(one, threshold).sum()),
             )
-            for name, one in tallies.items()
+            for name, one in classes.items()
         },
         f1=mean("f1"),
         ap50=mean("ap50"),
         ap50_95=mean("ap50_95"),
         froc=_froc(sought, np.bincount(group[boxed], minlength=len(names)), weights),
-        confusion=_confusion([judged[i][:2] for i in boxed], list(tallies), threshold),
+        confusion=_confusion([judged[i][:2] for i in boxed], list(classes), threshold),
         calibration=calibration(
             sought.confidence[shown], sought.hit[0][shown], sought.group[shown], weights
         ),
+        precision_recall=precision_recall(sought),
+        centres=_centres(
+            [judged[i][:2] for i in boxed], group[boxed], headline, threshold, radius, weights
+        ),
     )
+
+
+def _centres(
+    images: Sequence[tuple[Example, Boxes]],
+    group: np.ndarray,
+    headline: Sequence[str],
+    threshold: float,
+    radius: float | None,
+    weights: np.ndarray,
+) -> Centres:
+    wanted = {canonical(name) for name in headline}
+    if radius is None:
+        xyxy = [truth.boxes.xyxy[are(truth.boxes, wanted)] for truth, _ in images if truth.boxes]
+        sides = [np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) for boxes in xyxy]
+        every = np.concatenate([np.zeros(0), *sides])
+        radius = float(np.median(every)) / 2 if len(every) else None
+    near = partial(match_centres, radius=radius or 0.0)
+    classes = tallies(images, group, weights.shape[1], headline, near)
+    sought = pooled([one for name, one in classes.items() if canonical(name) in wanted])
+    values = _rates(sought, threshold, weights)
+    return Centres(radius, **{name: Figure.over(*pair) for name, pair in values.items()})
 
 
 def _image_truth(example: Example, wanted: set[str]) -> bool | None:
@@ -170,33 +221,7 @@ def _image_truth(example: Example, wanted: set[str]) -> bool | None:
 
 def _surest(boxes: Boxes, wanted: set[str]) -> float:
     """The highest confidence of a headline box in an image, 0 where there is none."""
-    return float(boxes.confidence[_are(boxes, wanted)].max(initial=0.0))
-
-
-def _are(boxes: Boxes, classes: set[str]) -> np.ndarray:
-    return np.array([canonical(str(name)) in classes for name in boxes.label], bool)
-
-
-def _tallies(
-    images: Sequence[tuple[Example, Boxes]], group: np.ndarray, groups: int, headline: Sequence[str]
-) -> dict[str, Tally]:
-    """A tally of every class of the truth and the headline, in order of name."""
-    marked = {str(name) for example, _ in images for name in example.boxes.label}  # type: ignore[union-attr]
-    drawn = {str(name) for _, boxes in images for name in boxes.label}
-    spelled: dict[str, str] = {}
-    for name in (*headline, *sorted(drawn), *sorted(marked)):
-        spelled.setdefault(canonical(name), name)
-    keys = {canonical(name) for name in (*headline, *marked)}
-    found = {}
-    for key in sorted(keys, key=spelled.__getitem__):
-        parts = []
-        for example, boxes in images:
-            assert example.boxes is not None
-            mine = boxes.where(_are(boxes, {key}))
-            true = example.boxes.xyxy[_are(example.boxes, {key})]
-            parts.append((mine.xyxy, mine.confidence.astype(float), true, example.ignored))
-        found[spelled[key]] = tally(parts, group, groups)
-    return found
+    return float(boxes.confidence[are(boxes, wanted)].max(initial=0.0))
 
 
 def _froc(sought: Tally, images: np.ndarray, weights: np.ndarray) -> dict[float, Figure]:
@@ -219,7 +244,7 @@ def _confusion(
     marks = []
     for example, boxes in images:
         assert example.boxes is not None
-        shown = boxes.where(_are(boxes, set(number)) & (boxes.confidence >= np.float32(threshold)))
+        shown = boxes.where(are(boxes, set(number)) & (boxes.confidence >= np.float32(threshold)))
         shown = shown.where(np.argsort(-shown.confidence, kind="stable"))
         truth = example.boxes
         marks.append(Marks(shown.xyxy, numbers(shown), truth.xyxy, numbers(truth), example.ignored))
@@ -230,28 +255,30 @@ def _confusion(
     }
 
 
-def _shown(one: Tally, threshold: float) -> np.ndarray:
-    # The threshold as a box carries it: a confidence equal to it counts.
-    return (one.confidence >= np.float32(threshold)) & ~one.ignored[0]
+_Values = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def _box_values(
-    one: Tally, threshold: float, weights: np.ndarray
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _box_values(one: Tally, threshold: float, weights: np.ndarray) -> _Values:
     """Each figure of a class: its values (R,) and what each group holds of its denominator."""
-    shown = _shown(one, threshold)
+    precisions = [average_precision(one, level, weights) for level in range(len(IOU_LEVELS))]
+    return {
+        **_rates(one, threshold, weights),
+        "ap50": (precisions[0], one.truths),
+        "ap50_95": (np.mean(precisions, axis=0), one.truths),
+    }
+
+
+def _rates(one: Tally, threshold: float, weights: np.ndarray) -> _Values:
+    shown = shown_at(one, threshold)
     groups = len(one.truths)
     predicted = np.bincount(one.group[shown], minlength=groups)
     found = np.bincount(one.group[shown & one.hit[0]], minlength=groups)
     truths = weights @ one.truths
     halved = np.where(truths > 0, weights @ (predicted + one.truths), 0)
-    precisions = [average_precision(one, level, weights) for level in range(len(IOU_LEVELS))]
     return {
         "precision": (ratio(weights @ found, weights @ predicted), predicted),
         "recall": (ratio(weights @ found, truths), one.truths),
         "f1": (ratio(2 * (weights @ found), halved), one.truths),
-        "ap50": (precisions[0], one.truths),
-        "ap50_95": (np.mean(precisions, axis=0), one.truths),
     }
 
 
@@ -283,7 +310,7 @@ def _image_figures(
     }
 
 
-def _flat(figures: Figures | ClassFigures) -> dict[str, Any]:
+def _flat(figures: Figures | ClassFigures | Centres) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in (field.name for field in fields(figures)):
         value = getattr(figures, name)

@@ -9,6 +9,7 @@ is all ones: the figure itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,13 +48,16 @@ class Figure:
         return cls(float(values[0]), (float(low), float(high)))
 
 
+@lru_cache(maxsize=16)
 def draw_weights(groups: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(1 + resamples, groups) float; the same at every call."""
-    if not groups:
-        return np.ones((1 + resamples, 0))
-    generator = np.random.default_rng(_SEED)
-    drawn = generator.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    return np.concatenate([np.ones((1, groups)), drawn])
+    """(1 + resamples, groups) float, read only; the same at every call."""
+    weights = np.ones((1 + resamples, groups))
+    if groups:
+        generator = np.random.default_rng(_SEED)
+        share = np.full(groups, 1 / groups)
+        weights[1:] = generator.multinomial(groups, share, size=resamples)
+    weights.setflags(write=False)
+    return weights
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

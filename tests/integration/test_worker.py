@@ -44,7 +44,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
             )
 
-    def until(self, what: str, true: Callable[[], Any], seconds: float = 150) -> None:
+    def until(self, what: str, true: Callable[[], Any], seconds: float = 300) -> None:
         end = time.monotonic() + seconds
         while not true():
             words = self.log.read_text(errors="replace")[-3000:]
@@ -95,7 +95,7 @@ def project(label_studio: RunningStudio, settings: Settings) -> int:
     return number
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Settings) -> None:
     projects = Projects(settings.projects_database)
     registry = Registry(settings.versions, settings.champions)
@@ -116,15 +116,20 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         (version,) = registry.all(str(project))
         assert version.decision["reasons"] and version.snapshot == projects.last_attempt(project)
         assert (registry.champion(str(project)) == version.name) == version.decision["promoted"]
+        # Two models that left out half of the tasks each have judged it, and are gone.
+        assert version.decision["folds"] == 2 and len(version.decision["judged"]) == 10
+        assert worker.said("fold 1, folds 2, epoch 1") == worker.said("fold 2, folds 2, epoch 1")
+        left = {path.name for path in (settings.data_dir / "training").iterdir() if path.is_dir()}
+        assert left == {f"{project}-{version.snapshot}"}
 
         # Asked again with nothing new, it does not train again.
         worker.until("the job is over", lambda: not projects.notes())
-        before = worker.said("training epoch 1")
+        before = worker.said("epoch 1,")
         projects.leave(project, "train")
         worker.until("a second attempt", lambda: worker.said("training was asked for") == 2)
         worker.until("the job is over", lambda: not projects.notes())
         time.sleep(3)
-        assert worker.said("training epoch 1") == before
+        assert worker.said("epoch 1,") == before
         assert len(registry.all(str(project))) == 1
 
         # One worker a data folder.

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation import Figures, evaluate, sensitivity_at
+from ml_backend.evaluation import Figures, count, evaluate, sensitivity_at
 
 CLASSES = ("Mitotic cell", "Other")
 
@@ -376,3 +377,40 @@ def test_a_thousand_resamples_take_less_than_a_second() -> None:
     judge(truth, predictions)
     # Processor time on all cores, with room for a slow machine: about 1 s was measured.
     assert time.process_time() - started < 8
+
+
+def test_the_curve_is_the_one_behind_average_precision() -> None:
+    truth, predictions = random_case(5, images=40)
+    figures = judge(truth, predictions)
+    curve = figures.precision_recall
+    assert [point.recall for point in curve] == pytest.approx(np.linspace(0, 1, 21))
+    assert all(a.precision >= b.precision for a, b in pairwise(curve))
+    (one,) = figures.classes.keys() & {"Mitotic cell"}
+    mean = np.mean([point.precision for point in curve])
+    assert mean == pytest.approx(figures.classes[one].ap50.value, abs=0.05)
+    assert judge([example([])], [Boxes()]).precision_recall == ()
+
+
+def test_centres_find_what_overlap_does_not() -> None:
+    truth = [example([(0, 0, 40, 40, "Mitotic cell"), (100, 100, 140, 140, "Mitotic cell")])]
+    small, beside = (15, 15, 25, 25, "Mitotic cell", 0.9), (130, 130, 170, 170, "Mitotic cell", 0.8)
+    figures = judge(truth, [predicted([small, beside])])
+    assert figures.f1.value == 0
+    assert figures.centres.radius == 20  # half of a side of 40
+    assert (figures.centres.precision.value, figures.centres.recall.value) == (0.5, 0.5)
+    assert judge([example([])], [Boxes()]).centres.radius is None
+
+
+@laws
+@given(seed=seeds)
+def test_counts_add_up_to_the_figures(seed: int) -> None:
+    truth, predictions = random_case(seed)
+    kept = [(t, p) for t, p in zip(truth, predictions, strict=True) if t.boxes is not None]
+    truth, predictions = [t for t, _ in kept], [p for _, p in kept]
+    counts = count(truth, predictions, threshold=0.25, headline=("Mitotic cell",))
+    right, wrong, missed = (int(one.sum()) for one in (counts.right, counts.wrong, counts.missed))
+    assert counts.right.shape == (len(truth), 1)
+    figures = judge(truth, predictions).classes["Mitotic cell"]
+    assert (right + missed, right + wrong) == (figures.truths, figures.predicted)
+    if right + missed:
+        assert figures.f1.value == pytest.approx(2 * right / (2 * right + wrong + missed))

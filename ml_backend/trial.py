@@ -1,0 +1,221 @@
+"""The trial of a candidate: it and the champion on corrected tasks that neither ever saw.
+
+Held-out tasks are judged by the candidate itself. Until enough of them are corrected,
+training tasks that the champion never saw are lent to judging: models trained as the
+candidate was, but without them, answer in its place (`dataset.folds`). Those models are
+judged as they would serve, and gone afterwards; what they found stays with the version.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend import models, promotion
+from ml_backend.boxes import Boxes
+from ml_backend.dataset import snapshot as snapshots
+from ml_backend.dataset.folds import Fold, folds
+from ml_backend.dataset.snapshot import Item, Snapshot
+from ml_backend.evaluation import Figures, count
+from ml_backend.files import read_json, write_json
+from ml_backend.judging import detect_all, judge
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.training import TrainingJob, run_in_child
+from ml_backend.promotion import RULE, Decision, Side
+from ml_backend.registry import Registry, Version
+
+# Two folds cost as much again as the training itself: each learns from half of the lent
+# tasks. More folds come closer to what the candidate learned, for a training's time each.
+FOLDS = 2
+# Fewer lent tasks than this are not worth trainings of their own.
+FEWEST_LENT = 5
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who answers for which task. left_out: corrected tasks that cannot be judged fairly."""
+
+    held_out: tuple[Item, ...]
+    folds: tuple[Fold, ...]
+    left_out: int
+
+    @property
+    def items(self) -> list[Item]:
+        return [*self.held_out, *(item for fold in self.folds for item in fold.judged)]
+
+
+def plan(
+    snapshot: Snapshot, candidate: Version, base: Version | None, champion: Version | None
+) -> Plan:
+    """The fair tasks of a trial.
+
+    base: what the candidate, and so the models of the folds, were trained from. Tasks that
+    the champion or the base was trained on, or their group, never count; nor, where the
+    candidate itself answers, those that it was trained on.
+    """
+    past = [one for one in (base, champion) if one is not None]
+    held_out, apart = _fair(snapshot.side("holdout"), [*past, candidate])
+    train = snapshot.side("train")
+    wanted = RULE.many - len(held_out)
+    if wanted <= 0:
+        return Plan(tuple(held_out), (), apart)
+    lent, seen = _fair(train, past)
+    made: list[Fold] = []
+    for fold in folds(train, lent, FOLDS) if len(lent) >= FEWEST_LENT else []:
+        if wanted > 0:
+            made.append(fold)
+            wanted -= len(fold.judged)
+    return Plan(tuple(held_out), tuple(made), apart + seen)
+
+
+def _fair(items: Sequence[Item], past: Sequence[Version]) -> tuple[list[Item], int]:
+    hashes = {one for version in past for one in version.seen_hashes}
+    groups = {one for version in past for one in version.seen_groups}
+    return promotion.fair(items, hashes, groups)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision and what it rests on: figures on the judged tasks, None where there are none.
+
+    before: the champion's. tasks: the judged ones. folds: models that were trained for it.
+    """
+
+    decision: Decision
+    champion: str | None
+    figures: Figures | None
+    before: Figures | None
+    tasks: tuple[int, ...]
+    folds: int
+
+    def to_json(self) -> dict[str, Any]:
+        """What is kept beside the decision and the candidate's figures."""
+        return {
+            "champion": self.champion,
+            "champion_f1": self.before.f1.value if self.before else None,
+            "folds": self.folds,
+            "judged": list(self.tasks),
+        }
+
+
+class Trial:
+    """One candidate against one champion (None: the project has none), on one snapshot.
+
+    images: the folder of the project's fetched images. workspace: where models of folds are
+    trained. epochs, imgsz: as the candidate was trained.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        snapshot: Snapshot,
+        candidate: Version,
+        champion: Version | None,
+        *,
+        images: Path,
+        workspace: Path,
+        epochs: int | None = None,
+        imgsz: int | None = None,
+    ) -> None:
+        self._registry = registry
+        self.candidate, self.champion = candidate, champion
+        self._images, self._workspace = images, workspace
+        self._epochs, self._imgsz = epochs, imgsz
+        self._card = registry.card(candidate.name)
+        self._weights, base = models.base_weights(candidate.base, registry)
+        self.plan = plan(snapshot, candidate, base, champion)
+
+    def fold(self, number: int, progress: Progress = lambda step: None) -> None:
+        """Train a fold's model and keep what it finds; once: asked again, nothing is done.
+
+        number: from 0. Raises TrainingFailed.
+        """
+        answers = self._answers(number)
+        if answers.exists():
+            return
+        fold = self.plan.folds[number]
+        out = self._workspace / f"{self.candidate.name}-fold-{number + 1}"
+        job = TrainingJob(
+            examples=self._examples(fold.learned),
+            classes=self._card.classes,
+            headline=self._card.headline,
+            base=self._weights,
+            out=out,
+            epochs=self._epochs,
+            imgsz=self._imgsz,
+        )
+        which = {"fold": number + 1, "folds": len(self.plan.folds)}
+        run_in_child(job, lambda step: progress({**which, **step}))
+        found = self._found(Detector.load(out), fold.judged)
+        write_json(answers, {str(task): boxes.rows() for task, boxes in found.items()})
+        shutil.rmtree(out, ignore_errors=True)
+
+    def judge(self) -> Judgement:
+        """Candidate and champion on the judged tasks; all folds must be done."""
+        items = self.plan.items
+        mine = self._candidates_boxes()
+        theirs: dict[int, Boxes] | None = None
+        if self.champion is not None:
+            detector = self._load(self.champion)
+            theirs = self._found(detector, items)
+        # An image that has become unreadable since is judged for neither.
+        both = [i for i in items if i.task in mine and (theirs is None or i.task in theirs)]
+        examples = self._examples(both)
+
+        def side(version: Version, found: dict[int, Boxes]) -> tuple[Side, Figures]:
+            boxes = [found[item.task] for item in both]
+            card = self._registry.card(version.name)
+            # The champion may know other classes; what counts is what the project is about now.
+            card = replace(card, headline=self._card.headline)
+            counts = count(examples, boxes, threshold=card.threshold, headline=card.headline)
+            return Side(version.name, counts), judge(card, examples, boxes)
+
+        candidate, figures = side(self.candidate, mine)
+        champion, before = None, None
+        if self.champion is not None and theirs is not None:
+            champion, before = side(self.champion, theirs)
+        groups = [item.group for item in both]
+        decision = promotion.decide(champion, candidate, groups, self.plan.left_out)
+        return Judgement(
+            decision,
+            self.champion.name if self.champion else None,
+            figures if both else None,
+            before if both else None,
+            tuple(item.task for item in both),
+            len(self.plan.folds),
+        )
+
+    def _candidates_boxes(self) -> dict[int, Boxes]:
+        found = {}
+        if self.plan.held_out:
+            found = self._found(self._load(self.candidate), self.plan.held_out)
+        for number in range(len(self.plan.folds)):
+            for task, rows in read_json(self._answers(number)).items():
+                confidence = np.array([row[5] for row in rows], np.float32)
+                found[int(task)] = replace(Boxes.drawn(rows), confidence=confidence)
+        return found
+
+    def _found(self, detector: Detector, items: Sequence[Item]) -> dict[int, Boxes]:
+        """What it finds in the tasks whose image can be read, by task."""
+        examples = self._examples(items)
+        task = {id(example): item.task for example, item in zip(examples, items, strict=True)}
+        kept, boxes, _ = detect_all(detector, examples)
+        return {task[id(example)]: one for example, one in zip(kept, boxes, strict=True)}
+
+    def _load(self, version: Version) -> Detector:
+        return Detector.load(self._registry.folder(version.name))
+
+    def _examples(self, items: Sequence[Item]) -> list[Any]:
+        return [snapshots.to_example(item, self._images) for item in items]
+
+    def _answers(self, number: int) -> Path:
+        against = self.champion.name if self.champion else "nothing"
+        name = f"fold-{number + 1}-against-{against}.json"
+        return self._registry.folder(self.candidate.name) / name

@@ -1,0 +1,134 @@
+"""Trials with real trainings: shuffled labels are refused, right ones win, and a rollback
+draws exactly what was drawn before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.dataset import snapshot as snapshots
+from ml_backend.dataset.snapshot import Item, Snapshot
+from ml_backend.improvement import Improvement, Wishes
+from ml_backend.projects import Project
+from ml_backend.samples.generator import field
+from ml_backend.serving import Serving
+from ml_backend.settings import Settings
+
+CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text("utf-8")
+TRAINED, HELD = 4, 8
+PROJECT = 1
+
+
+@pytest.fixture(scope="module")
+def improvement(
+    starter_versions: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Improvement]:
+    """A project with the starter as its champion; nothing here asks its Label Studio."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("trial"))
+    shutil.copytree(starter_versions, settings.versions)
+    improvement = Improvement(settings)
+    improvement.projects.connect(Project(PROJECT, "http://127.0.0.1:1", "", "Trial", CONFIG))
+    (starter,) = improvement.registry.all()
+    improvement.registry.promote(str(PROJECT), starter.name, by="test", reason="start")
+    yield improvement
+
+
+@pytest.fixture(scope="module")
+def items(improvement: Improvement) -> list[Item]:
+    """Corrected tasks, each a file of its own: those of the training side first."""
+    folder = improvement.settings.images / str(PROJECT)
+    folder.mkdir(parents=True)
+    made = []
+    for number in range(TRAINED + HELD):
+        pixels, boxes = field(np.random.default_rng(number), size=(640, 480))
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), pixels[..., ::-1])
+        made.append(
+            Item(
+                task=number,
+                annotation=number,
+                updated="",
+                image=path.name,
+                image_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
+                group=f"file:{number}.png",
+                split="train" if number < TRAINED else "holdout",
+                sampling_p=None,
+                sampling_reason="",
+                boxes=tuple((*row[:4], row[4]) for row in boxes.rows()),
+            )
+        )
+    return made
+
+
+def snapshot(improvement: Improvement, items: Sequence[Item]) -> Snapshot:
+    taken = snapshots.build(PROJECT, ("Mitotic cell", "Other"), items, ())
+    snapshots.save(taken, improvement.settings.snapshots)
+    return taken
+
+
+def drawn(improvement: Improvement) -> bytes:
+    """What the champion draws in the held-out tasks, as Label Studio would be sent it."""
+    serving = Serving(improvement.settings, improvement.registry)
+    annotator = serving.annotator(improvement.projects.get(PROJECT))
+    assert annotator is not None
+    folder = improvement.settings.images / str(PROJECT)
+
+    def fetch(addresses: Sequence[str], deadline: float | None) -> Iterator[tuple[int, bytes]]:
+        for position, address in enumerate(addresses):
+            yield position, (folder / address).read_bytes()
+
+    tasks = [{"data": {"image": f"{number}.png"}} for number in range(TRAINED, TRAINED + HELD)]
+    outcomes: dict[int, Any] = dict(annotator.annotate(tasks, fetch))
+    return json.dumps([outcomes[i].entry() for i in range(HELD)]).encode()
+
+
+@pytest.mark.timeout(600)
+def test_worse_is_refused_better_is_promoted_and_rolled_back(
+    improvement: Improvement, items: list[Item]
+) -> None:
+    registry = improvement.registry
+    starter = registry.champion(str(PROJECT))
+
+    # The boxes of every training image lie in another one.
+    shuffled = [
+        replace(item, boxes=items[(place + 1) % TRAINED].boxes) if place < TRAINED else item
+        for place, item in enumerate(items)
+    ]
+    wrong = snapshot(improvement, shuffled)
+    wishes = Wishes(base="starter:mitosis", epochs=25, imgsz=256)
+    worse = improvement.train(wrong, wishes)
+    decision = improvement.try_out(worse, wrong, wishes)
+    assert not decision.promoted
+    assert decision.reasons[0].startswith("not better: F1 of")
+    assert decision.difference is not None and decision.difference < -0.1
+    assert decision.provisional and decision.tasks == HELD
+    kept = registry.get(worse.name)
+    assert kept.decision["reasons"] == list(decision.reasons)
+    assert kept.decision["champion"] == starter
+    assert kept.figures["f1"] < kept.decision["champion_f1"]
+
+    # Chosen by hand all the same: what it saw does not count any more.
+    improvement.promote(worse.name, PROJECT, ["by hand"], by="ann")
+    before = drawn(improvement)
+    right = snapshot(improvement, items)
+    wishes = replace(wishes, epochs=1)
+    better = improvement.train(right, wishes)
+    decision = improvement.try_out(better, right, wishes)
+    assert decision.promoted and decision.reasons[0].startswith("better: F1 of")
+    assert set(registry.get(better.name).decision["judged"]) == set(range(TRAINED, TRAINED + HELD))
+    improvement.promote(better.name, PROJECT, decision.reasons, by="cytoloop")
+    assert drawn(improvement) != before
+
+    registry.rollback(str(PROJECT), by="ann", reason="to see the old boxes")
+    assert drawn(improvement) == before
+    last = registry.history(str(PROJECT))[-1]
+    assert (last.kind, last.by, last.version) == ("rollback", "ann", worse.name)
