@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ml_backend import models, watch
+from ml_backend import curves, models, watch
 from ml_backend.chunks import chunks
 from ml_backend.corrections import Correction, correct_all, started_from, usefulness
 from ml_backend.dataset import Example
@@ -372,6 +372,10 @@ class Improvement:
     def _keep(self, version: Version, judgement: Judgement, decision: Decision) -> None:
         kept = {**decision.to_json(), **judgement.to_json()}
         figures = judgement.figures.to_json() if judgement.figures else {}
+        if judgement.figures:
+            picture = self.registry.folder(version.name) / curves.FILE_NAME
+            before = judgement.before.to_json() if judgement.before else None
+            curves.draw(picture, version.name, figures, judgement.champion or "", before)
         noted = self.registry.get(version.name).figures
         self.registry.record(replace(version, figures={**noted, **figures}, decision=kept))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def detect_all(
                     except ValueError as error:
                         skipped.append((str(example.image), str(error)))
                     else:
-                        kept.append(example)
+                        kept.append(replace(example, size=(image.shape[1], image.shape[0])))
                         yield image
 
     found = []

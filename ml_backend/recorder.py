@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 
+from ml_backend import curves
 from ml_backend.registry import Registry
 from ml_backend.settings import Settings
 
@@ -71,7 +72,10 @@ def record(name: str, settings: Settings) -> None:
         mlflow.log_metrics(numbers)
         mlflow.set_tags({"promoted": version.decision.get("promoted", False)})
         mlflow.log_dict(version.decision, "decision.json")
-        mlflow.log_artifact(str(registry.folder(name) / "weights.safetensors"))
+        folder = registry.folder(name)
+        for file in (folder / "weights.safetensors", folder / curves.FILE_NAME):
+            if file.exists():
+                mlflow.log_artifact(str(file))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,33 @@ def figures(result: dict[str, Any]) -> RenderableType:
     return Group(
         whole,
         classes,
+        _images(result["image_table"]),
+        _stages(result["stage_table"]),
         _confusion(result["confusion"]),
         *_curves(result),
         *skipped(result["skipped"]),
     )
+
+
+def _images(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="images by what they show", title_justify="left")
+    for column in ("shows", "images", "called", "right", "95 % interval"):
+        table.add_column(column, justify="left" if column == "shows" else "right")
+    for row in rows:
+        counts = (str(row["images"]), str(row["called"]), number(row["accuracy"]))
+        table.add_row(row["shows"], *counts, interval(row, "accuracy"))
+    return table
+
+
+def _stages(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="boxes by class", title_justify="left")
+    counts = ("marked", "right", "other", "missed")
+    for column in ("class", *counts, "accuracy"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for row in rows:
+        cells = (str(row[name]) for name in counts)
+        table.add_row(row["stage"], *cells, number(row["accuracy"]))
+    return table
 
 
 def _confusion(counts: dict[str, dict[str, int]]) -> Table:
@@ -113,9 +136,11 @@ def version(result: dict[str, Any]) -> RenderableType:
     table.add_row("classes", ", ".join(card["classes"]))
     table.add_row("threshold", number(card["threshold"]))
     table.add_row("images it or an ancestor saw", str(len(result["seen_hashes"])))
-    table.add_row("F1 on held-out tasks", number(result["figures"].get("f1")))
+    table.add_row("F1 on tasks it did not see", number(result["figures"].get("f1")))
     if decision:
-        table.add_row("decision", "promoted" if decision["promoted"] else "not promoted")
+        said = "promoted" if decision["promoted"] else "not promoted"
+        said += ", provisionally" if decision.get("provisional") else ""
+        table.add_row("decision", said)
         table.add_row("why", "\n".join(decision["reasons"]))
     return table
 

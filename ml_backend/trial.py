@@ -18,6 +18,7 @@ import numpy as np
 
 from ml_backend import models, promotion
 from ml_backend.boxes import Boxes
+from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.folds import Fold, folds
 from ml_backend.dataset.snapshot import Item, Snapshot
@@ -36,6 +37,8 @@ FOLDS = 2
 FEWEST_LENT = 5
 
 Progress = Callable[[dict[str, Any]], None]
+# By task: its image with the truth, and what was found in it.
+Found = dict[int, tuple[Example, Boxes]]
 
 
 @dataclass(frozen=True)
@@ -154,26 +157,28 @@ class Trial:
         which = {"fold": number + 1, "folds": len(self.plan.folds)}
         run_in_child(job, lambda step: progress({**which, **step}))
         found = self._found(Detector.load(out), fold.judged)
-        write_json(answers, {str(task): boxes.rows() for task, boxes in found.items()})
+        write_json(
+            answers,
+            {
+                str(task): {"size": example.size, "boxes": boxes.rows()}
+                for task, (example, boxes) in found.items()
+            },
+        )
         shutil.rmtree(out, ignore_errors=True)
 
     def judge(self) -> Judgement:
         """Candidate and champion on the judged tasks; all folds must be done."""
         items = self.plan.items
         mine = self._candidates_boxes()
-        theirs: dict[int, Boxes] | None = None
-        if self.champion is not None:
-            detector = self._load(self.champion)
-            theirs = self._found(detector, items)
+        theirs = None if self.champion is None else self._found(self._load(self.champion), items)
         # An image that has become unreadable since is judged for neither.
         both = [i for i in items if i.task in mine and (theirs is None or i.task in theirs)]
-        examples = self._examples(both)
+        examples = [mine[item.task][0] for item in both]
 
-        def side(version: Version, found: dict[int, Boxes]) -> tuple[Side, Figures]:
-            boxes = [found[item.task] for item in both]
-            card = self._registry.card(version.name)
+        def side(version: Version, found: Found) -> tuple[Side, Figures]:
+            boxes = [found[item.task][1] for item in both]
             # The champion may know other classes; what counts is what the project is about now.
-            card = replace(card, headline=self._card.headline)
+            card = replace(self._registry.card(version.name), headline=self._card.headline)
             counts = count(examples, boxes, threshold=card.threshold, headline=card.headline)
             return Side(version.name, counts), judge(card, examples, boxes)
 
@@ -192,27 +197,31 @@ class Trial:
             len(self.plan.folds),
         )
 
-    def _candidates_boxes(self) -> dict[int, Boxes]:
-        found = {}
+    def _candidates_boxes(self) -> Found:
+        found: Found = {}
         if self.plan.held_out:
             found = self._found(self._load(self.candidate), self.plan.held_out)
-        for number in range(len(self.plan.folds)):
-            for task, rows in read_json(self._answers(number)).items():
-                confidence = np.array([row[5] for row in rows], np.float32)
-                found[int(task)] = replace(Boxes.drawn(rows), confidence=confidence)
+        for number, fold in enumerate(self.plan.folds):
+            answers = read_json(self._answers(number))
+            kept = [item for item in fold.judged if str(item.task) in answers]
+            for item, example in zip(kept, self._examples(kept), strict=True):
+                answer = answers[str(item.task)]
+                confidence = np.array([row[5] for row in answer["boxes"]], np.float32)
+                boxes = replace(Boxes.drawn(answer["boxes"]), confidence=confidence)
+                found[item.task] = (replace(example, size=tuple(answer["size"])), boxes)
         return found
 
-    def _found(self, detector: Detector, items: Sequence[Item]) -> dict[int, Boxes]:
+    def _found(self, detector: Detector, items: Sequence[Item]) -> Found:
         """What it finds in the tasks whose image can be read, by task."""
-        examples = self._examples(items)
-        task = {id(example): item.task for example, item in zip(examples, items, strict=True)}
-        kept, boxes, _ = detect_all(detector, examples)
-        return {task[id(example)]: one for example, one in zip(kept, boxes, strict=True)}
+        task = {self._images / item.image: item.task for item in items}
+        kept, boxes, _ = detect_all(detector, self._examples(items))
+        found = zip(kept, boxes, strict=True)
+        return {task[example.image]: (example, one) for example, one in found}
 
     def _load(self, version: Version) -> Detector:
         return Detector.load(self._registry.folder(version.name))
 
-    def _examples(self, items: Sequence[Item]) -> list[Any]:
+    def _examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]
 
     def _answers(self, number: int) -> Path:

@@ -18,6 +18,7 @@ class Example:
         empty when somebody looked and found nothing.
     ignored: (M, 4) float32, regions that neither count nor punish (VOC's `difficult`).
     image_label: does the image hold a headline object at all; None when not known.
+    size: width and height of the image as shown, where it was opened.
     """
 
     image: Path
@@ -25,3 +26,4 @@ class Example:
     boxes: Boxes | None = None
     ignored: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     image_label: bool | None = None
+    size: tuple[int, int] | None = None

@@ -25,6 +25,7 @@ from ml_backend.evaluation.resampling import (
     ratio,
     sensitivity_at,
 )
+from ml_backend.evaluation.rosters import ImageRow, StageRow, image_rows, shows, stage_rows
 from ml_backend.evaluation.tallies import are, shown_at, tallies
 from ml_backend.labels import canonical
 
@@ -71,6 +72,7 @@ class Figures:
         threshold. calibration: of the headline boxes at the threshold.
     precision_recall: of the headline boxes, at 21 recalls; () without anything to find.
     centres: the same judged by centres.
+    image_table, stage_table: the field's own two tables, see `rosters`.
     """
 
     images: int
@@ -91,6 +93,8 @@ class Figures:
     calibration: Calibration
     precision_recall: tuple[Point, ...]
     centres: Centres
+    image_table: tuple[ImageRow, ...]
+    stage_table: tuple[StageRow, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; every figure x comes with x_interval, [low, high] or None."""
@@ -106,6 +110,8 @@ class Figures:
         }
         flat["precision_recall"] = [asdict(one) for one in self.precision_recall]
         flat["centres"] = _flat(self.centres)
+        flat["image_table"] = [_flat(row) for row in self.image_table]
+        flat["stage_table"] = [asdict(row) for row in self.stage_table]
         return flat
 
 
@@ -153,13 +159,15 @@ def evaluate(
         return Figure.over(mean_defined(np.array(rows).reshape(-1, len(weights))), sought.truths)
 
     known = [i for i, (_, _, positive) in enumerate(judged) if positive is not None]
+    surest = np.array([_surest(judged[i][1], wanted) for i in known])
+    taken = _confusion([judged[i][:2] for i in boxed], list(classes), threshold)
     return Figures(
         images=len(judged),
         groups=len(names),
         threshold=threshold,
         specificity=specificity,
         **_image_figures(
-            np.array([_surest(judged[i][1], wanted) for i in known]),
+            surest,
             np.array([judged[i][2] for i in known], bool),
             group[known],
             weights,
@@ -178,7 +186,7 @@ def evaluate(
         ap50=mean("ap50"),
         ap50_95=mean("ap50_95"),
         froc=_froc(sought, np.bincount(group[boxed], minlength=len(names)), weights),
-        confusion=_confusion([judged[i][:2] for i in boxed], list(classes), threshold),
+        confusion=taken,
         calibration=calibration(
             sought.confidence[shown], sought.hit[0][shown], sought.group[shown], weights
         ),
@@ -186,7 +194,19 @@ def evaluate(
         centres=_centres(
             [judged[i][:2] for i in boxed], group[boxed], headline, threshold, radius, weights
         ),
+        image_table=image_rows(
+            [_shows(judged[i][0], bool(judged[i][2]), wanted) for i in known],
+            surest >= np.float32(threshold),
+            group[known],
+            weights,
+        ),
+        stage_table=stage_rows(taken),
     )
+
+
+def _shows(example: Example, positive: bool, wanted: set[str]) -> str:
+    boxes = example.boxes or Boxes()
+    return shows(positive, boxes.xyxy[are(boxes, wanted)], example.size)
 
 
 def _centres(
@@ -310,7 +330,7 @@ def _image_figures(
     }
 
 
-def _flat(figures: Figures | ClassFigures | Centres) -> dict[str, Any]:
+def _flat(figures: Figures | ClassFigures | Centres | ImageRow) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in (field.name for field in fields(figures)):
         value = getattr(figures, name)
