@@ -309,8 +309,12 @@ class Improvement:
 
     def fold(self, trial: Trial, number: int, progress: Progress = lambda step: None) -> None:
         """One fold of a trial. Raises TrainingFailed."""
-        with self._training_lock(trial.candidate.project):
-            trial.fold(number, progress)
+        project = trial.candidate.project
+        with (
+            self._training_lock(project),
+            telling(self.settings.progress, project, progress) as tell,
+        ):
+            trial.fold(number, tell)
 
     def judge(self, trial: Trial) -> Decision:
         """Compare the candidate with the champion, all folds done; keep decision and figures.

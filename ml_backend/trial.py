@@ -193,7 +193,7 @@ class Trial:
             self.champion.name if self.champion else None,
             figures if both else None,
             before if both else None,
-            tuple(item.task for item in both),
+            tuple(sorted(item.task for item in both)),
             len(self.plan.folds),
         )
 
