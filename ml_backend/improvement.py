@@ -34,7 +34,12 @@ from ml_backend.images import UnreadableImage, decode
 from ml_backend.judging import detect_all, judge
 from ml_backend.labels import Labels, headline
 from ml_backend.learners.detector import Detector
-from ml_backend.learners.training import TrainingFailed, TrainingJob, run_in_child
+from ml_backend.learners.training import (
+    TrainingFailed,
+    TrainingInterrupted,
+    TrainingJob,
+    run_in_child,
+)
 from ml_backend.progress import telling
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
@@ -340,11 +345,13 @@ class Improvement:
         wishes: Wishes = Wishes(),
         progress: Progress = lambda step: None,
     ) -> Decision:
-        """The whole trial, one step after the other."""
+        """The whole trial, one step after the other. Raises TrainingInterrupted."""
         trial = self.trial(version, snapshot, self.opponent(version), wishes)
         try:
             for number in range(len(trial.plan.folds)):
                 self.fold(trial, number, progress)
+        except TrainingInterrupted:
+            raise
         except TrainingFailed as error:
             return self.unjudged(version, str(error))
         return self.judge(trial)

@@ -123,6 +123,8 @@ class Jobs:
                 for number in range(folds):
                     fold(version, snapshot, champion, number)
                 promoted, reasons = judge(version, snapshot, champion)
+            except TrainingInterrupted:
+                raise
             except TrainingFailed as error:
                 promoted, reasons = unjudged(version, str(error))
             if promoted:

@@ -141,10 +141,11 @@ class Trial:
         number: from 0. Raises TrainingFailed.
         """
         answers = self._answers(number)
+        out = self._workspace / f"{self.candidate.name}-fold-{number + 1}"
         if answers.exists():
+            shutil.rmtree(out, ignore_errors=True)
             return
         fold = self.plan.folds[number]
-        out = self._workspace / f"{self.candidate.name}-fold-{number + 1}"
         job = TrainingJob(
             examples=self._examples(fold.learned),
             classes=self._card.classes,
