@@ -6,34 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
-from tasks import naming, registration
+from tasks import naming
 from tasks.looking import NOTHING, Forgetful, Looker, Memory, Seen
-from tasks.mosaic import Depth, Field, Mosaic, fields_of, gaps_of, open_planes, usual_size
+from tasks.mosaic import Field, Mosaic, gaps_of, open_planes
+from tasks.places import How, Places
 from tasks.planes import ScanPlane, Showing
-from tasks.scans import common_limits
 from tasks.sheets import Sheet, sheet_of
 from tasks.sources import File, Group, Skipped, look_through
 
 Progress = Callable[[float, float], None]
-
-
-@dataclass(frozen=True)
-class How:
-    """How a source is read. apart: every file by itself, whatever its name says.
-
-    pattern: of the files' names. channel, depth: which planes. tile_overlap: what
-    neighbouring tiles share, px; None: to be found out.
-    """
-
-    apart: bool = False
-    pattern: str | None = None
-    channel: int | None = None
-    depth: Depth = "each"
-    tile_overlap: int | None = None
 
 
 @dataclass
@@ -91,7 +74,7 @@ class Finder:
         self._overlap = detector.overlap if overlap is None else overlap
         if not 0 <= self._overlap < self._side:
             raise ValueError(f"--overlap: windows have {self._side} px; share less than that")
-        self._shown: dict[str, Showing] = {}
+        self._places = Places(self._source, how)
 
     def sheets(self) -> Iterator[Sheet]:
         """What the scans show, in natural order; a scan of which nothing could be read is not
@@ -130,14 +113,14 @@ class Finder:
             fields: list[Field] = []
             if group.placed:
                 try:
-                    fields = self._placed(group)
+                    fields = self._places.fields(group)
                 except UnreadableImage as error:
                     for spot in group.spots:
                         for file in spot.files:
                             self._skip(file.name, error.reason)
                     continue
             together = self._how.depth != "each"
-            scan = _Scan(group, self._showing(group), fields)
+            scan = _Scan(group, self._places.showing(group), fields)
             units = [
                 _Unit(scan, number, files)
                 for number, spot in enumerate(group.spots)
@@ -145,42 +128,6 @@ class Finder:
             ]
             scan.waiting = len(units)
             yield from units
-
-    def _placed(self, group: Group) -> list[Field]:
-        """The fields of a scan of tiles; says how their places are known."""
-        showing = self._showing(group)
-        width, height = usual_size(group, showing)
-
-        def grey(file: File) -> np.ndarray | None:
-            try:
-                plane = open_planes([file], showing, "each")[0]
-            except UnreadableImage:
-                return None
-            for _, pixels in plane.parts([(0, 0, plane.width, plane.height)]):
-                return pixels.mean(axis=2)
-            return None
-
-        if self._how.tile_overlap is not None:
-            steps = registration.given(width, height, self._how.tile_overlap)
-        else:
-            steps = registration.found_out(group, width, height, grey)
-        self.notes.append(f"{group.name}: {steps.words}")
-        return fields_of(group, (width, height), steps.right, steps.down)
-
-    def _showing(self, group: Group) -> Showing:
-        """What is black and white is the same in all files of a folder, which are one scan."""
-        if group.folder not in self._shown:
-            files = [
-                file.path
-                for other in self._source.groups
-                if other.folder == group.folder
-                for spot in other.spots
-                for file in spot.files
-            ]
-            channel = None if group.channelled else self._how.channel
-            limits = common_limits(files, channel) if len(files) > 1 else None
-            self._shown[group.folder] = Showing(channel, limits)
-        return self._shown[group.folder]
 
     def _open(self, unit: _Unit) -> list[ScanPlane]:
         return open_planes(unit.files, unit.scan.showing, self._how.depth)

@@ -11,15 +11,18 @@ from typing import Any
 from ml_backend.dataset.folder import shown_size
 from ml_backend.images import UnreadableImage
 from ml_backend.labels import headline
+from tasks import mosaic
 from tasks.exchange import COLUMNS, Detected, Detection
+from tasks.mosaic import open_planes
+from tasks.places import How, Places
 from tasks.reports import survey
 from tasks.reports.colours import colours, in_usual_order
 from tasks.reports.source import Piece, Source
 from tasks.reports.survey import Field, Look, Thing
-from tasks.scans import open_scan
-from tasks.sources import Skipped
+from tasks.sources import Group, Skipped, look_through
 
 WINDOW = 4096  # px a side that a large image is read by
+MOVED = 2  # px that a scan may be larger or smaller than where it was detected in
 
 
 def of_file(path: Path, images: Path | None) -> Source:
@@ -37,7 +40,7 @@ def of_file(path: Path, images: Path | None) -> Source:
         width, height = one.width, one.height
         if pictures and not width:
             try:
-                width, height = shown_size(pictures.path(one.source))
+                width, height = pictures.size(one.source)
             except (OSError, ValueError) as error:
                 skipped.append({"source": one.source, "reason": str(error)})
         fields.append(_field(one, width, height))
@@ -194,25 +197,59 @@ def _corners(x: float, y: float, width: float, height: float) -> tuple[float, fl
 
 
 class _Opened:
-    """The images that were detected in, by the names that the file has for them."""
+    """The images that were detected in, by the names that `detect` has for scans and files."""
 
     def __init__(self, images: Path) -> None:
-        self._images = images
+        source = look_through(images)
+        self._places = Places(source, How())
+        self._groups = {group.name: group for group in source.groups}
+        self._fields: dict[str, list[mosaic.Field]] = {}
 
-    def path(self, source: str) -> Path:
-        return self._images if self._images.is_file() else self._images / source
+    def size(self, source: str) -> tuple[int, int]:
+        """Width and height of a file, px. Raises ValueError for what is none."""
+        group = self._groups.get(source)
+        if group is None:
+            raise ValueError("there is no such image")
+        if not group.placed:
+            return shown_size(group.spots[0].files[0].path)
+        rects = [one.rect for one in self._placed(group)]
+        return max(rect[2] for rect in rects), max(rect[3] for rect in rects)
 
-    def pieces(
-        self, one: Field, looks: Collection[int], overlap: int, skipped: list[Skipped]
-    ) -> Iterator[Piece]:
-        wanted = {thing.plane for thing in one.things}
-        try:
-            planes = open_scan(self.path(one.name))
-        except UnreadableImage as error:
-            skipped.append({"source": one.name, "reason": error.reason})
+    def _placed(self, group: Group) -> list[mosaic.Field]:
+        if group.name not in self._fields:
+            self._fields[group.name] = self._places.fields(group)
+        return self._fields[group.name]
+
+    def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
+        group = self._groups.get(one.name)
+        if group is None:
+            skipped.append({"source": one.name, "reason": "there is no such image"})
             return
-        for plane in [each for each in planes if each.number in wanted] or planes[:1]:
-            for window in plane.windows(max(WINDOW, 2 * overlap), overlap):
-                yield Piece(0, plane.number, window.left, window.top, window.pixels)
-            if plane.failure:
-                skipped.append({"source": one.name, "reason": plane.failure})
+        try:
+            places = [(f.x, f.y) for f in self._placed(group)] if group.placed else [(0, 0)]
+            size = self.size(one.name)
+        except ValueError as error:
+            skipped.append({"source": one.name, "reason": str(error)})
+            return
+        if max(abs(size[0] - one.width), abs(size[1] - one.height)) > MOVED:
+            reason = (
+                f"{size[0]} × {size[1]} px here, and {one.width} × {one.height} px where it was "
+                "detected in"
+            )
+            skipped.append({"source": one.name, "reason": reason})
+            return
+        showing = self._places.showing(group)
+        wanted = {thing.plane for thing in one.things}
+        for (left, top), spot in zip(places, group.spots, strict=True):
+            try:
+                planes = open_planes(spot.files, showing, "each")
+            except UnreadableImage as error:
+                skipped.append({"source": spot.name, "reason": error.reason})
+                continue
+            # The planes that objects are on; the first where there are none.
+            for plane in [each for each in planes if each.number in wanted] or planes[:1]:
+                for window in plane.windows(WINDOW, 0):
+                    at = left + window.left, top + window.top
+                    yield Piece(0, plane.number, *at, window.pixels)
+                if plane.failure:
+                    skipped.append({"source": spot.name, "reason": plane.failure})

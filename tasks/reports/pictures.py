@@ -71,6 +71,11 @@ class Canvas:
         a, b, c, d = box
         return tuple((v - o) * self.scale for v, o in ((a, x), (b, y), (c, x), (d, y)))  # type: ignore[return-value]
 
+    def shows(self, view: Box) -> bool:
+        """Whether all that lies in the view, px of the field, has come, on its own plane."""
+        x1, y1, x2, y2 = (max(0, round(v)) for v in self.to_here(view))
+        return bool(self._filled[y1:y2, x1:x2].all())
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -96,23 +101,58 @@ def show(
     """
     wanted = [n for n, thing in enumerate(one.things) if thing.label in headline]
     looks = {one.things[n].look for n in wanted} | (set(range(len(one.looks))) if whole else set())
-    rects = {n: _around(one, one.things[n]) for n in wanted}
-    waiting: dict[tuple[int, int], list[int]] = {}
-    for n in wanted:
-        waiting.setdefault((one.things[n].look, one.things[n].plane), []).append(n)
     canvases = _canvases(one, headline) if whole else []
-    overlap = math.ceil(max((max(_sides(rect)) for rect in rects.values()), default=0)) + 2
-    thumbs: dict[int, bytes] = {}
+    thumbs = _Thumbs(one, wanted, colours)
     read = False
-    for piece in pixels.pieces(one, looks, overlap, skipped):
+    for piece in pixels.pieces(one, looks, skipped):
         read = True
         for canvas in canvases:
             canvas.paste(piece)
-        for n in waiting.get((piece.look, piece.plane), []):
-            if n not in thumbs and _within(rects[n], piece, one.looks[piece.look].view):
-                thumbs[n] = _thumb(rects[n], piece, one, one.things[n], colours)
+        thumbs.paste(piece)
     overview = _composed(one, canvases, colours) if canvases and read else None
-    return Shown(overview, thumbs)
+    return Shown(overview, thumbs.finished())
+
+
+class _Thumbs:
+    """Pictures of single objects, each kept as pixels only until the last piece of it came."""
+
+    def __init__(self, one: Field, wanted: Sequence[int], colours: dict[str, str]) -> None:
+        self._field, self._colours = one, colours
+        self._wanted = np.array(wanted, int)
+        self._rects = np.array([_around(one, one.things[n]) for n in wanted]).reshape(-1, 4)
+        self._waiting = np.ones(len(wanted), bool)
+        self._begun: dict[int, Canvas] = {}
+        self._made: dict[int, bytes] = {}
+
+    def paste(self, piece: Piece) -> None:
+        height, width = piece.pixels.shape[:2]
+        low, high = (piece.left, piece.top), (piece.left + width, piece.top + height)
+        here = (self._rects[:, :2] < high).all(1) & (self._rects[:, 2:] > low).all(1)
+        for place in np.flatnonzero(here & self._waiting).tolist():
+            thing = self._field.things[self._wanted[place]]
+            canvas = self._begun.get(place)
+            if canvas is None:
+                left, top, right, bottom = self._rects[place].tolist()
+                canvas = Canvas((left, top, right, bottom), THUMB / (right - left), thing.plane)
+                self._begun[place] = canvas
+            canvas.paste(piece)
+            if canvas.shows(self._field.looks[thing.look].view):
+                self._finish(place)
+
+    def _finish(self, place: int) -> None:
+        canvas, number = self._begun.pop(place), int(self._wanted[place])
+        self._waiting[place] = False
+        thing = self._field.things[number]
+        picture = Image.fromarray(canvas.pixels)
+        solid = self._field.reviewed(thing)
+        _draw_box(picture, canvas.to_here(thing.box), self._colours[thing.label], solid, 2)
+        self._made[number] = encoded(picture, quality=88)
+
+    def finished(self) -> dict[int, bytes]:
+        """All of which anything could be read."""
+        for place in [*self._begun]:
+            self._finish(place)
+        return self._made
 
 
 def _sides(box: Box) -> tuple[float, float]:
@@ -129,25 +169,6 @@ def _around(one: Field, thing: Thing) -> Box:
     if side <= look.height:
         top = min(max(top, look.top), look.top + look.height - side)
     return left, top, left + side, top + side
-
-
-def _within(rect: Box, piece: Piece, view: Box) -> bool:
-    """Whether the piece shows all of it that the image shows (within a pixel)."""
-    height, width = piece.pixels.shape[:2]
-    return (
-        max(rect[0], view[0]) >= piece.left - 1
-        and max(rect[1], view[1]) >= piece.top - 1
-        and min(rect[2], view[2]) <= piece.left + width + 1
-        and min(rect[3], view[3]) <= piece.top + height + 1
-    )
-
-
-def _thumb(rect: Box, piece: Piece, one: Field, thing: Thing, colours: dict[str, str]) -> bytes:
-    canvas = Canvas(rect, THUMB / (rect[2] - rect[0]), piece.plane)
-    canvas.paste(piece)
-    picture = Image.fromarray(canvas.pixels)
-    _draw_box(picture, canvas.to_here(thing.box), colours[thing.label], one.reviewed(thing), 2)
-    return encoded(picture, quality=88)
 
 
 def _canvases(one: Field, headline: Collection[str]) -> list[Canvas]:

@@ -200,9 +200,7 @@ class _Fetched:
         self._source = ImageSource(project.url, project.token, media=media, project=project.id)
         self._addresses = reading.addresses
 
-    def pieces(
-        self, one: Field, looks: Collection[int], overlap: int, skipped: list[Skipped]
-    ) -> Iterator[Piece]:
+    def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
         numbers = sorted(looks)
         addresses = [self._addresses[one.name, number] for number in numbers]
         for place, got in self._source.fetch(addresses):

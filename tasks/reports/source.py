@@ -29,12 +29,9 @@ class Piece:
 
 
 class Pixels(Protocol):
-    def pieces(
-        self, one: Field, looks: Collection[int], overlap: int, skipped: list[Skipped]
-    ) -> Iterator[Piece]:
+    def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
         """The pictures of some images of a field, those that can be read, in any order.
 
-        A part of an image of at most `overlap` px a side lies whole in one of its pieces.
         skipped: gets what cannot be read, with the reason.
         """
         ...
