@@ -132,6 +132,7 @@ def instrument() -> None:
     # Waits that would only make a round longer.
     _after_import("ml_backend.publishing", lambda module: setattr(module, "GRACE", 0.0))
     _after_import("ml_backend.jobs", lambda module: setattr(module, "FIRST_WAIT", 1.0))
+    _after_import("ml_backend.jobs", lambda module: setattr(module, "GROWTH", 1.5))
     _after_import("ml_backend.worker", lambda module: setattr(module, "_BACK_OFF", 0.5))
     _after_import("ml_backend.studio.client", lambda module: setattr(module, "_WAITS", (0.2,)))
 
