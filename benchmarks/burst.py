@@ -27,6 +27,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -107,8 +108,11 @@ def main() -> None:
             auth = (settings.backend_user, backend_password(settings))
             training.start()
             started.wait()
+            family = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
             for number in range(options.rounds):
+                before = cpu_seconds(family)
                 took, lost = burst(base, auth, EVENTS, SECONDS, CONNECTIONS)
+                used = cpu_seconds(family) - before
                 bare, _ = burst(
                     f"http://127.0.0.1:{nothing.server_port}", auth, EVENTS, SECONDS, CONNECTIONS
                 )
@@ -118,6 +122,7 @@ def main() -> None:
                         "lost": lost,
                         **{f"p{q}_ms": milliseconds(took, q) for q in (50, 99)},
                         "bare_p99_ms": milliseconds(bare, 99),
+                        "cpu_ms_an_event": round(1000 * used / EVENTS, 2),
                         "load": round(os.getloadavg()[0], 1),
                     }
                 )
@@ -137,6 +142,7 @@ def main() -> None:
         "rounds": rounds,
         "lost": sum(one["lost"] for one in rounds),
         "median_p99_ms": float(np.median([one["p99_ms"] for one in rounds])),
+        "median_cpu_ms_an_event": float(np.median([one["cpu_ms_an_event"] for one in rounds])),
         "limit_ms": 1000 * LIMIT,
         "training_ran_all_the_time": still,
     }
@@ -150,6 +156,10 @@ def main() -> None:
     )
     if not still:
         print("the training ended before the events did; the figures are too good")
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def milliseconds(took: list[float], percentile: int) -> float:
