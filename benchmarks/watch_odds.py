@@ -24,7 +24,7 @@ EDIT = Edit("added", "cell")
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=1000)
+    options.add_argument("--rounds", type=int, default=400)
     rounds = options.parse_args().rounds
     rng = np.random.default_rng(0)
     print(f"share of {rounds} promotions rolled back after {AFTER} tasks, by the rise of edits")
