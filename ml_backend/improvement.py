@@ -335,6 +335,9 @@ class Improvement:
         if now != (champion.name if champion else None):
             said = f"not judged against {now}, which became the champion meanwhile: train again"
             decision = replace(decision, promoted=False, reasons=(said, *decision.reasons))
+        if version.name in watch.found_worse(self.registry.history(version.project)):
+            said = "rolled back before, when annotators had to edit more; only a person promotes it"
+            decision = replace(decision, promoted=False, reasons=(said, *decision.reasons))
         self._keep(version, judgement, decision)
         return decision
 

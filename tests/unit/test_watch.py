@@ -108,6 +108,8 @@ def test_what_is_watched() -> None:
     # What was rolled back by itself and then wanted all the same is left in peace.
     by_itself = change("v1", "v2", "rollback")
     assert watch.watched([first, second, by_itself, again]) is None
+    assert watch.found_worse([first, second, by_itself]) == {"v2"}
+    assert watch.found_worse([first, second, by_hand]) == set()
 
 
 class Lab:
