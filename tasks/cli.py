@@ -11,35 +11,20 @@ from ml_backend import console
 from ml_backend.cli import ModelOption
 from ml_backend.console import JsonOption
 from tasks import cli_annotations, cli_reports
+from tasks.cli_reading import (
+    ChannelOption,
+    OverlapOption,
+    PatternOption,
+    TileOverlapOption,
+    ZOption,
+    how_to_read,
+)
 
 if TYPE_CHECKING:
     from ml_backend.learners.detector import Detector
-    from tasks.finding import How
 
 app = typer.Typer()
 
-PatternOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How files are named: {row}, {column}, {plane} and {channel} stand for numbers, "
-        "* for anything. The usual names are known."
-    ),
-]
-ChannelOption = Annotated[
-    int | None, typer.Option(min=0, help="The channel to look at; else colours, or the first.")
-]
-ZOption = Annotated[
-    Literal["each", "max", "focus"],
-    typer.Option("--z", help="Planes of a stack: each, max (brightest) or focus (sharpest)."),
-]
-OverlapOption = Annotated[
-    int | None,
-    typer.Option(min=0, help="Between the windows of a large image, px; by the objects' size."),
-]
-TileOverlapOption = Annotated[
-    int | None,
-    typer.Option(min=0, help="What the microscope's tiles share, px; else found out."),
-]
 app.add_typer(cli_annotations.app)
 app.add_typer(cli_reports.app, name="report")
 
@@ -94,7 +79,7 @@ def detect(
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     writer(out)
-    how = _how(pattern, channel, z, tile_overlap)
+    how = how_to_read(pattern, channel, z, tile_overlap)
     detector, version = _loaded(context, model)
     with console.progress("Detecting") as bar:
         summary = run(source, detector, out, version, bar, how, overlap)
@@ -150,7 +135,7 @@ def scan(
     from tasks.scan import Options
     from tasks.scan import scan as run
 
-    how = _how(pattern, channel, z, tile_overlap)
+    how = how_to_read(pattern, channel, z, tile_overlap)
     options = Options(send, limit, tile, overlap, pixel_size, how)
     with console.progress("Scanning") as bar:
         summary = run(source, project, console.settings(context), options, bar)
@@ -177,20 +162,6 @@ def _sent(sent: int, known: int, project: int) -> str:
         return "Nothing was found, so nothing was sent."
     there = f"; {known} were there already" if known else ""
     return f"{sent} tasks sent to project {project}{there}."
-
-
-def _how(
-    pattern: str | None,
-    channel: int | None,
-    z: Literal["each", "max", "focus"],
-    tile_overlap: int | None,
-) -> How:
-    from tasks import naming
-    from tasks.finding import How
-
-    if pattern is not None:
-        naming.pattern(pattern)  # what is wrong with it is told at once
-    return How(False, pattern, channel, z, tile_overlap)
 
 
 @app.command(epilog="Example: cytoloop sort my_images --out sorted")

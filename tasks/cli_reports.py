@@ -10,6 +10,13 @@ import typer
 
 from ml_backend import console
 from ml_backend.console import JsonOption
+from tasks.cli_reading import (
+    ChannelOption,
+    PatternOption,
+    TileOverlapOption,
+    ZOption,
+    how_to_read,
+)
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -25,12 +32,19 @@ def report(
         Path | None,
         typer.Option(help="With --detections: the image or folder that was detected in."),
     ] = None,
+    tile_overlap: TileOverlapOption = None,
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
     out: Annotated[Path, typer.Option(help="Folder for the page, its tables and pictures.")] = Path(
         "report"
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Counts, mitotic index, corrections and pictures, as one page and CSV files."""
+    """Counts, mitotic index, corrections and pictures, as one page and CSV files.
+
+    Options on how to read --images: the same as cytoloop detect had.
+    """
     if context.invoked_subcommand is not None:
         return
     from tasks.reports.report import report as run
@@ -45,7 +59,7 @@ def report(
         from tasks.reports.found import of_file
 
         assert detections is not None
-        source = of_file(detections, images)
+        source = of_file(detections, images, how_to_read(pattern, channel, z, tile_overlap))
     with console.progress("Drawing") as bar:
         result = run(source, out, bar)
     console.say(result, as_json=as_json, text=lambda: _text(result))

@@ -11,7 +11,7 @@ from typing import Any
 from ml_backend.dataset.folder import shown_size
 from ml_backend.images import UnreadableImage
 from ml_backend.labels import headline
-from tasks import mosaic
+from tasks import mosaic, naming
 from tasks.exchange import COLUMNS, Detected, Detection
 from tasks.mosaic import open_planes
 from tasks.places import How, Places
@@ -25,8 +25,8 @@ WINDOW = 4096  # px a side that a large image is read by
 MOVED = 2  # px that a scan may be larger or smaller than where it was detected in
 
 
-def of_file(path: Path, images: Path | None) -> Source:
-    """What a file of detections says; images: the image or folder that was detected in.
+def of_file(path: Path, images: Path | None, how: How = How()) -> Source:
+    """What a file of detections says; images: what was detected in, and how it was read.
 
     Boxes without a confidence count as a person's. Sources of one folder are counted
     together, under it. Raises FileNotFoundError; ValueError when it is not such a file.
@@ -34,7 +34,7 @@ def of_file(path: Path, images: Path | None) -> Source:
     if images is not None and not images.exists():
         raise FileNotFoundError(f"{images}: there is no such file or folder")
     skipped: list[Skipped] = []
-    pictures = _Opened(images) if images else None
+    pictures = _Opened(images, how) if images else None
     fields = []
     for one in read(path):
         width, height = one.width, one.height
@@ -199,9 +199,11 @@ def _corners(x: float, y: float, width: float, height: float) -> tuple[float, fl
 class _Opened:
     """The images that were detected in, by the names that `detect` has for scans and files."""
 
-    def __init__(self, images: Path) -> None:
-        source = look_through(images)
-        self._places = Places(source, How())
+    def __init__(self, images: Path, how: How) -> None:
+        given = naming.pattern(how.pattern) if how.pattern else None
+        source = look_through(images, given, how.channel, apart=how.apart)
+        self._depth = how.depth
+        self._places = Places(source, how)
         self._groups = {group.name: group for group in source.groups}
         self._fields: dict[str, list[mosaic.Field]] = {}
 
@@ -242,7 +244,7 @@ class _Opened:
         wanted = {thing.plane for thing in one.things}
         for (left, top), spot in zip(places, group.spots, strict=True):
             try:
-                planes = open_planes(spot.files, showing, "each")
+                planes = open_planes(spot.files, showing, self._depth)
             except UnreadableImage as error:
                 skipped.append({"source": spot.name, "reason": error.reason})
                 continue

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ml_backend.labels import canonical
 from tasks.exchange import FORMATS, Detected, Detection, writer
+from tasks.places import How
 from tasks.reports.colours import PALETTE, colours, in_usual_order
 from tasks.reports.found import of_file, read
 from tasks.reports.indices import indices, interval
@@ -317,6 +318,29 @@ def test_the_report_is_one_page_with_its_files(tmp_path: Path) -> None:
     scale = 1400 / 3000
     left = (shown.shape[1] - round(2000 * scale)) // 2
     assert shown[round(2320 * scale), left + round(1120 * scale)].min() > 200
-    (content,) = re.findall(r'class="sheet">.*?base64,([^"]+)"', text, re.DOTALL)
-    thumb = np.asarray(Image.open(BytesIO(base64.b64decode(content))).convert("L"))
+    (thumb,) = _sheet(text)
     assert thumb[60:84, 60:84].min() > 200 and thumb[:15].max() < 60
+
+
+def test_an_object_over_the_seam_of_two_tiles_is_shown_whole(tmp_path: Path) -> None:
+    scan = np.random.default_rng(5).integers(0, 90, (300, 600)).astype(np.uint8)
+    scan[130:170, 280:320] = 255
+    (tmp_path / "tiles").mkdir()
+    for column in range(2):
+        tile = Image.fromarray(scan[:, 300 * column : 300 * column + 300])
+        tile.save(tmp_path / "tiles" / f"scan_r1_c{column + 1}.png")
+    with writer(tmp_path / "found.coco.json") as add:
+        cell = Detection(280, 130, 320, 170, CELL, 0.75, 0, False)
+        add(Detected("tiles", 600, 300, [cell], 2))
+    source = of_file(tmp_path / "found.coco.json", tmp_path / "tiles", How(tile_overlap=0))
+    result = report(source, tmp_path / "report", lambda done, total: None)
+    assert result["skipped"] == []
+    (shown,) = _sheet((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert shown[60:84, 30:114].min() > 200 and shown[:15].max() < 200
+
+
+def _sheet(page: str) -> list[np.ndarray]:
+    """The pictures of single objects on a page, as grey values."""
+    sheet = page.split('class="sheet">')[1]
+    found = [base64.b64decode(one) for one in re.findall(r'base64,([^"]+)"', sheet)]
+    return [np.asarray(Image.open(BytesIO(one)).convert("L")) for one in found]

@@ -1,0 +1,48 @@
+"""The options of all commands that read a source: how its files belong together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from tasks.places import How
+
+PatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How files are named: {row}, {column}, {plane} and {channel} stand for numbers, "
+        "* for anything. The usual names are known."
+    ),
+]
+ChannelOption = Annotated[
+    int | None, typer.Option(min=0, help="The channel to look at; else colours, or the first.")
+]
+ZOption = Annotated[
+    Literal["each", "max", "focus"],
+    typer.Option("--z", help="Planes of a stack: each, max (brightest) or focus (sharpest)."),
+]
+OverlapOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Between the windows of a large image, px; by the objects' size."),
+]
+TileOverlapOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="What the microscope's tiles share, px; else found out."),
+]
+
+
+def how_to_read(
+    pattern: str | None,
+    channel: int | None,
+    z: Literal["each", "max", "focus"],
+    tile_overlap: int | None,
+) -> How:
+    """What the options say. Raises ValueError for a pattern that is none."""
+    from tasks import naming
+    from tasks.places import How
+
+    if pattern is not None:
+        naming.pattern(pattern)  # what is wrong with it is told at once
+    return How(False, pattern, channel, z, tile_overlap)
