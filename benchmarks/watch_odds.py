@@ -31,7 +31,7 @@ def main() -> None:
     print("mean  spread  tasks before " + "".join(f"   x{rise:<5}" for rise in RISES))
     for mean in (0.5, 2.0, 5.0):
         for spread in (0.7, 2.0):
-            for before in (10, 20, 50):
+            for before in (20, 50):
                 shares = [share(rng, rounds, mean, spread, before, rise) for rise in RISES]
                 cells = "".join(f"{value:8.1%} " for value in shares)
                 print(f"{mean:4.1f}  {spread:6.1f}  {before:12d} {cells}", flush=True)

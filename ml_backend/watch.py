@@ -22,7 +22,7 @@ from ml_backend.registry import Change
 AFTER, BEFORE_LEAST, BEFORE_MOST = 20, 5, 50
 # The rise that matters, and the chance at which noise alone may look like one.
 RISE, CHANCE = 1.25, 0.025
-_SHUFFLES = 4000
+_SHUFFLES = 2000
 # Who rolls back, in the record.
 BY = "cytoloop"
 

@@ -1,0 +1,135 @@
+"""A project whose annotators err: a tenth of the classes swapped, in images of real samples."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset import Example
+from ml_backend.dataset.folder import read_folder
+from ml_backend.dataset.snapshot import Item, Snapshot, build
+from ml_backend.evaluation import evaluate
+from ml_backend.improvement import Improvement, Wishes
+from ml_backend.judging import detect_all
+from ml_backend.labels import canonical
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.recipe import RECIPE
+from ml_backend.projects import Project
+from ml_backend.registry import file_hash
+from ml_backend.samples.generator import field
+from ml_backend.settings import Settings
+from tests.conftest import SHARED_DATA
+
+LABELS = ("Mitotic cell", "Other")
+SHARE = 0.1
+HELD = ("Os", "Asa", "Ta")  # the starter never saw them
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    """Labelled images of four samples; generated ones where there are no real ones."""
+    real = SHARED_DATA / "plant_mitosis"
+    if real.is_dir():
+        return [
+            replace(one, boxes=replace(one.boxes, label=list(map(canonical, one.boxes.label))))
+            for one in read_folder(real).examples
+            if one.boxes is not None and one.group in (*HELD, "Ns")
+        ]
+    folder = tmp_path_factory.mktemp("fields")
+    made = []
+    for seed in range(12):
+        pixels, boxes = field(np.random.default_rng(seed))
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
+        made.append(Example(folder / f"{seed}.png", (*HELD, "Ns")[seed % 4], boxes))
+    return made
+
+
+def swapped(boxes: Boxes, rng: np.random.Generator) -> Boxes:
+    """A tenth of the boxes, at random, under the other label."""
+    wrong = rng.random(len(boxes)) < SHARE
+    other = np.where(boxes.label == LABELS[0], LABELS[1], LABELS[0])
+    return replace(boxes, label=np.where(wrong, other, boxes.label))
+
+
+def project(examples: Iterable[Example], images: Path) -> Snapshot:
+    """A snapshot with errors on both sides; only the training side's images are there."""
+    rng = np.random.default_rng(0)
+    items = []
+    for number, one in enumerate(examples, start=1):
+        held = one.group in HELD
+        if not held:
+            images.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(one.image, images / str(number))
+        boxes = swapped(one.boxes or Boxes(), rng)
+        items.append(
+            Item(
+                task=number,
+                annotation=number,
+                updated="2026-01-01",
+                image=str(number),
+                image_hash=file_hash(one.image),
+                group=f"sample:{one.group}",
+                split="holdout" if held else "train",
+                sampling_p=1.0,
+                sampling_reason="",
+                boxes=tuple(row[:5] for row in boxes.rows()),
+            )
+        )
+    return build(1, LABELS, items, [])
+
+
+def f1(detector: Detector, found: tuple[Sequence[Example], Sequence[Boxes]]) -> float:
+    figures = evaluate(
+        found[0], found[1], threshold=detector.card.threshold, headline=detector.card.headline
+    )
+    assert figures.f1.value is not None
+    return figures.f1.value
+
+
+def test_figures_stay_honest_where_labels_are_wrong(
+    examples: list[Example], starter_versions: Path, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    shutil.copytree(starter_versions, settings.versions)
+    improvement = Improvement(settings)
+    config = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+    improvement.projects.connect(Project(1, "http://studio", "token", "Errors", config))
+    snapshot = project(examples, settings.images / "1")
+
+    version = improvement.train(snapshot, Wishes(epochs=1, imgsz=256))
+
+    # The hold-out chose nothing: its images were not even there, and the threshold is the
+    # recipe's.
+    held = snapshot.side("holdout")
+    assert held and not {item.image_hash for item in held} & set(version.seen_hashes)
+    assert not {item.group for item in held} & set(version.seen_groups)
+    card = improvement.registry.card(version.name)
+    assert card.threshold == RECIPE.threshold and set(card.classes) == set(LABELS)
+
+    # Judged by a truth with errors, a detector does not look better than it is, and no
+    # worse than the errors explain.
+    clean = [one for one in examples if one.group in HELD]
+    rng = np.random.default_rng(1)
+    (starter,) = (one.name for one in improvement.registry.all() if one.project == "starter")
+    for name in (starter, version.name):
+        detector = Detector.load(improvement.registry.folder(name))
+        kept, boxes, unread = detect_all(detector, clean)
+        assert not unread and len(kept) == len(clean)
+        true = f1(detector, (kept, boxes))
+        told = [
+            f1(
+                detector,
+                ([replace(o, boxes=swapped(o.boxes or Boxes(), rng)) for o in kept], boxes),
+            )
+            for _ in range(12)
+        ]
+        assert np.mean(told) <= true + 0.01
+        assert np.mean(told) >= true * (1 - 4 * SHARE)
