@@ -265,13 +265,18 @@ def _problems(marks: Marks, labels: Labels) -> list[str]:
     problems = []
     if marks.bad:
         every = len(marks.bad) + len(marks.rows) + len(marks.ignored)
-        problems.append(f"{len(marks.bad)} of {every} boxes, the first because {marks.bad[0]}")
+        problems.append(f"{len(marks.bad)} of {_boxes(every)}, the first because {marks.bad[0]}")
     if marks.ignored:
-        problems.append(f"{len(marks.ignored)} boxes that neither count nor punish (difficult)")
+        many = _boxes(len(marks.ignored))
+        problems.append(f"{many}, marked as neither counting nor punishing (difficult, crowd)")
     counts = Counter(row[4] for row in marks.rows)
     for name in labels.match(counts).unmatched:
-        problems.append(f"{counts[name]} boxes called {name}: the project has no such label")
+        problems.append(f"{_boxes(counts[name])} called {name}: the project has no such label")
     return problems
+
+
+def _boxes(number: int) -> str:
+    return "1 box" if number == 1 else f"{number} boxes"
 
 
 def _regions(marks: Marks, labels: Labels) -> list[dict[str, Any]]:

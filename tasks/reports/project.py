@@ -109,7 +109,9 @@ class _Reading:
         return next((str(data[key]) for key in GROUP_FIELDS if data.get(key)), self._title)
 
     def _look(self, task: dict[str, Any], placed: bool) -> Look:
-        data, name = task["data"], self._names.of(task["id"])
+        # Many pictures of one scan have no name that says more than the task's number.
+        name = f"task {task['id']}" if placed else self._names.of(task["id"])
+        data = task["data"]
         chosen = self._chosen.get(task["id"])
         predictions = [] if data.get("blind") else task.get("predictions") or []
         prediction = max(

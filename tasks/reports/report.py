@@ -205,8 +205,8 @@ def _pictures(
                 (f"{one.number}  {one.name}", one.content) for one in ones[start : start + sheet]
             ]
             name = _free(f"contact-{flat(label)}-{start // sheet + 1}", names)
-            content = pictures.encoded(pictures.contact_sheet(part), "PNG")
-            shown.files.append(_write(folder / f"{name}.png", content))
+            content = pictures.encoded(pictures.contact_sheet(part))
+            shown.files.append(_write(folder / f"{name}.jpg", content))
     return shown
 
 
@@ -247,7 +247,7 @@ def _remove_stale(out: Path, files: Sequence[Path]) -> None:
     for name in (INDICES, CORRECTIONS):
         if out / name not in kept:
             (out / name).unlink(missing_ok=True)
-    for kind in ("overview-*.png", "contact-*.png"):
+    for kind in ("overview-*.png", "contact-*.jpg"):
         for file in (out / PICTURES).glob(kind):
             if file not in kept:
                 file.unlink(missing_ok=True)

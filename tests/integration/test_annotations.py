@@ -121,7 +121,7 @@ def test_what_was_reviewed_here_is_left_alone_and_said(
     assert [one["reason"] for one in result["skipped"]] == [
         "no image of the project is called plate/z.tif",
         "plate/a.tif is annotated in Label Studio already, and differently",
-        "plate/c.tif: 1 boxes called Tree: the project has no such label",
+        "plate/c.tif: 1 box called Tree: the project has no such label",
     ]
     first, _, third = studio.tasks(number)
     assert [a["result"] for a in first["annotations"]] == [[]]

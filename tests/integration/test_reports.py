@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -93,5 +94,11 @@ def test_a_project_is_counted_as_it_was_reviewed(
     assert version["classes"]["Metaphase"]["relabelled"] == 1
     assert result["started_from_nothing"] == 1 and result["skipped"] == []
     assert (out / "pictures" / "overview-s.png").exists()
-    assert (out / "pictures" / "contact-Metaphase-1.png").exists()
+    assert (out / "pictures" / "contact-Metaphase-1.jpg").exists()
+    with (out / "objects.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["scan"] == "s"]
+    assert {(row["image"], row["label"]) for row in rows} == {
+        (f"task {left}", "Metaphase"),
+        (f"task {right}", "Interphase"),
+    }
     assert "Root tips" in (out / "report.html").read_text(encoding="utf-8")

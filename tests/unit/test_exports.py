@@ -193,7 +193,7 @@ def test_what_cannot_be_used_is_said(tmp_path: Path, images: _TaskImages) -> Non
     assert image.as_posix() == "scan 4.tif"
     assert _problems(marks, LABELS) == [
         "1 of 3 boxes, the first because it has no label",
-        "1 boxes called Tumour: the project has no such label",
+        "1 box called Tumour: the project has no such label",
     ]
     (region,) = _regions(marks, LABELS)
     assert region["value"]["rectanglelabels"] == ["Mitotic cell"] and "score" not in region

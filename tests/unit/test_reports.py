@@ -290,7 +290,7 @@ def test_the_report_is_one_page_with_its_files(tmp_path: Path) -> None:
     source = of_file(tmp_path / "found.coco.json", tmp_path / "images")
     out = tmp_path / "report"
     (out / "pictures").mkdir(parents=True)
-    (out / "pictures" / "contact-Tetrad-1.png").touch()  # of an earlier report
+    (out / "pictures" / "contact-Tetrad-1.jpg").touch()  # of an earlier report
     result = report(source, out, lambda done, total: None)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert [one["source"] for one in result["skipped"]] == ["gone.png"]
@@ -310,7 +310,7 @@ def test_the_report_is_one_page_with_its_files(tmp_path: Path) -> None:
         ("gone.png", "1", "0"),
     ]
     assert sorted(p.name for p in (out / "pictures").iterdir()) == [
-        "contact-Mitotic cell-1.png",
+        "contact-Mitotic cell-1.jpg",
         "overview-slide _1_.png",
     ]
     with Image.open(out / "pictures" / "overview-slide _1_.png") as picture:
