@@ -25,8 +25,9 @@ import numpy as np
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation import Figures, evaluate
+from ml_backend.evaluation import Figures
 from ml_backend.images import decode
+from ml_backend.judging import FLOOR, judge
 from ml_backend.labels import headline, is_clutter
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import TrainingJob, run_in_child
@@ -35,7 +36,6 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 TILE = (480, 640)  # height, width
 WHOLE = 0.5  # a tile that shows at least this share of a mitotic cell is positive,
 TRACE = 0.05  # one that shows no more than this of any is negative, others are left out
-FLOOR = 0.01  # confidence from which boxes are kept for average precision
 
 KNOWN = {  # the data's README, on 40 other images of mostly other samples, 7 minutes
     "image_accuracy": 0.95,
@@ -79,7 +79,7 @@ def main() -> None:
                 print(
                     f"repeat {repeat + 1} fold {fold + 1}: trained on {len(job.examples)} images "
                     f"in {minutes:.1f} min, held out {', '.join(sorted(held))}: "
-                    f"AP50 {judge(test, drawn, detector).ap50.value:.3f}",
+                    f"AP50 {judge(detector.card, test, drawn).ap50.value:.3f}",
                     flush=True,
                 )
                 kept += test
@@ -88,9 +88,9 @@ def main() -> None:
                 tiles += pieces
                 tile_predictions += detector.predict(pixels, FLOOR)
     print(f"\nwhole images, {asked.repeats} × {asked.folds} splits")
-    table(judge(kept, predictions, detector), known=KNOWN)
+    table(judge(detector.card, kept, predictions), known=KNOWN)
     print(f"\n{TILE[1]} × {TILE[0]} tiles of the same images")
-    table(judge(tiles, tile_predictions, detector), known={})
+    table(judge(detector.card, tiles, tile_predictions), known={})
 
 
 def folds(examples: list[Example], number: int, seed: int) -> list[set[str]]:
@@ -108,11 +108,6 @@ def folds(examples: list[Example], number: int, seed: int) -> list[set[str]]:
 
 def detect(detector: Detector, examples: list[Example]) -> list[Boxes]:
     return list(detector.stream((decode(e.image) for e in examples), FLOOR))
-
-
-def judge(truth: list[Example], predictions: list[Boxes], detector: Detector) -> Figures:
-    card = detector.card
-    return evaluate(truth, predictions, threshold=card.threshold, headline=card.headline)
 
 
 def cut(examples: list[Example]) -> tuple[list[Example], list[np.ndarray]]:

@@ -1,6 +1,6 @@
 """How often a candidate is promoted that is truly better, or truly worse: the table of odds.
 
-    uv run python benchmarks/promotion_odds.py [--draws 1000] [--measure]
+    uv run python benchmarks/promotion_odds.py [--draws 2000] [--measure]
 
 Projects are simulated: tasks with a few objects each, a champion and a candidate that find
 or miss the same objects with a known true F1. The product's own `promotion.decide` then
@@ -206,7 +206,7 @@ def correlation(share: np.ndarray, both: float) -> float:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--draws", type=int, default=1000)
+    arguments.add_argument("--draws", type=int, default=2000)
     arguments.add_argument("--measure", action="store_true")
     asked = arguments.parse_args()
     if asked.measure:
