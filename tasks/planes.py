@@ -41,12 +41,14 @@ class Showing:
 
 @dataclass(frozen=True)
 class Reader:
-    """An open plane. anywhere: rows may be asked for in any order, else each once, downwards."""
+    """An open plane. anywhere: rows may be asked for in any order, else each once, downwards.
+    strip: how many of them are best read at a time."""
 
     width: int
     height: int
     rows: Rows
     anywhere: bool = True
+    strip: int | None = None
 
 
 class Stored(Protocol):
@@ -156,8 +158,9 @@ def _whole(reader: Reader, rect: Rect) -> np.ndarray:
     """A rectangle of what can be read in any order, strip by strip."""
     left, top, right, bottom = rect
     pixels = np.empty((bottom - top, right - left, 3), np.uint8)
-    for start in range(top, bottom, STRIP):
-        end = min(start + STRIP, bottom)
+    strip = reader.strip or STRIP
+    for start in range(top, bottom, strip):
+        end = min(start + strip, bottom)
         pixels[start - top : end - top] = reader.rows(left, start, right, end)
     return pixels
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.etree import ElementTree
 
 import cv2
@@ -24,6 +25,8 @@ LEAST, MOST = 0.02, 0.5  # of a side that neighbours share
 ASIDE = 0.1  # of a side that a row or column may be shifted by
 AGREE = 0.5  # correlation of two strips that show the same
 CLOSE = 3  # px that two pairs may differ by and still say the same
+
+_COARSE = 12  # px that are left of the shorter side of what all tiles share
 
 # µm in a unit of OME.
 _MICRONS = {"µm": 1.0, "um": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
@@ -143,8 +146,10 @@ def offset(a: np.ndarray, b: np.ndarray, axis: int) -> Step | None:
 def _detail(pixels: np.ndarray) -> np.ndarray:
     """Without what all tiles share: the light that falls off towards the edges."""
     grey = pixels.astype(np.float32)
-    side = max(8.0, min(grey.shape) / 16)
-    return grey - cv2.GaussianBlur(grey, (0, 0), side)
+    height, width = grey.shape
+    share = _COARSE / min(height, width)
+    coarse = cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return grey - cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _likeness(a: np.ndarray, b: np.ndarray, dx: int, dy: int) -> float:
@@ -197,6 +202,7 @@ def position(file: File) -> tuple[float, float] | None:
     return place[0], place[1]
 
 
+@lru_cache(maxsize=4096)
 def pixel_size(file: File) -> float | None:
     """µm a pixel, by a file's OME metadata; None where it does not say."""
     pixels = _ome(file)

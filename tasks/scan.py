@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,6 +28,7 @@ from ml_backend.studio.client import Studio, StudioFault
 from tasks.finding import Finder, How, Progress
 from tasks.ledger import Ledger
 from tasks.mosaic import Mosaic
+from tasks.registration import pixel_size
 from tasks.review import Send, Tile, View, fingerprint, least_certain, to_review
 from tasks.sending import CHUNK, Sender
 from tasks.sources import File, Skipped
@@ -81,7 +82,8 @@ def scan(
     `Studio`, each in one line.
     """
     started = time.perf_counter()
-    connected = Projects(settings.projects_database).get(project)
+    projects = Projects(settings.projects_database)
+    connected = projects.get(project)
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     annotator = Serving(settings, Registry(settings.versions, settings.champions)).annotator(
@@ -103,9 +105,17 @@ def scan(
             memory=ledger,
             progress=progress,
         )
-        fields = Fields(annotator, settings.holdout_share, options.pixel_size)
+        fields = Fields(annotator, settings, options.pixel_size)
         sender = Sender(
-            studio, project, label_config, annotator, settings.media, ledger, key_of, fields.of
+            studio,
+            project,
+            label_config,
+            annotator,
+            settings.media,
+            ledger,
+            key_of,
+            fields.of,
+            partial(projects.certainties, project, annotator.version),
         )
         sender.start()
         detections = 0
@@ -153,13 +163,13 @@ def scan(
 
 @dataclass(frozen=True)
 class Fields:
-    """What a task's data says of its picture."""
+    """What a task's data says of its picture. pixel_size: µm; else what the files say."""
 
     annotator: Annotator
-    holdout_share: float
+    settings: Settings
     pixel_size: float | None
 
-    def of(self, view: View) -> dict[str, Any]:
+    def of(self, view: View, key: str) -> dict[str, Any]:
         mosaic, tile = view.mosaic, view.tile
         group = mosaic.group
         whole = tile.rect == (0, 0, mosaic.width, mosaic.height)
@@ -173,7 +183,7 @@ class Fields:
             scan,
             row,
             column,
-            self.holdout_share,
+            self.settings.holdout_share,
             grid=grid,
             height=tile.rows,
             width=tile.columns,
@@ -186,13 +196,12 @@ class Fields:
             "plane": view.plane,
             **({} if alone else {"x": tile.rect[0], "y": tile.rect[1]}),
             "stitched": tile.stitched,
-            "split": side.side,
+            **side.task_data(key, self.settings.blind_share),
             "sampling_p": round(view.probability, 6),
             "sampling_reason": view.reason,
         }
-        if self.pixel_size is not None:
-            data["pixel_size"] = self.pixel_size
-        return data
+        size = self.pixel_size or pixel_size(mosaic.fields[0].files[0])
+        return data | ({"pixel_size": size} if size else {})
 
     def certainty(self, view: View) -> float:
         card = self.annotator.detector.card
@@ -226,6 +235,11 @@ def _name(mosaic: Mosaic, plane: int, tile: Tile) -> str:
 def _content(file: File) -> str:
     """Of a file, wherever it lies: its size, its start and its end."""
     try:
+        if file.path.is_dir():  # chunks by name and size, which differ wherever the pixels do
+            inside = (one for one in sorted(file.path.rglob("*")) if one.is_file())
+            return fingerprint(
+                [f"{one.relative_to(file.path).as_posix()} {one.stat().st_size}" for one in inside]
+            )
         with file.path.open("rb") as opened:
             start = opened.read(1 << 16)
             size = opened.seek(0, 2)

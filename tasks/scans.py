@@ -13,6 +13,7 @@ from pathlib import Path
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.images import TIFF, UnreadableImage, contrast, decode
+from tasks import zarrs
 from tasks.planes import Decoded, ScanPlane, Showing
 from tasks.tiff import SAMPLED_PIXELS, SAMPLED_PLANES, Read, Sampled, planes_of, sampled
 
@@ -27,6 +28,8 @@ def open_scan(path: Path, showing: Showing = Showing()) -> list[ScanPlane]:
     the file.
     """
     try:
+        if zarrs.is_store(path):
+            return zarrs.planes_of(path, showing)
         with path.open("rb") as file:
             start = file.read(8)
         if start.startswith(TIFF):

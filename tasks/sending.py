@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ml_backend.files import replacing
 from ml_backend.images import as_png
-from ml_backend.preannotation import Annotator
+from ml_backend.preannotation import Annotator, PreAnnotation
 from ml_backend.studio.client import Studio, StudioFault, StudioUnreachable
 from tasks.ledger import Ledger
 from tasks.planes import Rect
@@ -50,7 +50,8 @@ class Sender:
     """Sends to one project.
 
     media: the folder of images that Label Studio serves; pictures are laid into its folder
-    of the project. data: the fields of a picture's task, without its image. key: its name.
+    of the project. key: a picture's name; data: the fields of its task, by picture and name,
+    without the image. certainties: see `Annotator.queued`.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Sender:
         media: Path,
         ledger: Ledger,
         key: Callable[[View], str],
-        data: Callable[[View], dict[str, Any]],
+        data: Callable[[View, str], dict[str, Any]],
+        certainties: Callable[[Sequence[float]], Sequence[float]],
     ) -> None:
         # It takes a second to import, and only who writes pre-annotations needs it.
         from label_studio_sdk.label_interface import LabelInterface
@@ -70,7 +72,7 @@ class Sender:
         self._interface = LabelInterface(label_config)
         self._studio, self._project, self._annotator = studio, project, annotator
         self._media, self._ledger = media, ledger
-        self._key, self._data = key, data
+        self._key, self._data, self._certainties = key, data, certainties
         self._held: dict[str, int] = {}
         self._last = 0
         self.outcome = Sent()
@@ -97,8 +99,7 @@ class Sender:
         if not fresh:
             return
         names = self._pictures(fresh)
-        tasks = {key: self._task(key, fresh[key], name) for key, name in names.items()}
-        self._deliver(tasks)
+        self._deliver(self._tasks(fresh, names))
 
     # Pictures.
 
@@ -132,19 +133,31 @@ class Sender:
 
     # Tasks.
 
-    def _task(self, key: str, view: View, name: str) -> dict[str, Any]:
-        drawn = self._annotator.draw(view.boxes, width=view.width, height=view.height)
-        prediction = drawn.entry()
-        problems = self._interface.validate_prediction(prediction, return_errors=True)
-        if problems:
-            raise ValueError(f"a pre-annotation of {view.mosaic.name} is invalid: {problems[0]}")
-        data = {
-            self._annotator.labels.image_key: f"/data/local-files/?d={name}",
-            **self._data(view),
-            "certainty": round(drawn.score, 4),
-            "key": key,
-        }
-        return {"data": data, "predictions": [prediction]}
+    def _tasks(self, views: dict[str, View], names: dict[str, str]) -> dict[str, dict[str, Any]]:
+        """Tasks by key, each with its pre-annotation; blind ones with an empty one."""
+        tasks: list[dict[str, Any]] = []
+        drawn: list[tuple[int, PreAnnotation]] = []
+        for number, (key, name) in enumerate(names.items()):
+            view = views[key]
+            one = self._annotator.draw(view.boxes, width=view.width, height=view.height)
+            data = {
+                self._annotator.labels.image_key: f"/data/local-files/?d={name}",
+                **self._data(view, key),
+                "certainty": round(one.score, 4),
+                "key": key,
+            }
+            if data["blind"]:
+                one = PreAnnotation([], 1.0, one.version, blind=True)
+            tasks.append({"data": data})
+            drawn.append((number, one))
+        for number, one in self._annotator.queued(tasks, drawn, self._certainties):
+            prediction = one.entry()
+            problems = self._interface.validate_prediction(prediction, return_errors=True)
+            if problems:
+                source = tasks[number]["data"]["source"]
+                raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")
+            tasks[number]["predictions"] = [prediction]
+        return {task["data"]["key"]: task for task in tasks}
 
     def _deliver(self, tasks: dict[str, dict[str, Any]]) -> None:
         waits = _waits()

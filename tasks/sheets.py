@@ -115,9 +115,11 @@ def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detect
 
     for number, view, found in list(look_at(detector, looks())):
         if len(found.xyxy):
-            # What ends at the edge of such a view is whole elsewhere.
+            # What ends at the edge of such a view is whole elsewhere, and of what lies in a
+            # tile that tile's opinion counts: two would be more than one box where they differ.
             clear = views.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
-            founds[number].append(_where(found, clear > margin))
+            over = views.holders(found.xyxy, rects, *sides, margin) < 0
+            founds[number].append(_where(found, over & (clear > margin)))
 
 
 def _shifted(found: Found, x: int, y: int) -> Found:

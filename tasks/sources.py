@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from tasks import naming
+from tasks.zarrs import is_store
 
 IMAGE_ENDINGS = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff"}
@@ -108,7 +109,7 @@ def look_through(
     if not paths and not skipped:
         raise ValueError(f"{source} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
     found = Found(skipped=skipped)
-    if source.is_file():
+    if source.is_file() or is_store(source):
         file = File(source, source.name)
         label = source.resolve().parent.name
         found.groups.append(Group(source.name, label, False, (Spot(0, 0, (file,)),)))
@@ -223,11 +224,11 @@ def _planes(members: list[tuple[File, naming.Name]], skipped: list[Skipped]) -> 
 def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
     """The images of a folder by ending, in natural order, and the links that were not followed.
 
-    A source that is a file is taken whatever its ending. Hidden files are no images; links
-    to files elsewhere in the folder are kept, links out of it are not.
-    Raises FileNotFoundError.
+    A source that is a file is taken whatever its ending; a folder of OME-Zarr counts as a
+    file. Hidden files are no images; links to files elsewhere in the folder are kept, links
+    out of it are not. Raises FileNotFoundError.
     """
-    if source.is_file():
+    if source.is_file() or is_store(source):
         return [source], []
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
@@ -236,9 +237,13 @@ def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
     inside = source.resolve()
     for folder, folders, files in os.walk(source):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
+        stores = [name for name in folders if is_store(Path(folder, name))]
+        folders[:] = [name for name in folders if name not in stores]
+        for name in files + stores:
             path = Path(folder, name)
-            if name.startswith(".") or path.suffix.lower() not in IMAGE_ENDINGS:
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() not in IMAGE_ENDINGS and name not in stores:
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 reason = "a link that leads out of the folder is not followed"

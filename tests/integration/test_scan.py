@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,10 @@ from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.samples.generator import mitosis_scene
 from ml_backend.settings import Settings
+from ml_backend.studio import client
 from ml_backend.studio.images import ImageSource
+from tasks import scan as scan_module
+from tasks import sending
 from tasks.finding import How
 from tasks.scan import Options, scan
 from tests.conftest import RunningStudio
@@ -112,8 +118,9 @@ def test_a_scan_becomes_marked_tasks_once(home: Home, tiles: Path) -> None:
             assert (data["x"], data["y"]) == (data["column"] * WIDTH, data["row"] * HEIGHT)
         (prediction,) = task["predictions"]
         assert prediction["model_version"] == champion
-        assert prediction["score"] == pytest.approx(data["certainty"], abs=1e-3)
-        assert bool(prediction["result"]) or data["sampling_reason"] != "found"
+        if data["split"] != "holdout":  # those come at random places of the queue
+            assert prediction["score"] == pytest.approx(data["certainty"], abs=1e-3)
+        assert bool(prediction["result"]) or data["blind"] or data["sampling_reason"] != "found"
     assert any(task["data"]["stitched"] for task in tasks)
 
     again = scan(tiles, number, home.settings, Options(pixel_size=0.25), lambda *at: None)
@@ -155,3 +162,70 @@ def test_an_empty_scan_sends_nothing(home: Home, tmp_path: Path) -> None:
     summary = scan(tmp_path, number, home.settings, options, lambda *at: None)
     assert (summary["detections"], summary["sent"], summary["known"]) == (0, 0, 0)
     assert home.tasks(number) == []
+
+
+class Line:
+    """A line to Label Studio that can be cut, and that can lose answers to imports."""
+
+    def __init__(self, port: int) -> None:
+        self.up, self.lose = True, 0
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self.up:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._port))
+            for one, other, answers in ((near, far, False), (far, near, True)):
+                threading.Thread(
+                    target=self._carry, args=(one, other, answers), daemon=True
+                ).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                if answers and self.lose and b'"task_ids"' in data:
+                    self.lose -= 1
+                    break
+                other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_double(
+    home: Home, tiles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "CHUNK", 8)
+    monkeypatch.setattr(scan_module, "CHUNK", 8)
+    monkeypatch.setattr(sending, "SETTLED", 2.0)
+    monkeypatch.setattr(client, "_WAITS", (0.1,))
+    number = home.project("Far away")
+    line = Line(int(home.running.url.rpartition(":")[2]))
+    database = Projects(home.settings.projects_database)
+    with database._open() as rows:
+        rows.execute("update project set url = ? where id = ?", (line.url, number))
+    try:
+        line.lose = 1
+        away = threading.Timer(2.0, setattr, (line, "up", False))
+        back = threading.Timer(5.0, setattr, (line, "up", True))
+        away.start(), back.start()
+        summary = scan(tiles, number, home.settings, Options(send="all"), lambda *at: None)
+    finally:
+        line.close()
+        with database._open() as rows:
+            rows.execute("update project set url = ? where id = ?", (home.running.url, number))
+    assert line.lose == 0
+    keys = [task["data"]["key"] for task in home.tasks(number)]
+    assert len(keys) == len(set(keys)) == summary["sent"] >= ROWS * COLUMNS

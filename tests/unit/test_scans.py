@@ -13,7 +13,7 @@ import tifffile
 
 from ml_backend.images import UnreadableImage, decode, stretched
 from tasks import planes, scans
-from tasks.planes import ScanPlane
+from tasks.planes import ScanPlane, Showing
 from tasks.scans import open_scan
 
 SIDE, OVERLAP = 90, 20
@@ -213,3 +213,33 @@ def test_a_tiff_cut_off_before_its_directory_is_refused_in_one_line(tmp_path: Pa
     path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(UnreadableImage, match="cut off"):
         open_scan(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ome_zarr_is_read_window_by_window(tmp_path: Path, version: int, dtype: type) -> None:
+    zarr = pytest.importorskip("zarr")
+    pixels = np.random.default_rng(0).integers(0, 250, (2, 3, 211, 173)).astype(dtype)
+    path = tmp_path / "scan.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    for name, part in (("0", pixels), ("1", pixels[..., ::2, ::2])):
+        array = group.create_array(name, shape=part.shape, chunks=(1, 1, 64, 64), dtype=dtype)
+        array[:] = part
+    image = {
+        "axes": [{"name": name} for name in "czyx"],
+        "datasets": [{"path": "0"}, {"path": "1"}],
+    }
+    ome = {"multiscales": [image]}
+    group.attrs.update(ome if version == 2 else {"ome": {"version": "0.5", **ome}})
+    scan = open_scan(path, Showing(channel=1))
+    assert [(plane.number, plane.stack) for plane in scan] == [(0, 0), (1, 0), (2, 0)]
+    for plane, expected in zip(scan, pixels[1], strict=True):
+        read = put_together(plane)[..., 0].astype(float)
+        if dtype == np.uint16:  # black and white are guessed from the coarser copy
+            expected = np.clip(expected / 249 * 255, 0, 255)
+        assert np.abs(read - expected).max() <= (0 if dtype == np.uint8 else 3)
+    with pytest.raises(UnreadableImage, match="there is no channel 2; it has 2"):
+        open_scan(path, Showing(channel=2))
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(UnreadableImage, match="OME-Zarr"):
+        open_scan(tmp_path / "empty.zarr")
