@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -291,7 +292,7 @@ def _draw_scale_bar(picture: Image.Image, scale: float, pixel_size: float) -> No
     text = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
     draw.rectangle((left - 8, bottom - 34, right + 8, bottom + 8), fill=_INK)
     draw.rectangle((left, bottom - 5, right, bottom), fill=_PAPER)
-    draw.text(((left + right) / 2, bottom - 19), text, fill=_PAPER, font=_font(18), anchor="mm")
+    draw.text(((left + right) / 2, bottom - 19), text, fill=_PAPER, font=_font(16), anchor="mm")
 
 
 def contact_sheet(thumbs: Sequence[tuple[str, bytes]]) -> Image.Image:
@@ -306,7 +307,7 @@ def contact_sheet(thumbs: Sequence[tuple[str, bytes]]) -> Image.Image:
         y = GAP + number // ACROSS * cell[1]
         with Image.open(BytesIO(content)) as picture:
             sheet.paste(picture, (x, y))
-        font = _font(14)
+        font = _font(13)
         while draw.textlength(words, font=font) > THUMB and len(words) > 4:
             words = words[:-2].rstrip("…") + "…"
         draw.text((x, y + THUMB + 4), words, fill=_INK, font=font)
@@ -321,5 +322,8 @@ def encoded(picture: Image.Image, form: str = "JPEG", quality: int = 88) -> byte
 
 
 @cache
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """matplotlib's, because Pillow's own knows no letters beyond ASCII, not even µ."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

@@ -21,7 +21,7 @@ from tasks.places import How
 from tasks.reports.colours import PALETTE, colours, in_usual_order
 from tasks.reports.found import of_file, read
 from tasks.reports.indices import indices, interval
-from tasks.reports.pictures import AREAS, areas
+from tasks.reports.pictures import AREAS, _font, areas
 from tasks.reports.report import report
 from tasks.reports.survey import Box, Field, Look, State, Thing, counts, field
 
@@ -344,3 +344,8 @@ def _sheet(page: str) -> list[np.ndarray]:
     sheet = page.split('class="sheet">')[1]
     found = [base64.b64decode(one) for one in re.findall(r'base64,([^"]+)"', sheet)]
     return [np.asarray(Image.open(BytesIO(one)).convert("L")) for one in found]
+
+
+def test_pictures_can_write_what_scales_and_names_need() -> None:
+    missing = bytes(_font(20).getmask("\u0378"))
+    assert all(bytes(_font(20).getmask(letter)) != missing for letter in "aµäéß–…×ΩЖ")
