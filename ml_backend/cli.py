@@ -128,6 +128,8 @@ def train(
     wishes = Wishes(base, epochs, imgsz, name)
     promoted, reasons = False, ["nothing is promoted with --dataset"]
     skipped: list[tuple[str, str]] = []
+    changed: list[tuple[str, str]] = []
+    lost: list[tuple[str, str]] = []
     with console.progress("Training") as bar:
 
         def show(step: dict[str, Any]) -> None:
@@ -148,6 +150,8 @@ def train(
             decision = improvement.try_out(version, taken, wishes, show)
             promoted, reasons = decision.promoted, list(decision.reasons)
             skipped += [(f"task {task}", reason) for task, reason in taken.left_out]
+            changed += [(f"task {i.task}", said) for i in taken.items for said in i.problems]
+            lost += [(f"task {task}", reason) for task, reason in taken.lost]
             if promoted:
                 improvement.promote(version.name, project, reasons, by=who())
             improvement.projects.attempted(project, snapshot, reasons[0])
@@ -157,7 +161,10 @@ def train(
         "reasons": reasons,
         "seconds": round(time.monotonic() - started, 2),
         "snapshot": snapshot,
-        "skipped": [{"source": source, "reason": reason} for source, reason in skipped],
+        **{
+            name: [{"source": source, "reason": reason} for source, reason in told]
+            for name, told in (("skipped", skipped), ("changed", changed), ("lost", lost))
+        },
     }
     console.say(
         result,
@@ -168,6 +175,8 @@ def train(
                 + (", is the champion now" if promoted else ""),
                 *reasons,
                 *(f"left out: {source}: {reason}" for source, reason in skipped),
+                *(f"not as it was drawn: {source}: {reason}" for source, reason in changed),
+                *(f"not held out any more: {source}: {reason}" for source, reason in lost),
             ]
         ),
     )

@@ -137,6 +137,11 @@ def version(result: dict[str, Any]) -> RenderableType:
     table.add_row("threshold", number(card["threshold"]))
     table.add_row("images it or an ancestor saw", str(len(result["seen_hashes"])))
     table.add_row("F1 on tasks it did not see", number(result["figures"].get("f1")))
+    for project, one in sorted(result["figures"].get("usefulness", {}).items()):
+        said = f"{one['edits_per_image']:.2f}, in {one['tasks']} tasks of project {project}"
+        table.add_row("edits a task", said)
+    if "watch" in result["figures"]:
+        table.add_row("after its promotion", result["figures"]["watch"]["said"])
     if decision:
         said = "promoted" if decision["promoted"] else "not promoted"
         said += ", provisionally" if decision.get("provisional") else ""

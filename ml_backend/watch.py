@@ -68,8 +68,12 @@ def judge(change: Change, corrections: Iterable[Correction]) -> Verdict | None:
         worse,
         f"annotators made {means[1]:.2f} edits a task in the first {len(after)} tasks of "
         f"{change.version}, {means[0]:.2f} in the last {len(before)} of {change.previous} "
-        f"({'a rise' if worse else 'no rise that matters'}; by chance: {chance:.3f})",
+        f"({'a rise' if worse else 'no rise that matters'}, p {_shown(chance)})",
     )
+
+
+def _shown(chance: float) -> str:
+    return f"= {chance:.3f}" if chance >= 0.001 else "< 0.001"
 
 
 def rose(before: Sequence[float], after: Sequence[float]) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from ml_backend.registry import Registry
 from ml_backend.samples.generator import field
 from ml_backend.settings import Settings
 from tests.conftest import RunningStudio
+from tests.unit.test_corrections import region
 
 CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
 
@@ -28,13 +32,14 @@ CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
 class Worker:
     """`cytoloop worker` as a process over a data folder."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **options: str) -> None:
         self.log = settings.data_dir / "worker.log"
         environment = {
             **os.environ,
             "CYTOLOOP_DATA_DIR": str(settings.data_dir),
             "CYTOLOOP_EPOCHS": "6",
             "CYTOLOOP_IMGSZ": "128",
+            **options,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -135,6 +140,54 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         second = Worker(settings)
         assert second.process.wait(60) == 1
         assert second.said("is running on") == 1
+    finally:
+        worker.process.kill()
+        worker.process.wait()
+
+
+@pytest.mark.timeout(600)
+def test_a_promotion_after_which_people_edit_more_is_taken_back(
+    label_studio: RunningStudio, settings: Settings, starter_versions: Path
+) -> None:
+    shutil.copytree(starter_versions, settings.versions)
+    registry = Registry(settings.versions, settings.champions)
+    (starter,) = registry.all()
+    files = [path for path in registry.folder(starter.name).iterdir() if path.suffix != ".json"]
+    studio = label_studio.studio
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = studio.create_project("Edits that rise", config).id
+    url, token = label_studio.url, label_studio.account.token
+    projects = Projects(settings.projects_database)
+    projects.connect(Project(number, url, token, "Edits that rise", config))
+    for name in ("good-v1", "bad-v2"):
+        registry.add(replace(starter, name=name, project=str(number), created=1.0), files)
+        registry.promote(str(number), name, by="cytoloop", reason="better")
+
+    # Twenty tasks as they were drawn by the one, and twenty that three cells had to be added to.
+    ids = studio.import_tasks(number, [{"data": {"image": f"/none/{i}.png"}} for i in range(40)])
+    shown = [region("cell", 10.0, 10.0, score=0.5, image_rotation=0)]
+    drawn = [(task, "good-v1" if i < 20 else "bad-v2", 0.5, shown) for i, task in enumerate(ids)]
+    studio.import_predictions(number, config, drawn)
+    studio.set_model_version(number, "bad-v2")
+    parents = {task["id"]: task["predictions"][0]["id"] for task in studio.tasks(number)}
+    for i, task in enumerate(ids):
+        result = copy.deepcopy(shown)
+        if i >= 20:
+            result += [region(f"new{n}", 20.0 * n, 60.0, origin="manual") for n in range(3)]
+        studio.submit_annotation(task, result, parent_prediction=parents[task])
+
+    worker = Worker(settings, CYTOLOOP_RETRAIN_AFTER="1000")
+    try:
+        projects.leave(number, "changed")
+        worker.until("a rollback", lambda: registry.champion(str(number)) == "good-v1")
+        last = registry.history(str(number))[-1]
+        assert (last.kind, last.by) == ("rollback", "cytoloop")
+        assert "3.00 edits a task" in last.reason and "0.00 in the last 20" in last.reason
+        worker.until("published", lambda: studio.project(number).model_version == "good-v1")
+        assert worker.said("back to good-v1") == 1
+        told = registry.get("bad-v2").figures
+        assert told["watch"]["worse"]
+        assert told["usefulness"][str(number)]["edits_per_image"] == 3
     finally:
         worker.process.kill()
         worker.process.wait()
