@@ -43,7 +43,7 @@ from ml_backend.learners.training import (
 from ml_backend.progress import telling
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
-from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
+from ml_backend.registry import DATASET_PROJECT, Registry, UnknownVersion, Version, file_hash
 from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio, StudioUnreachable
@@ -421,17 +421,22 @@ class Improvement:
         verdict = watch.judge(change, correct_all(tasks, shown, labels)[0])
         if verdict is None:
             return None
+        done = f"{change.version} stays"
         if verdict.worse:
             reason = f"rolled back: {verdict.said}"
-            self.registry.rollback(number, by=watch.BY, reason=reason, of=change.version)
-            self.projects.leave(project.id, "publish")
+            try:
+                self.registry.rollback(number, by=watch.BY, reason=reason, of=change.version)
+                self.projects.leave(project.id, "publish")
+                done = f"back to {change.previous}"
+            except UnknownVersion as error:
+                done = f"not rolled back, because {error}"
         self._note(change.version, "watch", {"at": change.at, **asdict(verdict)})
         self._note_usefulness(project.id, tasks, labels)
         log.log(
             logging.WARNING if verdict.worse else logging.INFO,
-            "project %s: %s%s",
+            "project %s: %s: %s",
             number,
-            f"back to {change.previous}: " if verdict.worse else "",
+            done,
             verdict.said,
         )
         return verdict

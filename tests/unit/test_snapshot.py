@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.dataset.annotators import choose
+from ml_backend.dataset.annotators import Policy, choose
 from ml_backend.dataset.snapshot import (
     Fetched,
     Snapshot,
@@ -23,6 +23,7 @@ from ml_backend.dataset.snapshot import (
 from ml_backend.files import read_json
 from ml_backend.labels import Labels
 
+POLICIES: tuple[Policy, ...] = ("newest", "majority", "agreement")
 LABELS = Labels.parse(
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="Mitotic cell"/><Label value="Other"/></RectangleLabels></View>'
@@ -90,10 +91,22 @@ def test_the_newest_counts_and_a_ground_truth_wins() -> None:
     assert one.annotation == 1
 
 
-@given(st.permutations(range(1, 9)))
-def test_order_does_not_matter(order: list[int]) -> None:
-    tasks = [task(i, annotation(10 * i), annotation(10 * i + 1)) for i in order]
-    assert snapshot(tasks) == snapshot(sorted(tasks, key=lambda one: one["id"]))
+@given(st.permutations(range(1, 9)), st.permutations(range(4)), st.sampled_from(POLICIES))
+def test_order_does_not_matter(order: list[int], within: list[int], policy: Policy) -> None:
+    def taken(order: Sequence[int], within: Sequence[int]) -> Snapshot:
+        tasks = [
+            task(
+                i,
+                *(
+                    annotation(10 * i + j, completed_by=j % 3, result=[region(x=10 + 5 * j)])
+                    for j in within
+                ),
+            )
+            for i in order
+        ]
+        return take(1, tasks, LABELS, fetch, 0.2, policy)
+
+    assert taken(order, within) == taken(range(1, 9), range(4))
 
 
 def test_a_later_correction_gives_another_name() -> None:
@@ -213,10 +226,7 @@ def test_a_policy_says_what_counts_of_several_annotators() -> None:
         by(2, 3, "2026-01-03", left, right),
         by(3, 4, "2026-01-04", left, right, off),
     )
-    taken = {
-        policy: take(1, [three], LABELS, fetch, 0.2, policy)
-        for policy in ("newest", "majority", "agreement")
-    }
+    taken = {policy: take(1, [three], LABELS, fetch, 0.2, policy) for policy in POLICIES}
     boxes = {policy: len(one.items[0].boxes) for policy, one in taken.items()}
     assert boxes == {"newest": 3, "majority": 2, "agreement": 2}
     for one in taken.values():
@@ -228,7 +238,7 @@ def test_a_policy_says_what_counts_of_several_annotators() -> None:
         assert one.summary()["several_annotators"] == 1
     # A ground truth wins whatever the policy.
     three["annotations"].append(by(4, 5, "2025-01-01", off, ground_truth=True))
-    for policy in ("newest", "majority", "agreement"):
+    for policy in POLICIES:
         (item,) = take(1, [three], LABELS, fetch, 0.2, policy).items
         assert [row[4] for row in item.boxes] == ["Other"] and item.annotation == 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,19 @@ def test_edits_that_stay_confirm_the_champion(tmp_path: Path) -> None:
     assert lab.registry.champion("1") == "v2" and len(lab.registry.history("1")) == 2
     lab.annotate("v2", 30, edits=9)
     assert lab.watch() is None and lab.registry.champion("1") == "v2"
+
+
+def test_where_there_is_nothing_to_go_back_to_it_stays_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = Lab(tmp_path)
+    lab.annotate("v1", 10, edits=0)
+    lab.annotate("v2", 20, edits=3)
+    shutil.rmtree(lab.registry.folder("v1"))
+    found = lab.watch()
+    assert found is not None and found.worse and lab.watch() is None
+    assert lab.registry.champion("1") == "v2"
+    assert "not rolled back, because there is no version 'v1'" in caplog.text
 
 
 def test_a_champion_that_changed_meanwhile_is_not_rolled_back(tmp_path: Path) -> None:
