@@ -7,6 +7,7 @@ last part of its address, before which Label Studio puts eight digits at an uplo
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -34,6 +35,7 @@ class Names:
         self._stem: dict[str, set[int]] = defaultdict(set)
         for task, names in self._all.items():
             for name in {*names, self._names[task], numbered(task, self._names[task])}:
+                name = _composed(name)
                 self._exact[name].add(task)
                 self._exact[flat(name)].add(task)
                 self._last[PurePosixPath(name).name].add(task)
@@ -51,7 +53,7 @@ class Names:
         name, the one whose folders are the same the furthest up. stem: the name was
         written without its ending. Raises LookupError, saying why, for none or several.
         """
-        written = str(written).replace("\\", "/")
+        written = _composed(str(written).replace("\\", "/"))
         last = PurePosixPath(written).name
         exact = self._exact.get(written, set())
         if not stem and len(exact) == 1:
@@ -73,7 +75,7 @@ class Names:
         """How many folders of a task's image, counted upwards, are the given ones."""
         most = 0
         for name in self._all[task]:
-            own = PurePosixPath(name).parts[:-1]
+            own = PurePosixPath(_composed(name)).parts[:-1]
             same = 0
             for a, b in zip(reversed(own), reversed(folders), strict=False):
                 if a != b:
@@ -87,6 +89,11 @@ def flat(name: str) -> str:
     """A path as the name of a single file that every system takes."""
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
     return re.sub(r'[<>:"|?*\x00-\x1f]', "_", "_".join(parts)).strip(" .") or "_"
+
+
+def _composed(name: str) -> str:
+    """macOS writes accents as letters of their own, other systems do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def numbered(task: int, name: str) -> str:

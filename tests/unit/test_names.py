@@ -51,6 +51,11 @@ def test_a_name_without_ending_means_a_task(written: str, task: int) -> None:
     assert NAMES.find(written, stem=True) == task
 
 
+def test_accents_are_the_same_however_a_system_writes_them() -> None:
+    names = Names([(1, {"image": "x", "source": "bl\u00e4tter/1.png"})], "image")
+    assert names.find("bla\u0308tter/1.png") == 1
+
+
 def test_none_or_several_are_said() -> None:
     with pytest.raises(LookupError, match="2 images of the project are called field.jpg"):
         NAMES.find("field.jpg")
