@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,18 @@ def appearing(folder: Path) -> Iterator[Path]:
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+# What a process leaves that was killed on its way: see `replacing`, `Registry.add`, `export`.
+_LEFTOVER = re.compile(r"\.(export-\w+|.+\.[0-9a-f]{8}(\.\w+)?)")
+
+
+def sweep(folder: Path, age: float = 3600.0) -> None:
+    """Remove what killed processes left half-written below `folder`, `age` seconds ago or more."""
+    for path in [*folder.rglob(".*")]:
+        with suppress(OSError):  # another process may be quicker
+            if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_json(path: Path, value: Any, *, private: bool = False) -> None:

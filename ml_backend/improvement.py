@@ -109,7 +109,10 @@ class Improvement:
         source = ImageSource(
             project.url, project.token, media=self.settings.media, project=project_id
         )
-        labels = parse_labels(studio.project(project_id).label_config)
+        config = studio.project(project_id).label_config
+        labels = parse_labels(config)
+        if config != project.label_config:  # changed without a word: what follows goes by it
+            self.projects.update_labels(project_id, config)
 
         def fetch(chosen: Sequence[Chosen]) -> Iterator[Fetched | Exception]:
             folder = self.settings.images / str(project_id)
@@ -243,7 +246,7 @@ class Improvement:
     ) -> Version:
         """Train in a process of its own and add the version, with its whole ancestry."""
         weights, ancestor = models.base_weights(base, self.registry)
-        out = self.settings.data_dir / "training" / f"{project}-{snapshot}"
+        out = self.settings.training / f"{project}-{snapshot}"
         job = TrainingJob(
             examples=examples,
             classes=tuple(classes),
@@ -286,7 +289,7 @@ class Improvement:
 
     def _training_lock(self, project: str) -> FileLock:
         """At most one training of a project at a time, whoever started it."""
-        folder = self.settings.data_dir / "training"
+        folder = self.settings.training
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{project}.lock")
 
@@ -307,7 +310,7 @@ class Improvement:
             version,
             self.registry.get(champion) if champion else None,
             images=self.settings.images / str(snapshot.project),
-            workspace=self.settings.data_dir / "training",
+            workspace=self.settings.training,
             epochs=wishes.epochs or self.settings.epochs,
             imgsz=wishes.imgsz or self.settings.imgsz,
         )

@@ -133,6 +133,8 @@ class Registry:
             for source in files:
                 target = building / source.name
                 shutil.copyfile(source, target)
+                with open(target, "rb+") as file:
+                    os.fsync(file.fileno())  # it outlives a power cut, as the pointer to it does
                 if file_hash(source) != file_hash(target):
                     raise OSError(
                         f"{target} differs from {source} after copying; is the disk full?"

@@ -87,9 +87,14 @@ class Settings(BaseSettings):
         return self.data_dir / "media"
 
     @property
+    def training(self) -> Path:
+        """What trainings make before it is a version."""
+        return self.data_dir / "training"
+
+    @property
     def progress(self) -> Path:
         """How far the running trainings are, a file each."""
-        return self.data_dir / "training" / "progress"
+        return self.training / "progress"
 
     @property
     def logs(self) -> Path:

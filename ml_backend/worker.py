@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml_backend import progress
 from ml_backend.dataset.annotators import choose
 from ml_backend.dataset.snapshot import corrected_since, load
+from ml_backend.files import sweep
 from ml_backend.improvement import Improvement
 from ml_backend.jobs import Jobs
 from ml_backend.projects import NotConnected, Note
@@ -72,6 +73,9 @@ class Worker:
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
         progress.forget(self._settings.progress)
+        here = self._settings
+        for folder in (here.versions, here.champions, here.snapshots, here.images, here.training):
+            sweep(folder)
         self._jobs.launch()
         log.info("worker started on %s", self._settings.data_dir)
         while not self._ended.wait(self._settings.poll_seconds):
