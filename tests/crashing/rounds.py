@@ -152,9 +152,8 @@ class Round:
 
     plans: gives each role's next way to die, or None for none any more. tell_webhook: lets
     Label Studio know the backend of a project. port: of the server; 0 for a round without it.
-    real: trainings of one epoch, in place of a copy of the starter. trouble: called when a
-    part of the round begins: shown, corrected, training, promoted. person: the annotator's
-    token, where it is another.
+    trouble: called when a part of the round begins: shown, corrected, training, promoted.
+    person: the annotator's token, where it is another.
     """
 
     template: Template
@@ -166,7 +165,6 @@ class Round:
     rng: random.Random
     tell_webhook: Callable[[int, tuple[str, str, str]], None] | None = None
     port: int = 0
-    real: bool = False
     trouble: Callable[[str], None] = lambda part: None
     person: str = ""
     submitted: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -224,7 +222,7 @@ class Round:
             "CYTOLOOP_IMGSZ": "64",
             "CRASHES_FOLDER": str(self.points),
             "CRASHES_RECORDER": "none",
-            **({} if self.real else {"CRASHES_TRAINED": str(ready)}),
+            "CRASHES_TRAINED": str(ready),
         }
 
     @contextmanager
@@ -355,8 +353,7 @@ class Round:
                     self._retrieve(CORRECTED + LATER + self.rng.randrange(UNTOUCHED))
                 self._correct(number)
                 self._look(running)
-            # A real training of one epoch makes nothing that deserves it.
-            self._until(running, "a promotion", lambda: self.real or len(self._promoted()) > 1)
+            self._until(running, "a promotion", lambda: len(self._promoted()) > 1)
             self.trouble("promoted")
             self.projects.leave(self.project, "train")
             self._until(running, "rest", self._at_rest)
@@ -364,7 +361,7 @@ class Round:
         self._check()
 
     def _until(self, running: Sequence[Running], what: str, true: Callable[[], bool]) -> None:
-        end = time.monotonic() + SETTLED * (1 + self.real)
+        end = time.monotonic() + SETTLED
         while not true():
             if time.monotonic() > end:
                 logs = "\n".join(self.words(one.log) for one in running)
