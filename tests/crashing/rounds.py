@@ -152,7 +152,7 @@ class Round:
 
     plans: gives each role's next way to die, or None for none any more. tell_webhook: lets
     Label Studio know the backend of a project. port: of the server; 0 for a round without it.
-    trouble: called when a part of the round begins: shown, corrected, training, promoted.
+    trouble: called when a part of the round begins: shown, corrected, training, promoted, rest.
     person: the annotator's token, where it is another.
     """
 
@@ -357,8 +357,9 @@ class Round:
             self.trouble("promoted")
             self.projects.leave(self.project, "train")
             self._until(running, "rest", self._at_rest)
-        self._note_deaths()
-        self._check()
+            self._note_deaths()
+            self._check()
+            self.trouble("rest")
 
     def _until(self, running: Sequence[Running], what: str, true: Callable[[], bool]) -> None:
         end = time.monotonic() + SETTLED

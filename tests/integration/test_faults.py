@@ -6,13 +6,15 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.crashing.nursery import Nursery
-from tests.crashing.rounds import Round, template
+from tests.crashing.rounds import CONFIG, Round, template
 from tests.crashing.studio import StandIn
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
@@ -66,6 +68,29 @@ def test_every_fault_is_mended_by_the_next_run(
                 except OSError:
                     pass
 
+        def change_labels() -> None:
+            config = {"label_config": changed}
+            httpx.patch(address(), json=config, headers=headers).raise_for_status()
+
+        def address() -> str:
+            return f"{studio.url}/api/projects/{one.project}/"
+
+        headers = {"Authorization": f"Token {studio.person}"}
+        changed = CONFIG.replace("<Label", '<Label value="Stoma"/><Label', 1)
+
+        def trouble(part: str) -> None:
+            if part == "training":
+                change_labels()
+            if part == "rest":
+                assert one.projects.get(one.project).label_config == changed
+                httpx.delete(address(), headers=headers).raise_for_status()
+                end = time.monotonic() + 60
+                while one.projects.all() and time.monotonic() < end:
+                    time.sleep(0.2)
+                assert not one.projects.all()
+            else:
+                for_a_while(*troubles[part])
+
         troubles: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
             "shown": (answer(500), answer(None)),
             "corrected": (answer(401), answer(None)),
@@ -81,11 +106,11 @@ def test_every_fault_is_mended_by_the_next_run(
             lambda role: None,
             random.Random(0),
             person=studio.person,
-            trouble=lambda part: for_a_while(*troubles[part]),
+            trouble=trouble,
         )
         one.run()  # raises Broken, with what does not hold
         said = (tmp_path / "round" / "worker.log").read_text()
-        for words in ("HTTP 500", "refuses the token", "does not answer"):
+        for words in ("HTTP 500", "refuses the token", "does not answer", "it is forgotten here"):
             assert words in said, said
         assert "No space left" in said or "disk is full" in said, said
         lines = [line for line in said.splitlines() if "again in" in line]
