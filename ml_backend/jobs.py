@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions
@@ -46,6 +47,9 @@ _PASSING = (*STUDIO_ERRORS, OSError, sqlite3.Error, SQLAlchemyError)
 FIRST_WAIT, GROWTH = 60.0, 4.0
 # A training that is killed again and again takes the machine for nothing: ask it less often.
 _LONGEST = 4 * 3600.0
+
+# What ended is kept so long, for whoever looks into the jobs' database.
+_DAYS_KEPT = 7
 
 
 class Jobs:
@@ -242,6 +246,19 @@ class Jobs:
             log.warning("a job to %s had stopped; it goes on", pending[number])
             DBOS.resume_workflow(number, queue_name=pending[number])
         self._stopped = stopped
+
+    def tidy(self) -> None:
+        """Forget jobs that ended long ago; there are some 300 a day for each project."""
+        before = datetime.now(UTC) - timedelta(days=_DAYS_KEPT)
+        old = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR"],
+            completed_before=before.isoformat(),
+            load_input=False,
+            load_output=False,
+            limit=1000,
+        )
+        if old:
+            DBOS.delete_workflows([job.workflow_id for job in old])
 
     def waits(self, kind: Kind, project: int, asked: float | None = None) -> bool:
         """Is a job put off? asked: when a person asked for it, who is not kept waiting twice."""

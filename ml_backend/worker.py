@@ -104,6 +104,7 @@ class Worker:
         if time.monotonic() - self._reconciled < self._settings.reconcile_seconds:
             return
         self._jobs.revive()
+        self._jobs.tidy()
         for project in self._projects.all():
             self._projects.leave(project.id, "changed")
             self._projects.leave(project.id, "publish")
