@@ -50,11 +50,11 @@ def _images(rows: list[dict[str, Any]]) -> Table:
 def _stages(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="boxes by class", title_justify="left")
     counts = ("marked", "right", "other", "missed")
-    for column in ("class", *counts, "accuracy"):
+    for column in ("class", *counts, "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for row in rows:
         cells = (str(row[name]) for name in counts)
-        table.add_row(row["stage"], *cells, number(row["accuracy"]))
+        table.add_row(row["stage"], *cells, number(row["accuracy"]), interval(row, "accuracy"))
     return table
 
 
@@ -71,12 +71,15 @@ def _confusion(counts: dict[str, dict[str, int]]) -> Table:
 
 
 def _curves(result: dict[str, Any]) -> list[str]:
-    rates = [str(Fraction(point["false_an_image"])) for point in result["froc"]]
+    wrong = [str(Fraction(point["false_an_image"])) for point in result["froc"]]
     found = [number(point["sensitivity"]) for point in result["froc"]]
     error = number(result["calibration"]["error"])
+    centres = result["centres"]
+    rates = ", ".join(f"{name} {number(centres[name])}" for name in ("precision", "recall", "f1"))
     return [
-        f"sensitivity at {', '.join(rates)} false boxes an image: {', '.join(found)}",
+        f"sensitivity at {', '.join(wrong)} false boxes an image: {', '.join(found)}",
         f"calibration: confidences are off by {error} on average",
+        *([f"by centres within {centres['radius']:.0f} px: {rates}"] if centres["radius"] else []),
     ]
 
 

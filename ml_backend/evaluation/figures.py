@@ -25,7 +25,7 @@ from ml_backend.evaluation.resampling import (
     ratio,
     sensitivity_at,
 )
-from ml_backend.evaluation.rosters import ImageRow, StageRow, image_rows, shows, stage_rows
+from ml_backend.evaluation.rosters import ALL, ImageRow, StageRow, image_rows, shows, stage_rows
 from ml_backend.evaluation.tallies import are, shown_at, tallies
 from ml_backend.labels import canonical
 
@@ -111,7 +111,7 @@ class Figures:
         flat["precision_recall"] = [asdict(one) for one in self.precision_recall]
         flat["centres"] = _flat(self.centres)
         flat["image_table"] = [_flat(row) for row in self.image_table]
-        flat["stage_table"] = [asdict(row) for row in self.stage_table]
+        flat["stage_table"] = [_flat(row) for row in self.stage_table]
         return flat
 
 
@@ -160,6 +160,10 @@ def evaluate(
 
     known = [i for i, (_, _, positive) in enumerate(judged) if positive is not None]
     surest = np.array([_surest(judged[i][1], wanted) for i in known])
+    everything = _rates(pooled([nothing, *classes.values()]), threshold, weights)
+    right = {
+        name: Figure.over(*one["recall"]) for name, one in (*values.items(), (ALL, everything))
+    }
     taken = _confusion([judged[i][:2] for i in boxed], list(classes), threshold)
     return Figures(
         images=len(judged),
@@ -200,7 +204,7 @@ def evaluate(
             group[known],
             weights,
         ),
-        stage_table=stage_rows(taken),
+        stage_table=stage_rows(taken, right),
     )
 
 
@@ -330,7 +334,7 @@ def _image_figures(
     }
 
 
-def _flat(figures: Figures | ClassFigures | Centres | ImageRow) -> dict[str, Any]:
+def _flat(figures: Figures | ClassFigures | Centres | ImageRow | StageRow) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in (field.name for field in fields(figures)):
         value = getattr(figures, name)

@@ -44,7 +44,7 @@ class StageRow:
     right: int
     other: int
     missed: int
-    accuracy: float | None
+    accuracy: Figure
 
 
 def shows(positive: bool, headline: np.ndarray, size: tuple[int, int] | None) -> str:
@@ -75,19 +75,21 @@ def image_rows(
     return tuple(rows)
 
 
-def stage_rows(confusion: dict[str, dict[str, int]]) -> tuple[StageRow, ...]:
-    """Table 2, from what was taken for what; the last row is of all stages together."""
-    rows = []
-    for stage, drawn in confusion.items():
-        if stage != BACKGROUND:
-            marked, right, missed = sum(drawn.values()), drawn[stage], drawn[MISSED]
-            rows.append(_stage(stage, np.array([marked, right, marked - right - missed, missed])))
-    if len(rows) > 1:
-        counts = [(row.marked, row.right, row.other, row.missed) for row in rows]
-        rows.append(_stage(ALL, np.sum(counts, axis=0)))
-    return tuple(rows)
+def stage_rows(
+    confusion: dict[str, dict[str, int]], accuracy: dict[str, Figure]
+) -> tuple[StageRow, ...]:
+    """Table 2, from what was taken for what; the last row is of all stages together.
 
-
-def _stage(name: str, counts: np.ndarray) -> StageRow:
-    marked, right, other, missed = counts.tolist()
-    return StageRow(name, marked, right, other, missed, right / marked if marked else None)
+    accuracy: of each class, and of ALL.
+    """
+    counts = {
+        stage: np.array([sum(drawn.values()), drawn[stage], drawn[MISSED]])
+        for stage, drawn in confusion.items()
+        if stage != BACKGROUND
+    }
+    if len(counts) > 1:
+        counts[ALL] = np.sum(list(counts.values()), axis=0)
+    return tuple(
+        StageRow(stage, marked, right, marked - right - missed, missed, accuracy[stage])
+        for stage, (marked, right, missed) in ((name, n.tolist()) for name, n in counts.items())
+    )

@@ -57,7 +57,7 @@ def test_images_by_what_they_show() -> None:
 
 def test_objects_by_their_stage() -> None:
     rows = {
-        row.stage: (row.marked, row.right, row.other, row.missed, row.accuracy)
+        row.stage: (row.marked, row.right, row.other, row.missed, row.accuracy.value)
         for row in CASES.stage_table
     }
     assert rows == {
@@ -79,5 +79,6 @@ def test_as_json() -> None:
     plain = CASES.to_json()
     assert plain["image_table"][0]["shows"] == "whole"
     assert plain["image_table"][0]["accuracy_interval"] is None
+    assert plain["stage_table"][0]["accuracy_interval"] is None
     assert [row["stage"] for row in plain["stage_table"]][-1] == "all"
     assert figures().to_json()["image_table"] == figures().to_json()["stage_table"][:0] == []
