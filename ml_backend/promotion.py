@@ -159,7 +159,8 @@ def decide(
 
 
 def _remarks(tasks: int, groups: int, left_out: int, rule: Rule) -> list[str]:
-    judged = f"judged on {tasks} corrected tasks of {groups} groups that neither was trained on"
+    of = "1 group" if groups == 1 else f"{groups} groups"
+    judged = f"judged on {tasks} corrected tasks of {of} that neither was trained on"
     if left_out:
         judged += f"; {left_out} more were left out because one of them was"
     if not 0 < tasks < rule.many:
