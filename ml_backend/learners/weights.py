@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ultralytics.utils import SETTINGS, patches
 
 from ml_backend.files import replacing
 from ml_backend.labels import canonical
+from ml_backend.learners import head
 from ml_backend.learners.model_file import ModelCard, read_card
 
 # The last layer of a class branch of ultralytics' Detect: its rows (or biases) are classes.
@@ -22,9 +24,16 @@ patches._pil_plugins_registered = True
 SETTINGS["sync"] = False  # no usage reports
 
 
-def build(architecture: str, classes: tuple[str, ...]) -> DetectionModel:
-    """A detector with random weights; one output a class, in this order."""
-    model = DetectionModel(f"{architecture}.yaml", nc=len(classes), verbose=False)
+def build(architecture: str, classes: tuple[str, ...], width: int | None = None) -> DetectionModel:
+    """A detector with random weights; one output a class, in this order.
+
+    width: channels of the head's hidden layers; ultralytics' own where None.
+    """
+    # Its attributes are taken for tensors by torch's annotations.
+    model: Any = DetectionModel(f"{architecture}.yaml", nc=len(classes), verbose=False)
+    if width and width != head.width(model.state_dict()):
+        head.narrow(model.model[-1], width)
+        model.model[-1].bias_init()
     model.names = dict(enumerate(classes))
     return model
 
@@ -54,12 +63,18 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bool:
     """Load into `model` what of `base` fits by name and shape.
 
-    Of a base of ours the outputs are those of the classes that mean the same. True when
-    the base knows all `classes`, so that nothing of the model stays random.
+    A base with a wider head is narrowed to the model's. Of a base of ours the outputs are
+    those of the classes that mean the same. True when the base knows all `classes`, so that
+    nothing of the model stays random.
     Raises ValueError when nothing fits: then it is another architecture.
     """
     tensors = read_tensors(base)
     own = model.state_dict()
+    if width := head.width(own):
+        try:
+            tensors = head.narrowed(tensors, width)
+        except (KeyError, IndexError) as error:
+            raise ValueError(f"{base} has another kind of head; choose another base") from error
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
     shared: list[tuple[int, int]] = []
     if base.suffix == ".safetensors":
@@ -83,8 +98,9 @@ def load(path: Path) -> tuple[DetectionModel, ModelCard]:
     Raises ValueError when tensors are missing.
     """
     card = read_card(path)
-    model = build(card.architecture, card.classes)
-    model.load_state_dict(read_tensors(path), strict=True)
+    tensors = read_tensors(path)
+    model = build(card.architecture, card.classes, head.width(tensors))
+    model.load_state_dict(tensors, strict=True)
     return model.eval(), card
 
 
