@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +18,12 @@ from ultralytics.utils.tal import make_anchors
 from ultralytics.utils.torch_utils import ModelEMA
 
 from ml_backend.learners.augmentation import View, augment
+from ml_backend.learners.grafting import graft
 from ml_backend.learners.preprocess import STRIDE
 from ml_backend.learners.recipe import Recipe
 
 Progress = Callable[[dict[str, float]], None]
+T = TypeVar("T")
 
 
 class Diverged(ArithmeticError):
@@ -66,15 +70,11 @@ def fit(
     mean = ModelEMA(model, decay=recipe.ema, tau=1 / (1 - recipe.ema))
     half = device.type == "cuda" or _fast_bfloat16()
     started = time.monotonic()
+    batches = _ahead(_batches(views, indices, canvas, recipe, rng))
     for epoch in range(1, recipe.epochs + 1):
-        order, losses = rng.permutation(indices), []
-        for step in range(steps):
-            chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            shape = canvas if rng.random() >= recipe.tiles else _half(canvas)
-            shape = shape if rng.random() < 0.5 else shape[::-1]
-            batch, ignored = _batch(
-                [augment(views[i], shape, recipe, rng) for i in chosen], shape, device
-            )
+        losses = []
+        for chosen, shape in islice(batches, steps):
+            batch, ignored = _to_tensors(chosen, shape, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 outputs = model(batch["img"])
             outputs["boxes"] = outputs["boxes"].float()
@@ -100,6 +100,45 @@ def fit(
             }
         )
     return mean.ema.state_dict()
+
+
+def _batches(
+    views: Sequence[View],
+    indices: np.ndarray,
+    canvas: tuple[int, int],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> Iterator[tuple[list[View], tuple[int, int]]]:
+    """The augmented views of every step of all epochs, with the shape of their canvas."""
+    for _ in range(recipe.epochs):
+        order = rng.permutation(indices)
+        for start in range(0, len(order), recipe.batch):
+            shape = canvas if rng.random() >= recipe.tiles else _half(canvas)
+            shape = shape if rng.random() < 0.5 else shape[::-1]
+            chosen = order[start : start + recipe.batch]
+            yield [_seen_anew(views, i, shape, recipe, rng) for i in chosen], shape
+
+
+def _seen_anew(
+    views: Sequence[View],
+    index: int,
+    shape: tuple[int, int],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> View:
+    view = views[index]
+    if rng.random() < recipe.grafted:
+        view = graft(view, views, recipe.grafts, rng)
+    return augment(view, shape, recipe, rng)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items, each made by another thread while the one before is used."""
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(next, items, None)
+        while (item := made.result()) is not None:
+            made = pool.submit(next, items, None)
+            yield item
 
 
 def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
@@ -139,7 +178,7 @@ def draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
     )
 
 
-def _batch(
+def _to_tensors(
     views: list[View], shape: tuple[int, int], device: torch.device
 ) -> tuple[dict[str, torch.Tensor], list[np.ndarray]]:
     pixels = torch.from_numpy(np.stack([v.pixels for v in views])).to(device)

@@ -13,6 +13,7 @@ class Recipe:
     epochs: the most passes over the training images. views: with many images, passes are
         saved until no more images than this are shown; epochs_least: but no more of them.
     batch: images a step; halved when memory runs out.
+    head: channels of the head's hidden layers, of which the pretrained one has 64.
     frozen: the first layers of the backbone that keep the pretrained weights.
     lr: AdamW's peak rate of a new head. lr_tuned: of one that knows the task from its base.
     lr_backbone: its share for pretrained layers.
@@ -22,6 +23,7 @@ class Recipe:
     box, cls, dfl: the weights of the three parts of the loss.
     warp: share of the images that are resized, turned freely and shifted; the others
         keep their pixels (mirrored or turned by quarters only).
+    grafted: share of the images into which objects of others are laid, at most `grafts`.
     zoom: the largest resizing, as a factor. shift: the largest, as a share of the side.
     tiles: share of the steps on a canvas of half the height and width, which shows what
         a tile of a field shows: cells cut by its edge, and often nothing.
@@ -33,11 +35,12 @@ class Recipe:
     threshold: the confidence from which the version counts a box.
     """
 
-    imgsz: int = 640
-    epochs: int = 70
-    views: int = 4200
+    imgsz: int = 512
+    epochs: int = 150
+    views: int = 9000
     epochs_least: int = 15
     batch: int = 8
+    head: int = 32
     frozen: int = 4
     lr: float = 2e-3
     lr_tuned: float = 5e-4
@@ -50,7 +53,9 @@ class Recipe:
     cls: float = 0.5
     dfl: float = 1.5
     warp: float = 0.5
-    zoom: float = 1.4
+    grafted: float = 0.4
+    grafts: int = 3
+    zoom: float = 1.7
     turn: float = 45.0
     shift: float = 0.3
     tiles: float = 0.25
@@ -61,7 +66,7 @@ class Recipe:
     noise: float = 6.0
     blur: float = 1.0
     object_side: int = 32
-    threshold: float = 0.3
+    threshold: float = 0.25
     nms_iou: float = 0.6
 
 

@@ -163,7 +163,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     slower = 1.0
     while True:
         torch.manual_seed(job.seed)
-        model = weights.build(job.architecture, job.classes)
+        model = weights.build(job.architecture, job.classes, recipe.head)
         knowing = weights.start_from(model, job.base, job.classes)
         lr = slower * (recipe.lr_tuned if knowing else recipe.lr)
         try:
