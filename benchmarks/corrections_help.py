@@ -1,0 +1,218 @@
+"""Do corrections help? The starter against what it becomes by learning from corrections.
+
+    uv run python benchmarks/corrections_help.py [--seeds 5] [--tasks 10 20 40] [--picture FILE]
+
+The samples that the starter never saw (beside the project) are taken two and one: tiles of
+two are the tasks whose pre-annotations somebody corrects, the images of the third are other
+images of the same laboratory, on which starter and trained version are compared. A seed
+draws the tasks, and the third sample goes round. Trained as the worker trains: from the
+starter, on the corrected tasks, with the product's recipe.
+
+Three settings: the images as they were taken; the same under a second microscope, simulated
+(smaller, blurred, darker, noisier); and, as taken, 20 tasks from one sample instead of
+two. An edit is what a person would do to a pre-annotation: add a missed cell, delete a false
+one, move a box that overlaps its cell by less than 0.75 (IoU).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tiles import shown
+
+from ml_backend.boxes import Boxes, iou
+from ml_backend.dataset.example import Example
+from ml_backend.dataset.folder import read_folder
+from ml_backend.evaluation import evaluate
+from ml_backend.images import decode
+from ml_backend.labels import canonical
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.training import TrainingJob, run_in_child
+from ml_backend.models import resolve
+from ml_backend.registry import Registry, starter_weights
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
+UNSEEN = ("Asa", "Os", "Ta")
+TILE = (960, 720)
+WELL_PLACED = 0.75
+ONE_SAMPLE = 20  # tasks that every sample has: four tiles of five images
+FLOOR = 0.01
+CELL = "Mitotic cell"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--tasks", type=int, nargs="+", default=[10, 20, 40])
+    arguments.add_argument("--picture", type=Path)
+    asked = arguments.parse_args()
+    if not REAL.is_dir():
+        sys.exit(f"the real images are not at {REAL}")
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        registry = Registry(scratch / "versions", scratch / "champions")
+        starter = Detector.load(registry.folder(resolve("starter:mitosis", registry).name))
+        results: dict[str, dict[int, list[tuple[float, float]]]] = {}
+        for setting in ("as taken", "second microscope", "one sample only"):
+            at = results.setdefault(setting, {})
+            images = taken(scratch / setting, setting == "second microscope")
+            sizes = asked.tasks if setting != "one sample only" else [ONE_SAMPLE]
+            for seed in range(asked.seeds):
+                third = UNSEEN[seed % len(UNSEEN)]
+                test = [image for image in images if image.group == third]
+                others = [image for image in images if image.group != third]
+                if setting == "one sample only":
+                    first = others[0].group
+                    others = [image for image in others if image.group == first]
+                tasks = tiles(others, scratch / setting / f"tiles-{seed}", seed)
+                at.setdefault(0, []).append(said(setting, seed, third, 0, compare(starter, test)))
+                for size in sizes:
+                    if size > len(tasks):
+                        print(f"{setting}: only {len(tasks)} tasks of two samples, not {size}")
+                        continue
+                    trained = learned(tasks[:size], scratch / f"{setting}-{seed}-{size}", seed)
+                    outcome = said(setting, seed, third, size, compare(trained, test))
+                    at.setdefault(size, []).append(outcome)
+    table(results)
+    if asked.picture:
+        draw(results, asked.picture)
+
+
+def taken(folder: Path, again: bool) -> list[Example]:
+    """The images of the unseen samples; `again`: as another microscope would show them."""
+    examples = [e for e in read_folder(REAL).examples if e.group in UNSEEN and e.boxes is not None]
+    named = [replace(e, boxes=_named(e.boxes)) for e in examples if e.boxes is not None]
+    folder.mkdir(parents=True)
+    if not again:
+        return named
+    rng = np.random.default_rng(0)
+    scale = 0.7
+    made = []
+    for example in named:
+        pixels = cv2.resize(decode(example.image), None, fx=scale, fy=scale)
+        pixels = cv2.GaussianBlur(pixels, (0, 0), 1.2).astype(np.float32) * 0.5 + 12
+        pixels += rng.normal(0, 5, pixels.shape[:2])[..., None]
+        path = folder / f"{example.image.stem}.png"
+        cv2.imwrite(str(path), np.clip(pixels, 0, 255).astype(np.uint8)[..., ::-1])
+        assert example.boxes is not None
+        boxes = replace(example.boxes, xyxy=example.boxes.xyxy * scale)
+        made.append(replace(example, image=path, boxes=boxes, ignored=example.ignored * scale))
+    return made
+
+
+def _named(boxes: Boxes) -> Boxes:
+    return replace(boxes, label=np.array([canonical(str(n)) for n in boxes.label], np.str_))
+
+
+def tiles(images: Sequence[Example], folder: Path, seed: int) -> list[Example]:
+    """Four tiles of every image, from its corners, in an order that the seed draws."""
+    folder.mkdir(parents=True)
+    made = []
+    for image in images:
+        pixels = decode(image.image)
+        height, width = pixels.shape[:2]
+        size = (min(TILE[0], width * 2 // 3), min(TILE[1], height * 2 // 3))
+        for left in (0, width - size[0]):
+            for top in (0, height - size[1]):
+                path = folder / f"{image.image.stem}-{left}-{top}.png"
+                tile = pixels[top : top + size[1], left : left + size[0], ::-1]
+                cv2.imwrite(str(path), tile)
+                made.append(shown(image, path, (left, top), size))
+    order = np.random.default_rng(seed).permutation(len(made))
+    return [made[i] for i in order]
+
+
+def learned(tasks: Sequence[Example], out: Path, seed: int) -> Detector:
+    job = TrainingJob(tasks, (CELL, "Other"), (CELL,), starter_weights("mitosis"), out, seed=seed)
+    run_in_child(job, lambda line: None)
+    return Detector.load(out)
+
+
+def compare(detector: Detector, test: Sequence[Example]) -> tuple[float, float]:
+    """Edits an image, and F1 of mitotic cells."""
+    drawn = list(detector.stream((decode(e.image) for e in test), FLOOR))
+    threshold = detector.card.threshold
+    figures = evaluate(test, drawn, threshold=threshold, headline=detector.card.headline)
+    total = 0
+    for example, boxes in zip(test, drawn, strict=True):
+        assert example.boxes is not None
+        cells = example.boxes.xyxy[example.boxes.label == CELL]
+        marks = boxes.xyxy[(boxes.label == CELL) & (boxes.confidence >= threshold)]
+        total += edits(cells, marks, example.ignored)
+    return total / len(test), figures.f1.value or 0.0
+
+
+def edits(cells: np.ndarray, marks: np.ndarray, ignored: np.ndarray) -> int:
+    """What a person does to the marks (M, 4) until they are the cells (N, 4)."""
+    if len(marks) and len(ignored):
+        marks = marks[iou(marks, ignored).max(axis=1) < 0.5]
+    if not len(cells) or not len(marks):
+        return len(cells) + len(marks)
+    overlap = iou(cells, marks)
+    moved = matched = 0
+    while (best := float(overlap.max())) >= 0.5:
+        cell, mark = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        overlap[cell, :] = overlap[:, mark] = -1
+        matched += 1
+        moved += best < WELL_PLACED
+    return len(cells) + len(marks) - 2 * matched + moved
+
+
+def said(
+    setting: str, seed: int, third: str, size: int, outcome: tuple[float, float]
+) -> tuple[float, float]:
+    line = {"setting": setting, "seed": seed, "on": third, "tasks": size}
+    print(
+        json.dumps({**line, "edits": round(outcome[0], 3), "f1": round(outcome[1], 3)}), flush=True
+    )
+    return outcome
+
+
+def table(results: dict[str, dict[int, list[tuple[float, float]]]]) -> None:
+    print(f"\n{'':20}{'tasks':>6}{'edits an image':>24}{'F1':>24}   seeds")
+    for setting, sizes in results.items():
+        for size, outcomes in sorted(sizes.items()):
+            shown_ = [
+                f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+                for values in zip(*outcomes, strict=True)
+            ]
+            print(
+                f"{setting:20}{size or 'none':>6}{shown_[0]:>24}{shown_[1]:>24}   {len(outcomes)}"
+            )
+
+
+def draw(results: dict[str, dict[int, list[tuple[float, float]]]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axis, which, name in zip(
+        axes, (0, 1), ("edits an image", "F1, mitotic cells"), strict=True
+    ):
+        for setting, colour in (("as taken", "#0072b2"), ("second microscope", "#d55e00")):
+            sizes = sorted(results[setting])
+            values = [[outcome[which] for outcome in results[setting][size]] for size in sizes]
+            axis.plot(sizes, [np.mean(v) for v in values], "o-", color=colour, label=setting)
+            axis.fill_between(
+                sizes, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15
+            )
+        axis.set_xlabel("corrected tasks (0: the starter)")
+        axis.set_ylabel(name)
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

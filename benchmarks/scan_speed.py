@@ -1,0 +1,167 @@
+"""How fast a folder of tiles is searched, beside what its parts cost alone.
+
+    uv run python benchmarks/scan_speed.py [--tiles 2458] [--folder DIR]
+
+The tiles, 960 × 720 PNG, are cut from the real images beside the project, mirrored and
+turned so that no two are the same file; `--folder` keeps them for the next run. Measured in
+this one run: decoding alone, the network alone on inputs that are ready, and `cytoloop
+detect` from the folder to its file of detections. With them stands what the speed costs:
+the F1 of mitotic cells on those tiles, also for the samples with small chromosomes.
+
+Nagaki et al. (2021) report 20.5 tiles/s on a laptop with an external GPU and 46.8 on a
+workstation with one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tiles import shown
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.example import Example
+from ml_backend.dataset.folder import read_folder
+from ml_backend.evaluation import evaluate
+from ml_backend.images import decode
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.preprocess import to_input
+from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
+from ml_backend.models import resolve
+from ml_backend.registry import Registry
+from tasks.detections import detect, detected_in
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
+WIDTH, HEIGHT = 960, 720
+SMALL = frozenset({"At", "AtCell", "Os", "OsCell"})
+NETWORK_ALONE = 300  # inputs
+PAPER = "the paper 20.5 and 46.8, each with a GPU"
+
+
+@dataclass(frozen=True)
+class Tile:
+    name: str
+    example: Example  # in px of the tile
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--tiles", type=int, default=2458)
+    arguments.add_argument("--folder", type=Path)
+    asked = arguments.parse_args()
+    if not REAL.is_dir():
+        sys.exit(f"the real images are not at {REAL}")
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        folder = asked.folder or scratch / "tiles"
+        tiles = cut(folder, asked.tiles)
+        registry = Registry(scratch / "versions", scratch / "champions")
+        version = resolve("starter:mitosis", registry)
+        model = registry.folder(version.name)
+        measure(tiles, folder, model, scratch)
+
+
+def cut(folder: Path, number: int) -> list[Tile]:
+    """The tiles with what they show; their files are written where they are missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    examples = [e for e in read_folder(REAL).examples if e.boxes is not None]
+    each = -(-number // len(examples))
+
+    def pieces(example: Example) -> list[Tile]:
+        pixels = decode(example.image)
+        height, width = pixels.shape[:2]
+        rng = np.random.default_rng(0)
+        made = []
+        for index in range(each):
+            left, top = (int(rng.integers(side + 1)) for side in (width - WIDTH, height - HEIGHT))
+            turned = bool(rng.integers(2))
+            path = folder / f"{example.image.stem}_{index:02}.png"
+            if not path.exists():
+                piece = pixels[top : top + HEIGHT, left : left + WIDTH, ::-1]
+                cv2.imwrite(str(path), piece[::-1, ::-1] if turned else piece)
+            seen = shown(example, path, (left, top), (WIDTH, HEIGHT), turned=turned)
+            made.append(Tile(path.name, seen))
+        return made
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [tile for tiles in pool.map(pieces, examples) for tile in tiles]
+    for tile in found[number:]:
+        (folder / tile.name).unlink()
+    return found[:number]
+
+
+def measure(tiles: list[Tile], folder: Path, model: Path, scratch: Path) -> None:
+    paths = [folder / tile.name for tile in tiles]
+    detector = Detector.load(model)
+    cores = os.cpu_count() or 1
+    print(f"{len(tiles)} tiles of {WIDTH} x {HEIGHT} px, {cores} cores", flush=True)
+
+    def decoding() -> int:
+        with ThreadPoolExecutor(cores) as pool:
+            return sum(1 for _ in pool.map(decode, paths))
+
+    decode_alone = rate(decoding)
+    line("decoding alone", decode_alone)
+    inputs = [
+        to_input(decode(path), detector.card.scale)
+        for path in islice(paths, 0, None, -(-len(paths) // NETWORK_ALONE))
+    ]
+    runtime = OpenVinoRuntime(model / IR_NAME)
+    list(runtime.infer(one[None] for one in inputs[:8]))
+    network_alone = statistics.median(
+        rate(lambda: sum(1 for _ in runtime.infer(one[None] for one in inputs))) for _ in range(3)
+    )
+    size = inputs[0].shape
+    line(f"the network alone, {size[1]} x {size[0]} inputs", network_alone)
+    parts = 1 / decode_alone + 1 / network_alone
+    line("the two, one after the other", 1 / parts)
+    whole = rate(
+        lambda: detect(folder, detector, scratch / "out.csv", "starter", lambda *_: None)["tiles"]
+    )
+    line("from the folder to the file", whole, PAPER)
+    print(f"  the whole takes {1 / whole / parts:.2f} times its two parts")
+    quality(tiles, folder, detector)
+
+
+def quality(tiles: list[Tile], folder: Path, detector: Detector) -> None:
+    """F1 of the headline class on the tiles, at the detector's threshold."""
+    truth = {tile.name: tile.example for tile in tiles}
+    examples, found = [], []
+    for one in detected_in(folder, detector, lambda *_: None):
+        if isinstance(one, dict):
+            sys.exit(f"{one['source']} was left out: {one['reason']}")
+        examples.append(truth[one.source])
+        found.append(Boxes.drawn((d.x1, d.y1, d.x2, d.y2, d.label) for d in one.detections))
+    for name, wanted in (("all samples", None), ("small chromosomes", SMALL)):
+        chosen = [i for i, e in enumerate(examples) if wanted is None or e.group in wanted]
+        figures = evaluate(
+            [examples[i] for i in chosen],
+            [found[i] for i in chosen],
+            threshold=detector.card.threshold,
+            headline=detector.card.headline,
+        )
+        print(f"  F1 of mitotic cells, {name}: {figures.f1.value:.3f} ({len(chosen)} tiles)")
+
+
+def rate(step: Callable[[], int]) -> float:
+    started = time.perf_counter()
+    return step() / (time.perf_counter() - started)
+
+
+def line(what: str, value: float, beside: str = "") -> None:
+    print(f"  {what:45}{value:7.1f} tiles/s   {beside}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

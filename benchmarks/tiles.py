@@ -1,0 +1,48 @@
+"""Tiles cut from labelled images, with what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.example import Example
+from ml_backend.labels import canonical
+
+WHOLE = 0.9  # of a box that is seen; smaller remnants in a tile neither count nor punish
+
+
+def shown(
+    example: Example,
+    path: Path,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    turned: bool = False,
+) -> Example:
+    """What the tile `path` shows of an example, with the classes' own names.
+
+    corner: left and top, size: width and height, px of the example. turned: by half a turn.
+    """
+    assert example.boxes is not None
+    low, limit = np.tile(corner, 2), np.tile(size, 2)
+
+    def moved(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inside = np.clip(xyxy - low, 0, limit)
+        area = (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
+        seen = (inside[:, 2:] - inside[:, :2]).prod(axis=1) / np.maximum(area, 1e-9)
+        if turned:
+            inside = limit - inside[:, [2, 3, 0, 1]]
+        return inside.astype(np.float32), seen
+
+    boxes, seen = moved(example.boxes.xyxy)
+    ignored, ignored_seen = moved(example.ignored)
+    names = np.array([canonical(str(name)) for name in example.boxes.label], np.str_)
+    whole = seen >= WHOLE
+    return Example(
+        path,
+        example.group,
+        Boxes(boxes[whole], names[whole], example.boxes.confidence[whole]),
+        np.concatenate([ignored[ignored_seen > 0], boxes[~whole & (seen > 0)]]),
+    )
