@@ -50,7 +50,7 @@ HELD_FROM = 1440  # rows of the field below this one (a quarter) are held out
 SHADED_TO = 160  # columns left of this one lie in the shade, unmarked
 WINDOW = 512  # px; the field is trained on in windows that overlap by half
 CELL = 8  # px; the grid in which unmarked pollen is ignored
-TETRAD_EPOCHS = 60
+TETRAD_EPOCHS = 120
 
 
 def main() -> None:

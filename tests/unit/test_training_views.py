@@ -93,7 +93,7 @@ def test_scale(tmp_path: Path) -> None:
     large = Boxes.drawn([(0, 0, 200, 200, "a")])
     small = Boxes.drawn([(0, 0, 40, 40, "a")])
     whole = [example(tmp_path / "a.png", (960, 1280), large)]
-    assert choose_scale(whole, None, RECIPE) == 0.5
+    assert choose_scale(whole, None, RECIPE) == RECIPE.imgsz / 1280
     assert choose_scale(whole, 320, RECIPE) == 0.25
     # Small objects in a large field keep a size at which they can be told apart.
     field = [example(tmp_path / "b.png", (1500, 2560), small)]
