@@ -21,7 +21,8 @@ from ml_backend.registry import Registry
 from ml_backend.samples.generator import field
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
-from ml_backend.studio.images import ImageSource
+from ml_backend.studio.images import AccessToken, ImageSource
+from ml_backend.studio.transport import studio_http
 from tests.conftest import RunningStudio
 
 CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
@@ -144,7 +145,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     sides: list[dict[str, Any]] = [
         {"split": "train"},
         {"split": "holdout", "sha256": "a"},
-        {"split": "holdout", "sha256": "b", "blind": True},
+        {"split": "holdout", "sha256": "e", "blind": True},
         {"split": "buffer"},
     ]
     ids = studio.import_tasks(number, [{"data": {"image": address, **one}} for one in sides])
@@ -169,8 +170,12 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
         place = queue_place(data, address)
         assert place is not None and one["score"] == pytest.approx(0.99 * place)
 
-    # Asked again by hand, nothing is added to it.
+    # Nothing is added to it, and Label All Tasks hands the tasks out in the order of the scores.
     assert publisher.publish().imported == 0
+    with studio_http(url) as http:
+        header = {"Authorization": AccessToken(f"{url}/", token, http).header()}
+        following = http.get(f"{url}/api/projects/{number}/next/", headers=header).json()["id"]
+    assert following == min(drawn, key=lambda one: drawn[one]["score"]) == ids[2]
 
     # What was not shown is no pre-annotation to measure corrections by.
     studio.submit_annotation(ids[2], train["result"], parent_prediction=blind["id"])
