@@ -294,6 +294,7 @@ class Home:
             "Open the first task, correct its boxes, press Submit, and go on with the next. "
             f"After {self._settings.retrain_after} corrected tasks a better detector is trained, "
             "sooner with Start training (Settings, Model). Ctrl-C here ends everything.",
+            "A few images come without boxes on purpose (see 'blind'): mark all their cells.",
         ]
         return Panel("\n".join(lines), title="cytoloop is up", expand=False)
 
