@@ -69,10 +69,8 @@ class Chooser:
         if self.rng.random() < 0.15 or not self.known[role]:
             longest = {"worker": 8.0, "server": 6.0, "training": 1.0}[role]
             return {"seconds": self.rng.uniform(0.05, longest)}
-        points = sorted(self.known[role])
-        self.rng.shuffle(points)
-        points.sort(key=lambda point: self.died[role][point])
-        chosen = points[: max(1, len(points) // 4)]
+        fewest = min(self.died[role][point] for point in self.known[role])
+        chosen = [p for p in sorted(self.known[role]) if self.died[role][p] == fewest]
         count = 1 if self.rng.random() < 0.7 else self.rng.randint(2, 5)
         return {"points": chosen, "count": count, "while": self.rng.uniform(0.05, 1.0)}
 
