@@ -70,7 +70,8 @@ class Chooser:
             longest = {"worker": 8.0, "server": 6.0, "training": 1.0}[role]
             return {"seconds": self.rng.uniform(0.05, longest)}
         fewest = min(self.died[role][point] for point in self.known[role])
-        chosen = [p for p in sorted(self.known[role]) if self.died[role][p] == fewest]
+        least = [p for p in sorted(self.known[role]) if self.died[role][p] == fewest]
+        chosen = self.rng.sample(least, -(-len(least) // 4))
         count = 1 if self.rng.random() < 0.7 else self.rng.randint(2, 5)
         return {"points": chosen, "count": count, "while": self.rng.uniform(0.05, 1.0)}
 
