@@ -19,6 +19,7 @@ from ml_backend.windows import Window, spans
 
 BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time
+STRIP_BYTES = 12_000_000  # of them, at most, where a plane is very wide
 
 CUT_OFF = "the image is cut off or corrupt"
 
@@ -165,6 +166,11 @@ def _whole(reader: Reader, rect: Rect) -> np.ndarray:
     return pixels
 
 
+def _strip(width: int) -> int:
+    """Rows to read at a time of a plane of so many px a row."""
+    return min(STRIP, max(16, STRIP_BYTES // (3 * width)))
+
+
 def _downwards(reader: Reader, side: int, overlap: int) -> Iterator[Window]:
     """Windows of what can only be read from top to bottom: bands of them, each row read once.
 
@@ -174,10 +180,13 @@ def _downwards(reader: Reader, side: int, overlap: int) -> Iterator[Window]:
     tall = min(side, max(2 * overlap + 1, BAND_BYTES // (3 * width)))
     band = np.empty((min(tall, height), width, 3), np.uint8)
     first = read = 0  # rows of the plane: where the band starts, and how far it was read
+    strip = _strip(width)
     for top, bottom in spans(height, tall, overlap):
-        band[: read - top] = band[top - first : read - first]
-        for start in range(read, bottom, STRIP):
-            end = min(start + STRIP, bottom)
+        for row in range(0, read - top, strip):  # piece by piece, which needs no copy of it all
+            end = min(row + strip, read - top)
+            band[row:end] = band[top - first + row : top - first + end]
+        for start in range(read, bottom, strip):
+            end = min(start + strip, bottom)
             band[start - top : end - top] = reader.rows(0, start, width, end)
         first, read = top, bottom
         for left, right in spans(width, side, overlap):
@@ -191,17 +200,20 @@ def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndar
         return
     waiting = sorted(range(len(rects)), key=lambda number: -rects[number][1])
     filling: dict[int, np.ndarray] = {}
-    for start in range(0, reader.height, STRIP):
+    high = _strip(reader.width)
+    for start in range(0, reader.height, high):
         if not waiting and not filling:
             return
-        end = min(start + STRIP, reader.height)
+        end = min(start + high, reader.height)
         strip = reader.rows(0, start, reader.width, end)
         while waiting and rects[waiting[-1]][1] < end:
             left, top, right, bottom = rects[waiting[-1]]
             filling[waiting.pop()] = np.empty((bottom - top, right - left, 3), np.uint8)
         for number in list(filling):
             left, top, right, bottom = rects[number]
-            low, high = max(top, start), min(bottom, end)
-            filling[number][low - top : high - top] = strip[low - start : high - start, left:right]
-            if high == bottom:
+            one, other = max(top, start), min(bottom, end)
+            filling[number][one - top : other - top] = strip[
+                one - start : other - start, left:right
+            ]
+            if other == bottom:
                 yield number, filling.pop(number)

@@ -30,7 +30,7 @@ from tasks.ledger import Ledger
 from tasks.mosaic import Mosaic
 from tasks.registration import pixel_size
 from tasks.review import Send, Tile, View, fingerprint, least_certain, to_review
-from tasks.sending import CHUNK, Sender
+from tasks.sending import CHUNK, Sender, patiently
 from tasks.sources import File, Skipped
 
 TILE = 1024  # px a side of the tiles that a larger image is cut into
@@ -141,7 +141,7 @@ def scan(
             for chunk in chunks(chosen, CHUNK):
                 hand_over(chunk)
         if sender.outcome.sent:
-            studio.set_model_version(project, annotator.version)
+            patiently(lambda: studio.set_model_version(project, annotator.version))
     finder.skipped.extend(
         {"source": name, "reason": reason} for name, reason in sender.outcome.unread
     )

@@ -176,7 +176,7 @@ class Sender:
                 if not _passes(error):
                     raise
                 # It may have been carried out all the same, or still be.
-                self._pause(waits, error)
+                _pause(waits, error)
                 self._settle(tasks)
             else:
                 self.outcome.sent += len(missing)
@@ -198,25 +198,33 @@ class Sender:
 
     def _ask(self) -> None:
         """Read the keys of the tasks that came since the last time."""
-        waits = _waits()
-        while True:
-            try:
-                for task in self._studio.tasks(self._project, after=self._last, full=False):
-                    self._last = max(self._last, task["id"])
-                    if key := task["data"].get("key"):
-                        self._held[str(key)] = task["id"]
-                return
-            except (StudioUnreachable, StudioFault) as error:
-                if not _passes(error):
-                    raise
-                self._pause(waits, error)
+        patiently(self._read)
 
-    @staticmethod
-    def _pause(waits: list[float], error: Exception) -> None:
-        if not waits:
-            raise error
-        log.warning("%s; sending waits", error)
-        time.sleep(waits.pop(0))
+    def _read(self) -> None:
+        for task in self._studio.tasks(self._project, after=self._last, full=False):
+            self._last = max(self._last, task["id"])
+            if key := task["data"].get("key"):
+                self._held[str(key)] = task["id"]
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """act(), again and again while Label Studio is away, for AWAY s; doing it twice must not
+    matter. Raises what it raised last."""
+    waits = _waits()
+    while True:
+        try:
+            return act()
+        except (StudioUnreachable, StudioFault) as error:
+            if not _passes(error):
+                raise
+            _pause(waits, error)
+
+
+def _pause(waits: list[float], error: Exception) -> None:
+    if not waits:
+        raise error
+    log.warning("%s; sending waits", error)
+    time.sleep(waits.pop(0))
 
 
 def _waits() -> list[float]:
