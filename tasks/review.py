@@ -168,7 +168,7 @@ def _over_seam(box: list[float], tiles: Sequence[Tile], mosaic: Mosaic) -> Tile:
         max(tile.rect[2] - tile.rect[0] for tile in under),
         max(tile.rect[3] - tile.rect[1] for tile in under),
     )
-    rect = views.around(box, size, mosaic.width, mosaic.height)
+    rect = views.around(box, size, mosaic.width, mosaic.height, INNER)
     shown = [tile for tile in tiles if _overlap(tile.rect, rect)]
     row, column = min(tile.row for tile in shown), min(tile.column for tile in shown)
     rows = max(tile.row for tile in shown) - row + 1

@@ -107,8 +107,8 @@ def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detect
             sure = found.confidence >= PIECE * detector.card.threshold
             objects = over_windows(_where(found, sure), *sides, margin)
             held = views.holders(objects.xyxy, rects, *sides, margin)
-            pieces = views.joined_pieces(objects.xyxy[held < 0], 2 * margin, size)
-            again = {views.around(box, size, *sides) for box in pieces.tolist()}
+            pieces = views.joined_pieces(objects.xyxy[held < 0], margin, size)
+            again = {views.around(box, size, *sides, margin) for box in pieces.tolist()}
             chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
             for place, pixels in mosaic.parts(number, chosen):
                 yield number, chosen[place], pixels

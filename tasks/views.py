@@ -60,11 +60,14 @@ def clearance(boxes: np.ndarray, views: np.ndarray, width: int, height: int) -> 
     return np.where(inner[None], gap, width + height).min(axis=2)
 
 
-def around(box: Sequence[float], size: tuple[int, int], width: int, height: int) -> Rect:
+def around(
+    box: Sequence[float], size: tuple[int, int], width: int, height: int, margin: float
+) -> Rect:
     """A view of `size` (width, height) with the box near its middle, inside the scan.
 
     It lies on a grid of eighths of its size, so that boxes near each other share one and a
-    slightly different box gets the same. A box up to three quarters of it lies in it whole.
+    slightly different box gets the same; unless the box would end within `margin` px of its
+    edge, and has more room in the very middle.
     """
     edges = []
     for low, high, side, length in (
@@ -72,30 +75,38 @@ def around(box: Sequence[float], size: tuple[int, int], width: int, height: int)
         (box[1], box[3], size[1], height),
     ):
         step = max(1, side // 8)
-        start = round(((low + high) / 2 - side / 2) / step) * step
+        middle = (low + high) / 2 - side / 2
+        start = round(middle / step) * step
+        if min(low - start, start + side - high) <= margin:
+            start = round(middle)
         start = int(min(max(0, start), max(0, length - side)))
         edges.append((start, min(start + side, length)))
     (left, right), (top, bottom) = edges
     return left, top, right, bottom
 
 
-def joined_pieces(boxes: np.ndarray, near: float, size: tuple[int, int]) -> np.ndarray:
+def joined_pieces(boxes: np.ndarray, margin: float, size: tuple[int, int]) -> np.ndarray:
     """The frames (M, 4) of pieces (N, 4) of objects that seams have cut.
 
-    Pieces that are no more than `near` px apart are taken for one object, as long as the frame
-    around them is no larger than three quarters of `size`.
+    Pieces no more than twice `margin` px apart are taken for one object, the nearest first, as
+    long as the frame around them has more than `margin` px of room in a view of `size`.
     """
+    near = 2 * margin
     grown = boxes + np.array([-near, -near, near, near]) / 2
     frames = {number: boxes[number] for number in range(len(boxes))}
     owner = list(range(len(boxes)))
-    most = 0.75 * np.array(size)
+    most = np.array(size) - 2 * margin - 2
 
     def root(number: int) -> int:
         while owner[number] != number:
             number = owner[number]
         return number
 
-    for first, second in zip(*(one.tolist() for one in overlapping(grown)), strict=True):
+    pairs = np.stack(overlapping(grown), axis=1)
+    one, two = boxes[pairs[:, 0]], boxes[pairs[:, 1]]
+    gap = np.maximum(one[:, :2], two[:, :2]) - np.minimum(one[:, 2:], two[:, 2:])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], gap.max(axis=1)))
+    for first, second in pairs[order].tolist():
         a, b = root(first), root(second)
         if a == b:
             continue
