@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -310,7 +310,8 @@ def _in_background(act: Callable[[Any], None]) -> Iterator[Callable[[Any], None]
         thread.join()
     except BaseException:
         failed.append(KeyboardInterrupt())  # what waits is not sent any more
-        waiting.put(end)
+        with suppress(queue.Full):  # it may be waiting for Label Studio; nobody waits for it
+            waiting.put_nowait(end)
         raise
     if failed:
         raise failed[0]
