@@ -61,6 +61,8 @@ class Jobs:
         # When a job was put off, and until when; by the clock of the notes.
         self._waits: dict[tuple[Kind, int], tuple[float, float]] = {}
         self._running: set[str] = set()
+        # Set when the process is about to end, and with it the children of its jobs.
+        self.ending = False
         self._stopped: set[str] = set()
         improvement = Improvement(settings)
         self._projects = improvement.projects
@@ -202,6 +204,9 @@ class Jobs:
         self, kind: Kind, project: int, error: Exception, longest: float | None = None
     ) -> str:
         """The job could not be done now; its wish stays, and it waits a while."""
+        if self.ending:
+            # Its child was ended with us: it goes on at the next start, where it was.
+            time.sleep(3600)
         longest = longest or self._settings.reconcile_seconds
         wait = min(FIRST_WAIT * GROWTH ** min(self._failures[kind, project], 9), longest)
         self._failures[kind, project] += 1

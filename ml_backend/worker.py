@@ -93,6 +93,7 @@ class Worker:
         # Jobs are durable: one that runs now goes on at the next start. Waiting for it
         # could take as long as a training, so its child ends, and so do we.
         log.info("worker ends")
+        self._jobs.ending = True
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()
