@@ -72,7 +72,7 @@ class Chooser:
         fewest = min(self.died[role][point] for point in self.known[role])
         least = [p for p in sorted(self.known[role]) if self.died[role][p] == fewest]
         chosen = self.rng.sample(least, -(-len(least) // 4))
-        count = 1 if self.rng.random() < 0.7 else self.rng.randint(2, 5)
+        count = self.rng.choice([1, 1, 1, 2, 4]) if len(chosen) > 1 else 1
         return {"points": chosen, "count": count, "while": self.rng.uniform(0.05, 1.0)}
 
 
