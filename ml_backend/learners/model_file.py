@@ -47,8 +47,15 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of a .safetensors file, without loading its tensors (or torch)."""
-    from safetensors import safe_open
+    """The card of a .safetensors file, without loading its tensors (or torch).
 
-    with safe_open(str(path), framework="numpy") as file:
-        return ModelCard.from_metadata(file.metadata(), path)
+    Raises ValueError when the file was not written by cytoloop.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata()
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a cytoloop model file: {error}") from error
+    return ModelCard.from_metadata(metadata, path)

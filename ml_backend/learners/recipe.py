@@ -12,6 +12,8 @@ class Recipe:
     imgsz: input pixels along the longest side of the median training image.
     epochs: the most passes over the training images. views: with many images, passes are
         saved until no more images than this are shown; epochs_least: but no more of them.
+    epochs_tuned: the most passes from a base that knows the task: more of a few images make
+        it forget what it knew of others.
     batch: images a step; halved when memory runs out.
     head: channels of the head's hidden layers, of which the pretrained one has 64.
     frozen: the first layers of the backbone that keep the pretrained weights.
@@ -39,6 +41,7 @@ class Recipe:
     epochs: int = 150
     views: int = 9000
     epochs_least: int = 15
+    epochs_tuned: int = 40
     batch: int = 8
     head: int = 32
     frozen: int = 4

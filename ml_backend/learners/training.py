@@ -26,7 +26,8 @@ from ml_backend import __version__
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.files import read_json, write_json
-from ml_backend.learners.model_file import FILE_NAME, ModelCard
+from ml_backend.labels import canonical
+from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.recipe import RECIPE
 
 # What a training tells while it runs, one a line:
@@ -140,7 +141,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
 
     recipe = RECIPE
     labelled = [example for example in job.examples if example.boxes is not None]
-    scale = choose_scale(labelled, job.imgsz, recipe)
+    scale = choose_scale(labelled, job.imgsz, recipe, known=_known_scale(job))
     views = list(read_views(labelled, job.classes, scale, progress))
     if not views:
         raise TrainingFailed(
@@ -158,7 +159,6 @@ def train(job: TrainingJob, progress: Progress) -> Path:
 
     passes = recipe.views // len(draws(views, canvas))
     passes = min(max(passes, recipe.epochs_least), recipe.epochs)
-    recipe = replace(recipe, epochs=job.epochs or passes)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     slower = 1.0
     while True:
@@ -166,8 +166,9 @@ def train(job: TrainingJob, progress: Progress) -> Path:
         model = weights.build(job.architecture, job.classes, recipe.head)
         knowing = weights.start_from(model, job.base, job.classes)
         lr = slower * (recipe.lr_tuned if knowing else recipe.lr)
+        epochs = job.epochs or (min(passes, recipe.epochs_tuned) if knowing else passes)
         try:
-            tried = replace(recipe, lr=lr)
+            tried = replace(recipe, lr=lr, epochs=epochs)
             tensors = fit(model.to(device), views, canvas, tried, job.seed, progress)
             break
         except Diverged as error:
@@ -208,6 +209,15 @@ def _identity(job: dict[str, Any]) -> dict[str, Any]:
     """What makes two trainings the same, as _DONE holds it."""
     identity = {"job": job, "recipe": asdict(RECIPE), "release": __version__}
     return dict(json.loads(json.dumps(identity)))
+
+
+def _known_scale(job: TrainingJob) -> float | None:
+    """The scale of a base that knows all classes: what it learned, it learned at this one."""
+    if job.base.suffix != ".safetensors" or not job.base.exists():
+        return None
+    card = read_card(job.base)
+    known = {canonical(name) for name in card.classes}
+    return card.scale if known >= {canonical(name) for name in job.classes} else None
 
 
 def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:

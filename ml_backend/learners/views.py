@@ -16,12 +16,15 @@ from ml_backend.learners.preprocess import STRIDE, resample
 from ml_backend.learners.recipe import Recipe
 
 
-def choose_scale(examples: Iterable[Example], imgsz: int | None, recipe: Recipe) -> float:
+def choose_scale(
+    examples: Iterable[Example], imgsz: int | None, recipe: Recipe, known: float | None = None
+) -> float:
     """Input pixels per image pixel; 1 when no image can be read.
 
-    imgsz: what the longest side of the median image becomes. Without it the recipe's size
-    is taken, but images are not enlarged for it, and objects stay large enough to be told
-    apart: in a large field of small objects the size of the field says nothing.
+    imgsz: what the longest side of the median image becomes. Without it the scale that the
+    base knows is kept (`known`), else the recipe's size is taken; but images are not enlarged
+    for it, and objects stay large enough to be told apart: in a large field of small objects
+    the size of the field says nothing.
     """
     longest, sides = [], [np.zeros(0)]
     for example in examples:
@@ -38,7 +41,7 @@ def choose_scale(examples: Iterable[Example], imgsz: int | None, recipe: Recipe)
     if imgsz is not None:
         return imgsz / field
     side = max(float(np.median(all_sides)), 1.0) if len(all_sides := np.hstack(sides)) else field
-    return min(1.0, max(recipe.imgsz / field, recipe.object_side / side))
+    return min(1.0, max(known or recipe.imgsz / field, recipe.object_side / side))
 
 
 def read_views(

@@ -132,7 +132,7 @@ def test_nothing_readable(tmp_path: Path) -> None:
 def test_unusable_base(tmp_path: Path) -> None:
     base = tmp_path / "base.safetensors"
     base.write_bytes(b"not tensors")
-    with pytest.raises(ValueError, match="cannot be used as a base"):
+    with pytest.raises(ValueError, match="not a cytoloop model file"):
         train(job(tmp_path, [blobs(tmp_path, 0)], base=base), lambda line: None)
 
 
