@@ -3,8 +3,8 @@
     uv run python scripts/screenshots.py --dataset ../shared/data/plant_mitosis
 
 Starts `cytoloop up` on the images of samples that the starter never saw, and photographs
-the screens in headless Chromium: what the starter marked, and the least certain image
-before and after it was corrected with the dataset's boxes.
+the screens in headless Chromium: what the starter marked, and the least certain marked
+image before and after it was corrected with the dataset's boxes.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ class Product:
 def photograph(product: Product, page: Page, examples: dict[str, Example], shown: str) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     tasks = {task["data"]["source"]: task for task in product.studio.tasks(1)}
-    seen = [name for name, task in tasks.items() if not task["data"]["blind"]]
-    first = min(seen, key=lambda name: tasks[name]["predictions"][0]["score"])
+    # Something is to be corrected: neither a blind task nor one where nothing was found.
+    marked_ones = [name for name, task in tasks.items() if task["predictions"][0]["result"]]
+    first = min(marked_ones, key=lambda name: tasks[name]["predictions"][0]["score"])
     data_manager(product, page).save(OUT / "data-manager.png")
     labeling(product, page, tasks[shown]["id"]).save(OUT / "labeling.png")
     marked = labeling(product, page, tasks[first]["id"])
