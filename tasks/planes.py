@@ -15,7 +15,7 @@ import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.images import UnreadableImage
-from ml_backend.windows import Window, spans
+from ml_backend.windows import InMemory, Window, spans
 
 BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time
@@ -64,19 +64,8 @@ class Stored(Protocol):
     def reader(self) -> Reader: ...
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A plane whose pixels, (H, W, 3) uint8 RGB, are all there."""
-
-    pixels: np.ndarray
-
-    @property
-    def width(self) -> int:
-        return self.pixels.shape[1]
-
-    @property
-    def height(self) -> int:
-        return self.pixels.shape[0]
+class Decoded(InMemory):
+    """A stored plane whose pixels are all there already."""
 
     def reader(self) -> Reader:
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:

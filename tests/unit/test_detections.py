@@ -24,6 +24,7 @@ from tasks import scans
 from tasks.detections import Summary, detect
 from tasks.exchange import COLUMNS
 from tasks.sources import image_files, natural_key
+from tests.blobs import Blobs
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 1.0, 0.3)
 
@@ -183,23 +184,6 @@ def test_numbers_in_names_sort_as_numbers(numbers: list[int]) -> None:
 def test_any_names_have_an_order(names: list[str]) -> None:
     backwards = names[::-1]
     assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
-
-
-class Blobs:
-    """A runtime that knows the truth: what is brighter than 128 becomes exact boxes."""
-
-    batch = 1
-
-    def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for batch in batches:
-            answer = np.zeros((1, 6, 500), np.float32)
-            bright = cv2.threshold(batch[0][..., 0], 128, 255, cv2.THRESH_BINARY)[1]
-            contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            for number, contour in enumerate(contours):
-                x, y, width, height = cv2.boundingRect(contour)
-                light = batch[0][y : y + height, x : x + width, 0].max() / 255
-                answer[0, :5, number] = x + width / 2, y + height / 2, width, height, light
-            yield answer
 
 
 def windowed(monkeypatch: pytest.MonkeyPatch) -> Detector:

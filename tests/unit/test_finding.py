@@ -20,31 +20,10 @@ from ml_backend.learners.model_file import ModelCard
 from tasks.finding import Finder, How
 from tasks.ledger import Ledger
 from tasks.sheets import Sheet
+from tests.blobs import Blobs
 
 CARD = ModelCard("yolov5n", ("Cell", "Other"), ("Cell",), 1.0, 0.3)
 WIDTH, HEIGHT = 96, 80
-
-
-class Blobs:
-    """A runtime that knows the truth: what is brighter than 128 becomes exact boxes, as
-    confident as it is bright."""
-
-    batch = 1
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for batch in batches:
-            self.seen += 1
-            answer = np.zeros((1, 6, 300), np.float32)
-            bright = cv2.threshold(batch[0][..., 0], 128, 255, cv2.THRESH_BINARY)[1]
-            contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            for number, contour in enumerate(contours):
-                x, y, width, height = cv2.boundingRect(contour)
-                light = batch[0][y : y + height, x : x + width, 0].max() / 255
-                answer[0, :5, number] = x + width / 2, y + height / 2, width, height, light
-            yield answer
 
 
 def detector() -> Detector:
