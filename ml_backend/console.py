@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +50,22 @@ def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> Non
         from rich.console import Console
 
         Console().print(text())
+
+
+def finish(result: Mapping[str, Any], *, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
+    """Print a result as `say` does, with a line for all that was skipped.
+
+    result: its "skipped" lists what was left out; where that is something, the command ends
+    with SKIPPED.
+    """
+    from ml_backend import tables
+
+    def text() -> str:
+        return "\n".join([*lines(), *tables.skipped(result["skipped"])])
+
+    say(dict(result), as_json=as_json, text=text)
+    if result["skipped"]:
+        raise typer.Exit(SKIPPED)
 
 
 @contextmanager

@@ -71,7 +71,6 @@ def detect(
     as_json: JsonOption = False,
 ) -> None:
     """Detect in images and scans without Label Studio."""
-    from ml_backend import tables
     from tasks.detections import detect as run
     from tasks.exchange import writer
 
@@ -83,21 +82,16 @@ def detect(
     detector, version = _loaded(context, model)
     with console.progress("Detecting") as bar:
         summary = run(source, detector, out, version, bar, how, overlap)
-    console.say(
-        dict(summary),
+    console.finish(
+        summary,
         as_json=as_json,
-        text=lambda: "\n".join(
-            [
-                f"{summary['detections']} detections on {summary['tiles']} images in "
-                f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
-                f"by {version}, in {out}",
-                *summary["notes"],
-                *tables.skipped(summary["skipped"]),
-            ]
-        ),
+        lines=lambda: [
+            f"{summary['detections']} detections on {summary['tiles']} images in "
+            f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
+            f"by {version}, in {out}",
+            *summary["notes"],
+        ],
     )
-    if summary["skipped"]:
-        raise typer.Exit(console.SKIPPED)
 
 
 @app.command(epilog="Example: cytoloop scan my_scan --project 1 --tile-overlap 96")
@@ -131,7 +125,6 @@ def scan(
 
     Stop it whenever you like: the same command goes on where it was, and no task comes twice.
     """
-    from ml_backend import tables
     from tasks.scan import Options
     from tasks.scan import scan as run
 
@@ -139,22 +132,17 @@ def scan(
     options = Options(send, limit, tile, overlap, pixel_size, how)
     with console.progress("Scanning") as bar:
         summary = run(source, project, console.settings(context), options, bar)
-    console.say(
-        dict(summary),
+    console.finish(
+        summary,
         as_json=as_json,
-        text=lambda: "\n".join(
-            [
-                f"{summary['detections']} detections on {summary['tiles']} tiles in "
-                f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
-                f"by {summary['model']}",
-                _sent(summary["sent"], summary["known"], project),
-                *summary["notes"],
-                *tables.skipped(summary["skipped"]),
-            ]
-        ),
+        lines=lambda: [
+            f"{summary['detections']} detections on {summary['tiles']} tiles in "
+            f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
+            f"by {summary['model']}",
+            _sent(summary["sent"], summary["known"], project),
+            *summary["notes"],
+        ],
     )
-    if summary["skipped"]:
-        raise typer.Exit(console.SKIPPED)
 
 
 def _sent(sent: int, known: int, project: int) -> str:
@@ -179,7 +167,6 @@ def sort(
     as_json: JsonOption = False,
 ) -> None:
     """Sort images into folders by what they hold: Chromosomes (whole, partial) and Others."""
-    from ml_backend import tables
     from tasks.sorting import TABLE, check
     from tasks.sorting import sort as run
 
@@ -187,19 +174,14 @@ def sort(
     detector, version = _loaded(context, model)
     with console.progress("Sorting") as bar:
         result = run(source, detector, out, version, by_class=by_class, link=link, progress=bar)
-    console.say(
-        dict(result),
+    console.finish(
+        result,
         as_json=as_json,
-        text=lambda: "\n".join(
-            [
-                f"{result['images']} images sorted by {version}; {out / TABLE} lists them",
-                *(f"{count:7}  {out / folder}" for folder, count in result["folders"].items()),
-                *tables.skipped(result["skipped"]),
-            ]
-        ),
+        lines=lambda: [
+            f"{result['images']} images sorted by {version}; {out / TABLE} lists them",
+            *(f"{count:7}  {out / folder}" for folder, count in result["folders"].items()),
+        ],
     )
-    if result["skipped"]:
-        raise typer.Exit(console.SKIPPED)
 
 
 def _loaded(context: typer.Context, model: str) -> tuple[Detector, str]:

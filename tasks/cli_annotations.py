@@ -31,23 +31,17 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the corrected annotations of a project for other programs."""
-    from ml_backend import tables
     from tasks.exports import export as run
 
     with console.progress("Exporting") as bar:
         result = run(project, out, form, console.settings(context), bar)
-    console.say(
-        dict(result),
+    console.finish(
+        result,
         as_json=as_json,
-        text=lambda: "\n".join(
-            [
-                f"{result['boxes']} boxes on {result['images']} corrected images, in {out}",
-                *tables.skipped(result["skipped"]),
-            ]
-        ),
+        lines=lambda: [
+            f"{result['boxes']} boxes on {result['images']} corrected images, in {out}",
+        ],
     )
-    if result["skipped"]:
-        raise typer.Exit(console.SKIPPED)
 
 
 @app.command("import", epilog="Example: cytoloop import labels.coco.json --project 1")
@@ -65,23 +59,17 @@ def import_(
     as_json: JsonOption = False,
 ) -> None:
     """Submit annotations of other programs on the images that a project holds."""
-    from ml_backend import tables
     from tasks.imports import import_annotations
 
     with console.progress("Importing") as bar:
         result = import_annotations(
             source, project, console.settings(context), lambda done: bar(done, None)
         )
-    console.say(
-        dict(result),
+    console.finish(
+        result,
         as_json=as_json,
-        text=lambda: "\n".join(
-            [
-                f"{result['new']} images annotated with {result['boxes']} boxes; "
-                f"{result['known']} held the same annotation already",
-                *tables.skipped(result["skipped"]),
-            ]
-        ),
+        lines=lambda: [
+            f"{result['new']} images annotated with {result['boxes']} boxes; "
+            f"{result['known']} held the same annotation already",
+        ],
     )
-    if result["skipped"]:
-        raise typer.Exit(console.SKIPPED)

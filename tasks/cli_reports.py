@@ -62,29 +62,22 @@ def report(
         source = of_file(detections, images, how_to_read(pattern, channel, z, tile_overlap))
     with console.progress("Drawing") as bar:
         result = run(source, out, bar)
-    console.say(result, as_json=as_json, text=lambda: _text(result))
-    if result["skipped"]:
-        raise typer.Exit(console.SKIPPED)
+    console.finish(result, as_json=as_json, lines=lambda: _lines(result))
 
 
-def _text(result: dict[str, Any]) -> str:
-    from ml_backend import tables
-
+def _lines(result: dict[str, Any]) -> list[str]:
     totals = dict.fromkeys(result["classes"], (0, 0))
     for row in result["counts"]:
         reviewed, detected = totals[row["label"]]
         totals[row["label"]] = reviewed + row["reviewed"], detected + row["detected"]
-    return "\n".join(
-        [
-            f"{result['images']} images, {result['reviewed_images']} of them reviewed; "
-            f"the page is {result['page']}",
-            *(
-                f"{label}: {reviewed} reviewed, {detected} more detected, not reviewed"
-                for label, (reviewed, detected) in totals.items()
-            ),
-            *tables.skipped(result["skipped"]),
-        ]
-    )
+    return [
+        f"{result['images']} images, {result['reviewed_images']} of them reviewed; "
+        f"the page is {result['page']}",
+        *(
+            f"{label}: {reviewed} reviewed, {detected} more detected, not reviewed"
+            for label, (reviewed, detected) in totals.items()
+        ),
+    ]
 
 
 @app.command("corrections", epilog="Example: cytoloop report corrections --project 1")
