@@ -26,14 +26,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tiles import shown
+from tiles import renamed, shown
 
-from ml_backend.boxes import Boxes, iou
+from ml_backend.boxes import iou
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.evaluation import evaluate
 from ml_backend.images import decode
-from ml_backend.labels import canonical
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import TrainingJob, run_in_child
 from ml_backend.models import resolve
@@ -89,7 +88,7 @@ def main() -> None:
 def taken(folder: Path, again: bool) -> list[Example]:
     """The images of the unseen samples; `again`: as another microscope would show them."""
     examples = [e for e in read_folder(REAL).examples if e.group in UNSEEN and e.boxes is not None]
-    named = [replace(e, boxes=_named(e.boxes)) for e in examples if e.boxes is not None]
+    named = [replace(e, boxes=renamed(e.boxes)) for e in examples if e.boxes is not None]
     folder.mkdir(parents=True)
     if not again:
         return named
@@ -106,10 +105,6 @@ def taken(folder: Path, again: bool) -> list[Example]:
         boxes = replace(example.boxes, xyxy=example.boxes.xyxy * scale)
         made.append(replace(example, image=path, boxes=boxes, ignored=example.ignored * scale))
     return made
-
-
-def _named(boxes: Boxes) -> Boxes:
-    return replace(boxes, label=np.array([canonical(str(n)) for n in boxes.label], np.str_))
 
 
 def tiles(images: Sequence[Example], folder: Path, seed: int) -> list[Example]:

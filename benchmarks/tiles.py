@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,12 @@ from ml_backend.dataset.example import Example
 from ml_backend.labels import canonical
 
 WHOLE = 0.9  # of a box that is seen; smaller remnants in a tile neither count nor punish
+
+
+def renamed(boxes: Boxes) -> Boxes:
+    """The boxes with the classes' own names instead of a folder's."""
+    names = np.array([canonical(str(name)) for name in boxes.label], np.str_)
+    return replace(boxes, label=names)
 
 
 def shown(
@@ -38,7 +45,7 @@ def shown(
 
     boxes, seen = moved(example.boxes.xyxy)
     ignored, ignored_seen = moved(example.ignored)
-    names = np.array([canonical(str(name)) for name in example.boxes.label], np.str_)
+    names = renamed(example.boxes).label
     whole = seen >= WHOLE
     return Example(
         path,

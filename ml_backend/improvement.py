@@ -133,7 +133,7 @@ class Improvement:
             there = studio.tasks(project_id, ids=tasks, full=False) if tasks else ()
             return [task["id"] for task in there]
 
-        snapshot = snapshots.lost(snapshot, self._before(project_id), present)
+        snapshot = snapshots.lost(snapshot, self.last_snapshot(project_id), present)
         snapshots.save(snapshot, self.settings.snapshots)
         for task, reason in snapshot.left_out:
             log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
@@ -150,7 +150,7 @@ class Improvement:
                 log.info("project %s: task %s: %s", project_id, item.task, problem)
         return snapshot
 
-    def _before(self, project_id: int) -> Snapshot | None:
+    def last_snapshot(self, project_id: int) -> Snapshot | None:
         """The snapshot of the last training that was tried."""
         name = self.projects.last_attempt(project_id)
         return snapshots.load(name, self.settings.snapshots) if name else None

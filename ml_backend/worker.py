@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend import progress
 from ml_backend.dataset.annotators import choose
-from ml_backend.dataset.snapshot import corrected_since, load
+from ml_backend.dataset.snapshot import corrected_since
 from ml_backend.files import sweep
 from ml_backend.improvement import Improvement
 from ml_backend.jobs import Jobs
@@ -151,9 +151,7 @@ class Worker:
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._jobs.enqueue("improve", project)
-        attempt = self._projects.last_attempt(project)
-        snapshot = load(attempt, self._settings.snapshots) if attempt else None
-        new = corrected_since(choose(tasks), snapshot)
+        new = corrected_since(choose(tasks), self._improvement.last_snapshot(project))
         if new < self._settings.retrain_after:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, new)
