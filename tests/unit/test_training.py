@@ -159,8 +159,7 @@ def the_child() -> psutil.Process:
     return next(
         child
         for child in psutil.Process().children()
-        if "ml_backend.learners.training"
-        in child.as_dict(["cmdline"], ad_value=[])["cmdline"]
+        if "ml_backend.learners.training" in child.as_dict(["cmdline"], ad_value=[])["cmdline"]
     )
 
 
