@@ -12,6 +12,7 @@ from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry, Version
 from ml_backend.serving import draws, untrained
 from ml_backend.settings import Settings
+from ml_backend.studio.backends import connect_backend
 from ml_backend.studio.client import Studio, StudioProject
 
 
@@ -96,7 +97,9 @@ def connect(
     version = first_version(settings, project, labels)
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)
-    studio.connect_backend(found.id, backend_url, settings.backend_user, backend_password(settings))
+    connect_backend(
+        studio.line, found.id, backend_url, settings.backend_user, backend_password(settings)
+    )
     if version:
         studio.set_model_version(found.id, version)
     Projects(settings.projects_database).leave(found.id, "publish")

@@ -46,8 +46,9 @@ from ml_backend.promotion import Decision
 from ml_backend.registry import DATASET_PROJECT, Registry, UnknownVersion, Version, file_hash
 from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio, StudioUnreachable
+from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageAway, ImageSource
+from ml_backend.studio.line import StudioUnreachable
 from ml_backend.trial import Judgement, Trial
 from ml_backend.watch import Verdict
 

@@ -27,8 +27,9 @@ from ml_backend.publishing import Publisher
 from ml_backend.recorder import record_in_child
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
-from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone, Studio
+from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
+from ml_backend.studio.line import STUDIO_ERRORS, ProjectGone
 from ml_backend.trial import Trial
 
 log = logging.getLogger(__name__)

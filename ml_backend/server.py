@@ -189,7 +189,7 @@ def create_app(settings: Settings) -> Flask:
             projects.update_labels(project.id, schema)
             project = projects.get(project.id)
         # The first Retrieve predictions should not have to wait for the detector to load.
-        threading.Thread(target=serving.annotator, args=(project,), daemon=True).start()
+        serving.prepare(project)
         return jsonify(model_version=serving.version(project))
 
     @app.get("/versions")

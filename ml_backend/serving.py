@@ -51,24 +51,34 @@ class Serving:
 
     def annotator(self, project: Project) -> Annotator | None:
         """What pre-annotates the project's tasks now; None while it is untrained."""
-        version = self.version(project)
-        if version == untrained(project.id):
+        key = self._key(project)
+        if key is None:
             return None
-        key = (version, project.id, project.label_config)
         found = self._annotators.get(key)
         if found is None:
             with self._loading:
                 found = self._annotators.get(key)
                 if found is None:
-                    found = self._build(version, project)
+                    found = self._build(key[0], project)
                     # Only what a champion still needs stays in memory.
                     others = {k: kept for k, kept in self._annotators.items() if k[1] != project.id}
                     self._annotators = {**others, key: found}
         return found
 
+    def prepare(self, project: Project) -> None:
+        """Load what pre-annotates the project, without waiting for it."""
+        key = self._key(project)
+        if key is not None and key not in self._annotators:
+            threading.Thread(target=self.annotator, args=(project,), daemon=True).start()
+
     def loaded(self) -> list[Annotator]:
         """Every annotator in use, for the counts that /health shows."""
         return list(self._annotators.values())
+
+    def _key(self, project: Project) -> tuple[str, int, str] | None:
+        version = self.version(project)
+        known = version != untrained(project.id)
+        return (version, project.id, project.label_config) if known else None
 
     def _build(self, version: str, project: Project) -> Annotator:
         known = {one.version: one.detector for one in self._annotators.values()}

@@ -28,7 +28,7 @@ from ml_backend.improvement import Improvement
 from ml_backend.jobs import Jobs
 from ml_backend.projects import NotConnected, Note
 from ml_backend.settings import Settings
-from ml_backend.studio.client import STUDIO_ERRORS, ProjectGone
+from ml_backend.studio.line import STUDIO_ERRORS, ProjectGone
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from ml_backend.projects import Projects
 from ml_backend.registry import Registry
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio, StudioFault
+from ml_backend.studio.client import Studio
+from ml_backend.studio.line import StudioFault
 from tasks.finding import Finder, How, Progress
 from tasks.ledger import Ledger
 from tasks.mosaic import Mosaic

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from ml_backend.files import replacing
 from ml_backend.images import as_png
 from ml_backend.preannotation import Annotator, PreAnnotation
-from ml_backend.studio.client import Studio, StudioFault, StudioUnreachable
+from ml_backend.studio.client import Studio
+from ml_backend.studio.line import StudioFault, StudioUnreachable
 from tasks.ledger import Ledger
 from tasks.planes import Rect
 from tasks.review import View

@@ -34,8 +34,9 @@ from ml_backend.processes import Children, Process, check_port
 from ml_backend.projects import Projects
 from ml_backend.registry import Registry
 from ml_backend.settings import Settings
-from ml_backend.studio.client import ProjectGone, Studio
+from ml_backend.studio.client import Studio
 from ml_backend.studio.environment import StudioEnvironment
+from ml_backend.studio.line import ProjectGone
 from ml_backend.studio.transport import studio_http
 from tasks.intake import Intake, Source, sources, take_in
 

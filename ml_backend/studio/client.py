@@ -1,59 +1,31 @@
-"""All traffic with Label Studio's interface, through its own SDK.
+"""Projects, tasks, pre-annotations and annotations of a Label Studio, through its own SDK.
 
-Tasks come and go as the plain dicts of Label Studio's JSON. What fails raises one of
-three errors, each one line: the server cannot be reached, it refuses us, or the thing
-asked about is gone.
+Tasks come and go as the plain dicts of Label Studio's JSON. What fails raises one of the
+errors of `line`.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import logging
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
-
-# Not `from label_studio_sdk import LabelStudio`: the same client with an export to pandas
-# on top, which takes 3 s to import where this takes half a second.
-from label_studio_sdk.base_client import LabelStudioBase
-from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
 from ml_backend.chunks import chunks
-from ml_backend.studio.transport import studio_http
+from ml_backend.studio.line import Line, ProjectGone, StudioFault
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
-BACKEND_TITLE = "cytoloop"
 VIEW_TITLE = "Least certain first"
-
-# What the backend wants to hear of. The server's own list says which names exist:
-# deletions and imports come in the plural, one request for all of them.
-EVENTS = (
-    "ANNOTATION_CREATED",
-    "ANNOTATIONS_CREATED",
-    "ANNOTATION_UPDATED",
-    "ANNOTATIONS_DELETED",
-    "TASKS_CREATED",
-    "TASKS_DELETED",
-    "PROJECT_UPDATED",
-)
 
 # The server writes one page or chunk inside one request: small enough to answer well
 # within a minute on SQLite, large enough that the round trip does not count.
 PAGE = 500
 CHUNK = 500
-
-# Waits before another try, in seconds; a server that restarts is back within them.
-_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 # Columns of the view that nobody needs to see at first; hidden, not lost.
 _HIDDEN = (
@@ -62,28 +34,6 @@ _HIDDEN = (
     "draft_exists", "cancelled_annotations", "total_predictions",
     "data.sampling_p", "data.sampling_reason", "data.sha256", "data.split",
 )  # fmt: skip
-
-log = logging.getLogger(__name__)
-
-
-class StudioUnreachable(ConnectionError):
-    """Label Studio does not answer."""
-
-
-class StudioRefused(PermissionError):
-    """Label Studio does not accept the token, or this user may not do that."""
-
-
-class ProjectGone(LookupError):
-    """The project, or what was asked about in it, is not in Label Studio (any more)."""
-
-
-class StudioFault(RuntimeError):
-    """Label Studio answered with an error of another kind."""
-
-
-# All that can go wrong between us and the server; what is worth another try, later.
-STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
 
 
 @dataclass(frozen=True)
@@ -106,22 +56,12 @@ class Studio:
     """A Label Studio server, as one of its users; safe to share among threads.
 
     url: where the server answers. token: a personal access token, or a legacy one where
-    the organization still allows them.
+    the organization still allows them. line: what its requests go through.
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self._what = f"Label Studio at {self.url}"
-        try:
-            self._sdk = LabelStudioBase(
-                base_url=self.url,
-                api_key=token,
-                timeout=timeout,
-                max_retries=0,
-                httpx_client=studio_http(self.url, timeout),
-            )
-        except ApiError as error:  # a token that has expired is known without asking
-            raise self._translated(error) from error
+        self.line = Line(self.url, token, timeout)
 
     # Projects.
 
@@ -129,7 +69,7 @@ class Studio:
         """All projects that this user sees."""
         found: list[StudioProject] = []
         for page in count(1):
-            answer = self._call(self._sdk.projects.list, page=page, page_size=100)
+            answer = self.line.call(self.line.sdk.projects.list, page=page, page_size=100)
             found += [_project(one) for one in answer.items or []]
             if len(answer.items or []) < 100:
                 break
@@ -137,15 +77,15 @@ class Studio:
 
     def project(self, project: int) -> StudioProject:
         """Raises ProjectGone."""
-        return _project(self._call(self._sdk.projects.get, project))
+        return _project(self.line.call(self.line.sdk.projects.get, project))
 
     def create_project(self, title: str, label_config: str, description: str = "") -> StudioProject:
         """A new project that shows pre-annotations and hands out the least certain task first.
 
         title: at least 3 characters. Raises StudioFault when the labels are not valid.
         """
-        made = self._call(
-            self._sdk.projects.create,
+        made = self.line.call(
+            self.line.sdk.projects.create,
             title=title,
             label_config=label_config,
             description=description,
@@ -157,8 +97,8 @@ class Studio:
 
     def show_predictions(self, project: int) -> None:
         """Let an existing project show pre-annotations and hand out the least certain first."""
-        self._call(
-            self._sdk.projects.update,
+        self.line.call(
+            self.line.sdk.projects.update,
             project,
             sampling="Uncertainty sampling",
             show_collab_predictions=True,
@@ -173,7 +113,7 @@ class Studio:
         if self.project(project).model_version == version:
             return True  # every change is an event that comes back to the backend
         try:
-            self._call(self._sdk.projects.update, project, model_version=version)
+            self.line.call(self.line.sdk.projects.update, project, model_version=version)
         except StudioFault as fault:
             if "model_version" in str(fault):
                 return False
@@ -182,15 +122,15 @@ class Studio:
 
     def add_media_folder(self, project: int, folder: Path) -> None:
         """Let the project's users see the images under `folder`, a folder of the server."""
-        local, path = self._sdk.import_storage.local, str(folder.absolute())
-        if path not in {known.path for known in self._call(local.list, project=project)}:
-            self._call(
+        local, path = self.line.sdk.import_storage.local, str(folder.absolute())
+        if path not in {known.path for known in self.line.call(local.list, project=project)}:
+            self.line.call(
                 local.create, project=project, path=path, use_blob_urls=True, title=folder.name
             )
 
     def ensure_view(self, project: int) -> None:
         """A Data Manager tab with the scores, least certain first; an existing one stays."""
-        views = self._call(self._sdk.views.list, project=project)
+        views = self.line.call(self.line.sdk.views.list, project=project)
         if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
             return
         hidden = [f"tasks:{name}" for name in _HIDDEN]
@@ -201,73 +141,7 @@ class Studio:
             "ordering": ["tasks:predictions_score"],
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
         }
-        self._call(self._sdk.views.create, project=project, data=data, again=False)
-
-    # The backend.
-
-    def connect_backend(self, project: int, url: str, user: str, password: str) -> None:
-        """Connect the backend at `url` to the project, once, and its webhook with its password.
-
-        The server asks the backend's /health and /setup meanwhile. The webhook that the
-        server would make by itself carries no password, and it makes none where there is
-        one for that address: so ours comes first.
-
-        Raises StudioFault, with the server's reason, when the backend does not answer it.
-        """
-        url = url.rstrip("/")
-        ours = [
-            backend
-            for backend in self._call(self._sdk.ml.list, project=project)
-            if backend.title == BACKEND_TITLE or (backend.url or "").rstrip("/") == url
-        ]
-        addresses = {f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours}
-        self._connect_webhook(project, f"{url}/webhook", addresses, user, password)
-        settings: dict[str, Any] = {
-            "project": project,
-            "url": url,
-            "title": BACKEND_TITLE,
-            "description": "Pre-annotates images and learns from corrections.",
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": user,
-            "basic_auth_pass": password,
-        }
-        for double in ours[1:]:
-            self._call(self._sdk.ml.delete, double.id)
-        try:
-            if ours:
-                self._call(self._sdk.ml.update, ours[0].id, **settings)
-            else:
-                self._call(self._sdk.ml.create, **settings, again=False)
-        except StudioFault as fault:
-            raise StudioFault(
-                f"{self._what} could not use the ML backend at {url}: start it (cytoloop serve), "
-                "and where Label Studio runs elsewhere, see that it reaches that address and "
-                f"may use it ({_plain(str(fault))[-160:]})"
-            ) from fault
-
-    def _connect_webhook(
-        self, project: int, url: str, earlier: set[str], user: str, password: str
-    ) -> None:
-        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
-        settings: dict[str, Any] = {
-            "url": url,
-            "headers": {"Authorization": f"Basic {secret}"},
-            "actions": list(EVENTS),
-            "send_for_all_actions": False,
-            "send_payload": True,
-            "is_active": True,
-        }
-        hooks = self._call(self._sdk.webhooks.list, project=str(project))
-        ours = [hook for hook in hooks if hook.url == url or hook.url in earlier]
-        for hook in ours:
-            self._call(self._sdk.webhooks.delete, hook.id)
-        self._call(self._sdk.webhooks.create, project=project, **settings, again=False)
-
-    def start_training(self, project: int) -> None:
-        """What the button Start training does."""
-        for backend in self._call(self._sdk.ml.list, project=project):
-            if backend.title == BACKEND_TITLE and backend.id is not None:
-                self._call(self._sdk.ml.train, backend.id, again=False)
+        self.line.call(self.line.sdk.views.create, project=project, data=data, again=False)
 
     # Tasks.
 
@@ -287,8 +161,8 @@ class Studio:
         waiting = list(tasks)
         ids: list[int] = []
         for part in chunks(waiting, chunk):
-            answer = self._call(
-                self._sdk.projects.import_tasks,
+            answer = self.line.call(
+                self.line.sdk.projects.import_tasks,
                 project,
                 request=part,
                 return_task_ids=True,
@@ -346,8 +220,8 @@ class Studio:
             query["filters"] = {"conjunction": "and", "items": items}
         if ids is not None:
             query["selectedItems"] = {"all": False, "included": list(ids)}
-        answer = self._call(
-            self._sdk.tasks.list,
+        answer = self.line.call(
+            self.line.sdk.tasks.list,
             project=project,
             fields="all" if full else "task_only",
             page=1,
@@ -384,8 +258,8 @@ class Studio:
     def count_untouched(self, project: int, *, without: str | None = None) -> int:
         """How many tasks `untouched_tasks` would give; one quick request."""
         query = {"filters": {"conjunction": "and", "items": _untouched(without)}}
-        answer = self._call(
-            self._sdk.tasks.list,
+        answer = self.line.call(
+            self.line.sdk.tasks.list,
             project=project,
             page=1,
             page_size=1,
@@ -427,12 +301,14 @@ class Studio:
                 if problems := interface.validate_prediction(_json(one), return_errors=True):
                     raise ValueError(f"the pre-annotation of task {task} is invalid: {problems[0]}")
                 request.append(one)
-            answer = self._call(
-                self._sdk.projects.import_predictions, project, request=request, again=False
+            answer = self.line.call(
+                self.line.sdk.projects.import_predictions, project, request=request, again=False
             )
             created = _json(answer).get("created")
             if created != len(part):
-                raise StudioFault(f"{self._what} stored {created} of {len(part)} pre-annotations")
+                raise StudioFault(
+                    f"{self.line.what} stored {created} of {len(part)} pre-annotations"
+                )
             done += len(part)
             progress(done, len(waiting))
 
@@ -444,7 +320,7 @@ class Studio:
         """
         for one in ids:
             try:
-                self._call(self._sdk.predictions.delete, one)
+                self.line.call(self.line.sdk.predictions.delete, one)
             except ProjectGone:
                 continue
 
@@ -453,8 +329,8 @@ class Studio:
 
         Returns when all are done; the server waits up to 100 s for its backend.
         """
-        self._call(
-            self._sdk.actions.create,
+        self.line.call(
+            self.line.sdk.actions.create,
             id="retrieve_tasks_predictions",
             project=project,
             selected_items={"all": False, "included": list(tasks)},
@@ -472,8 +348,8 @@ class Studio:
     ) -> int:
         """Submit an annotation as this user; its id. seconds: the time spent on it."""
         parent = {} if parent_prediction is None else {"parent_prediction": parent_prediction}
-        made = self._call(
-            self._sdk.annotations.create,
+        made = self.line.call(
+            self.line.sdk.annotations.create,
             task,
             result=result,
             lead_time=seconds,
@@ -482,42 +358,6 @@ class Studio:
         )
         assert made.id is not None
         return made.id
-
-    # Speaking with the server.
-
-    def _call(self, act: Callable[..., T], *args: Any, again: bool = True, **options: Any) -> T:
-        """act(*args, **options), with patience; errors of the server and of the line as ours.
-
-        again: acting twice does no harm, so any fault of the line or the server is tried
-        again; else only a connection that was never made.
-        """
-        for wait in (*_WAITS, None):
-            try:
-                return act(*args, **options)
-            except ApiError as error:
-                fault: Exception = self._translated(error)
-                retry = again and (error.status_code or 0) in (408, 429, 500, 502, 503, 504)
-                cause: Exception = error
-            except httpx.TransportError as error:
-                fault = StudioUnreachable(f"{self._what} does not answer ({_words(error)})")
-                retry = again or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                cause = error
-            if wait is None or not retry:
-                raise fault from cause
-            log.info("%s; trying again in %s s", fault, wait)
-            time.sleep(wait)
-        raise AssertionError("unreachable")
-
-    def _translated(self, error: ApiError) -> Exception:
-        detail = _detail(error.body)
-        if error.status_code in (401, 403):
-            return StudioRefused(
-                f"{self._what} refuses the token ({detail}); make a new personal access token "
-                "there under Account & Settings"
-            )
-        if error.status_code == 404:
-            return ProjectGone(f"{self._what} has no such project or task ({detail})")
-        return StudioFault(f"{self._what} answered HTTP {error.status_code} ({detail})")
 
 
 def _filter(column: str, operator: str, value: Any, kind: str) -> dict[str, Any]:
@@ -554,20 +394,3 @@ def _project(one: Any) -> StudioProject:
 def _json(model: Any) -> dict[str, Any]:
     """An SDK object as the JSON it came from."""
     return model.model_dump(mode="json", by_alias=True)
-
-
-def _plain(text: str) -> str:
-    """Without the HTML that the server puts into some reasons."""
-    return re.sub(r"<[^>]*>", "", text)
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _detail(body: Any) -> str:
-    """The server's reason, in one line."""
-    if isinstance(body, dict):
-        errors = body.get("validation_errors")
-        body = f"{body.get('detail', '')} {json.dumps(errors) if errors else ''}"
-    return " ".join(str(body).split())[:400]

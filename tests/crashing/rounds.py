@@ -40,7 +40,8 @@ from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry, Version
 from ml_backend.samples.generator import field as draw_field
 from ml_backend.settings import Settings
-from ml_backend.studio.client import STUDIO_ERRORS, Studio, StudioFault
+from ml_backend.studio.client import Studio
+from ml_backend.studio.line import STUDIO_ERRORS, StudioFault
 from tests.crashing.nursery import Nursery
 
 CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text(

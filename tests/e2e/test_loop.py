@@ -30,6 +30,7 @@ from ml_backend.files import read_json
 from ml_backend.images import decode
 from ml_backend.labels import canonical
 from ml_backend.registry import Registry
+from ml_backend.studio.backends import start_training
 from ml_backend.studio.client import Studio
 from tests.conftest import free_port
 
@@ -268,7 +269,7 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
 
     # Start training works, and trains on what was corrected since.
     studio.submit_annotation(now[untouched[0]]["id"], correction(fields[untouched[0]]))
-    studio.start_training(project.id)
+    start_training(studio.line, project.id)
     up.until("a second version", lambda: len(up.registry.all(number)) == 2, 600)
 
     # One Ctrl-C ends every child.

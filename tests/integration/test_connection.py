@@ -21,8 +21,9 @@ from ml_backend.processes import Process
 from ml_backend.projects import Projects
 from ml_backend.samples import field
 from ml_backend.settings import Settings
-from ml_backend.studio.client import StudioFault
+from ml_backend.studio.backends import start_training
 from ml_backend.studio.images import AccessToken
+from ml_backend.studio.line import StudioFault
 from ml_backend.studio.transport import studio_http
 from tests.conftest import RunningStudio, free_port
 
@@ -140,7 +141,7 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
     notes(settings, project)
     studio.submit_annotation(tasks[0], [])
     until(lambda: "changed" in notes(settings, project))
-    studio.start_training(project)
+    start_training(studio.line, project)
     until(lambda: "train" in notes(settings, project))
 
 

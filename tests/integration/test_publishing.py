@@ -196,7 +196,7 @@ def test_labels_that_changed_without_a_word_are_drawn_with(
     projects.connect(Project(number, url, token, "Renamed", config))
     registry.promote(str(number), registry.all()[0].name, by="test", reason="start")
     renamed = config.replace("Mitotic cell", "Wall")
-    studio._sdk.projects.update(number, label_config=renamed)
+    studio.line.sdk.projects.update(number, label_config=renamed)
     studio.import_tasks(number, [{"data": {"image": "/data/local-files/?d=none.png"}}])
     publisher = Publisher(
         projects.get(number),

@@ -10,15 +10,9 @@ import httpx
 import pytest
 
 from ml_backend.studio import client
-from ml_backend.studio.client import (
-    VIEW_TITLE,
-    ProjectGone,
-    Studio,
-    StudioFault,
-    StudioRefused,
-    StudioUnreachable,
-)
+from ml_backend.studio.client import VIEW_TITLE, Studio
 from ml_backend.studio.images import ImageSource
+from ml_backend.studio.line import ProjectGone, StudioFault, StudioRefused, StudioUnreachable
 from tests.conftest import RunningStudio
 
 LABELS = """<View><Image name="image" value="$image"/>

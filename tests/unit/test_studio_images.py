@@ -14,8 +14,8 @@ from ml_backend.dataset.snapshot import Chosen
 from ml_backend.images import UnreadableImage
 from ml_backend.improvement import fetch_images
 from ml_backend.studio import images
-from ml_backend.studio.client import StudioUnreachable
 from ml_backend.studio.images import ImageAway, ImageSource
+from ml_backend.studio.line import StudioUnreachable
 
 PERSONAL = "aaa.bbb.ccc"  # looks like a JWT, so it is exchanged for an access token
 

@@ -134,7 +134,7 @@ def instrument() -> None:
     _after_import("ml_backend.jobs", lambda module: setattr(module, "FIRST_WAIT", 1.0))
     _after_import("ml_backend.jobs", lambda module: setattr(module, "GROWTH", 1.5))
     _after_import("ml_backend.worker", lambda module: setattr(module, "_BACK_OFF", 0.5))
-    _after_import("ml_backend.studio.client", lambda module: setattr(module, "_WAITS", (0.2,)))
+    _after_import("ml_backend.studio.line", lambda module: setattr(module, "_WAITS", (0.2,)))
 
 
 def _inside(path: Any) -> str:
