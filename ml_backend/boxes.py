@@ -60,10 +60,23 @@ class Boxes:
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    inside, area_a, area_b = _common(a, b)
+    union = area_a + area_b - inside
+    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+
+
+def over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """As `iou`, but over the smaller of the two boxes: 1 where one lies in the other."""
+    inside, area_a, area_b = _common(a, b)
+    smaller = np.minimum(area_a, area_b)
+    return np.divide(inside, smaller, out=np.zeros_like(inside), where=smaller > 0)
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The areas that boxes share (N, M), and their own: (N, 1) and (1, M)."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     inside = np.clip(high - low, 0, None).prod(axis=2)
     area_a, area_b = (np.clip(c[:, 2:] - c[:, :2], 0, None).prod(axis=1) for c in (a, b))
-    union = area_a[:, None] + area_b[None, :] - inside
-    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    return inside, area_a[:, None], area_b[None, :]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -65,6 +65,17 @@ class Correction:
     def changed(self) -> int:
         """How many regions were moved, relabelled, added or deleted."""
         return sum(edit.change != "kept" for edit in self.edits)
+
+
+class Deleted(NamedTuple):
+    """A region that was shown and removed: its box in px (to 0.01), its label and its id."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: str
+    region: str
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,38 @@ def compare(
     0.5 on, the same label first), unless the annotator drew them. Regions that are no
     boxes of the project's labels are left out on both sides.
     """
-    size = _size([*shown, *submitted])
+    pairs, gone, new = _matched(shown, submitted, labels, _size([*shown, *submitted]))
+    edits = [_edit(*pair) for pair in pairs]
+    edits += [Edit("deleted", one.label) for one in gone]
+    edits += [Edit("added", one.label) for one in new]
+    return sorted(edits, key=lambda edit: (CHANGES.index(edit.change), edit.label, edit.iou or 0))
+
+
+def deleted(
+    shown: Sequence[dict[str, Any]],
+    submitted: Sequence[dict[str, Any]],
+    labels: Labels,
+    size: tuple[int, int],
+) -> list[Deleted]:
+    """The regions shown that the annotator removed, as `compare` counts them.
+
+    size: width and height of the image, px.
+    """
+    _, gone, _ = _matched(shown, submitted, labels, size)
+    found = []
+    for one in gone:
+        x1, y1, x2, y2 = (round(side, 2) for side in one.boxes.xyxy[0].tolist())
+        found.append(Deleted(x1, y1, x2, y2, one.label, one.id))
+    return found
+
+
+def _matched(
+    shown: Sequence[dict[str, Any]],
+    submitted: Sequence[dict[str, Any]],
+    labels: Labels,
+    size: tuple[int, int],
+) -> tuple[list[tuple[_Region, _Region]], list[_Region], list[_Region]]:
+    """Regions as shown and as submitted, those only shown, and those only submitted."""
     before, after = _regions(shown, labels, size), _regions(submitted, labels, size)
     ids = before.keys() & after.keys()
     pairs = [(before[key], after[key]) for key in ids]
@@ -147,12 +189,12 @@ def compare(
     new = [one for key, one in after.items() if key not in ids]
     again = _by_place(gone, new)
     pairs += [(gone[i], new[j]) for i, j in again]
-
-    edits = [_edit(*pair) for pair in pairs]
     lost, met = {i for i, _ in again}, {j for _, j in again}
-    edits += [Edit("deleted", one.label) for i, one in enumerate(gone) if i not in lost]
-    edits += [Edit("added", one.label) for j, one in enumerate(new) if j not in met]
-    return sorted(edits, key=lambda edit: (CHANGES.index(edit.change), edit.label, edit.iou or 0))
+    return (
+        pairs,
+        [one for i, one in enumerate(gone) if i not in lost],
+        [one for j, one in enumerate(new) if j not in met],
+    )
 
 
 def _edit(shown: _Region, submitted: _Region) -> Edit:

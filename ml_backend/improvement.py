@@ -128,6 +128,7 @@ class Improvement:
             fetch,
             self.settings.holdout_share,
             self.settings.annotators,
+            self.projects.shown(project_id),
         )
 
         def present(tasks: Sequence[int]) -> list[int]:

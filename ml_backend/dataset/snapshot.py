@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ml_backend.boxes import Boxes
+import numpy as np
+
+from ml_backend.boxes import Boxes, over_smaller
+from ml_backend.corrections import Deleted, Shown, deleted
 from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, settle
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
@@ -34,6 +38,10 @@ from ml_backend.labels import Labels
 
 Row = tuple[float, float, float, float, str]
 
+# A removed box that shares this much of the smaller of the two with a box that stayed was
+# removed as its double, or as badly drawn: something is there.
+_SOMETHING = 0.5
+
 
 @dataclass(frozen=True)
 class Item:
@@ -44,7 +52,8 @@ class Item:
     somebody looked and found nothing. problems: what was not taken over as it is, in words.
     annotations: of all annotators, `annotation` first. agreement: of several annotators,
     see `dataset.annotators`. blind: nothing was drawn on it before.
-    place: of a tile in its scan.
+    place: of a tile in its scan. deleted: pre-annotations that were removed, where no box
+    lies in their place: what looks like an object and is none.
     """
 
     task: int
@@ -62,6 +71,7 @@ class Item:
     agreement: float | None = None
     blind: bool = False
     place: Place | None = None
+    deleted: tuple[Deleted, ...] = ()
 
     @property
     def surroundings(self) -> set[str]:
@@ -104,6 +114,7 @@ class Snapshot:
             "boxes_by_side": {
                 side: replace(self, items=tuple(self.side(side))).counts() for side in SIDES
             },
+            "deleted": dict(Counter(gone.label for item in self.items for gone in item.deleted)),
             "several_annotators": len(several),
             "agreement": fmean(several) if several else None,
             "with_problems": sum(bool(item.problems) for item in self.items),
@@ -130,18 +141,30 @@ def corrected_since(chosen: Sequence[Chosen], snapshot: Snapshot | None) -> int:
 
 
 def to_item(
-    one: Chosen, labels: Labels, image: Fetched, holdout_share: float, policy: Policy = "newest"
+    one: Chosen,
+    labels: Labels,
+    image: Fetched,
+    holdout_share: float,
+    policy: Policy = "newest",
+    shown: Mapping[int, Shown] | None = None,
 ) -> Item:
     """A corrected task as an item.
 
     The side is what the task's data says since its creation; tasks that were there
-    before cytoloop was connected get theirs by the same hash.
+    before cytoloop was connected get theirs by the same hash. shown: what annotations
+    started from, by their id.
     """
     read = [labels.from_regions(result, *image.size) for result in one.results]
     drawn = [boxes for boxes, _ in read]
-    only = one.settled or policy == "newest"
-    boxes = drawn[0] if only else settle(drawn, policy)
-    problems = [said for _, told in (read[:1] if only else read) for said in told]
+    counted = 1 if one.settled or policy == "newest" else len(read)
+    boxes = drawn[0] if counted == 1 else settle(drawn, policy)
+    problems = [said for _, told in read[:counted] for said in told]
+    removed = {
+        gone
+        for number, result in list(zip(one.annotations, one.results, strict=True))[:counted]
+        if shown and number in shown
+        for gone in deleted(shown[number].result, result, labels, image.size)
+    }
     group = group_of(one.data, str(one.data.get(labels.image_key, "")))
     split = one.data.get("split")
     p, reason = one.data.get("sampling_p"), one.data.get("sampling_reason")
@@ -169,6 +192,17 @@ def to_item(
         agreement=agreement(drawn),
         blind=bool(one.data.get("blind")),
         place=place_of(one.data),
+        deleted=_of_nothing(removed, drawn[:counted]),
+    )
+
+
+def _of_nothing(removed: Iterable[Deleted], drawn: Sequence[Boxes]) -> tuple[Deleted, ...]:
+    """The removed boxes in whose place no annotator who counts has left or drawn another."""
+    kept = np.concatenate([boxes.xyxy for boxes in drawn])
+    return tuple(
+        gone
+        for gone in sorted(removed)
+        if over_smaller(np.array([gone[:4]]), kept).max(initial=0) < _SOMETHING
     )
 
 
@@ -195,11 +229,13 @@ def take(
     fetch: Callable[[Sequence[Chosen]], Iterable[Fetched | Exception]],
     holdout_share: float,
     policy: Policy = "newest",
+    shown: Mapping[int, Shown] | None = None,
 ) -> Snapshot:
     """Read the corrected tasks into a snapshot.
 
     fetch: gives, for each chosen task in order, its image or why there is none. policy: what
-    counts of several annotators; a ground truth always does.
+    counts of several annotators; a ground truth always does. shown: what annotations
+    started from, by their id.
     """
     chosen = choose(tasks)
     places = {one.task: place_of(one.data) for one in chosen}
@@ -209,7 +245,7 @@ def take(
         if isinstance(got, Exception):
             left_out.append((one.task, str(got)))
         else:
-            items.append(to_item(one, labels, got, holdout_share, policy))
+            items.append(to_item(one, labels, got, holdout_share, policy, shown))
     apart = leaking((item.task, item.split, item.group, places[item.task]) for item in items)
     items = [
         replace(
@@ -269,6 +305,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
                 "problems": tuple(item["problems"]),
                 "annotations": tuple(item.get("annotations", ())),
                 "place": tuple(item["place"]) if item.get("place") else None,
+                "deleted": tuple(Deleted(*row) for row in item.get("deleted", ())),
             }
         )
         for item in value["items"]
@@ -285,4 +322,9 @@ def load(name: str, folder: Path) -> Snapshot | None:
 
 def to_example(item: Item, images: Path) -> Example:
     """An item as an example; images: the folder of fetched images."""
-    return Example(images / item.image, item.group, Boxes.drawn(item.boxes))
+    return Example(
+        images / item.image,
+        item.group,
+        Boxes.drawn(item.boxes),
+        deleted=np.array([gone[:4] for gone in item.deleted], np.float32).reshape(-1, 4),
+    )

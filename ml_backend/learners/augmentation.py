@@ -15,19 +15,30 @@ import numpy as np
 from ml_backend.learners.preprocess import PADDING
 from ml_backend.learners.recipe import Recipe
 
+# The label of a place where a person removed a box: looked at and laid into other fields as any
+# object, and then left out of what should be found, so that finding something there is punished.
+NOTHING = -1
+
 
 @dataclass(frozen=True)
 class View:
     """One image at the input scale.
 
-    pixels: (H, W, 3) uint8. xyxy: (N, 4) float32, pixels. label: (N,) int, class indices.
-    ignored: (M, 4) float32, regions that neither count nor punish.
+    pixels: (H, W, 3) uint8. xyxy: (N, 4) float32, pixels. label: (N,) int, class indices or
+    NOTHING. ignored: (M, 4) float32, regions that neither count nor punish.
+    weight: (N,) float, how often each object is chosen; None where they are alike.
     """
 
     pixels: np.ndarray
     xyxy: np.ndarray
     label: np.ndarray
     ignored: np.ndarray
+    weight: np.ndarray | None = None
+
+
+def choose(weight: np.ndarray | None, number: int, rng: np.random.Generator) -> int:
+    """One of `number` indices, by weight where there is one."""
+    return int(rng.choice(number, p=None if weight is None else weight / weight.sum()))
 
 
 def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -45,7 +56,7 @@ def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.n
 
 
 def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> View:
-    """A random view of `view` on a canvas (height, width), in input pixels."""
+    """A random view of `view` on a canvas (height, width), in input pixels; without NOTHINGs."""
     linear = np.eye(2)
     if rng.random() < 0.5:
         linear = np.diag([-1.0, 1.0])
@@ -66,7 +77,7 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
         centre += rng.uniform(-recipe.shift, recipe.shift, 2) * canvas[::-1]
     if len(view.xyxy) and (room < -size / 4).any() and rng.random() < recipe.near:
         # Most windows of a field much larger than the canvas are empty: look at an object.
-        box = view.xyxy[rng.integers(len(view.xyxy))]
+        box = view.xyxy[choose(view.weight, len(view.xyxy), rng)]
         inside = linear @ ((box[:2] + box[2:]) / 2 - (width / 2, height / 2))
         centre = np.array(canvas[::-1]) * rng.uniform(0.1, 0.9, 2) - inside
         centre = np.where(room < 0, np.clip(centre, size / 2 + room, size / 2), size / 2)
@@ -78,8 +89,9 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
     xyxy = turn_boxes(view.xyxy, linear, offset)
     xyxy, seen = _clip(xyxy, canvas)
     ignored, _ = _clip(turn_boxes(view.ignored, linear, offset), canvas)
-    counted = seen >= recipe.visible
-    cut = ~counted & (seen > 0)
+    real = view.label != NOTHING
+    counted = real & (seen >= recipe.visible)
+    cut = real & ~counted & (seen > 0)
     return View(
         pixels,
         xyxy[counted],

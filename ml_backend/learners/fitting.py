@@ -18,6 +18,7 @@ from ultralytics.utils.tal import make_anchors
 from ultralytics.utils.torch_utils import ModelEMA
 
 from ml_backend.learners.augmentation import View, augment
+from ml_backend.learners.balancing import balanced, draw, image_weights
 from ml_backend.learners.grafting import graft
 from ml_backend.learners.preprocess import STRIDE
 from ml_backend.learners.recipe import Recipe
@@ -62,6 +63,7 @@ def fit(
     for layer in model.model[: recipe.frozen]:
         layer.requires_grad_(False).eval()
     optimizer = _optimizer(model, recipe)
+    views = balanced(views)
     indices = draws(views, canvas)
     steps = math.ceil(len(indices) / recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -110,17 +112,19 @@ def _batches(
     rng: np.random.Generator,
 ) -> Iterator[tuple[list[View], tuple[int, int]]]:
     """The augmented views of every step of all epochs, with the shape of their canvas."""
+    weights = image_weights(views)
     for _ in range(recipe.epochs):
-        order = rng.permutation(indices)
+        order = rng.permutation(draw(indices, weights, rng))
         for start in range(0, len(order), recipe.batch):
             shape = canvas if rng.random() >= recipe.tiles else _half(canvas)
             shape = shape if rng.random() < 0.5 else shape[::-1]
             chosen = order[start : start + recipe.batch]
-            yield [_seen_anew(views, i, shape, recipe, rng) for i in chosen], shape
+            yield [_seen_anew(views, weights, i, shape, recipe, rng) for i in chosen], shape
 
 
 def _seen_anew(
     views: Sequence[View],
+    weights: np.ndarray | None,
     index: int,
     shape: tuple[int, int],
     recipe: Recipe,
@@ -128,7 +132,7 @@ def _seen_anew(
 ) -> View:
     view = views[index]
     if rng.random() < recipe.grafted:
-        view = graft(view, views, recipe.grafts, rng)
+        view = graft(view, views, recipe.grafts, rng, weights)
     return augment(view, shape, recipe, rng)
 
 

@@ -11,25 +11,33 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ml_backend.learners.augmentation import View
+from ml_backend.learners.augmentation import View, choose
 
 MARGIN = 0.15  # of an object's sides: around it, where it fades into its new field
 
 
-def graft(view: View, donors: Sequence[View], most: int, rng: np.random.Generator) -> View:
+def graft(
+    view: View,
+    donors: Sequence[View],
+    most: int,
+    rng: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> View:
     """`view` with up to `most` more objects, where nothing was drawn or ignored.
 
     An object comes from any of the donors, mirrored and turned by quarters, at its own
     brightness. One that touches another there, or finds no room here, is left out.
+    weights: (donors,), how often each gives; None: all alike.
     """
     pixels = view.pixels.copy()
     taken = np.concatenate([view.xyxy, view.ignored])
     xyxy, label = [view.xyxy], [view.label]
+    weight = [] if view.weight is None else [view.weight]
     for _ in range(int(rng.integers(1, most + 1))):
-        donor = donors[int(rng.integers(len(donors)))]
+        donor = donors[choose(weights, len(donors), rng)]
         if not len(donor.xyxy):
             continue
-        chosen = int(rng.integers(len(donor.xyxy)))
+        chosen = choose(donor.weight, len(donor.xyxy), rng)
         piece, alpha, box = _cut_out(donor, chosen)
         if piece.size == 0:
             continue
@@ -56,7 +64,15 @@ def graft(view: View, donors: Sequence[View], most: int, rng: np.random.Generato
         taken = np.concatenate([taken, placed])
         xyxy.append(placed)
         label.append(donor.label[chosen : chosen + 1])
-    return View(pixels, np.concatenate(xyxy), np.concatenate(label), view.ignored)
+        if donor.weight is not None:
+            weight.append(donor.weight[chosen : chosen + 1])
+    return View(
+        pixels,
+        np.concatenate(xyxy),
+        np.concatenate(label),
+        view.ignored,
+        np.concatenate(weight) if weight else None,
+    )
 
 
 def _cut_out(donor: View, chosen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

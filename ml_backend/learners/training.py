@@ -86,6 +86,7 @@ class TrainingJob:
                     "image": str(example.image),
                     "boxes": [list(row[:5]) for row in example.boxes.rows()],
                     "ignored": example.ignored.tolist(),
+                    "deleted": example.deleted.tolist(),
                 }
                 for example in self.examples
                 if example.boxes is not None
@@ -111,6 +112,7 @@ class TrainingJob:
                         group="",
                         boxes=Boxes.drawn(tuple(row) for row in e["boxes"]),
                         ignored=np.array(e.get("ignored", []), np.float32).reshape(-1, 4),
+                        deleted=np.array(e.get("deleted", []), np.float32).reshape(-1, 4),
                     )
                     for e in job["examples"]
                 ],

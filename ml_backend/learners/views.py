@@ -11,7 +11,7 @@ import numpy as np
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import shown_size
 from ml_backend.images import UnreadableImage, decode
-from ml_backend.learners.augmentation import View
+from ml_backend.learners.augmentation import NOTHING, View
 from ml_backend.learners.preprocess import STRIDE, resample
 from ml_backend.learners.recipe import Recipe
 
@@ -69,7 +69,8 @@ def read_views(
 def prepare(pixels: np.ndarray, example: Example, classes: Sequence[str], scale: float) -> View:
     """The view of one image, (H, W, 3) uint8 RGB, at `scale`.
 
-    Boxes of a class that is not among `classes` neither count nor punish.
+    Boxes of a class that is not among `classes` neither count nor punish; those that a
+    person removed are objects of the class NOTHING.
     """
     assert example.boxes is not None
     resampled = resample(pixels, scale)
@@ -82,7 +83,13 @@ def prepare(pixels: np.ndarray, example: Example, classes: Sequence[str], scale:
     real = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
     known = real & (label >= 0)
     ignored = np.concatenate([example.ignored * ratio, xyxy[real & (label < 0)]])
-    return View(resampled, xyxy[known], label[known], ignored.astype(np.float32))
+    nothing = np.clip(example.deleted * ratio, 0, limits).astype(np.float32)
+    return View(
+        resampled,
+        np.concatenate([xyxy[known], nothing]),
+        np.concatenate([label[known], np.full(len(nothing), NOTHING)]),
+        ignored.astype(np.float32),
+    )
 
 
 def choose_canvas(views: Sequence[View], largest: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from ml_backend.corrections import (
     Shown,
     compare,
     correct,
+    deleted,
     started_from,
     usefulness,
 )
@@ -101,6 +103,28 @@ def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) 
     random.shuffle(shown)
     random.shuffle(submitted)
     assert compare(shown, submitted, LABELS) == edits
+
+
+@settings(deadline=None)
+@given(places, deeds)
+def test_the_deleted_ones_are_those_that_are_gone(cells, deeds) -> None:
+    """With their place in pixels, their label and their id, however the rest was edited."""
+    shown = drawn(cells)
+    kept = [one for one, deed in zip(shown, deeds, strict=False) if deed != "deleted"]
+    kept += [region("new", 90.0, 90.0, origin="manual")]
+    found = deleted(shown, kept, LABELS, (WIDTH, HEIGHT))
+    expected = {
+        one["id"]: one["value"]
+        for one, deed in zip(shown, deeds, strict=False)
+        if deed == "deleted"
+    }
+    assert {one.region for one in found} == expected.keys()
+    for one in found:
+        value = expected[one.region]
+        assert [one.label] == value["rectanglelabels"]
+        corners = [value["x"] * WIDTH, value["y"] * HEIGHT]
+        corners += [corners[0] + 8 * WIDTH, corners[1] + 8 * HEIGHT]
+        assert np.allclose(one[:4], np.array(corners) / 100, atol=0.01)
 
 
 def test_a_move_says_how_far() -> None:

@@ -82,3 +82,27 @@ def test_objects_do_come() -> None:
     sides = {tuple(box[2:] - box[:2]) for view in made for box in view.xyxy}
     assert sides == {(20.0, 10.0), (10.0, 20.0)}
     assert {int(label) for view in made for label in view.label} == {1}
+
+
+def test_rare_ones_come_more_often() -> None:
+    """By the donor's weight and by the object's; what is laid keeps its own."""
+    empty = View(
+        np.zeros((200, 200, 3), np.uint8),
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.int64),
+        np.zeros((0, 4), np.float32),
+        np.zeros(0),
+    )
+    two = np.array([[5, 5, 20, 20], [35, 35, 50, 50]], np.float32)
+    pixels, nowhere = np.full((60, 60, 3), LIGHT, np.uint8), np.zeros((0, 4), np.float32)
+    donors = [
+        View(pixels, two, np.array([0, 1]), nowhere, np.array([1.0, 3.0])),
+        View(pixels, two[:1], np.array([2]), nowhere, np.array([1.0])),
+    ]
+    rng = np.random.default_rng(1)
+    made = [graft(empty, donors, 1, rng, np.array([3.0, 1.0])) for _ in range(800)]
+    share = np.bincount(np.concatenate([one.label for one in made])) / len(made)
+    assert np.abs(share - [3 / 16, 9 / 16, 4 / 16]).max() < 0.06
+    for one in made:
+        assert one.weight is not None
+        assert one.weight.tolist() == [3.0 if label == 1 else 1.0 for label in one.label]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.corrections import Shown
 from ml_backend.dataset.annotators import Policy, choose
 from ml_backend.dataset.snapshot import (
     Fetched,
@@ -159,6 +160,69 @@ def test_what_cannot_be_used_is_listed() -> None:
     assert taken.left_out == ((1, "zero bytes"),)
     (item,) = taken.items
     assert len(item.boxes) == 1 and any("Nonsense" in problem for problem in item.problems)
+
+
+def gone(x: float, name: str, width: float = 10) -> dict[str, Any]:
+    one = region("Other", x=x)
+    return {**one, "id": name, "value": {**one["value"], "width": width}}
+
+
+def test_what_was_shown_and_removed_is_kept(tmp_path: Path) -> None:
+    """Also where nothing of the truth is left; not where another box took its place."""
+    shown = {
+        10: Shown("v1", [region(), gone(70, "away"), gone(12, "double")]),
+        20: Shown("v1", [gone(70, "debris")]),
+        30: Shown("v1", [gone(70, "skipped")]),
+    }
+    drawn_anew = {**region(x=12), "id": "by hand", "origin": "manual"}
+    tasks = [
+        task(1, annotation(10, result=[drawn_anew])),
+        task(2, annotation(20, result=[])),
+        task(3, annotation(30, result=[], was_cancelled=True)),
+    ]
+    taken = take(1, tasks, LABELS, fetch, 0.2, shown=shown)
+    one, two = taken.items
+    away = (140.0, 20.0, 160.0, 60.0, "Other")
+    assert one.deleted == ((*away, "away"),)
+    assert two.deleted == ((*away, "debris"),) and two.boxes == ()
+    assert taken.summary()["deleted"] == {"Other": 2}
+    save(taken, tmp_path)
+    assert load(taken.name, tmp_path) == taken
+    example = to_example(two, tmp_path)
+    assert example.boxes is not None and not len(example.boxes)
+    assert example.deleted.tolist() == [list(away[:4])]
+    # They are part of what is trained on, and so of the name.
+    assert taken.name != take(1, tasks, LABELS, fetch, 0.2).name
+    assert to_example(snapshot(tasks).items[0], tmp_path).deleted.shape == (0, 4)
+
+
+@given(st.permutations(range(4)), st.permutations(range(6)), st.sampled_from(POLICIES))
+def test_what_was_removed_has_no_order_either(
+    order: list[int], within: list[int], policy: Policy
+) -> None:
+    def taken(order: Sequence[int], within: Sequence[int]) -> Snapshot:
+        shown = {
+            10 * i + j: Shown("v", [gone(15.0 * k, f"{i} {k}") for k in within])
+            for i in order
+            for j in (1, 2)
+        }
+        tasks = [
+            task(
+                i,
+                *(
+                    annotation(10 * i + j, completed_by=j, result=[gone(15.0 * j, f"{i} {j}")])
+                    for j in ((1, 2) if within[0] else (2, 1))
+                ),
+            )
+            for i in order
+        ]
+        return take(1, tasks, LABELS, fetch, 0.2, policy, shown)
+
+    found = taken(order, within)
+    assert found == taken(range(4), range(6))
+    # Who left it in place, and counts, keeps it from being nothing.
+    left = 5 if policy == "newest" else 4
+    assert all(len(item.deleted) == left for item in found.items)
 
 
 def test_whatever_is_not_taken_over_as_it_is_stands_in_the_manifest(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
-from ml_backend.learners.augmentation import View, augment, turn_boxes
+from ml_backend.learners.augmentation import NOTHING, View, augment, turn_boxes
 from ml_backend.learners.preprocess import PADDING
 from ml_backend.learners.recipe import RECIPE
 from ml_backend.learners.views import choose_canvas, choose_scale, prepare, read_views
@@ -39,6 +39,22 @@ def white(pixels: np.ndarray) -> tuple[int, int, int, int]:
 
 boxes = st.tuples(st.integers(0, 79), st.integers(0, 59), st.integers(8, 40), st.integers(8, 30))
 seeds = st.integers(0, 2**32 - 1)
+
+
+@given(boxes, seeds, st.sampled_from([(96, 128), (128, 96), (64, 64)]))
+@settings(deadline=None, max_examples=60)
+def test_what_a_person_removed_is_looked_at_and_expected_nowhere(
+    box: tuple[int, int, int, int], seed: int, canvas: tuple[int, int]
+) -> None:
+    """The pixels of the place come into view; of its box nothing is left, not even a doubt."""
+    x, y, width, height = box
+    place = replace(view((x, y, x + width, y + height)), label=np.array([NOTHING]))
+    always = replace(EXACT, near=1.0)
+    seen = augment(place, canvas, always, np.random.default_rng(seed))
+    assert not len(seen.xyxy) and not len(seen.ignored)
+    # A window much smaller than the field is laid where the place is.
+    small = augment(place, (32, 32), always, np.random.default_rng(seed))
+    assert (small.pixels == 255).any()
 
 
 @given(boxes, seeds, st.sampled_from([(96, 128), (128, 96), (64, 64)]))
@@ -110,11 +126,13 @@ def test_views_follow_the_scale_and_ignore_unknown_classes(tmp_path: Path) -> No
         example(tmp_path / "a.png", (100, 201), marks),
         ignored=np.array([[100, 0, 201, 100]], np.float32),
     )
+    one = replace(one, deleted=np.array([[100, 40, 150, 80]], np.float32))
     [seen] = read_views([one], ["b", "a"], 0.5, lambda line: None)
     assert seen.pixels.shape == (50, 100, 3)
     ratio = 100 / 201  # 201 × 0.5 was rounded
-    assert np.allclose(seen.xyxy, [[10 * ratio, 10, 50 * ratio, 30]])
-    assert seen.label.tolist() == [1]
+    removed = [100 * ratio, 20, 150 * ratio, 40]
+    assert np.allclose(seen.xyxy, [[10 * ratio, 10, 50 * ratio, 30], removed])
+    assert seen.label.tolist() == [1, NOTHING]
     assert np.allclose(seen.ignored, [[100 * ratio, 0, 100, 50], [0, 0, 10 * ratio, 5]])
 
 
