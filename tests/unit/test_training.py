@@ -56,7 +56,9 @@ def job(folder: Path, examples: list[Example], **changes: Any) -> TrainingJob:
 def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     corrupt = Example(tmp_path / "corrupt.png", "c", Boxes())
     corrupt.image.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    examples = [blobs(tmp_path, n) for n in range(3)] + [blobs(tmp_path, 9, boxes=0), corrupt]
+    # Somebody looked, and removed what was marked: a place of nothing, and nothing else.
+    nothing = replace(blobs(tmp_path, 9, boxes=0), deleted=np.array([[5, 5, 40, 40]], np.float32))
+    examples = [*(blobs(tmp_path, n) for n in range(3)), nothing, corrupt]
     told: list[dict[str, Any]] = []
     path = run_in_child(job(tmp_path, examples, epochs=2), told.append)
 
@@ -78,6 +80,8 @@ def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     assert not told
     assert not finished(job(tmp_path, examples, epochs=3))
     assert not finished(job(tmp_path, examples[:-1], epochs=2))
+    unmarked = [*examples[:3], replace(nothing, deleted=corrupt.deleted), corrupt]
+    assert not finished(job(tmp_path, unmarked, epochs=2))
 
 
 def test_killed_is_interrupted_and_nothing_to_learn_is_not(tmp_path: Path) -> None:
