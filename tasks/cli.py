@@ -13,6 +13,7 @@ from ml_backend.console import JsonOption
 from tasks import cli_annotations, cli_reports
 from tasks.cli_reading import (
     ChannelOption,
+    ExecutorOption,
     OverlapOption,
     PatternOption,
     TileOverlapOption,
@@ -68,6 +69,7 @@ def detect(
     pattern: PatternOption = None,
     channel: ChannelOption = None,
     z: ZOption = "each",
+    executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Detect in images and scans without Label Studio."""
@@ -79,9 +81,10 @@ def detect(
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     writer(out)
     how = how_to_read(pattern, channel, z, tile_overlap)
-    detector, version = _loaded(context, model)
+    detector, version, folder = _loaded(context, model)
+    cluster = folder if executor == "ray" else None
     with console.progress("Detecting") as bar:
-        summary = run(source, detector, out, version, bar, how, overlap)
+        summary = run(source, detector, out, version, bar, how, overlap, cluster)
     console.finish(
         summary,
         as_json=as_json,
@@ -119,6 +122,7 @@ def scan(
     pixel_size: Annotated[
         float | None, typer.Option(help="Of the scan, in µm; noted in the tasks.")
     ] = None,
+    executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Detect in a whole scan and send what deserves a look to a project, pre-annotated.
@@ -129,7 +133,7 @@ def scan(
     from tasks.scan import scan as run
 
     how = how_to_read(pattern, channel, z, tile_overlap)
-    options = Options(send, limit, tile, overlap, pixel_size, how)
+    options = Options(send, limit, tile, overlap, pixel_size, how, executor)
     with console.progress("Scanning") as bar:
         summary = run(source, project, console.settings(context), options, bar)
     console.finish(
@@ -171,7 +175,7 @@ def sort(
     from tasks.sorting import sort as run
 
     check(source, out)
-    detector, version = _loaded(context, model)
+    detector, version, _ = _loaded(context, model)
     with console.progress("Sorting") as bar:
         result = run(source, detector, out, version, by_class=by_class, link=link, progress=bar)
     console.finish(
@@ -184,8 +188,8 @@ def sort(
     )
 
 
-def _loaded(context: typer.Context, model: str) -> tuple[Detector, str]:
-    """A model as the user names it, ready to detect, and its version's name."""
+def _loaded(context: typer.Context, model: str) -> tuple[Detector, str, Path]:
+    """A model as the user names it, ready to detect; its version's name and folder."""
     from ml_backend.learners.detector import Detector
     from ml_backend.models import resolve
     from ml_backend.registry import Registry
@@ -193,4 +197,5 @@ def _loaded(context: typer.Context, model: str) -> tuple[Detector, str]:
     settings = console.settings(context)
     registry = Registry(settings.versions, settings.champions)
     version = resolve(model, registry)
-    return Detector.load(registry.folder(version.name)), version.name
+    folder = registry.folder(version.name)
+    return Detector.load(folder), version.name, folder

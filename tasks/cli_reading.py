@@ -31,6 +31,10 @@ TileOverlapOption = Annotated[
     int | None,
     typer.Option(min=0, help="What the microscope's tiles share, px; else found out."),
 ]
+ExecutorOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where it detects: in this process, or on a Ray cluster (extra ray)."),
+]
 
 
 def how_to_read(

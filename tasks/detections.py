@@ -43,6 +43,7 @@ def detect(
     progress: Callable[[float, float], None],
     how: How = How(),
     overlap: int | None = None,
+    cluster: Path | None = None,
 ) -> Summary:
     """Detect in an image or scan, or in every one of a folder and its folders, and write `out`.
 
@@ -52,14 +53,15 @@ def detect(
     give row and column are one scan, named by their folder. An object over several windows,
     tiles, or planes of a stack, is one detection. The file appears when it is complete.
     model: the version's name, for the summary. progress: called with (done, all) files.
-    overlap: between the windows that we cut, px; by the objects' size where not given.
+    overlap: between the windows that we cut, px; by the objects' size where not given. cluster:
+    as of `Finder`.
 
     Raises FileNotFoundError when there is no source, ValueError when `out` has another
     ending or the folder holds no image, OSError when `out` cannot be written.
     """
     started = time.perf_counter()
     writing = writer(out)
-    finder = Finder(source, detector, how, overlap=overlap, progress=progress)
+    finder = Finder(source, detector, how, overlap=overlap, cluster=cluster, progress=progress)
     detections = 0
     with writing as add:
         for found in _detected_by(finder):

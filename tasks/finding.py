@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
 from tasks import naming
-from tasks.looking import NOTHING, Forgetful, Looker, Memory, Seen
+from tasks.cluster import ClusterLooker
+from tasks.looking import NOTHING, Forgetful, Looker, Looks, Memory, Seen
 from tasks.mosaic import Field, Mosaic, gaps_of, open_planes
 from tasks.places import How, Places
 from tasks.planes import ScanPlane, Showing
@@ -48,7 +50,8 @@ class Finder:
     """Goes through a source once.
 
     skipped, notes: what was left out and how the source was understood, so far. tiles: the
-    planes that were read, so far. overlap: between the windows that we cut, px.
+    planes that were read, so far. overlap: between the windows that we cut, px. cluster: the
+    folder of the detector's version, where the files are looked at on a Ray cluster.
     """
 
     def __init__(
@@ -59,16 +62,18 @@ class Finder:
         *,
         overlap: int | None = None,
         memory: Memory | None = None,
+        cluster: Path | None = None,
         progress: Progress = lambda done, total: None,
     ) -> None:
         """Raises FileNotFoundError, ValueError where there is nothing to look at."""
         given = naming.pattern(how.pattern) if how.pattern else None
-        self._source = look_through(source, given, how.channel, apart=how.apart)
+        self._source = look_through(source.absolute(), given, how.channel, apart=how.apart)
         self.skipped: list[Skipped] = self._source.skipped
         self.notes: list[str] = self._source.notes
         self.tiles = 0
         self._detector, self._how = detector, how
         self._memory = memory or Forgetful()
+        self._cluster = cluster
         self._progress = progress
         self._side = detector.side
         self._overlap = detector.overlap if overlap is None else overlap
@@ -81,14 +86,12 @@ class Finder:
         among them."""
         total = sum(len(spot.files) for group in self._source.groups for spot in group.spots)
         done = 0
-        looker = Looker(
-            self._detector,
-            self._memory,
-            self._side,
-            self._overlap,
-            self._open,
-            lambda unit: unit.mark,
-        )
+        looks = (self._memory, self._side, self._overlap, self._opening, lambda unit: unit.mark)
+        looker: Looks[_Unit]
+        if self._cluster is None:
+            looker = Looker(self._detector, *looks)
+        else:
+            looker = ClusterLooker(self._cluster, *looks)
         for unit, seen in looker.seen(self._units()):
             scan = unit.scan
             scan.waiting -= 1
@@ -129,8 +132,8 @@ class Finder:
             scan.waiting = len(units)
             yield from units
 
-    def _open(self, unit: _Unit) -> list[ScanPlane]:
-        return open_planes(unit.files, unit.scan.showing, self._how.depth)
+    def _opening(self, unit: _Unit) -> Callable[[], list[ScanPlane]]:
+        return partial(open_planes, unit.files, unit.scan.showing, self._how.depth)
 
     # Making one scan of it.
 

@@ -129,16 +129,24 @@ class _Looking(Generic[T]):
         return self.answer is not None or self.handed_out and not self.waiting
 
 
+class Looks(Protocol[T]):
+    """What looks at items: `Looker` in this process, `cluster.ClusterLooker` elsewhere."""
+
+    def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
+        """Each item in order with what was seen in it, or the reason why nothing was."""
+        ...
+
+
 @dataclass(frozen=True)
 class Looker(Generic[T]):
-    """side, overlap: of the windows, px. planes: opens an item, or raises UnreadableImage;
-    mark: of an item, for the memory. Both may be called from several threads."""
+    """side, overlap: of the windows, px. opening: what opens an item, or raises UnreadableImage;
+    mark: of an item, for the memory. They may be called from several threads."""
 
     detector: Detector
     memory: Memory
     side: int
     overlap: int
-    planes: Callable[[T], list[ScanPlane]]
+    opening: Callable[[T], Callable[[], list[ScanPlane]]]
     mark: Callable[[T], str]
 
     def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
@@ -179,7 +187,7 @@ class Looker(Generic[T]):
         if (known := self.memory.recall(mark)) is not None:
             return known
         try:
-            return _Opened(self.planes(item), self.memory.windows(mark))
+            return _Opened(self.opening(item)(), self.memory.windows(mark))
         except UnreadableImage as error:
             return error.reason
 
@@ -197,9 +205,14 @@ class Looker(Generic[T]):
             )
             for plane, found in at.planes
         ]
-        if all(one.failure is None for one in seen):
-            self.memory.keep(self.mark(at.item), seen)
+        remember(self.memory, self.mark(at.item), seen)
         return at.item, seen
+
+
+def remember(memory: Memory, mark: str, seen: list[Seen]) -> None:
+    """What could not be read may be read the next time, so it is not kept."""
+    if all(one.failure is None for one in seen):
+        memory.keep(mark, seen)
 
 
 def ahead(items: Iterable[T], act: Callable[[T], R]) -> Iterator[tuple[T, R]]:

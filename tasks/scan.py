@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Options:
     overlap: int | None = None
     pixel_size: float | None = None
     how: How = field(default_factory=How)
+    executor: Literal["local", "ray"] = "local"
 
 
 class Summary(TypedDict):
@@ -87,9 +88,8 @@ def scan(
     connected = projects.get(project)
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
-    annotator = Serving(settings, Registry(settings.versions, settings.champions)).annotator(
-        connected
-    )
+    registry = Registry(settings.versions, settings.champions)
+    annotator = Serving(settings, registry).annotator(connected)
     if annotator is None:
         raise ScanFailed(
             f"no detector draws the labels of project {project}; correct some tasks and train one"
@@ -104,6 +104,7 @@ def scan(
             options.how,
             overlap=options.overlap,
             memory=ledger,
+            cluster=registry.folder(annotator.version) if options.executor == "ray" else None,
             progress=progress,
         )
         fields = Fields(annotator, settings, options.pixel_size)

@@ -65,15 +65,17 @@ class Detector:
         self._names = np.array(card.classes)
 
     @classmethod
-    def load(cls, folder: Path) -> Detector:
+    def load(cls, folder: Path, threads: int | None = None) -> Detector:
         """From a version's folder: weights.safetensors with model.xml and model.bin.
+
+        threads: of the CPU, that detecting may take; all of them where not given.
 
         Raises FileNotFoundError when a file is missing, ValueError when it is not ours.
         """
         weights = folder / FILE_NAME
         if not weights.exists():
             raise FileNotFoundError(f"{weights} is missing")
-        return cls(read_card(weights), runtime(folder))
+        return cls(read_card(weights), runtime(folder, threads))
 
     def predict(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
         """`stream`, with all images and answers in memory."""

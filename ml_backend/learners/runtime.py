@@ -38,15 +38,15 @@ class Runtime(Protocol):
         ...
 
 
-def runtime(folder: Path) -> Runtime:
-    """The fastest runtime of this machine for a version's folder."""
+def runtime(folder: Path, threads: int | None = None) -> Runtime:
+    """The fastest runtime of this machine for a version's folder; threads: see there."""
     if cuda_devices():
         from ml_backend.learners.torch_runtime import TorchRuntime, cuda_works
 
         if cuda_works():
             return TorchRuntime(folder / FILE_NAME, "cuda")
         log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
-    return OpenVinoRuntime(folder / IR_NAME)
+    return OpenVinoRuntime(folder / IR_NAME, threads)
 
 
 def cuda_devices() -> int:
@@ -73,8 +73,11 @@ class OpenVinoRuntime:
 
     batch = 1
 
-    def __init__(self, model: Path) -> None:
-        """Raises FileNotFoundError when the IR is missing."""
+    def __init__(self, model: Path, threads: int | None = None) -> None:
+        """threads: all that the machine has, where not given.
+
+        Raises FileNotFoundError when the IR is missing.
+        """
         import openvino as ov
 
         if not model.exists():
@@ -82,7 +85,11 @@ class OpenVinoRuntime:
                 f"{model} is missing; make it with "
                 f"python -m ml_backend.learners.export WEIGHTS.safetensors {model.parent}"
             )
-        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "f32",
+            **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
+        }
         compiled = ov.Core().compile_model(model, "CPU", options)
         # Shared by all threads; one holds none while it waits for one, so none waits for ever.
         self._idle: queue.Queue[ov.InferRequest] = queue.Queue()

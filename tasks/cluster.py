@@ -1,0 +1,139 @@
+"""Looking at files on a Ray cluster: what `looking.Looker` does, on many machines.
+
+A worker is a Ray actor on one core that holds the detector and opens and looks at files as
+the embedded process would. Ray Data hands the files out, holds back what runs ahead of the
+reader, and gives what a dead worker had to another. The files must lie at the same path on
+all machines, and cytoloop must be installed on them with the extra; the detector travels.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from ml_backend.learners.detector import Detector
+from ml_backend.learners.model_file import FILE_NAME, IR_FILES
+from tasks.looking import Forgetful, Looker, Memory, Seen, remember
+from tasks.planes import ScanPlane
+
+T = TypeVar("T")
+
+# Items that a worker takes at a time, and has to do again where it dies with them.
+LEAST, MOST = 8, 256
+ROUNDS = 16  # times that a worker comes for items, where there are enough: it evens out the end
+WORKERS_PER_GPU = 8  # each holds a network of its own, about 0.6 GB
+
+
+class ClusterFailed(RuntimeError):
+    """One line that says what is in the way."""
+
+
+@dataclass(frozen=True)
+class ClusterLooker(Generic[T]):
+    """model: the folder of the version. The others: as of `Looker`; what `opening` gives is
+    sent to the workers, so it must pickle."""
+
+    model: Path
+    memory: Memory
+    side: int
+    overlap: int
+    opening: Callable[[T], Callable[[], list[ScanPlane]]]
+    mark: Callable[[T], str]
+
+    def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
+        """As of `looking.Looks`. Raises ClusterFailed."""
+        marked = [(item, self.mark(item)) for item in items]
+        new = [self.memory.recall(mark) is None for _, mark in marked]
+        asked = (self.opening(item) for (item, _), fresh in zip(marked, new, strict=True) if fresh)
+        answers = _answers(self.model, self.side, self.overlap, [*map(pickle.dumps, asked)])
+        for (item, mark), fresh in zip(marked, new, strict=True):
+            answer = next(answers) if fresh else self.memory.recall(mark)
+            assert answer is not None
+            if fresh and not isinstance(answer, str):
+                remember(self.memory, mark, answer)
+            yield item, answer
+
+
+class Worker:
+    """What runs on the cluster. model: the files of a version, by name."""
+
+    def __init__(self, model: dict[str, bytes], side: int, overlap: int) -> None:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            for file, content in model.items():
+                Path(name, file).write_bytes(content)
+            detector = Detector.load(Path(name), threads=1)
+        self._looker = Looker[bytes](
+            detector, Forgetful(), side, overlap, pickle.loads, lambda _: ""
+        )
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
+        for _, answer in self._looker.seen(batch["item"]):
+            yield {"seen": [pickle.dumps(answer)]}
+
+
+def _answers(
+    model: Path, side: int, overlap: int, asked: list[bytes]
+) -> Iterator[list[Seen] | str]:
+    if not asked:
+        return
+    with _connected() as ray:
+        have = ray.cluster_resources()
+        cpus, gpus = int(have.get("CPU", 0)), have.get("GPU", 0)
+        if not cpus:
+            raise ClusterFailed("the Ray cluster has no CPU to offer")
+        each = min(MOST, max(LEAST, len(asked) // (ROUNDS * cpus)))
+        blocks = -(-len(asked) // each)
+        files = {name: (model / name).read_bytes() for name in (FILE_NAME, *IR_FILES)}
+        found = ray.data.from_items(asked, override_num_blocks=blocks).map_batches(
+            Worker,
+            batch_size=MOST,
+            fn_constructor_args=(files, side, overlap),
+            compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=min(cpus, blocks)),
+            num_cpus=1,
+            num_gpus=max(gpus / cpus, 1 / WORKERS_PER_GPU) if gpus else None,
+        )
+        try:
+            for row in found.iter_rows():
+                yield pickle.loads(row["seen"])
+        except ray.exceptions.RayError as error:
+            raise ClusterFailed(f"Ray gave up: {_reason(error)}") from error
+
+
+@contextmanager
+def _connected() -> Iterator[Any]:
+    """Ray, connected as it documents: to the cluster of RAY_ADDRESS, else to one that runs on
+    this machine, else to a new one here."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told how it is used
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it retries is no news
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ClusterFailed("--executor ray needs the extra ray: uv sync --extra ray") from error
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClusterFailed(f"Ray does not start: {_reason(error)}") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,100 @@
+"""The same looks on a Ray cluster: same detections, also when a worker dies in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import psutil
+import pytest
+
+from ml_backend.learners.detector import Detector
+from ml_backend.samples.generator import mitosis_scene
+from tasks.cluster import ClusterFailed
+from tasks.detections import _detected_by, detect
+from tasks.exchange import writer
+from tasks.finding import Finder, How
+from tasks.ledger import Ledger
+from tests.blobs import Blobs
+
+ROWS, COLUMNS, WIDTH, HEIGHT = 5, 8, 320, 240
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    """A preparation in abutting tiles, one of them cut off."""
+    folder = tmp_path / "slide"
+    folder.mkdir()
+    scene = mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=40).image
+    for row in range(ROWS):
+        for column in range(COLUMNS):
+            tile = scene[row * HEIGHT :, column * WIDTH :][:HEIGHT, :WIDTH]
+            cv2.imwrite(str(folder / f"r{row:02}_c{column:02}.png"), tile[..., ::-1])
+    broken = folder / "r02_c03.png"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    return folder
+
+
+@pytest.fixture
+def model(starter_versions: Path) -> Path:
+    (folder,) = starter_versions.iterdir()
+    return folder
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    pytest.importorskip("ray.data", reason="the extra ray is not installed")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+def test_both_executors_find_the_same_also_when_a_worker_dies(
+    cluster: Any, tiles: Path, model: Path, tmp_path: Path
+) -> None:
+    detector, how = Detector.load(model), How(tile_overlap=0)
+    local = tmp_path / "local.json"
+    summary = detect(tiles, detector, local, "starter", lambda *at: None, how)
+    killed: list[int] = []
+
+    def kill_one(done: float, total: float) -> None:
+        if not killed:
+            workers = [
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "MapWorker" in " ".join(process.cmdline())
+            ]
+            killed.append(workers[0].pid)
+            workers[0].kill()
+
+    remote, ledger = tmp_path / "remote.json", Ledger(tmp_path / "ledger.sqlite")
+    finder = Finder(tiles, detector, how, memory=ledger, cluster=model, progress=kill_one)
+    with writer(remote) as add:
+        for found in _detected_by(finder):
+            add(found)
+    assert killed and remote.read_bytes() == local.read_bytes()
+    assert len(json.loads(local.read_text("utf-8"))) > 10
+    assert finder.skipped == summary["skipped"] and finder.skipped[0]["source"] == "r02_c03.png"
+
+    nobody = Blobs()
+    again = Finder(tiles, Detector(detector.card, nobody), How(tile_overlap=0), memory=ledger)
+    (sheet,) = again.sheets()
+    ledger.close()
+    assert sheet.tiles == ROWS * COLUMNS - 1
+
+
+def test_who_lacks_ray_is_told_what_to_install(
+    tiles: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    detector = Detector.load(model)
+    with pytest.raises(ClusterFailed, match="uv sync --extra ray"):
+        detect(tiles, detector, tmp_path / "out.csv", "starter", lambda *at: None, cluster=model)
+    assert not (tmp_path / "out.csv").exists()
