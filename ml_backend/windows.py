@@ -13,17 +13,34 @@ from typing import Protocol
 
 import numpy as np
 
+# Of the side that windows may have: how high they are where a plane is cut. Low ones can be
+# looked at when little of a plane is read, and little of it has to be kept.
+LOW = 3 / 8
+
 
 @dataclass(frozen=True)
 class Window:
     """A part of a plane. left, top: its place there, in px.
 
     pixels: (H, W, 3) uint8 RGB; may be overwritten as soon as the next window is asked for.
+    halved: how often they were halved; one then stands for 2**halved px each way, the last
+    ones of which may lie beyond the plane.
     """
 
     left: int
     top: int
     pixels: np.ndarray
+    halved: int = 0
+
+    @property
+    def width(self) -> int:
+        """px of the plane."""
+        return self.pixels.shape[1] << self.halved
+
+    @property
+    def height(self) -> int:
+        """px of the plane."""
+        return self.pixels.shape[0] << self.halved
 
 
 class Plane(Protocol):
@@ -35,8 +52,8 @@ class Plane(Protocol):
     @property
     def height(self) -> int: ...
 
-    def windows(self, side: int, overlap: int) -> Iterator[Window]:
-        """Windows of at most side × side px that share `overlap` px, row by row."""
+    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+        """The windows of `cut`, row by row. halved: how often their pixels may be halved."""
         ...
 
 
@@ -54,21 +71,57 @@ class InMemory:
     def height(self) -> int:
         return self.pixels.shape[0]
 
-    def windows(self, side: int, overlap: int) -> Iterator[Window]:
-        for top, bottom in spans(self.height, side, overlap):
-            for left, right in spans(self.width, side, overlap):
+    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+        rows, columns = cut(self.width, self.height, side, overlap, 1 << halved)
+        for top, bottom in rows:
+            for left, right in columns:
                 yield Window(left, top, self.pixels[top:bottom, left:right])
 
 
-def spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
+@dataclass(frozen=True)
+class Shown:
+    """A window that is looked at by itself. width, height: of what it shows, px; pixels: of
+    that, halved as often as they are fewer."""
+
+    width: int
+    height: int
+    pixels: np.ndarray
+
+    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+        times = 0
+        while self.pixels.shape[1] << times < self.width:
+            times += 1
+        yield Window(0, 0, self.pixels, times)
+
+
+def cut(
+    width: int, height: int, side: int, overlap: int, step: int = 1
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The rows and the columns of windows of a plane of so many px.
+
+    A plane that is no larger than a window is one. step: starts are multiples of it.
+    """
+    low = min(side, max(int(LOW * side), 2 * overlap))
+    if width * height <= side * low:
+        return [(0, height)], [(0, width)]
+    return spans(height, low, overlap, step), spans(width, side, overlap, step)
+
+
+def spans(length: int, side: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
     """Starts and ends of the windows along a side of `length` px, in order.
 
-    Neighbours share at least `overlap` px; the last window ends where the side does, and
-    all are `side` px long where that fits. overlap must be less than side.
+    As few as can be, of equal length, at most `side` px, as far as whole numbers go, so that
+    no more is looked at twice than has to be. Neighbours share at least `overlap` px. Starts
+    are multiples of `step`. Raises ValueError where so much cannot be shared.
     """
     if not 0 <= overlap < side:
         raise ValueError(f"windows of {side} px cannot share {overlap} px")
     if length <= side:
         return [(0, length)]
-    starts = [*range(0, length - side, side - overlap), length - side]
-    return [(start, start + side) for start in starts]
+    # In steps; what the last one has too much lies beyond the side's end.
+    shared, all_ = -(-overlap // step), -(-length // step)
+    most = max(side // step, shared + 1)
+    number = -(-(all_ - shared) // (most - shared))
+    size = -(-(all_ + (number - 1) * shared) // number)
+    starts = [i * (all_ - size) // max(1, number - 1) * step for i in range(number)]
+    return [(start, min(start + size * step, length)) for start in starts]

@@ -19,7 +19,7 @@ import numpy as np
 from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
 from ml_backend.seams import Found
-from ml_backend.windows import InMemory
+from ml_backend.windows import InMemory, Plane, Shown
 from tasks.planes import Rect, ScanPlane
 
 T = TypeVar("T")
@@ -87,15 +87,18 @@ def look_at(
     """What the detector finds in windows, in order: whose, the window, and the boxes there.
 
     Boxes are in px of the plane, from FLOOR on. looks: (whose, the window in px of its plane,
-    (H, W, 3) uint8 RGB); the pixels may be overwritten when the next one is asked for. The
-    one door to the detector: whatever runs it elsewhere takes looks and gives these.
+    (H, W, 3) uint8 RGB); the pixels may have been halved as often as `detector.halvings`, and
+    may be overwritten when the next one is asked for. The one door to the detector: whatever
+    runs it elsewhere takes looks and gives these.
     """
     handed: deque[tuple[T, Rect]] = deque()
 
-    def planes() -> Iterator[InMemory]:
+    def planes() -> Iterator[Plane]:
         for whose, view, pixels in looks:
             handed.append((whose, view))
-            yield InMemory(pixels)
+            width, height = view[2] - view[0], view[3] - view[1]
+            whole = pixels.shape[:2] == (height, width)
+            yield InMemory(pixels) if whole else Shown(width, height, pixels)
 
     for objects in detector.objects(planes(), FLOOR):
         whose, view = handed.popleft()
@@ -152,6 +155,7 @@ class Looker(Generic[T]):
     def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
         """Each item in order with what was seen in it, or the reason why nothing was."""
         order: deque[_Looking[T]] = deque()
+        halved = self.detector.halvings
 
         def looks() -> Iterator[tuple[tuple[_Looking[T], int], Rect, np.ndarray]]:
             for item, opened in ahead(items, self._open):
@@ -162,9 +166,13 @@ class Looker(Generic[T]):
                     continue
                 for number, plane in enumerate(opened.planes):
                     at.planes.append((plane, []))
-                    for window in plane.windows(self.side, self.overlap):
-                        height, width = window.pixels.shape[:2]
-                        view = (window.left, window.top, window.left + width, window.top + height)
+                    for window in plane.windows(self.side, self.overlap, halved):
+                        view = (
+                            window.left,
+                            window.top,
+                            min(window.left + window.width, plane.width),
+                            min(window.top + window.height, plane.height),
+                        )
                         if (known := opened.known.get((number, view))) is not None:
                             at.planes[number][1].append(known)
                             continue

@@ -15,7 +15,8 @@ import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.images import UnreadableImage
-from ml_backend.windows import InMemory, Window, spans
+from ml_backend.learners.preprocess import halve
+from ml_backend.windows import InMemory, Window, cut, spans
 
 BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time
@@ -107,9 +108,9 @@ class ScanPlane:
     def height(self) -> int:
         return self.plane.height
 
-    def windows(self, side: int, overlap: int) -> Iterator[Window]:
+    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         """As of `windows.Plane`; ends early where the file cannot be read, see `failure`."""
-        yield from self._guarded(lambda: _windows(self.plane, side, overlap))
+        yield from self._guarded(lambda: _windows(self.plane, side, overlap, halved))
 
     def parts(self, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
         """(place in `rects`, pixels) of each rectangle, in one pass and in no fixed order.
@@ -129,57 +130,79 @@ class ScanPlane:
             self.failure = CUT_OFF
 
 
-def _windows(plane: Stored, side: int, overlap: int) -> Iterator[Window]:
-    reader = plane.reader()
-    width, height = reader.width, reader.height
+def _windows(plane: Stored, side: int, overlap: int, halved: int) -> Iterator[Window]:
     if isinstance(plane, Decoded):  # nothing is copied
-        for top, bottom in spans(height, side, overlap):
-            for left, right in spans(width, side, overlap):
-                yield Window(left, top, plane.pixels[top:bottom, left:right])
-    elif reader.anywhere:
-        for top, bottom in spans(height, side, overlap):
-            for left, right in spans(width, side, overlap):
-                yield Window(left, top, _whole(reader, (left, top, right, bottom)))
-    else:
-        yield from _downwards(reader, side, overlap)
+        yield from plane.windows(side, overlap)
+        return
+    reader = plane.reader()
+    rows, columns = cut(reader.width, reader.height, side, overlap, 1 << halved)
+    if not reader.anywhere:
+        yield from _downwards(reader, rows, columns, overlap, halved)
+        return
+    for top, bottom in rows:
+        for left, right in columns:
+            yield Window(left, top, _whole(reader, (left, top, right, bottom), halved), halved)
 
 
-def _whole(reader: Reader, rect: Rect) -> np.ndarray:
+def _whole(reader: Reader, rect: Rect, halved: int = 0) -> np.ndarray:
     """A rectangle of what can be read in any order, strip by strip."""
     left, top, right, bottom = rect
-    pixels = np.empty((bottom - top, right - left, 3), np.uint8)
-    strip = reader.strip or STRIP
+    pixels = _empty(right - left, bottom - top, halved)
+    strip = _strip(right - left, halved, reader.strip)
     for start in range(top, bottom, strip):
         end = min(start + strip, bottom)
-        pixels[start - top : end - top] = reader.rows(left, start, right, end)
+        _put(pixels, start - top, reader.rows(left, start, right, end), halved)
     return pixels
 
 
-def _strip(width: int) -> int:
-    """Rows to read at a time of a plane of so many px a row."""
-    return min(STRIP, max(16, STRIP_BYTES // (3 * width)))
+def _empty(width: int, height: int, halved: int) -> np.ndarray:
+    """Room for so many px, halved."""
+    return np.empty((-(-height >> halved), -(-width >> halved), 3), np.uint8)
 
 
-def _downwards(reader: Reader, side: int, overlap: int) -> Iterator[Window]:
+def _put(pixels: np.ndarray, row: int, strip: np.ndarray, halved: int) -> None:
+    """A strip, halved, into its place. row: px of the plane that are above it."""
+    strip = halve(strip, halved)
+    pixels[row >> halved : (row >> halved) + len(strip)] = strip
+
+
+def _strip(width: int, halved: int, best: int | None = None) -> int:
+    """Rows to read at a time of a plane of so many px a row, which can be halved."""
+    most = best or min(STRIP, max(16, STRIP_BYTES // (3 * width)))
+    return max(1, most >> halved) << halved
+
+
+def _downwards(
+    reader: Reader,
+    rows: Sequence[tuple[int, int]],
+    columns: Sequence[tuple[int, int]],
+    overlap: int,
+    halved: int,
+) -> Iterator[Window]:
     """Windows of what can only be read from top to bottom: bands of them, each row read once.
 
-    Bands of a very wide plane are lower than `side`, so that they stay within BAND_BYTES.
+    Bands of a very wide plane are lower than the windows should be, so that they stay within
+    BAND_BYTES.
     """
     width, height = reader.width, reader.height
-    tall = min(side, max(2 * overlap + 1, BAND_BYTES // (3 * width)))
-    band = np.empty((min(tall, height), width, 3), np.uint8)
+    tall = max(2 * overlap + 1, BAND_BYTES // (3 * -(-width >> halved)) << halved)
+    if rows[0][1] > tall:
+        rows = spans(height, tall, overlap, 1 << halved)
+    band = _empty(width, rows[0][1], halved)
     first = read = 0  # rows of the plane: where the band starts, and how far it was read
-    strip = _strip(width)
-    for top, bottom in spans(height, tall, overlap):
-        for row in range(0, read - top, strip):  # piece by piece, which needs no copy of it all
-            end = min(row + strip, read - top)
-            band[row:end] = band[top - first + row : top - first + end]
-        for start in range(read, bottom, strip):
+    strip = _strip(width, halved)
+    for top, bottom in rows:
+        kept, moved = -(-(read - top) >> halved), (top - first) >> halved
+        for row in range(0, kept, strip):  # piece by piece, which needs no copy of it all
+            end = min(row + strip, kept)
+            band[row:end] = band[moved + row : moved + end]
+        for start in range(max(read, top), bottom, strip):
             end = min(start + strip, bottom)
-            band[start - top : end - top] = reader.rows(0, start, width, end)
+            _put(band, start - top, reader.rows(0, start, width, end), halved)
         first, read = top, bottom
-        for left, right in spans(width, side, overlap):
-            yield Window(left, top, band[: bottom - top, left:right])
+        for left, right in columns:
+            part = np.s_[: -(-(bottom - top) >> halved), left >> halved : -(-right >> halved)]
+            yield Window(left, top, band[part], halved)
 
 
 def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
@@ -189,7 +212,7 @@ def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndar
         return
     waiting = sorted(range(len(rects)), key=lambda number: -rects[number][1])
     filling: dict[int, np.ndarray] = {}
-    high = _strip(reader.width)
+    high = _strip(reader.width, 0)
     for start in range(0, reader.height, high):
         if not waiting and not filling:
             return

@@ -19,26 +19,30 @@ import numpy as np
 from ml_backend.boxes import Boxes
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.nms import suppress
-from ml_backend.learners.preprocess import input_size, to_input
+from ml_backend.learners.preprocess import halvings, input_size, to_input
 from ml_backend.learners.runtime import Runtime, runtime
 from ml_backend.seams import Found, Objects, over_windows
-from ml_backend.windows import InMemory, Plane
+from ml_backend.windows import InMemory, Plane, Window
 
-WINDOW = 1536  # input px a side; a YOLOv5n in OpenVINO then takes 0.3 GB
-OVERLAP = 256  # input px; objects are a tenth to a fifth of that
+WINDOW = 2048  # input px a side; a YOLOv5n in OpenVINO then takes 0.2 GB
+OVERLAP = 256  # input px; a cell larger than that may be whole in no window
 MOST_BOXES = 300  # of an image, the most confident ones; what a person can still review
 EDGE = 2  # input px; a box that ends so close to a window's edge is cut by it
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an input came from: the number of its plane, and its window there, in px."""
+    """Where an input came from: the number of its plane, and its window there, in px.
+
+    ratio: input px for each of them, across and down.
+    """
 
     plane: int
     left: int
     top: int
-    width: int
-    height: int
+    right: int
+    bottom: int
+    ratio: tuple[float, float]
 
 
 class _Looking:
@@ -55,12 +59,14 @@ class Detector:
     """A version ready to detect. May be used by several threads at a time.
 
     side, overlap: of the windows that larger planes are looked at through, in image px.
+    halvings: how often the pixels of such windows may be halved before they come here.
     """
 
     def __init__(self, card: ModelCard, runtime: Runtime) -> None:
         self.card = card
         self.side = max(2, int(WINDOW / card.scale))
         self.overlap = int(OVERLAP / card.scale)
+        self.halvings = halvings(card.scale)
         self._runtime = runtime
         self._names = np.array(card.classes)
 
@@ -129,11 +135,10 @@ class Detector:
             at = looking[number] = _Looking(plane)
             for window in plane.windows(self.side, self.overlap):
                 at.missing += 1
-                pixels = to_input(window.pixels, self.card.scale)
+                pixels = to_input(window.pixels, self.card.scale, window.halved)
                 if np.may_share_memory(pixels, window.pixels):
                     pixels = pixels.copy()  # the next window may overwrite it
-                height, width = window.pixels.shape[:2]
-                place = _Place(number, window.left, window.top, width, height)
+                place = self._place(number, plane, window)
                 gathered.setdefault(pixels.shape, []).append((place, pixels))
                 if len(gathered[pixels.shape]) == self._runtime.batch:
                     yield batch(pixels.shape)
@@ -142,6 +147,18 @@ class Detector:
             at.handed_out = True
         while gathered:
             yield batch(next(iter(gathered)))
+
+    def _place(self, number: int, plane: Plane, window: Window) -> _Place:
+        height, width = input_size(window.height, window.width, self.card.scale)
+        return _Place(
+            number,
+            window.left,
+            window.top,
+            min(window.left + window.width, plane.width),
+            min(window.top + window.height, plane.height),
+            # Resampling rounds the sides to whole pixels: go back by what came out.
+            (width / window.width, height / window.height),
+        )
 
     @staticmethod
     def _answered(plane: _Looking) -> bool:
@@ -156,15 +173,11 @@ class Detector:
         centre, size = output[:2, sure].T, output[2:4, sure].T
         corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
 
-        scaled_height, scaled_width = input_size(place.height, place.width, self.card.scale)
-        # Resampling rounds the sides to whole pixels: go back by the ratio that came out.
-        ratio = np.array([scaled_width / place.width, scaled_height / place.height] * 2)
-        xyxy = np.clip(corners / ratio, 0, [place.width, place.height] * 2)
-        xyxy += [place.left, place.top] * 2
+        view = [place.left, place.top, place.right, place.bottom]
+        corner = np.tile(view[:2], 2)
+        xyxy = np.clip(corners / np.tile(place.ratio, 2) + corner, corner, np.tile(view[2:], 2))
         kept = suppress(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
-        right, bottom = place.left + place.width, place.top + place.height
-        view = np.tile([place.left, place.top, right, bottom], (len(kept), 1))
-        return Found(xyxy[kept], label[kept], confidence[kept], view)
+        return Found(xyxy[kept], label[kept], confidence[kept], np.tile(view, (len(kept), 1)))
 
     def _objects(self, plane: _Looking) -> Objects:
         """The objects of a plane from the boxes of its windows."""

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.learners.preprocess import PADDING, STRIDE, input_size, resample, to_input
+from ml_backend.learners.preprocess import (
+    PADDING,
+    STRIDE,
+    halve,
+    halvings,
+    input_size,
+    resample,
+    to_input,
+)
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -32,6 +40,24 @@ def test_making_smaller_is_averaging(size: tuple[int, int], scale: float) -> Non
     at_once = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     difference = np.abs(resample(image, scale).astype(int) - at_once)
     assert difference.max() <= 6 and difference.mean() < 0.6
+
+
+@pytest.mark.parametrize("scale", [0.07, 0.2, 0.25, 0.39, 0.5])
+@pytest.mark.parametrize("size", [(512, 704), (513, 701)])
+def test_what_was_halved_on_the_way_becomes_the_same_input(
+    size: tuple[int, int], scale: float
+) -> None:
+    image = smooth(*size)
+    times = halvings(scale)
+    assert 0.5 < scale * 2**times <= 1
+    halved = to_input(halve(image, times), scale, times)
+    at_once = to_input(image, scale)
+    if size == (512, 704):
+        np.testing.assert_array_equal(halved, at_once)
+    else:  # as if the last row and column were there twice
+        rows, columns = input_size(*size, scale)
+        part = np.s_[: rows - 1, : columns - 1]
+        assert np.abs(halved[part].astype(int) - at_once[part]).mean() < 3
 
 
 def test_a_thin_line_is_dimmed_and_not_dropped() -> None:

@@ -12,6 +12,7 @@ import pyvips
 import tifffile
 
 from ml_backend.images import UnreadableImage, decode, stretched
+from ml_backend.learners.preprocess import halve
 from tasks import planes, scans
 from tasks.planes import ScanPlane, Showing
 from tasks.scans import open_scan
@@ -73,6 +74,26 @@ def test_a_tiff_of_every_layout_is_read_exactly(tmp_path: Path, layout: str, ban
     np.testing.assert_array_equal(put_together(plane), decode(path))
 
 
+@pytest.mark.parametrize("layout", ["stripped", "tiled", "raw"])
+@pytest.mark.parametrize("halved", [1, 2])
+def test_windows_can_be_halved_while_they_are_read(
+    tmp_path: Path, layout: str, halved: int
+) -> None:
+    path = tmp_path / "scan.tif"
+    vips(path, picture(), **LAYOUTS[layout])  # of odd sides
+    (plane,) = open_scan(path)
+    expected = halve(decode(path), halved)
+    seen = np.zeros(expected.shape[:2], bool)
+    for window in plane.windows(SIDE, OVERLAP, halved):
+        rows, columns = window.pixels.shape[:2]
+        top, left = window.top >> halved, window.left >> halved
+        assert (top << halved, left << halved) == (window.top, window.left)
+        part = np.s_[top : top + rows, left : left + columns]
+        np.testing.assert_array_equal(window.pixels, expected[part])
+        seen[part] = True
+    assert seen.all() and window.halved == halved and plane.failure is None
+
+
 @pytest.mark.parametrize("name", ["scan.png", "scan.jpg", "wrong_ending.tif"])
 def test_large_images_are_read_from_top_to_bottom(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -91,7 +112,10 @@ def test_a_wide_plane_is_read_in_lower_bands(
     cv2.imwrite(str(path), picture(300, 400))
     (plane,) = open_scan(path)
     heights = {window.pixels.shape[0] for window in plane.windows(SIDE, OVERLAP)}
-    assert heights == {50}
+    assert heights == {40}  # as high as windows are there
+    monkeypatch.setattr(planes, "BAND_BYTES", 3 * 400 * 30)
+    heights = {window.pixels.shape[0] for window in plane.windows(SIDE, 10)}
+    assert heights == {30}
     np.testing.assert_array_equal(put_together(plane), decode(path))
 
 

@@ -7,21 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.windows import InMemory, spans
+from ml_backend.windows import InMemory, cut, spans
 
 sizes = st.integers(1, 300)
 sides = st.integers(1, 90).flatmap(lambda side: st.tuples(st.just(side), st.integers(0, side - 1)))
 
 
-@given(sizes, sides)
-def test_spans_cover_a_side_in_order(length: int, window: tuple[int, int]) -> None:
+@given(sizes, sides, st.sampled_from([1, 2, 4]))
+def test_spans_cover_a_side_in_order(length: int, window: tuple[int, int], step: int) -> None:
     side, overlap = window
-    found = spans(length, side, overlap)
+    found = spans(length, side, overlap, step)
     assert found[0][0] == 0 and found[-1][1] == length
-    assert all(end - start == min(side, length) for start, end in found)
+    lengths = [end - start for start, end in found]
+    longest = max(side, overlap + 2 * step) if step > 1 else side
+    assert max(lengths) <= longest and max(lengths) - min(lengths) < step
+    assert all(start % step == 0 for start, _ in found)
     for (start, end), (next_start, next_end) in zip(found, found[1:], strict=False):
         assert start < next_start and end < next_end
         assert end - next_start >= overlap
+
+
+def test_no_more_is_looked_at_twice_than_has_to_be() -> None:
+    assert spans(100, 60, 10) == [(0, 55), (45, 100)]
+    rows, columns = cut(400, 30, 100, 10)
+    assert rows == [(0, 30)]
+    assert columns == [(0, 88), (78, 166), (156, 244), (234, 322), (312, 400)]
+    assert cut(90, 40, 100, 10) == ([(0, 40)], [(0, 90)])  # no larger than a window
 
 
 @given(sizes, sides, st.data())
