@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -27,13 +28,16 @@ def detect_all(
     examples: Sequence[Example],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Example], list[Boxes], list[tuple[str, str]]]:
-    """The examples that could be read, their boxes, and (file, reason) of those that could not."""
+    """The examples that could be read, their boxes, and (file, reason) of those that could not.
+
+    Each is looked at as it would be served: by its pixel size, where that is known.
+    """
     kept: list[Example] = []
     skipped: list[tuple[str, str]] = []
 
-    def images() -> Iterator[np.ndarray]:
+    def images(members: Iterable[Example]) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(2) as pool:
-            for chunk in chunks(examples, _AHEAD):
+            for chunk in chunks(members, _AHEAD):
                 for example, future in [(e, pool.submit(decode, e.image)) for e in chunk]:
                     try:
                         image = future.result()
@@ -44,9 +48,10 @@ def detect_all(
                         yield image
 
     found = []
-    for boxes in detector.stream(images(), FLOOR):
-        found.append(boxes)
-        progress(len(found) + len(skipped), len(examples))
+    for size, members in groupby(examples, key=lambda one: one.pixel_size):
+        for boxes in detector.at(size).stream(images(members), FLOOR):
+            found.append(boxes)
+            progress(len(found) + len(skipped), len(examples))
     return kept, found, skipped
 
 

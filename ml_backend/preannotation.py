@@ -11,10 +11,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from ml_backend import microns
 from ml_backend.acquisition import at_place, certainty
 from ml_backend.boxes import Boxes
 from ml_backend.chunks import chunks
@@ -30,6 +32,9 @@ BATCH = 8
 FLOOR = 0.05
 
 QUEUED = "queued: the answer was due; the worker pre-annotates it"
+
+# A task's index, µm a pixel of its image where that is known, and the image.
+_Ahead = tuple[int, float | None, Future[np.ndarray]]
 
 Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exception]]]
 
@@ -94,56 +99,58 @@ class Annotator:
         self, tasks: Sequence[dict[str, Any]], fetch: Fetch, deadline: float | None
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         key = self.labels.image_key
-        addressed = []
+        addressed: list[tuple[int, float | None, str]] = []
         for index, task in enumerate(tasks):
             data = task.get("data")
             address = data.get(key) if isinstance(data, dict) else None
             if isinstance(data, dict) and data.get("blind") is True:
                 yield index, PreAnnotation([], 1.0, self.version, blind=True)
-            elif isinstance(address, str) and address:
-                addressed.append((index, address))
+            elif isinstance(data, dict) and isinstance(address, str) and address:
+                addressed.append((index, microns.of_task(data), address))
             else:
                 yield index, LeftOut(f"the task has no image in its field {key!r}")
-        ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
+        ahead: deque[_Ahead] = deque()
         with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
             try:
-                for position, got in fetch([address for _, address in addressed], deadline):
-                    index = addressed[position][0]
+                for position, got in fetch([address for *_, address in addressed], deadline):
+                    index, size, _ = addressed[position]
                     if isinstance(got, Exception):
                         yield index, LeftOut(str(got))
                         continue
-                    ahead.append((index, pool.submit(decode, got)))
+                    ahead.append((index, size, pool.submit(decode, got)))
                     if len(ahead) >= 2 * BATCH:
                         yield from self._detect([ahead.popleft() for _ in range(BATCH)])
                 for rest in chunks(list(ahead), BATCH):
                     yield from self._detect(rest)
             finally:
-                for _, future in ahead:
+                for *_, future in ahead:
                     future.cancel()
 
-    def _detect(
-        self, batch: Iterable[tuple[int, Future[np.ndarray]]]
-    ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
+    def _detect(self, batch: Iterable[_Ahead]) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         decoded = []
-        for index, future in batch:
+        for index, size, future in batch:
             try:
-                decoded.append((index, future.result()))
+                decoded.append((index, size, future.result()))
             except Exception as error:  # a decoder may fail in any way; the task is listed
                 yield index, LeftOut(str(error))
         if not decoded:
             return
         try:
-            found = self.detector.predict([image for _, image in decoded], FLOOR)
+            found = [
+                boxes
+                for size, members in groupby(decoded, key=lambda one: one[1])
+                for boxes in self.detector.at(size).predict([image for *_, image in members], FLOOR)
+            ]
         except Exception as error:
             if len(decoded) == 1:
                 yield decoded[0][0], LeftOut(f"the detector failed on this image: {error}")
                 return
-            for index, image in decoded:  # one by one, so that one image fails alone
+            for index, size, image in decoded:  # one by one, so that one image fails alone
                 done: Future[np.ndarray] = Future()
                 done.set_result(image)
-                yield from self._detect([(index, done)])
+                yield from self._detect([(index, size, done)])
             return
-        for (index, image), boxes in zip(decoded, found, strict=True):
+        for (index, _, image), boxes in zip(decoded, found, strict=True):
             yield index, self.draw(boxes, width=image.shape[1], height=image.shape[0])
 
     def draw(self, boxes: Boxes, *, width: int, height: int) -> PreAnnotation:

@@ -60,6 +60,7 @@ def record(name: str, settings: Settings) -> None:
                 "architecture": card.architecture,
                 "classes": ", ".join(card.classes),
                 "scale": card.scale,
+                "input_um": card.input_um,
                 "threshold": card.threshold,
                 "images_seen": len(version.seen_hashes),
             }

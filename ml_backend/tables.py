@@ -78,9 +78,24 @@ def _curves(result: dict[str, Any]) -> list[str]:
     rates = ", ".join(f"{name} {number(centres[name])}" for name in ("precision", "recall", "f1"))
     return [
         f"sensitivity at {', '.join(wrong)} false boxes an image: {', '.join(found)}",
+        *_microns(result["microns"]),
         f"calibration: confidences are off by {error} on average",
         *([f"by centres within {centres['radius']:.0f} px: {rates}"] if centres["radius"] else []),
     ]
+
+
+def _microns(result: dict[str, Any]) -> list[str]:
+    """Nothing where no pixel size is known."""
+    if not result["images"]:
+        return []
+    wrong = ", ".join(f"{point['false_a_mm2']:g}" for point in result["froc"])
+    found = ", ".join(number(point["sensitivity"]) for point in result["froc"])
+    rates = ", ".join(f"{name} {number(result[name])}" for name in ("precision", "recall", "f1"))
+    lines = [f"by centres within {result['radius']:g} µm, on {result['images']} images: {rates}"]
+    if result["area_mm2"]:
+        area = f"{result['area_mm2']:.3g} mm²"
+        lines.append(f"sensitivity at {wrong} false boxes a mm², on {area}: {found}")
+    return lines
 
 
 def corrections(result: dict[str, Any]) -> RenderableType:
@@ -138,6 +153,9 @@ def version(result: dict[str, Any]) -> RenderableType:
     table.add_row("snapshot", result["snapshot"] or "-")
     table.add_row("classes", ", ".join(card["classes"]))
     table.add_row("threshold", number(card["threshold"]))
+    if card["input_um"]:
+        size = card["input_um"] * card["scale"]
+        table.add_row("learned from images of", f"{size:.3g} µm a pixel (the median)")
     table.add_row("images it or an ancestor saw", str(len(result["seen_hashes"])))
     table.add_row("F1 on tasks it did not see", number(result["figures"].get("f1")))
     for project, one in sorted(result["figures"].get("usefulness", {}).items()):

@@ -16,6 +16,7 @@ from tasks.cli_reading import (
     ExecutorOption,
     OverlapOption,
     PatternOption,
+    PixelSizeOption,
     TileOverlapOption,
     ZOption,
     how_to_read,
@@ -69,6 +70,7 @@ def detect(
     pattern: PatternOption = None,
     channel: ChannelOption = None,
     z: ZOption = "each",
+    pixel_size: PixelSizeOption = None,
     executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
@@ -80,7 +82,7 @@ def detect(
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     writer(out)
-    how = how_to_read(pattern, channel, z, tile_overlap)
+    how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
     detector, version, folder = _loaded(context, model)
     cluster = folder if executor == "ray" else None
     with console.progress("Detecting") as bar:
@@ -119,9 +121,7 @@ def scan(
     pattern: PatternOption = None,
     channel: ChannelOption = None,
     z: ZOption = "each",
-    pixel_size: Annotated[
-        float | None, typer.Option(help="Of the scan, in µm; noted in the tasks.")
-    ] = None,
+    pixel_size: PixelSizeOption = None,
     executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
@@ -132,8 +132,8 @@ def scan(
     from tasks.scan import Options
     from tasks.scan import scan as run
 
-    how = how_to_read(pattern, channel, z, tile_overlap)
-    options = Options(send, limit, tile, overlap, pixel_size, how, executor)
+    how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
+    options = Options(send, limit, tile, overlap, how, executor)
     with console.progress("Scanning") as bar:
         summary = run(source, project, console.settings(context), options, bar)
     console.finish(

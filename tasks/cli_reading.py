@@ -35,6 +35,13 @@ ExecutorOption = Annotated[
     Literal["local", "ray"],
     typer.Option(help="Where it detects: in this process, or on a Ray cluster (extra ray)."),
 ]
+PixelSizeOption = Annotated[
+    float | None,
+    typer.Option(
+        help="µm that a pixel shows; else what the files' metadata say. A version that knows its "
+        "own looks at that scale."
+    ),
+]
 
 
 def how_to_read(
@@ -42,11 +49,15 @@ def how_to_read(
     channel: int | None,
     z: Literal["each", "max", "focus"],
     tile_overlap: int | None,
+    pixel_size: float | None = None,
 ) -> How:
-    """What the options say. Raises ValueError for a pattern that is none."""
+    """What the options say. Raises ValueError for a pattern or a pixel size that is none."""
+    from ml_backend import microns
     from tasks import naming
     from tasks.places import How
 
     if pattern is not None:
         naming.pattern(pattern)  # what is wrong with it is told at once
-    return How(False, pattern, channel, z, tile_overlap)
+    if pixel_size is not None and microns.known(pixel_size) is None:
+        raise ValueError(f"--pixel-size {pixel_size:g}: no pixel shows so many µm")
+    return How(False, pattern, channel, z, tile_overlap, pixel_size)

@@ -37,10 +37,11 @@ class ClusterFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class ClusterLooker(Generic[T]):
-    """model: the folder of the version. The others: as of `Looker`; what `opening` gives is
-    sent to the workers, so it must pickle."""
+    """model: the folder of the version. pixel_size: see `Detector.at`. The others: as of
+    `Looker`; what `opening` gives is sent to the workers, so it must pickle."""
 
     model: Path
+    pixel_size: float | None
     memory: Memory
     side: int
     overlap: int
@@ -52,7 +53,8 @@ class ClusterLooker(Generic[T]):
         marked = [(item, self.mark(item)) for item in items]
         new = [self.memory.recall(mark) is None for _, mark in marked]
         asked = (self.opening(item) for (item, _), fresh in zip(marked, new, strict=True) if fresh)
-        answers = _answers(self.model, self.side, self.overlap, [*map(pickle.dumps, asked)])
+        how = (self.pixel_size, self.side, self.overlap)
+        answers = _answers(self.model, how, [*map(pickle.dumps, asked)])
         for (item, mark), fresh in zip(marked, new, strict=True):
             answer = next(answers) if fresh else self.memory.recall(mark)
             assert answer is not None
@@ -64,11 +66,13 @@ class ClusterLooker(Generic[T]):
 class Worker:
     """What runs on the cluster. model: the files of a version, by name."""
 
-    def __init__(self, model: dict[str, bytes], side: int, overlap: int) -> None:
+    def __init__(
+        self, model: dict[str, bytes], pixel_size: float | None, side: int, overlap: int
+    ) -> None:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             for file, content in model.items():
                 Path(name, file).write_bytes(content)
-            detector = Detector.load(Path(name), threads=1)
+            detector = Detector.load(Path(name), threads=1).at(pixel_size)
         self._looker = Looker[bytes](
             detector, Forgetful(), side, overlap, pickle.loads, lambda _: ""
         )
@@ -79,8 +83,9 @@ class Worker:
 
 
 def _answers(
-    model: Path, side: int, overlap: int, asked: list[bytes]
+    model: Path, how: tuple[float | None, int, int], asked: list[bytes]
 ) -> Iterator[list[Seen] | str]:
+    """how: what a worker is told beside the model."""
     if not asked:
         return
     with _connected() as ray:
@@ -94,7 +99,7 @@ def _answers(
         found = ray.data.from_items(asked, override_num_blocks=blocks).map_batches(
             Worker,
             batch_size=MOST,
-            fn_constructor_args=(files, side, overlap),
+            fn_constructor_args=(files, *how),
             compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=min(cpus, blocks)),
             num_cpus=1,
             num_gpus=max(gpus / cpus, 1 / WORKERS_PER_GPU) if gpus else None,

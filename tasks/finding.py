@@ -15,6 +15,7 @@ from tasks.looking import NOTHING, Forgetful, Looker, Looks, Memory, Seen
 from tasks.mosaic import Field, Mosaic, gaps_of, open_planes
 from tasks.places import How, Places
 from tasks.planes import ScanPlane, Showing
+from tasks.scans import pixel_size
 from tasks.sheets import Sheet, sheet_of
 from tasks.sources import File, Group, Skipped, look_through
 
@@ -52,6 +53,8 @@ class Finder:
     skipped, notes: what was left out and how the source was understood, so far. tiles: the
     planes that were read, so far. overlap: between the windows that we cut, px. cluster: the
     folder of the detector's version, where the files are looked at on a Ray cluster.
+    pixel_size: µm that a pixel shows, as the user says or the first file; where it is known and
+    the version knows its own, that is the scale at which it looks.
     """
 
     def __init__(
@@ -71,12 +74,16 @@ class Finder:
         self.skipped: list[Skipped] = self._source.skipped
         self.notes: list[str] = self._source.notes
         self.tiles = 0
-        self._detector, self._how = detector, how
+        first = self._source.groups[0].spots[0].files[0]
+        self.pixel_size = how.pixel_size or pixel_size(first.path)
+        if said := scale_in_words(detector, self.pixel_size, given=how.pixel_size is not None):
+            self.notes.append(said)
+        self._detector, self._how = detector.at(self.pixel_size), how
         self._memory = memory or Forgetful()
         self._cluster = cluster
         self._progress = progress
-        self._side = detector.side
-        self._overlap = detector.overlap if overlap is None else overlap
+        self._side = self._detector.side
+        self._overlap = self._detector.overlap if overlap is None else overlap
         if not 0 <= self._overlap < self._side:
             raise ValueError(f"--overlap: windows have {self._side} px; share less than that")
         self._places = Places(self._source, how)
@@ -91,7 +98,7 @@ class Finder:
         if self._cluster is None:
             looker = Looker(self._detector, *looks)
         else:
-            looker = ClusterLooker(self._cluster, *looks)
+            looker = ClusterLooker(self._cluster, self.pixel_size, *looks)
         for unit, seen in looker.seen(self._units()):
             scan = unit.scan
             scan.waiting -= 1
@@ -191,3 +198,23 @@ class Finder:
         for place, plane in scan.lost:
             unread |= {(place, number) for number in numbers if plane in (None, number)}
         return sheet_of(mosaic, read, unread, self._detector)
+
+
+def scale_in_words(detector: Detector, pixel_size: float | None, *, given: bool) -> str:
+    """What a pixel size means for the scale at which a detector looks; '' where it is not known.
+
+    given: by the user, not by metadata. Raises ValueError where what is given cannot be true.
+    """
+    card = detector.card
+    if pixel_size is None or (card.input_um is None and not given):
+        return ""
+    said = f"{pixel_size:g} µm a pixel"
+    if card.input_um is None:
+        return f"{said}: no influence on the scale, because the version does not know its own"
+    learned = f"the version learned from images of {card.input_um * card.scale:.3g}"
+    scale = detector.at(pixel_size).scale
+    if scale == pixel_size / card.input_um:
+        return f"{said}, {learned}: looked at at {scale / card.scale:.3g} times its usual scale"
+    if given:
+        raise ValueError(f"--pixel-size: {said} cannot be true, {learned}")
+    return f"{said}, by the metadata, cannot be true, {learned}: looked at at its usual scale"

@@ -19,7 +19,7 @@ class How:
     """How a source is read. apart: every file by itself, whatever its name says.
 
     pattern: of the files' names. channel, depth: which planes. tile_overlap: what
-    neighbouring tiles share, px; None: to be found out.
+    neighbouring tiles share, px; pixel_size: µm that a pixel shows; None: to be found out.
     """
 
     apart: bool = False
@@ -27,6 +27,7 @@ class How:
     channel: int | None = None
     depth: Depth = "each"
     tile_overlap: int | None = None
+    pixel_size: float | None = None
 
 
 class Places:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import tifffile
 
+from ml_backend.microns import in_ome
 from tasks.sources import File, Group, Spot
 
 PAIRS = 12  # of neighbours that are compared, each way
@@ -27,9 +27,6 @@ AGREE = 0.5  # correlation of two strips that show the same
 CLOSE = 3  # px that two pairs may differ by and still say the same
 
 _COARSE = 12  # px that are left of the shorter side of what all tiles share
-
-# µm in a unit of OME.
-_MICRONS = {"µm": 1.0, "um": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 Step = tuple[int, int]
 
@@ -194,19 +191,12 @@ def position(file: File) -> tuple[float, float] | None:
         return None
     place = []
     for axis in "XY":
-        size = _microns(pixels, f"PhysicalSize{axis}")
-        stage = _microns(plane, f"Position{axis}")
+        size = in_ome(pixels, f"PhysicalSize{axis}")
+        stage = in_ome(plane, f"Position{axis}")
         if not size or stage is None:
             return None
         place.append(stage / size)
     return place[0], place[1]
-
-
-@lru_cache(maxsize=4096)
-def pixel_size(file: File) -> float | None:
-    """µm a pixel, by a file's OME metadata; None where it does not say."""
-    pixels = _ome(file)
-    return None if pixels is None else _microns(pixels, "PhysicalSizeX")
 
 
 def _ome(file: File) -> ElementTree.Element | None:
@@ -217,12 +207,4 @@ def _ome(file: File) -> ElementTree.Element | None:
             text = opened.ome_metadata
         return None if not text else ElementTree.fromstring(text).find(".//{*}Pixels")
     except Exception:  # tifffile raises whatever it stumbles over; the tile is read later
-        return None
-
-
-def _microns(element: ElementTree.Element, name: str) -> float | None:
-    try:
-        unit = _MICRONS[element.get(f"{name}Unit", "µm")]
-        return float(element.attrib[name]) * unit
-    except (KeyError, ValueError):
         return None

@@ -29,8 +29,8 @@ from ml_backend.studio.line import StudioFault
 from tasks.finding import Finder, How, Progress
 from tasks.ledger import Ledger
 from tasks.mosaic import Mosaic
-from tasks.registration import pixel_size
 from tasks.review import Send, Tile, View, fingerprint, least_certain, to_review
+from tasks.scans import pixel_size
 from tasks.sending import CHUNK, Sender, patiently
 from tasks.sources import File, Skipped
 
@@ -39,13 +39,12 @@ TILE = 1024  # px a side of the tiles that a larger image is cut into
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for. pixel_size: of the scan, µm; limit: tasks at most."""
+    """What the command line asked for. limit: tasks at most."""
 
     send: Send = "review"
     limit: int | None = None
     tile: int = TILE
     overlap: int | None = None
-    pixel_size: float | None = None
     how: How = field(default_factory=How)
     executor: Literal["local", "ray"] = "local"
 
@@ -107,7 +106,7 @@ def scan(
             cluster=registry.folder(annotator.version) if options.executor == "ray" else None,
             progress=progress,
         )
-        fields = Fields(annotator, settings, options.pixel_size)
+        fields = Fields(annotator, settings, options.how.pixel_size)
         sender = Sender(
             studio,
             project,
@@ -202,7 +201,7 @@ class Fields:
             "sampling_p": round(view.probability, 6),
             "sampling_reason": view.reason,
         }
-        size = self.pixel_size or pixel_size(mosaic.fields[0].files[0])
+        size = self.pixel_size or pixel_size(mosaic.fields[0].files[0].path)
         return data | ({"pixel_size": size} if size else {})
 
     def certainty(self, view: View) -> float:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pyvips  # type: ignore[import-untyped]
 
+from ml_backend import microns
 from ml_backend.images import TIFF, UnreadableImage, contrast, decode
 from tasks import zarrs
 from tasks.planes import Decoded, ScanPlane, Showing
@@ -61,6 +63,12 @@ def _whole(path: Path, showing: Showing = Showing()) -> ScanPlane:
             raise UnreadableImage(f"there is no channel {showing.channel}", str(path))
         pixels = pixels[..., [showing.channel] * 3]
     return ScanPlane(0, 0, Decoded(pixels))
+
+
+@lru_cache(maxsize=4096)
+def pixel_size(path: Path) -> float | None:
+    """µm that a pixel shows, by a file's metadata; None where they do not say."""
+    return zarrs.pixel_size(path) if zarrs.is_store(path) else microns.of_file(path)
 
 
 def common_limits(paths: Sequence[Path], channel: int | None) -> tuple[float, float] | None:

@@ -91,7 +91,7 @@ def _objects(
 
 
 def _margin(mosaic: Mosaic, detector: Detector) -> float:
-    return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.card.scale
+    return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.scale
 
 
 def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detector) -> None:

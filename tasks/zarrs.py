@@ -6,6 +6,7 @@ looked at, a coarser one says what is black and white.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend import microns
 from ml_backend.images import UnreadableImage, as_rgb, stretched
 from tasks.planes import Reader, ScanPlane, Showing
 from tasks.tiff import Shades
@@ -23,6 +25,25 @@ _COARSE = 4_000_000
 
 def is_store(path: Path) -> bool:
     return path.suffix.lower() == ".zarr" and path.is_dir()
+
+
+def pixel_size(path: Path) -> float | None:
+    """µm that a pixel of the finest resolution shows; None where the store does not say."""
+    try:
+        import zarr
+
+        attributes: Any = dict(zarr.open_group(path, mode="r").attrs)
+        image = attributes.get("ome", attributes)["multiscales"][0]
+        across: Any = image["axes"][-1]
+        scales = [
+            one["coordinateTransformations"]
+            for one in (image["datasets"][0], image)
+            if "coordinateTransformations" in one
+        ]
+        factors = [step["scale"][-1] for steps in scales for step in steps if "scale" in step]
+        return microns.known(math.prod(factors) * microns.UNITS[across["unit"]])
+    except Exception:  # what is wrong with it is told when its planes are read
+        return None
 
 
 def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:

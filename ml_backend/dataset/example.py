@@ -20,6 +20,7 @@ class Example:
     deleted: (K, 4) float32, where a detector saw something and a person removed the box.
     image_label: does the image hold a headline object at all; None when not known.
     size: width and height of the image as shown, where it was opened.
+    pixel_size: µm that a pixel shows, where it is known.
     """
 
     image: Path
@@ -29,3 +30,4 @@ class Example:
     deleted: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     image_label: bool | None = None
     size: tuple[int, int] | None = None
+    pixel_size: float | None = None

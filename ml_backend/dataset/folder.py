@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ml_backend import microns
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.annotations import (
     VOC_FOLDERS,
@@ -53,8 +54,10 @@ def read_folder(folder: Path) -> Folder:
     without boxes means that nothing is there; no annotation means that nobody looked.
     Coordinates are pixels of the image as shown (after EXIF orientation).
 
-    `image_labels.csv` (`image,sample,image_label`) in the folder gives the truth for whole
-    images and the samples they come from (the groups); else every image is its own group.
+    `image_labels.csv` (`image,sample,image_label,pixel_size`, the last three as far as they are
+    known) in the folder gives the truth for whole images, the samples they come from (the
+    groups) and the µm that a pixel shows; else every image is its own group, and its pixel size
+    is what its own metadata say.
 
     Raises ValueError when the folder cannot be read or holds no image.
     """
@@ -84,7 +87,7 @@ def read_folder(folder: Path) -> Folder:
     samples = _read_image_labels(images, report)
     examples = []
     for image in images.sizes:
-        sample, image_label = samples.get(image, ("", None))
+        sample, image_label, pixel_size = samples.get(image, ("", None, None))
         found = marked.get(image)
         examples.append(
             Example(
@@ -93,6 +96,7 @@ def read_folder(folder: Path) -> Folder:
                 boxes=Boxes.drawn(found.rows) if found else None,
                 ignored=np.array(found.ignored if found else [], np.float32).reshape(-1, 4),
                 image_label=image_label,
+                pixel_size=pixel_size or microns.of_file(image),
             )
         )
     classes = sorted({row[4] for marks in marked.values() for row in marks.rows})
@@ -151,12 +155,15 @@ def _find_images(root: Path, report: Report) -> Images:
     return Images(root, sizes)
 
 
-def _read_image_labels(images: Images, report: Report) -> dict[Path, tuple[str, bool | None]]:
-    """The sample and the truth of each image that `image_labels.csv` names."""
+_Named = tuple[str, bool | None, float | None]
+
+
+def _read_image_labels(images: Images, report: Report) -> dict[Path, _Named]:
+    """The sample, the truth and the pixel size of each image that `image_labels.csv` names."""
     file = images.root / IMAGE_LABELS
     if not file.is_file():
         return {}
-    found: dict[Path, tuple[str, bool | None]] = {}
+    found: dict[Path, _Named] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             for row in csv.DictReader(text):
@@ -172,6 +179,7 @@ def _read_image_labels(images: Images, report: Report) -> dict[Path, tuple[str, 
                 found[image] = (
                     (row.get("sample") or "").strip(),
                     not is_clutter(label) if label else None,
+                    microns.known(row.get("pixel_size")),
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         report(file, f"cannot be read: {error}")

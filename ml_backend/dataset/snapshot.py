@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend import microns
 from ml_backend.boxes import Boxes, over_smaller
 from ml_backend.corrections import Deleted, Shown, deleted
 from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, settle
@@ -53,7 +54,8 @@ class Item:
     annotations: of all annotators, `annotation` first. agreement: of several annotators,
     see `dataset.annotators`. blind: nothing was drawn on it before.
     place: of a tile in its scan. deleted: pre-annotations that were removed, where no box
-    lies in their place: what looks like an object and is none.
+    lies in their place: what looks like an object and is none. pixel_size: µm that a pixel
+    shows, where it is known.
     """
 
     task: int
@@ -72,6 +74,7 @@ class Item:
     blind: bool = False
     place: Place | None = None
     deleted: tuple[Deleted, ...] = ()
+    pixel_size: float | None = None
 
     @property
     def surroundings(self) -> set[str]:
@@ -193,6 +196,7 @@ def to_item(
         blind=bool(one.data.get("blind")),
         place=place_of(one.data),
         deleted=_of_nothing(removed, drawn[:counted]),
+        pixel_size=microns.of_task(one.data),
     )
 
 
@@ -327,4 +331,5 @@ def to_example(item: Item, images: Path) -> Example:
         item.group,
         Boxes.drawn(item.boxes),
         deleted=np.array([gone[:4] for gone in item.deleted], np.float32).reshape(-1, 4),
+        pixel_size=item.pixel_size,
     )

@@ -5,7 +5,57 @@ Mitosis challenges judge so: a detection within 7.5 µm of a figure's centre has
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
+
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.example import Example
+from ml_backend.evaluation.froc import pooled
+from ml_backend.evaluation.resampling import Figure
+from ml_backend.evaluation.tallies import are, rates, tallies
+from ml_backend.labels import canonical
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Headline boxes that are matched by place alone. radius: within which a box has found an
+    object, in the unit of the boxes; None where there is no object.
+    """
+
+    radius: float | None
+    precision: Figure
+    recall: Figure
+    f1: Figure
+
+
+def by_centres(
+    images: Sequence[tuple[Example, Boxes]],
+    group: np.ndarray,
+    headline: Sequence[str],
+    threshold: float,
+    weights: np.ndarray,
+    radius: float | None = None,
+) -> Centres:
+    """Figures of the headline boxes at a threshold.
+
+    images: each with its truth (boxes not None) and what was predicted on it, in one unit.
+    group: (I,) int, the group of each. weights: (R, G), how often each group counts.
+    radius: in that unit; half of the median object's side where it is not given.
+    """
+    wanted = {canonical(name) for name in headline}
+    if radius is None:
+        xyxy = [truth.boxes.xyxy[are(truth.boxes, wanted)] for truth, _ in images if truth.boxes]
+        sides = [np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) for boxes in xyxy]
+        every = np.concatenate([np.zeros(0), *sides])
+        radius = float(np.median(every)) / 2 if len(every) else None
+    near = partial(match_centres, radius=radius or 0.0)
+    classes = tallies(images, group, weights.shape[1], headline, near)
+    sought = pooled([one for name, one in classes.items() if canonical(name) in wanted])
+    values = rates(sought, threshold, weights)
+    return Centres(radius, **{name: Figure.over(*pair) for name, pair in values.items()})
 
 
 def match_centres(

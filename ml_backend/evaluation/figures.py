@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ import numpy as np
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.calibration import Calibration, calibration
-from ml_backend.evaluation.centres import match_centres
+from ml_backend.evaluation.centres import Centres, by_centres
 from ml_backend.evaluation.confusion import BACKGROUND, MISSED, Marks, confusion
 from ml_backend.evaluation.froc import FALSE_AN_IMAGE, pooled, sensitivity_at_rates
 from ml_backend.evaluation.matching import IOU_LEVELS, Tally, tally
+from ml_backend.evaluation.microns import RADIUS, Microns, in_microns
 from ml_backend.evaluation.precision_recall import Point, precision_recall
 from ml_backend.evaluation.resampling import (
     Figure,
@@ -26,7 +26,7 @@ from ml_backend.evaluation.resampling import (
     sensitivity_at,
 )
 from ml_backend.evaluation.rosters import ALL, ImageRow, StageRow, image_rows, shows, stage_rows
-from ml_backend.evaluation.tallies import are, shown_at, tallies
+from ml_backend.evaluation.tallies import are, rates, shown_at, tallies
 from ml_backend.labels import canonical
 
 SPECIFICITY = 0.985
@@ -46,19 +46,6 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
-class Centres:
-    """Headline boxes that are matched by place alone; see `centres`. radius: pixels.
-
-    For objects that matter by where they are. None where there is no object.
-    """
-
-    radius: float | None
-    precision: Figure
-    recall: Figure
-    f1: Figure
-
-
-@dataclass(frozen=True)
 class Figures:
     """What `evaluate` found; all figures 0..1, undefined ones None.
 
@@ -71,7 +58,7 @@ class Figures:
     confusion: true class, or background → predicted class, or missed → boxes at the
         threshold. calibration: of the headline boxes at the threshold.
     precision_recall: of the headline boxes, at 21 recalls; () without anything to find.
-    centres: the same judged by centres.
+    centres: the same judged by centres, in pixels. microns: in µm and mm².
     image_table, stage_table: the field's own two tables, see `rosters`.
     """
 
@@ -93,6 +80,7 @@ class Figures:
     calibration: Calibration
     precision_recall: tuple[Point, ...]
     centres: Centres
+    microns: Microns
     image_table: tuple[ImageRow, ...]
     stage_table: tuple[StageRow, ...]
 
@@ -110,6 +98,12 @@ class Figures:
         }
         flat["precision_recall"] = [asdict(one) for one in self.precision_recall]
         flat["centres"] = _flat(self.centres)
+        flat["microns"] = _flat(self.microns) | {
+            "froc": [
+                {"false_a_mm2": rate, **_plain("sensitivity", figure)}
+                for rate, figure in self.microns.froc.items()
+            ]
+        }
         flat["image_table"] = [_flat(row) for row in self.image_table]
         flat["stage_table"] = [_flat(row) for row in self.stage_table]
         return flat
@@ -123,6 +117,7 @@ def evaluate(
     headline: Sequence[str],
     specificity: float = SPECIFICITY,
     radius: float | None = None,
+    radius_um: float = RADIUS,
 ) -> Figures:
     """Judge the boxes predicted on each example.
 
@@ -131,7 +126,7 @@ def evaluate(
     `labels.canonical`. An example without boxes is out of the box figures, and in the
     image figures when its image_label is known. Intervals are over groups.
     radius: within how many pixels a centre is found; half of the median object's side where
-    it is not given. (The mitosis challenges take 7.5 µm.)
+    it is not given. radius_um: the same in µm, for the examples whose pixel size is known.
 
     Raises ValueError when there are not as many predictions as examples.
     """
@@ -147,7 +142,8 @@ def evaluate(
     weights = draw_weights(len(names))
 
     boxed = [i for i, (example, _, _) in enumerate(judged) if example.boxes is not None]
-    classes = tallies([judged[i][:2] for i in boxed], group[boxed], len(names), headline)
+    drawn = [judged[i][:2] for i in boxed]
+    classes = tallies(drawn, group[boxed], len(names), headline)
     values = {name: _box_values(one, threshold, weights) for name, one in classes.items()}
     central = [name for name in classes if canonical(name) in wanted]
     nothing = tally([], group[:0], len(names))
@@ -160,11 +156,11 @@ def evaluate(
 
     known = [i for i, (_, _, positive) in enumerate(judged) if positive is not None]
     surest = np.array([_surest(judged[i][1], wanted) for i in known])
-    everything = _rates(pooled([nothing, *classes.values()]), threshold, weights)
+    everything = rates(pooled([nothing, *classes.values()]), threshold, weights)
     right = {
         name: Figure.over(*one["recall"]) for name, one in (*values.items(), (ALL, everything))
     }
-    taken = _confusion([judged[i][:2] for i in boxed], list(classes), threshold)
+    taken = _confusion(drawn, list(classes), threshold)
     return Figures(
         images=len(judged),
         groups=len(names),
@@ -195,9 +191,8 @@ def evaluate(
             sought.confidence[shown], sought.hit[0][shown], sought.group[shown], weights
         ),
         precision_recall=precision_recall(sought),
-        centres=_centres(
-            [judged[i][:2] for i in boxed], group[boxed], headline, threshold, radius, weights
-        ),
+        centres=by_centres(drawn, group[boxed], headline, threshold, weights, radius),
+        microns=in_microns(drawn, group[boxed], headline, threshold, weights, radius_um),
         image_table=image_rows(
             [_shows(judged[i][0], bool(judged[i][2]), wanted) for i in known],
             surest >= np.float32(threshold),
@@ -211,27 +206,6 @@ def evaluate(
 def _shows(example: Example, positive: bool, wanted: set[str]) -> str:
     boxes = example.boxes or Boxes()
     return shows(positive, boxes.xyxy[are(boxes, wanted)], example.size)
-
-
-def _centres(
-    images: Sequence[tuple[Example, Boxes]],
-    group: np.ndarray,
-    headline: Sequence[str],
-    threshold: float,
-    radius: float | None,
-    weights: np.ndarray,
-) -> Centres:
-    wanted = {canonical(name) for name in headline}
-    if radius is None:
-        xyxy = [truth.boxes.xyxy[are(truth.boxes, wanted)] for truth, _ in images if truth.boxes]
-        sides = [np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) for boxes in xyxy]
-        every = np.concatenate([np.zeros(0), *sides])
-        radius = float(np.median(every)) / 2 if len(every) else None
-    near = partial(match_centres, radius=radius or 0.0)
-    classes = tallies(images, group, weights.shape[1], headline, near)
-    sought = pooled([one for name, one in classes.items() if canonical(name) in wanted])
-    values = _rates(sought, threshold, weights)
-    return Centres(radius, **{name: Figure.over(*pair) for name, pair in values.items()})
 
 
 def _image_truth(example: Example, wanted: set[str]) -> bool | None:
@@ -286,23 +260,9 @@ def _box_values(one: Tally, threshold: float, weights: np.ndarray) -> _Values:
     """Each figure of a class: its values (R,) and what each group holds of its denominator."""
     precisions = [average_precision(one, level, weights) for level in range(len(IOU_LEVELS))]
     return {
-        **_rates(one, threshold, weights),
+        **rates(one, threshold, weights),
         "ap50": (precisions[0], one.truths),
         "ap50_95": (np.mean(precisions, axis=0), one.truths),
-    }
-
-
-def _rates(one: Tally, threshold: float, weights: np.ndarray) -> _Values:
-    shown = shown_at(one, threshold)
-    groups = len(one.truths)
-    predicted = np.bincount(one.group[shown], minlength=groups)
-    found = np.bincount(one.group[shown & one.hit[0]], minlength=groups)
-    truths = weights @ one.truths
-    halved = np.where(truths > 0, weights @ (predicted + one.truths), 0)
-    return {
-        "precision": (ratio(weights @ found, weights @ predicted), predicted),
-        "recall": (ratio(weights @ found, truths), one.truths),
-        "f1": (ratio(2 * (weights @ found), halved), one.truths),
     }
 
 
@@ -334,7 +294,9 @@ def _image_figures(
     }
 
 
-def _flat(figures: Figures | ClassFigures | Centres | ImageRow | StageRow) -> dict[str, Any]:
+def _flat(
+    figures: Figures | ClassFigures | Centres | Microns | ImageRow | StageRow,
+) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in (field.name for field in fields(figures)):
         value = getattr(figures, name)

@@ -1,4 +1,4 @@
-"""How much is found at so many false boxes an image: the free-response curve (FROC)."""
+"""How much is found at so many false boxes an image, or a mm²: the free-response curve (FROC)."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def pooled(tallies: Sequence[Tally]) -> Tally:
 
 def sensitivity_at_rates(
     tally: Tally,
-    images: np.ndarray,
+    amount: np.ndarray,
     weights: np.ndarray,
     rates: Sequence[float] = FALSE_AN_IMAGE,
 ) -> np.ndarray:
-    """The best sensitivity (0..1) that keeps to each rate of false boxes an image: (R, rates).
+    """The best sensitivity (0..1) that keeps to each rate of false boxes: (R, rates).
 
-    Matching is that of the tally's first strictness. images: (G,) how many each group has.
-    weights: (R, G), how often each group counts. Boxes of equal confidence are called all
-    or none. NaN without a true box.
+    Matching is that of the tally's first strictness. amount: (G,) of what the rates are by, how
+    many images each group has or how large their area is. weights: (R, G), how often each group
+    counts. Boxes of equal confidence are called all or none. NaN without a true box.
     Source: Bandos et al. 2009, Biometrics 65:247, the empirical FROC curve.
     """
     counted = ~tally.ignored[0]
@@ -55,7 +55,7 @@ def sensitivity_at_rates(
         return weights @ np.cumsum(counts, axis=0).T
 
     found, wrong = called(hit), called(~hit)
-    shown = weights @ images
+    shown = weights @ amount
     best = [
         np.where(wrong <= (rate * shown)[:, None] + 1e-9, found, 0.0).max(axis=1, initial=0.0)
         for rate in rates

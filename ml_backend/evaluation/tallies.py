@@ -10,6 +10,7 @@ import numpy as np
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.matching import Matcher, Tally, match, tally
+from ml_backend.evaluation.resampling import ratio
 from ml_backend.labels import canonical
 
 
@@ -53,6 +54,24 @@ def shown_at(one: Tally, threshold: float) -> np.ndarray:
     """Which boxes (D,) of a tally count at the threshold: drawn, and not ignored."""
     # The threshold as a box carries it: a confidence equal to it counts.
     return (one.confidence >= np.float32(threshold)) & ~one.ignored[0]
+
+
+def rates(
+    one: Tally, threshold: float, weights: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Precision, recall and F1 at the threshold: of each its values (R,), and how much of its
+    denominator each group holds (G,). weights: (R, G), how often each group counts."""
+    shown = shown_at(one, threshold)
+    groups = len(one.truths)
+    predicted = np.bincount(one.group[shown], minlength=groups)
+    found = np.bincount(one.group[shown & one.hit[0]], minlength=groups)
+    truths = weights @ one.truths
+    halved = np.where(truths > 0, weights @ (predicted + one.truths), 0)
+    return {
+        "precision": (ratio(weights @ found, weights @ predicted), predicted),
+        "recall": (ratio(weights @ found, truths), one.truths),
+        "f1": (ratio(2 * (weights @ found), halved), one.truths),
+    }
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from ml_backend.boxes import Boxes
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.nms import suppress
-from ml_backend.learners.preprocess import halvings, input_size, to_input
+from ml_backend.learners.preprocess import halvings, input_size, scale_of, to_input
 from ml_backend.learners.runtime import Runtime, runtime
 from ml_backend.seams import Found, Objects, over_windows
 from ml_backend.windows import InMemory, Plane, Window
@@ -58,15 +58,17 @@ class _Looking:
 class Detector:
     """A version ready to detect. May be used by several threads at a time.
 
-    side, overlap: of the windows that larger planes are looked at through, in image px.
-    halvings: how often the pixels of such windows may be halved before they come here.
+    scale: input pixels per image pixel; the card's where it is not given. side, overlap: of
+    the windows that larger planes are looked at through, in image px. halvings: how often the
+    pixels of such windows may be halved before they come here.
     """
 
-    def __init__(self, card: ModelCard, runtime: Runtime) -> None:
+    def __init__(self, card: ModelCard, runtime: Runtime, scale: float | None = None) -> None:
         self.card = card
-        self.side = max(2, int(WINDOW / card.scale))
-        self.overlap = int(OVERLAP / card.scale)
-        self.halvings = halvings(card.scale)
+        self.scale = scale or card.scale
+        self.side = max(2, int(WINDOW / self.scale))
+        self.overlap = int(OVERLAP / self.scale)
+        self.halvings = halvings(self.scale)
         self._runtime = runtime
         self._names = np.array(card.classes)
 
@@ -82,6 +84,12 @@ class Detector:
         if not weights.exists():
             raise FileNotFoundError(f"{weights} is missing")
         return cls(read_card(weights), runtime(folder, threads))
+
+    def at(self, pixel_size: float | None) -> Detector:
+        """The same for images of so many µm a pixel, which makes objects as large as those that
+        it learned; where either size is not known, it goes by the card's scale."""
+        scale = scale_of(self.card.scale, self.card.input_um, pixel_size)
+        return self if scale == self.scale else Detector(self.card, self._runtime, scale)
 
     def predict(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
         """`stream`, with all images and answers in memory."""
@@ -135,7 +143,7 @@ class Detector:
             at = looking[number] = _Looking(plane)
             for window in plane.windows(self.side, self.overlap):
                 at.missing += 1
-                pixels = to_input(window.pixels, self.card.scale, window.halved)
+                pixels = to_input(window.pixels, self.scale, window.halved)
                 if np.may_share_memory(pixels, window.pixels):
                     pixels = pixels.copy()  # the next window may overwrite it
                 place = self._place(number, plane, window)
@@ -149,7 +157,7 @@ class Detector:
             yield batch(next(iter(gathered)))
 
     def _place(self, number: int, plane: Plane, window: Window) -> _Place:
-        height, width = input_size(window.height, window.width, self.card.scale)
+        height, width = input_size(window.height, window.width, self.scale)
         return _Place(
             number,
             window.left,
@@ -184,6 +192,6 @@ class Detector:
         if not plane.found:
             nothing = np.zeros(0)
             return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))
-        margin = EDGE / self.card.scale
+        margin = EDGE / self.scale
         found = over_windows(Found.joined(plane.found), plane.width, plane.height, margin)
         return Objects(found.xyxy, self._names[found.label], found.confidence, found.partial)

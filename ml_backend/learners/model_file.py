@@ -21,6 +21,8 @@ class ModelCard:
     scale: input pixels per image pixel at which it was trained; serving resamples to it.
     threshold: the confidence from which a box is shown and counted.
     nms_iou: two boxes of one class that overlap more are one object.
+    input_um: µm that an input pixel shows at this scale, in the median training image; None
+        where the pixel size of most of them was not known.
     """
 
     architecture: str
@@ -29,6 +31,7 @@ class ModelCard:
     scale: float
     threshold: float
     nms_iou: float = 0.6
+    input_um: float | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """As safetensors metadata: strings only."""

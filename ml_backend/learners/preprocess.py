@@ -2,7 +2,8 @@
 
 Images of one project are taken at one magnification, so they are resampled by one fixed
 scale (a version stores it) instead of being fitted into a frame one by one: a cell keeps
-its size whether it lies in a whole field or in a small tile of it.
+its size whether it lies in a whole field or in a small tile of it. Where it is known how many µm
+a pixel shows, of the image and of what the version learned from, that decides the scale.
 """
 
 from __future__ import annotations
@@ -14,6 +15,23 @@ import numpy as np
 
 STRIDE = 32  # the coarsest grid of the detector; input sides are multiples of it
 PADDING = 114  # the grey that ultralytics' pretrained networks know as 'outside'
+
+
+# Pixel sizes that ask for a scale so many times another one are not believed: a µm that was
+# meant to be a nm, and a network that would be shown a field blown up to millions of pixels.
+FAR = 16.0
+
+
+def scale_of(scale: float, input_um: float | None, pixel_size: float | None) -> float:
+    """Input pixels per image pixel for an image of so many µm a pixel.
+
+    scale, input_um: of a version, see `ModelCard`. Its scale where a size is not known, or
+    cannot be true.
+    """
+    if not input_um or not pixel_size:
+        return scale
+    wanted = pixel_size / input_um
+    return wanted if 1 / FAR <= wanted / scale <= FAR else scale
 
 
 def input_size(height: int, width: int, scale: float) -> tuple[int, int]:

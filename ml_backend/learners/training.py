@@ -28,6 +28,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.files import read_json, write_json
 from ml_backend.labels import canonical
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+from ml_backend.learners.preprocess import scale_of
 from ml_backend.learners.recipe import RECIPE
 
 # What a training tells while it runs, one a line:
@@ -87,6 +88,7 @@ class TrainingJob:
                     "boxes": [list(row[:5]) for row in example.boxes.rows()],
                     "ignored": example.ignored.tolist(),
                     "deleted": example.deleted.tolist(),
+                    "pixel_size": example.pixel_size,
                 }
                 for example in self.examples
                 if example.boxes is not None
@@ -113,6 +115,7 @@ class TrainingJob:
                         boxes=Boxes.drawn(tuple(row) for row in e["boxes"]),
                         ignored=np.array(e.get("ignored", []), np.float32).reshape(-1, 4),
                         deleted=np.array(e.get("deleted", []), np.float32).reshape(-1, 4),
+                        pixel_size=e.get("pixel_size"),
                     )
                     for e in job["examples"]
                 ],
@@ -139,12 +142,19 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     """
     # Torch is imported where it is needed: a server that imports this module goes without,
     # and a child can tell at once which images it cannot read.
-    from ml_backend.learners.views import choose_canvas, choose_scale, read_views
+    from ml_backend.learners.views import (
+        choose_canvas,
+        choose_scale,
+        read_views,
+        usual_pixel_size,
+    )
 
     recipe = RECIPE
     labelled = [example for example in job.examples if example.boxes is not None]
-    scale = choose_scale(labelled, job.imgsz, recipe, known=_known_scale(job))
-    views = list(read_views(labelled, job.classes, scale, progress))
+    pixel_size = usual_pixel_size(labelled)
+    scale = choose_scale(labelled, job.imgsz, recipe, known=_known_scale(job, pixel_size))
+    input_um = pixel_size / scale if pixel_size else None
+    views = list(read_views(labelled, job.classes, scale, progress, input_um))
     if not views:
         raise TrainingFailed(
             f"none of the {len(labelled)} labelled images can be read; see the reasons above"
@@ -192,6 +202,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
         scale=scale,
         threshold=recipe.threshold,
         nms_iou=recipe.nms_iou,
+        input_um=input_um,
     )
     path = job.out / FILE_NAME
     weights.save(tensors, card, path)
@@ -213,13 +224,15 @@ def _identity(job: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(identity)))
 
 
-def _known_scale(job: TrainingJob) -> float | None:
-    """The scale of a base that knows all classes: what it learned, it learned at this one."""
+def _known_scale(job: TrainingJob, pixel_size: float | None) -> float | None:
+    """The scale of a base that knows all classes, for images of so many µm a pixel: what it
+    learned, it learned at this one."""
     if job.base.suffix != ".safetensors" or not job.base.exists():
         return None
     card = read_card(job.base)
     known = {canonical(name) for name in card.classes}
-    return card.scale if known >= {canonical(name) for name in job.classes} else None
+    scale = scale_of(card.scale, card.input_um, pixel_size)
+    return scale if known >= {canonical(name) for name in job.classes} else None
 
 
 def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:

@@ -12,7 +12,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import shown_size
 from ml_backend.images import UnreadableImage, decode
 from ml_backend.learners.augmentation import NOTHING, View
-from ml_backend.learners.preprocess import STRIDE, resample
+from ml_backend.learners.preprocess import STRIDE, resample, scale_of
 from ml_backend.learners.recipe import Recipe
 
 
@@ -44,17 +44,28 @@ def choose_scale(
     return min(1.0, max(known or recipe.imgsz / field, recipe.object_side / side))
 
 
+def usual_pixel_size(examples: Sequence[Example]) -> float | None:
+    """The median µm that a pixel shows; None where it is not known of most examples."""
+    sizes = [example.pixel_size for example in examples if example.pixel_size]
+    return float(np.median(sizes)) if 2 * len(sizes) > len(examples) else None
+
+
 def read_views(
     examples: Sequence[Example],
     classes: Sequence[str],
     scale: float,
     progress: Callable[[dict[str, Any]], None],
+    input_um: float | None = None,
 ) -> Iterator[View]:
-    """The views of labelled examples; an image that cannot be read is told and left out."""
+    """The views of labelled examples; an image that cannot be read is told and left out.
+
+    scale, input_um: of the version that is trained, see `ModelCard`.
+    """
 
     def read(example: Example) -> View | str:
         try:
-            return prepare(decode(example.image), example, classes, scale)
+            own = scale_of(scale, input_um, example.pixel_size)
+            return prepare(decode(example.image), example, classes, own)
         except UnreadableImage as error:
             return error.reason
 

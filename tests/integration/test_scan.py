@@ -123,7 +123,7 @@ def test_a_scan_becomes_marked_tasks_once(home: Home, tiles: Path) -> None:
         assert bool(prediction["result"]) or data["blind"] or data["sampling_reason"] != "found"
     assert any(task["data"]["stitched"] for task in tasks)
 
-    again = scan(tiles, number, home.settings, Options(pixel_size=0.25), lambda *at: None)
+    again = scan(tiles, number, home.settings, Options(how=How(pixel_size=0.25)), lambda *at: None)
     assert (again["sent"], again["known"]) == (0, len(tasks))
     assert again["detections"] == summary["detections"] and again["tiles"] == summary["tiles"]
     assert len(home.tasks(number)) == len(tasks)
