@@ -62,6 +62,10 @@ def fit(
     model.to(memory_format=torch.channels_last).train()
     for layer in model.model[: recipe.frozen]:
         layer.requires_grad_(False).eval()
+    if recipe.frozen >= len(model.model) - 1:  # few images: their mean says little of others'
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
     optimizer = _optimizer(model, recipe)
     views = balanced(views)
     indices = draws(views, canvas)

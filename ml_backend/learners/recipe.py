@@ -14,6 +14,9 @@ class Recipe:
         saved until no more images than this are shown; epochs_least: but no more of them.
     epochs_tuned: the most passes from a base that knows the task: more of a few images make
         it forget what it knew of others.
+    few, found, kept: from a base that finds at least `found` (F1) of what fewer views than
+        `few` show, the head alone learns, and of its weights `kept` stays as it was: a few
+        images say little of all others that the base knew.
     batch: images a step; halved when memory runs out.
     head: channels of the head's hidden layers, of which the pretrained one has 64.
     frozen: the first layers of the backbone that keep the pretrained weights.
@@ -42,6 +45,9 @@ class Recipe:
     views: int = 9000
     epochs_least: int = 15
     epochs_tuned: int = 40
+    few: int = 60
+    found: float = 0.5
+    kept: float = 0.5
     batch: int = 8
     head: int = 32
     frozen: int = 4

@@ -168,20 +168,32 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     from ml_backend.learners import weights
     from ml_backend.learners.export import export
     from ml_backend.learners.fitting import Diverged, draws, fit, out_of_memory
+    from ml_backend.learners.knowing import finds
 
-    passes = recipe.views // len(draws(views, canvas))
-    passes = min(max(passes, recipe.epochs_least), recipe.epochs)
+    shown = len(draws(views, canvas))
+    passes = min(max(recipe.views // shown, recipe.epochs_least), recipe.epochs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     slower = 1.0
     while True:
         torch.manual_seed(job.seed)
-        model = weights.build(job.architecture, job.classes, recipe.head)
+        model: Any = weights.build(job.architecture, job.classes, recipe.head)
         knowing = weights.start_from(model, job.base, job.classes)
-        lr = slower * (recipe.lr_tuned if knowing else recipe.lr)
-        epochs = job.epochs or (min(passes, recipe.epochs_tuned) if knowing else passes)
+        gently = (
+            knowing
+            and shown < recipe.few
+            and finds(job.base, views, job.classes, job.headline, device) >= recipe.found
+        )
+        tried = replace(
+            recipe,
+            lr=slower * (recipe.lr_tuned if knowing else recipe.lr),
+            epochs=job.epochs or (min(passes, recipe.epochs_tuned) if knowing else passes),
+            frozen=len(model.model) - 1 if gently else recipe.frozen,
+        )
         try:
-            tried = replace(recipe, lr=lr, epochs=epochs)
+            before = weights.copied(model)
             tensors = fit(model.to(device), views, canvas, tried, job.seed, progress)
+            if gently:
+                tensors = weights.mixed(before, tensors, recipe.kept)
             break
         except Diverged as error:
             slower /= 4

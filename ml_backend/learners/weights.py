@@ -92,6 +92,27 @@ def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> b
     return fitting.keys() >= own.keys() and len(shared) == len(classes)
 
 
+def copied(model: DetectionModel) -> dict[str, torch.Tensor]:
+    """The state_dict as it is now, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def mixed(
+    before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], kept: float
+) -> dict[str, torch.Tensor]:
+    """Each weight on the straight line from `after` (kept = 0) to `before` (1).
+
+    Between a network and what it became by a short training, it is often better on all
+    images than either end (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+    """
+    return {
+        name: torch.lerp(tensor.cpu(), before[name], kept)
+        if tensor.is_floating_point()
+        else tensor.cpu()
+        for name, tensor in after.items()
+    }
+
+
 def load(path: Path) -> tuple[DetectionModel, ModelCard]:
     """The detector in a .safetensors file of ours, ready to predict.
 
