@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -47,6 +48,17 @@ FLOOR = 0.01
 CELL = "Mitotic cell"
 
 
+class Outcome(NamedTuple):
+    """edits: an image. f1: of mitotic cells, at the version's threshold. ap50: at any."""
+
+    edits: float
+    f1: float
+    ap50: float
+
+
+Results = dict[str, dict[int, list[Outcome]]]
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seeds", type=int, default=5)
@@ -59,7 +71,7 @@ def main() -> None:
         scratch = Path(name)
         registry = Registry(scratch / "versions", scratch / "champions")
         starter = Detector.load(registry.folder(resolve("starter:mitosis", registry).name))
-        results: dict[str, dict[int, list[tuple[float, float]]]] = {}
+        results: Results = {}
         for setting in ("as taken", "second microscope", "one sample only"):
             at = results.setdefault(setting, {})
             images = taken(scratch / setting, setting == "second microscope")
@@ -131,8 +143,7 @@ def learned(tasks: Sequence[Example], out: Path, seed: int) -> Detector:
     return Detector.load(out)
 
 
-def compare(detector: Detector, test: Sequence[Example]) -> tuple[float, float]:
-    """Edits an image, and F1 of mitotic cells."""
+def compare(detector: Detector, test: Sequence[Example]) -> Outcome:
     drawn = list(detector.stream((decode(e.image) for e in test), FLOOR))
     threshold = detector.card.threshold
     figures = evaluate(test, drawn, threshold=threshold, headline=detector.card.headline)
@@ -142,7 +153,7 @@ def compare(detector: Detector, test: Sequence[Example]) -> tuple[float, float]:
         cells = example.boxes.xyxy[example.boxes.label == CELL]
         marks = boxes.xyxy[(boxes.label == CELL) & (boxes.confidence >= threshold)]
         total += edits(cells, marks, example.ignored)
-    return total / len(test), figures.f1.value or 0.0
+    return Outcome(total / len(test), figures.f1.value or 0.0, figures.ap50.value or 0.0)
 
 
 def edits(cells: np.ndarray, marks: np.ndarray, ignored: np.ndarray) -> int:
@@ -161,39 +172,34 @@ def edits(cells: np.ndarray, marks: np.ndarray, ignored: np.ndarray) -> int:
     return len(cells) + len(marks) - 2 * matched + moved
 
 
-def said(
-    setting: str, seed: int, third: str, size: int, outcome: tuple[float, float]
-) -> tuple[float, float]:
+def said(setting: str, seed: int, third: str, size: int, outcome: Outcome) -> Outcome:
     line = {"setting": setting, "seed": seed, "on": third, "tasks": size}
-    print(
-        json.dumps({**line, "edits": round(outcome[0], 3), "f1": round(outcome[1], 3)}), flush=True
-    )
+    figures = {name: round(value, 3) for name, value in outcome._asdict().items()}
+    print(json.dumps({**line, **figures}), flush=True)
     return outcome
 
 
-def table(results: dict[str, dict[int, list[tuple[float, float]]]]) -> None:
-    print(f"\n{'':20}{'tasks':>6}{'edits an image':>24}{'F1':>24}   seeds")
+def table(results: Results) -> None:
+    heads = "".join(f"{name:>24}" for name in ("edits an image", "F1", "AP50"))
+    print(f"\n{'mean (least to most)':20}{'tasks':>6}{heads}   seeds")
     for setting, sizes in results.items():
         for size, outcomes in sorted(sizes.items()):
-            shown_ = [
-                f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+            means = "".join(
+                f"{f'{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})':>24}"
                 for values in zip(*outcomes, strict=True)
-            ]
-            print(
-                f"{setting:20}{size or 'none':>6}{shown_[0]:>24}{shown_[1]:>24}   {len(outcomes)}"
             )
+            print(f"{setting:20}{size or 'none':>6}{means}   {len(outcomes)}")
 
 
-def draw(results: dict[str, dict[int, list[tuple[float, float]]]], path: Path) -> None:
+def draw(results: Results, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for axis, which, name in zip(
-        axes, (0, 1), ("edits an image", "F1, mitotic cells"), strict=True
-    ):
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for which, name in enumerate(("edits an image", "F1, mitotic cells", "AP50, mitotic cells")):
+        axis = axes[which]
         for setting, colour in (("as taken", "#0072b2"), ("second microscope", "#d55e00")):
             sizes = sorted(results[setting])
             values = [[outcome[which] for outcome in results[setting][size]] for size in sizes]
