@@ -123,6 +123,13 @@ def scan(
     z: ZOption = "each",
     pixel_size: PixelSizeOption = None,
     executor: ExecutorOption = "local",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Lay the tasks' images into a bucket that Label Studio shows, "
+            "such as s3://bucket/folder, not the media folder."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Detect in a whole scan and send what deserves a look to a project, pre-annotated.
@@ -133,7 +140,7 @@ def scan(
     from tasks.scan import scan as run
 
     how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
-    options = Options(send, limit, tile, overlap, how, executor)
+    options = Options(send, limit, tile, overlap, how, executor, store)
     with console.progress("Scanning") as bar:
         summary = run(source, project, console.settings(context), options, bar)
     console.finish(

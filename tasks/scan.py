@@ -19,12 +19,14 @@ import numpy as np
 from ml_backend.acquisition import certainty
 from ml_backend.chunks import chunks
 from ml_backend.dataset.split import assign_tile
+from ml_backend.images import as_png
 from ml_backend.preannotation import Annotator
 from ml_backend.projects import Projects
 from ml_backend.registry import Registry
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
+from ml_backend.studio.images import ImageSource
 from ml_backend.studio.line import StudioFault
 from tasks.finding import Finder, How, Progress
 from tasks.ledger import Ledger
@@ -33,13 +35,15 @@ from tasks.review import Send, Tile, View, fingerprint, least_certain, to_review
 from tasks.scans import pixel_size
 from tasks.sending import CHUNK, Sender, patiently
 from tasks.sources import File, Skipped
+from tasks.stores import Bucket, Folder, Store
 
 TILE = 1024  # px a side of the tiles that a larger image is cut into
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for. limit: tasks at most."""
+    """What the command line asked for. limit: tasks at most; store: as of `Bucket`, where
+    pictures are not laid into the media folder."""
 
     send: Send = "review"
     limit: int | None = None
@@ -47,6 +51,7 @@ class Options:
     overlap: int | None = None
     how: How = field(default_factory=How)
     executor: Literal["local", "ray"] = "local"
+    store: str | None = None
 
 
 class Summary(TypedDict):
@@ -76,8 +81,8 @@ def scan(
     """Detect in all of a source and send what deserves a person's eye to a project.
 
     The project must be connected to this data folder, and its Label Studio must serve the
-    data folder's media. Stopped at any point and started again, it goes on where it was.
-    progress: called with (done, all) files.
+    data folder's media, or show what lies in `options.store`. Stopped at any point and started
+    again, it goes on where it was. progress: called with (done, all) files.
 
     Raises ScanFailed, NotConnected, FileNotFoundError, ValueError, OSError and the errors of
     `Studio`, each in one line.
@@ -95,7 +100,13 @@ def scan(
         )
     studio = Studio(connected.url, connected.token)
     label_config = studio.project(project).label_config
-    _serve_media(studio, project, settings.media)
+    store: Store
+    if options.store is None:
+        store = Folder(settings.media)
+        _serve_media(studio, project, settings.media)
+    else:
+        store = Bucket(options.store)
+        _try_out(store, ImageSource(connected.url, connected.token, project=project), project)
     with _remembered(source, settings, project, annotator, options) as ledger:
         finder = Finder(
             source,
@@ -112,7 +123,7 @@ def scan(
             project,
             label_config,
             annotator,
-            settings.media,
+            store,
             ledger,
             key_of,
             fields.of,
@@ -262,6 +273,20 @@ def _serve_media(studio: Studio, project: int, media: Path) -> None:
             "or where it runs elsewhere let its LOCAL_FILES_DOCUMENT_ROOT be the folder "
             f"{media} and set LOCAL_FILES_SERVING_ENABLED=true there ({error})"
         ) from error
+
+
+def _try_out(store: Bucket, images: ImageSource, project: int) -> None:
+    """See that a picture laid into the store can be fetched as Label Studio fetches it."""
+    name, picture = f"{project}/cytoloop.png", as_png(np.zeros((8, 8, 3), np.uint8))
+    store.write(name, picture)
+    address = store.address(name)
+    ((_, found),) = images.fetch([address])
+    if found != picture:
+        why = found if isinstance(found, Exception) else "it shows something else there"
+        raise ScanFailed(
+            f"Label Studio does not show {address}: add the bucket to the project under "
+            f"Settings > Cloud Storage, as docs/scans.md says ({why})"
+        )
 
 
 @contextmanager

@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-from ml_backend.files import replacing
 from ml_backend.images import as_png
 from ml_backend.preannotation import Annotator, PreAnnotation
 from ml_backend.studio.client import Studio
@@ -24,6 +22,7 @@ from ml_backend.studio.line import StudioFault, StudioUnreachable
 from tasks.ledger import Ledger
 from tasks.planes import Rect
 from tasks.review import View
+from tasks.stores import Store
 
 T = TypeVar("T")
 
@@ -50,9 +49,8 @@ class Sent:
 class Sender:
     """Sends to one project.
 
-    media: the folder of images that Label Studio serves; pictures are laid into its folder
-    of the project. key: a picture's name; data: the fields of its task, by picture and name,
-    without the image. certainties: see `Annotator.queued`.
+    store: where pictures are laid. key: a picture's name; data: the fields of its task, by
+    picture and name, without the image. certainties: see `Annotator.queued`.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Sender:
         project: int,
         label_config: str,
         annotator: Annotator,
-        media: Path,
+        store: Store,
         ledger: Ledger,
         key: Callable[[View], str],
         data: Callable[[View, str], dict[str, Any]],
@@ -72,7 +70,7 @@ class Sender:
 
         self._interface = LabelInterface(label_config)
         self._studio, self._project, self._annotator = studio, project, annotator
-        self._media, self._ledger = media, ledger
+        self._store, self._ledger = store, ledger
         self._key, self._data, self._certainties = key, data, certainties
         self._held: dict[str, int] = {}
         self._last = 0
@@ -105,12 +103,11 @@ class Sender:
     # Pictures.
 
     def _pictures(self, views: dict[str, View]) -> dict[str, str]:
-        """The name in the media folder of each picture, which is written where it is not there."""
+        """The name in the store of each picture, which is written."""
         names = {key: f"{self._project}/scans/{key}.png" for key in views}
         wanted: dict[tuple[int, int], list[str]] = {}
         for key, view in views.items():
-            if not (self._media / names[key]).exists():
-                wanted.setdefault((id(view.mosaic), view.plane), []).append(key)
+            wanted.setdefault((id(view.mosaic), view.plane), []).append(key)
         with ThreadPoolExecutor(4, thread_name_prefix="picture") as pool:
             for done in pool.map(lambda keys: self._write(keys, views, names), wanted.values()):
                 for key, reason in done.items():
@@ -127,8 +124,7 @@ class Sender:
         left = set(keys)
         rects: list[Rect] = [views[key].tile.rect for key in keys]
         for place, pixels in first.mosaic.parts(first.plane, rects):
-            with replacing(self._media / names[keys[place]]) as temporary:
-                temporary.write_bytes(as_png(pixels))
+            self._store.write(names[keys[place]], as_png(pixels))
             left.discard(keys[place])
         return dict.fromkeys(left, "it cannot be read any more")
 
@@ -142,7 +138,7 @@ class Sender:
             view = views[key]
             one = self._annotator.draw(view.boxes, width=view.width, height=view.height)
             data = {
-                self._annotator.labels.image_key: f"/data/local-files/?d={name}",
+                self._annotator.labels.image_key: self._store.address(name),
                 **self._data(view, key),
                 "certainty": round(one.score, 4),
                 "key": key,

@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -30,8 +32,8 @@ from ml_backend.studio.images import ImageSource
 from tasks import scan as scan_module
 from tasks import sending
 from tasks.finding import How
-from tasks.scan import Options, scan
-from tests.conftest import RunningStudio
+from tasks.scan import Options, ScanFailed, scan
+from tests.conftest import RunningStudio, free_port
 
 CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text("utf-8")
 ROWS, COLUMNS, WIDTH, HEIGHT = 6, 6, 520, 390
@@ -162,6 +164,66 @@ def test_an_empty_scan_sends_nothing(home: Home, tmp_path: Path) -> None:
     summary = scan(tmp_path, number, home.settings, options, lambda *at: None)
     assert (summary["detections"], summary["sent"], summary["known"]) == (0, 0, 0)
     assert home.tasks(number) == []
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The endpoint of an S3 on this machine, with a bucket `scans` in it."""
+    for package in ("s3fs", "moto.server"):
+        pytest.importorskip(package, reason=f"{package} is not installed (s3fs, moto[server])")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "something",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(600):
+            with suppress(httpx.TransportError):
+                httpx.put(f"{url}/scans").raise_for_status()
+                break
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_pictures_in_a_bucket_are_shown_by_label_studio(
+    home: Home, tiles: Path, bucket: str
+) -> None:
+    number = home.project("In a bucket")
+    options = Options(send="found", limit=4, how=How(tile_overlap=0), store="s3://scans/lab")
+    with pytest.raises(ScanFailed, match="add the bucket to the project"):
+        scan(tiles, number, home.settings, options, lambda *at: None)
+    images = ImageSource(home.running.url, home.running.account.token, project=number)
+    made = httpx.post(
+        f"{home.running.url}/api/storages/s3",
+        headers={"Authorization": images._token.header()},
+        json={
+            "project": number,
+            "bucket": "scans",
+            "s3_endpoint": bucket,
+            "region_name": "us-east-1",
+            "aws_access_key_id": "someone",
+            "aws_secret_access_key": "something",
+        },
+    )
+    made.raise_for_status()
+    assert scan(tiles, number, home.settings, options, lambda *at: None)["sent"] == 4
+    again = scan(tiles, number, home.settings, options, lambda *at: None)
+    assert (again["sent"], again["known"]) == (0, 4)
+    addresses = [task["data"]["image"] for task in home.tasks(number)]
+    assert all(address.startswith(f"s3://scans/lab/{number}/scans/") for address in addresses)
+    for _, content in images.fetch(addresses):
+        assert decode(content).shape == (HEIGHT, WIDTH, 3)  # type: ignore[arg-type]
 
 
 class Line:
