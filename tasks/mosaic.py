@@ -9,7 +9,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from functools import cached_property
 from typing import Literal
 
 import cv2
@@ -19,6 +19,7 @@ from ml_backend.images import UnreadableImage
 from tasks.planes import Missing, Reader, Rect, ScanPlane, Showing
 from tasks.scans import open_scan
 from tasks.sources import File, Group
+from tasks.views import Squares
 
 Depth = Literal["each", "max", "focus"]
 Step = tuple[int, int]
@@ -93,13 +94,18 @@ class Mosaic:
 
     def under(self, rect: Rect) -> list[int]:
         """The fields that a rectangle shows a part of."""
-        left, top, right, bottom = rect
-        return [
-            number
-            for number, one in enumerate(self.fields)
-            if one.x < right and left < one.x + one.width
-            if one.y < bottom and top < one.y + one.height
-        ]
+        return self.squares.under(rect)
+
+    @cached_property
+    def squares(self) -> Squares:
+        """Where the fields lie."""
+        return Squares([one.rect for one in self.fields])
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """How many rows and columns the fields lie in."""
+        rows = max(one.row for one in self.fields) + 1
+        return rows, max(one.column for one in self.fields) + 1
 
     def _plane(self, number: int, plane: int) -> ScanPlane:
         with self._lock:
@@ -143,15 +149,17 @@ def fields_of(group: Group, size: tuple[int, int], right: Step, down: Step) -> l
 
 def gaps_of(fields: Sequence[Field]) -> list[Rect]:
     """Where a grid lacks tiles: about, by the nearest of its row."""
-    there = {(one.row, one.column): one for one in fields}
-    rows, columns = range(max(row for row, _ in there) + 1), range(max(c for _, c in there) + 1)
+    rows: dict[int, dict[int, Field]] = {}
+    for one in fields:
+        rows.setdefault(one.row, {})[one.column] = one
+    columns = range(max(one.column for one in fields) + 1)
     gaps = []
-    for row, column in product(rows, columns):
-        beside = [one for (r, _), one in there.items() if r == row]
-        if (row, column) not in there and beside:
-            near = min(beside, key=lambda one: abs(one.column - column))
-            x = near.x + (column - near.column) * near.width
-            gaps.append((x, near.y, x + near.width, near.y + near.height))
+    for there in rows.values():
+        for column in columns:
+            if column not in there:
+                near = there[min(there, key=lambda other: abs(other - column))]
+                x = near.x + (column - near.column) * near.width
+                gaps.append((x, near.y, x + near.width, near.y + near.height))
     return gaps
 
 

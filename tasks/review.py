@@ -109,34 +109,40 @@ def to_review(
     """
     mosaic = sheet.mosaic
     tiles, fields = grid(mosaic, most)
-    rects = [tile.rect for tile in tiles]
+    squares = views.Squares([tile.rect for tile in tiles])
     sides = mosaic.width, mosaic.height
     chosen: list[View] = []
     wanted = np.isin(sheet.objects.label, list(headline))
     for plane in sheet.planes:
         here = sheet.objects.xyxy[wanted & (sheet.best == plane)]
         owned: dict[Tile, int] = {}
-        held = views.holders(here, rects, *sides, INNER)
+        held = views.holders(here, squares, *sides, INNER)
         for box, holder in zip(here.tolist(), held.tolist(), strict=True):
-            tile = tiles[holder] if holder >= 0 else _over_seam(box, tiles, mosaic)
+            tile = tiles[holder] if holder >= 0 else _over_seam(box, tiles, squares, mosaic)
             owned[tile] = owned.get(tile, 0) + 1
         doubts = sheet.doubts[plane]
         near = np.isin(doubts.label, list(headline)) & (doubts.confidence >= NEARLY * threshold)
-        nearly = _around_middle(doubts.xyxy[near], rects)
+        nearly = _around_middle(doubts.xyxy[near], squares)
+        drawn = [
+            (objects, views.Squares(objects.xyxy, squares.cell))
+            for objects in (sheet.drawn[plane], doubts)
+        ]
         for number, tile in enumerate(tiles):
             if (fields[number], plane) in sheet.unread:
                 owned.pop(tile, None)
             elif tile in owned:
                 continue
             elif number in nearly and send == "review":
-                chosen.append(_view(sheet, plane, tile, 0, 1.0, NEAR))
+                chosen.append(_view(sheet, drawn, plane, tile, 0, 1.0, NEAR))
             elif send == "all":
-                chosen.append(_view(sheet, plane, tile, 0, 1.0, EVERY))
+                chosen.append(_view(sheet, drawn, plane, tile, 0, 1.0, EVERY))
             elif send == "review":
                 chance = unit_hash(f"cytoloop audit/{key(mosaic, plane, tile)}")
                 if chance < RANDOM:
-                    chosen.append(_view(sheet, plane, tile, 0, RANDOM, CHANCE))
-        chosen += [_view(sheet, plane, tile, count, 1.0, FOUND) for tile, count in owned.items()]
+                    chosen.append(_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))
+        chosen += [
+            _view(sheet, drawn, plane, tile, count, 1.0, FOUND) for tile, count in owned.items()
+        ]
     return sorted(chosen, key=lambda one: (one.tile.rect[1], one.tile.rect[0], one.plane))
 
 
@@ -161,43 +167,43 @@ def least_certain(
     ]
 
 
-def _over_seam(box: list[float], tiles: Sequence[Tile], mosaic: Mosaic) -> Tile:
+def _over_seam(
+    box: list[float], tiles: Sequence[Tile], squares: views.Squares, mosaic: Mosaic
+) -> Tile:
     """A picture around an object that no tile shows whole."""
-    under = [tile for tile in tiles if _overlap(tile.rect, box)] or [tiles[0]]
+    under = [tiles[number] for number in squares.under(box)] or [tiles[0]]
     size = (
         max(tile.rect[2] - tile.rect[0] for tile in under),
         max(tile.rect[3] - tile.rect[1] for tile in under),
     )
     rect = views.around(box, size, mosaic.width, mosaic.height, INNER)
-    shown = [tile for tile in tiles if _overlap(tile.rect, rect)]
+    shown = [tiles[number] for number in squares.under(rect)]
     row, column = min(tile.row for tile in shown), min(tile.column for tile in shown)
     rows = max(tile.row for tile in shown) - row + 1
     columns = max(tile.column for tile in shown) - column + 1
     return Tile(row, column, rect, rows, columns)
 
 
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _around_middle(boxes: np.ndarray, rects: Sequence[Rect]) -> set[int]:
+def _around_middle(boxes: np.ndarray, squares: views.Squares) -> set[int]:
     """The tiles that the middles of boxes lie in; where tiles overlap, all of them."""
-    if not len(boxes):
-        return set()
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    points = np.concatenate([middle, middle], axis=1)
-    found: set[int] = set()
-    for number, (left, top, right, bottom) in enumerate(rects):
-        inside = (points >= (left, top, left, top)) & (points < (right, bottom, right, bottom))
-        if inside.all(axis=1).any():
-            found.add(number)
-    return found
+    return {
+        number
+        for x, y in middle.tolist()
+        for number in squares.under((x, y, np.nextafter(x, np.inf), np.nextafter(y, np.inf)))
+    }
 
 
 def _view(
-    sheet: Sheet, plane: int, tile: Tile, found: int, probability: float, reason: str
+    sheet: Sheet,
+    drawn: Sequence[tuple[Objects, views.Squares]],
+    plane: int,
+    tile: Tile,
+    found: int,
+    probability: float,
+    reason: str,
 ) -> View:
-    shown = [_shown(objects, tile.rect) for objects in (sheet.drawn[plane], sheet.doubts[plane])]
+    shown = [_shown(objects, squares, tile.rect) for objects, squares in drawn]
     boxes = Boxes(
         np.concatenate([xyxy for xyxy, _, _ in shown]),
         np.concatenate([label for _, label, _ in shown]),
@@ -206,10 +212,13 @@ def _view(
     return View(sheet.mosaic, plane, tile, boxes, found, probability, reason)
 
 
-def _shown(objects: Objects, rect: Rect) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    xyxy, share = views.visible(objects.xyxy, rect)
+def _shown(
+    objects: Objects, squares: views.Squares, rect: Rect
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    here = objects.where(np.array(squares.under(rect), int))
+    xyxy, share = views.visible(here.xyxy, rect)
     keep = share >= SHOWN
-    return xyxy[keep], objects.label[keep], objects.confidence[keep]
+    return xyxy[keep], here.label[keep], here.confidence[keep]
 
 
 def fingerprint(parts: Sequence[str]) -> str:

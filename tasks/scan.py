@@ -190,7 +190,7 @@ class Fields:
         alone = not group.placed and whole and mosaic.planes == 1
         scan = group.folder if alone else group.name
         row, column = (0, group.number) if alone else (tile.row, tile.column)
-        grid = (1, group.of) if alone else _grid(mosaic) if group.placed else None
+        grid = (1, group.of) if alone else mosaic.grid if group.placed else None
         side = assign_tile(
             scan,
             row,
@@ -219,11 +219,6 @@ class Fields:
         card = self.annotator.detector.card
         headline = view.boxes.where(np.isin(view.boxes.label, list(card.headline)))
         return certainty(headline, card.threshold)
-
-
-def _grid(mosaic: Mosaic) -> tuple[int, int]:
-    rows = max(one.row for one in mosaic.fields) + 1
-    return rows, max(one.column for one in mosaic.fields) + 1
 
 
 def key_of(view: View) -> str:

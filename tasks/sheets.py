@@ -97,7 +97,6 @@ def _margin(mosaic: Mosaic, detector: Detector) -> float:
 def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detector) -> None:
     """Add what the detector finds where no tile shows an object whole."""
     margin = _margin(mosaic, detector)
-    rects = [one.rect for one in mosaic.fields]
     size = mosaic.fields[0].width, mosaic.fields[0].height
     sides = mosaic.width, mosaic.height
 
@@ -106,7 +105,7 @@ def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detect
             found = Found.joined(founds[number])
             sure = found.confidence >= PIECE * detector.card.threshold
             objects = over_windows(_where(found, sure), *sides, margin)
-            held = views.holders(objects.xyxy, rects, *sides, margin)
+            held = views.holders(objects.xyxy, mosaic.squares, *sides, margin)
             pieces = views.joined_pieces(objects.xyxy[held < 0], margin, size)
             again = {views.around(box, size, *sides, margin) for box in pieces.tolist()}
             chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
@@ -118,7 +117,7 @@ def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detect
             # What ends at the edge of such a view is whole elsewhere, and of what lies in a
             # tile that tile's opinion counts: two would be more than one box where they differ.
             clear = views.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
-            over = views.holders(found.xyxy, rects, *sides, margin) < 0
+            over = views.holders(found.xyxy, mosaic.squares, *sides, margin) < 0
             founds[number].append(_where(found, over & (clear > margin)))
 
 

@@ -6,7 +6,8 @@ Pure geometry: rectangles and boxes in px of the scan, left, top, right, bottom.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -14,8 +15,42 @@ from ml_backend.seams import overlapping
 from tasks.planes import Rect
 
 
+class Squares:
+    """Rectangles by where they lie, so that none has to be asked that is far away.
+
+    rects: (N, 4). cell: px a side of the squares that they are sorted into; as large as the
+    largest rectangle where not given.
+    """
+
+    def __init__(self, rects: Sequence[Rect] | np.ndarray, cell: float = 0) -> None:
+        self.rects = np.asarray(rects, np.float64).reshape(-1, 4)
+        sides = self.rects[:, 2:] - self.rects[:, :2]
+        self.cell = cell or float(max(1, sides.max(initial=1)))
+        self._near: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, rect in enumerate(self.rects.tolist()):
+            for square in self._squares(rect):
+                self._near[square].append(number)
+
+    def near(self, column: int, row: int) -> list[int]:
+        """The rectangles that reach into a square."""
+        return self._near.get((column, row), [])
+
+    def under(self, rect: Sequence[float]) -> list[int]:
+        """The rectangles that a rectangle covers a part of, in order."""
+        left, top, right, bottom = rect
+        near = np.array(
+            sorted({n for square in self._squares(rect) for n in self.near(*square)}), int
+        )
+        x1, y1, x2, y2 = self.rects[near].T
+        return near[(x1 < right) & (left < x2) & (y1 < bottom) & (top < y2)].tolist()
+
+    def _squares(self, rect: Sequence[float]) -> Iterator[tuple[int, int]]:
+        left, top, right, bottom = (int(edge // self.cell) for edge in rect)
+        return product(range(left, right + 1), range(top, bottom + 1))
+
+
 def holders(
-    boxes: np.ndarray, views: Sequence[Rect], width: int, height: int, margin: float
+    boxes: np.ndarray, views: Squares, width: int, height: int, margin: float
 ) -> np.ndarray:
     """(N,) for each box (N, 4) the view in which it is farthest from the edges, or -1.
 
@@ -23,23 +58,16 @@ def holders(
     the scan, width × height px, cut nothing.
     """
     best = np.full(len(boxes), -1)
-    if not len(boxes) or not len(views):
+    if not len(boxes):
         return best
-    every = np.asarray(views, np.float64)
-    cell = float(max(1, (every[:, 2:] - every[:, :2]).max()))
-    near: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, (left, top, right, bottom) in enumerate(views):
-        for column in range(int(left // cell), int(right // cell) + 1):
-            for row in range(int(top // cell), int(bottom // cell) + 1):
-                near[column, row].append(number)
-    middle = ((boxes[:, :2] + boxes[:, 2:]) / 2 // cell).astype(int)
+    middle = ((boxes[:, :2] + boxes[:, 2:]) / 2 // views.cell).astype(int)
     buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, (column, row) in enumerate(middle.tolist()):
         buckets[column, row].append(number)
     for place, members in buckets.items():
-        candidates = np.array(near.get(place, []), int)
+        candidates = np.array(views.near(*place), int)
         if len(candidates):
-            clear = clearance(boxes[members], every[candidates], width, height)
+            clear = clearance(boxes[members], views.rects[candidates], width, height)
             chosen = clear.argmax(axis=1)
             whole = clear[np.arange(len(members)), chosen] > margin
             best[np.array(members)[whole]] = candidates[chosen[whole]]

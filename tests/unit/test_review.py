@@ -143,9 +143,26 @@ def test_the_holder_is_the_view_with_most_room(seed: int) -> None:
     low = rng.uniform(0, 300, (20, 2))
     boxes = np.concatenate([low, np.minimum(low + rng.uniform(5, 60, (20, 2)), [400, 240])], axis=1)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
-    held = views.holders(boxes, rects, 400, 240, 3)
+    held = views.holders(boxes, views.Squares(rects), 400, 240, 3)
     every = views.clearance(boxes, np.array(rects, float), 400, 240)
     for box, number in enumerate(held):
         assert (every[box].max() > 3) == (number >= 0)
         if number >= 0:
             assert every[box, number] == every[box].max()
+
+
+@given(st.integers(0, 10**6))
+def test_what_lies_under_a_rectangle_is_what_overlaps_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    low = rng.integers(-20, 200, (30, 2))
+    rects = np.concatenate([low, low + rng.integers(1, 80, (30, 2))], axis=1)
+    left, top = rng.integers(0, 200, 2).tolist()
+    asked = left, top, left + int(rng.integers(1, 90)), top + int(rng.integers(1, 90))
+    overlapping = [
+        number
+        for number, (x1, y1, x2, y2) in enumerate(rects.tolist())
+        if x1 < asked[2] and asked[0] < x2 and y1 < asked[3] and asked[1] < y2
+    ]
+    assert views.Squares(rects).under(asked) == overlapping
+    assert views.Squares(rects, cell=7).under(asked) == overlapping
+    assert views.Squares(rects[:0]).under(asked) == []
