@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,12 +15,39 @@ from pathlib import Path
 from typing import Any
 
 
+class DiskFull(OSError):
+    """There is no room for a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.ENOSPC, "no room")
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"the disk is full, {self.path} was not written: make room and do the same again"
+
+
+# A quota of one's own, where the system knows such.
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; it takes its place when the block ends well.
 
-    On an error the temporary file is removed and what was at `path` stays.
+    On an error the temporary file is removed and what was at `path` stays. Raises DiskFull
+    for what the system says when there is no room, or none for this user.
     """
+    try:
+        with _beside(path) as temporary:
+            yield temporary
+    except OSError as error:
+        if error.errno in _NO_ROOM and not isinstance(error, DiskFull):
+            raise DiskFull(path) from error
+        raise
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending is kept: writers such as OpenVINO's choose the format by it.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")

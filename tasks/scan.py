@@ -19,6 +19,7 @@ import numpy as np
 from ml_backend.acquisition import certainty
 from ml_backend.chunks import chunks
 from ml_backend.dataset.split import assign_tile
+from ml_backend.files import DiskFull
 from ml_backend.images import as_png
 from ml_backend.preannotation import Annotator
 from ml_backend.projects import Projects
@@ -143,7 +144,7 @@ def scan(
                     most=options.tile,
                     headline=card.headline,
                     threshold=card.threshold,
-                    key=lambda *what: _name(*what),
+                    key=name_of,
                 )
 
         chosen = views()
@@ -223,10 +224,11 @@ class Fields:
 
 def key_of(view: View) -> str:
     """Names a picture by what it shows: the same on every machine and at every start."""
-    return _name(view.mosaic, view.plane, view.tile)
+    return name_of(view.mosaic, view.plane, view.tile)
 
 
-def _name(mosaic: Mosaic, plane: int, tile: Tile) -> str:
+def name_of(mosaic: Mosaic, plane: int, tile: Tile) -> str:
+    """As of `key_of`, of a picture that may be chosen."""
     files = [
         file
         for number in mosaic.under(tile.rect)
@@ -297,6 +299,8 @@ def _remembered(
         with closing(Ledger(path)) as ledger:
             yield ledger
     except sqlite3.Error as error:
+        if "disk is full" in str(error):
+            raise DiskFull(path) from error
         raise OSError(f"{path} cannot be written ({error})") from error
 
 

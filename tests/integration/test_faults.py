@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from ml_backend.dataset import snapshot as snapshots
+from tests.conftest import disk
 from tests.crashing.nursery import Nursery
 from tests.crashing.rounds import CONFIG, Round, template
 from tests.crashing.studio import StandIn
@@ -26,18 +26,8 @@ CHANGED = CONFIG.replace("<Label", '<Label value="Stoma"/><Label', 1)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own that can be filled; skips where none may be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400m", "none", str(folder)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a disk that can be filled")
-    try:
+    with disk(tmp_path / "disk", "400m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @dataclass

@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 import pytest
 
+from ml_backend.files import DiskFull
 from ml_backend.images import decode
 from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
@@ -33,7 +34,7 @@ from tasks import scan as scan_module
 from tasks import sending
 from tasks.finding import How
 from tasks.scan import Options, ScanFailed, scan
-from tests.conftest import RunningStudio, free_port
+from tests.conftest import RunningStudio, disk, free_port
 
 CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text("utf-8")
 ROWS, COLUMNS, WIDTH, HEIGHT = 6, 6, 520, 390
@@ -164,6 +165,23 @@ def test_an_empty_scan_sends_nothing(home: Home, tmp_path: Path) -> None:
     summary = scan(tmp_path, number, home.settings, options, lambda *at: None)
     assert (summary["detections"], summary["sent"], summary["known"]) == (0, 0, 0)
     assert home.tasks(number) == []
+
+
+def test_a_full_disk_ends_it_in_one_line_and_the_next_start_goes_on(
+    home: Home, tiles: Path
+) -> None:
+    number = home.project("Full disk")
+    options = Options(send="all", how=How(tile_overlap=0))
+    with disk(home.settings.media / str(number), "1m") as folder:
+        with pytest.raises(DiskFull, match="the disk is full, .*png was not written: make room"):
+            scan(tiles, number, home.settings, options, lambda *at: None)
+        for picture in folder.rglob("*"):
+            assert picture.is_dir() or decode(picture.read_bytes()).shape == (HEIGHT, WIDTH, 3)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
+        summary = scan(tiles, number, home.settings, options, lambda *at: None)
+        keys = [task["data"]["key"] for task in home.tasks(number)]
+        assert len(keys) == len(set(keys)) == summary["sent"] >= ROWS * COLUMNS
+        assert {f"{key}.png" for key in keys} == {path.name for path in folder.glob("scans/*")}
 
 
 @pytest.fixture

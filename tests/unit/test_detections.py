@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_backend.files import DiskFull
 from ml_backend.learners import detector as detector_module
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
@@ -25,6 +26,7 @@ from tasks.detections import Summary, detect
 from tasks.exchange import COLUMNS
 from tasks.sources import image_files, natural_key
 from tests.blobs import Blobs
+from tests.conftest import disk
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 1.0, 0.3)
 
@@ -261,3 +263,19 @@ def test_a_stack_that_is_cut_off_is_listed_and_takes_nothing_down(
     assert summary["tiles"] == 3 and summary["detections"] == 2
     assert {entry["source"] for entry in summary["skipped"]} == {"a.tif"}
     assert [entry["reason"][:8] for entry in summary["skipped"]] == ["plane 2:", "plane 3:"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "coco.json"])
+def test_a_full_disk_ends_it_in_one_line_and_leaves_nothing_half_written(
+    tmp_path: Path, ending: str
+) -> None:
+    for number in range(40):
+        tile(tmp_path / "tiles" / f"tile{number}.png", 200)
+    with disk(tmp_path / "disk", "64k") as folder:
+        ballast, out = folder / "ballast", folder / f"out.{ending}"
+        ballast.write_bytes(bytes(64 << 10))
+        with pytest.raises(DiskFull, match=f"the disk is full, {out} was not written: make room"):
+            run(tmp_path / "tiles", out)
+        assert [path.name for path in folder.iterdir()] == ["ballast"]
+        ballast.unlink()
+        assert run(tmp_path / "tiles", out)["detections"] == 40 and out.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tasks.finding import Finder, How
 from tasks.ledger import Ledger
 from tasks.sheets import Sheet
 from tests.blobs import Blobs
+from tests.conftest import disk
 
 CARD = ModelCard("yolov5n", ("Cell", "Other"), ("Cell",), 1.0, 0.3)
 WIDTH, HEIGHT = 96, 80
@@ -297,3 +299,30 @@ def test_of_a_mosaic_that_was_stopped_only_the_rest_is_looked_at(
         found(15, "stopped.sqlite")
     again, rest = found(1000, "stopped.sqlite")
     assert again == whole and windows - 14 <= rest <= windows - 10
+
+
+def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    stack, _ = strewn(np.random.default_rng(3), 8 * WIDTH, 5 * HEIGHT, 1, 40)
+    source = tmp_path / "tiles"
+    source.mkdir()
+    cut(source, stack, 5, 8, 0)
+    whole, _ = sheet_of(source, How(tile_overlap=0))
+    with disk(tmp_path / "disk", "2m") as folder:
+        ballast = folder / "ballast"
+        kept: list[int] = []
+        for room in (200, None):  # KB that are left
+            ballast.unlink() if room is None else ballast.write_bytes(bytes((2048 - room) << 10))
+            runtime = Blobs()
+            ledger = Ledger(folder / "scan.sqlite")
+            finder = Finder(source, Detector(CARD, runtime), How(tile_overlap=0), memory=ledger)
+            try:
+                if room is None:
+                    (sheet,) = finder.sheets()
+                else:
+                    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+                        list(finder.sheets())
+            finally:
+                ledger.close()
+            kept.append(runtime.seen)
+    assert sheet.objects.xyxy.tolist() == whole.objects.xyxy.tolist()
+    assert kept[1] < 40 + 60
