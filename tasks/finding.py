@@ -74,8 +74,8 @@ class Finder:
         self.skipped: list[Skipped] = self._source.skipped
         self.notes: list[str] = self._source.notes
         self.tiles = 0
-        first = self._source.groups[0].spots[0].files[0]
-        self.pixel_size = how.pixel_size or pixel_size(first.path)
+        first = next((group.spots[0].files[0] for group in self._source.groups), None)
+        self.pixel_size = how.pixel_size or (pixel_size(first.path) if first else None)
         if said := scale_in_words(detector, self.pixel_size, given=how.pixel_size is not None):
             self.notes.append(said)
         self._detector, self._how = detector.at(self.pixel_size), how

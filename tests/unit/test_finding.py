@@ -326,3 +326,9 @@ def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_pa
             kept.append(runtime.seen)
     assert sheet.objects.xyxy.tolist() == whole.objects.xyxy.tolist()
     assert kept[1] < 40 + 60
+
+
+def test_names_that_all_do_not_fit_the_pattern_are_listed(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((50, 50), np.uint8))
+    finder = Finder(tmp_path, detector(), How(pattern="x{row}_{column}"))
+    assert list(finder.sheets()) == [] and len(finder.skipped) == 1
