@@ -15,7 +15,7 @@ import pyvips  # type: ignore[import-untyped]
 
 from ml_backend import microns
 from ml_backend.images import TIFF, UnreadableImage, contrast, decode
-from tasks import zarrs
+from tasks import vendors, zarrs
 from tasks.planes import Decoded, ScanPlane, Showing
 from tasks.tiff import SAMPLED_PIXELS, SAMPLED_PLANES, Read, Sampled, planes_of, sampled
 
@@ -32,6 +32,8 @@ def open_scan(path: Path, showing: Showing = Showing()) -> list[ScanPlane]:
     try:
         if zarrs.is_store(path):
             return zarrs.planes_of(path, showing)
+        if vendors.is_vendor_file(path):
+            return vendors.planes_of(path, showing)
         with path.open("rb") as file:
             start = file.read(8)
         if start.startswith(TIFF):
@@ -68,6 +70,8 @@ def _whole(path: Path, showing: Showing = Showing()) -> ScanPlane:
 @lru_cache(maxsize=4096)
 def pixel_size(path: Path) -> float | None:
     """µm that a pixel shows, by a file's metadata; None where they do not say."""
+    if vendors.is_vendor_file(path):
+        return vendors.pixel_size(path)
     return zarrs.pixel_size(path) if zarrs.is_store(path) else microns.of_file(path)
 
 

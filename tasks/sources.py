@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
-from tasks import naming
+from tasks import naming, vendors
 from tasks.zarrs import is_store
 
 IMAGE_ENDINGS = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff"}
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", *vendors.READERS}
 )
 
 # Numbers that leave more than three quarters of a grid empty are no rows and columns, but
