@@ -2,8 +2,9 @@
 
 Neighbours that overlap show the same strip. Phase correlation (Kuglin and Hines 1975) proposes
 the shifts by which it may be; as in MIST (Chalfoun et al. 2017) the one counts for which the
-strips agree best. Pairs that agree with each other decide for all tiles: a single pair may be
-misled by an empty field.
+strips agree best. That the tiles abut is one of the ways it may be: then what the one ends with
+goes on in the other, as where a single cell lies on the seam and nothing else is there. Pairs
+that agree with each other decide for all tiles: a single pair may be misled by an empty field.
 """
 
 from __future__ import annotations
@@ -56,15 +57,16 @@ def found_out(
     """
     if steps := _by_metadata(group, width, height):
         return steps
-    right = _registered(_pairs(group, 0, 1), grey, 1)
-    down = _registered(_pairs(group, 1, 0), grey, 0)
-    across = f"{width - right[0]} px" if right else "nothing"
-    below = f"{height - down[1]} px" if down else "nothing"
-    if not right and not down:
+    abut = (width, 0), (0, height)
+    right = _registered(_pairs(group, 0, 1), grey, 1) or abut[0]
+    down = _registered(_pairs(group, 1, 0), grey, 0) or abut[1]
+    across = f"{width - right[0]} px" if right != abut[0] else "nothing"
+    below = f"{height - down[1]} px" if down != abut[1] else "nothing"
+    if (right, down) == abut:
         words = "tiles abut, as far as they show (--tile-overlap)"
     else:
         words = f"by what they show, tiles share {across} across and {below} down (--tile-overlap)"
-    return Steps(right or (width, 0), down or (0, height), words)
+    return Steps(right, down, words)
 
 
 def _pairs(group: Group, rows: int, columns: int) -> list[tuple[Spot, Spot]]:
@@ -113,7 +115,8 @@ def _common(first: Spot, second: Spot) -> tuple[File, File]:
 
 
 def offset(a: np.ndarray, b: np.ndarray, axis: int) -> Step | None:
-    """Where b lies, (x, y) in px of a, if it overlaps a's right (axis 1) or lower (0) part.
+    """Where b lies, (x, y) in px of a, if it overlaps a's right (axis 1) or lower (0) part, or
+    goes on where that ends.
 
     a, b: (H, W) grey values. None where no part of them agrees.
     """
@@ -124,6 +127,9 @@ def offset(a: np.ndarray, b: np.ndarray, axis: int) -> Step | None:
     peaks = cv2.GaussianBlur(correlation.astype(np.float32), (0, 0), 1)
     height, width = a.shape
     best: tuple[float, Step] | None = None
+    edges = (a[:, -1:], b[:, :1]) if axis else (a[-1:], b[:1])
+    if (likeness := _likeness(*edges, 0, 0)) > AGREE:
+        best = likeness, (width, 0) if axis else (0, height)
     for _ in range(PEAKS):
         _, _, _, (x, y) = cv2.minMaxLoc(peaks)
         cv2.circle(peaks, (x, y), 5, float(peaks.min()), -1)
