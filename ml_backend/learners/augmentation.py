@@ -16,7 +16,7 @@ from ml_backend.learners.preprocess import PADDING
 from ml_backend.learners.recipe import Recipe
 
 # The label of a place where a person removed a box: looked at and laid into other fields as any
-# object, and then left out of what should be found, so that finding something there is punished.
+# object, but in no target: whatever is found there is punished.
 NOTHING = -1
 
 
@@ -56,7 +56,7 @@ def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.n
 
 
 def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> View:
-    """A random view of `view` on a canvas (height, width), in input pixels; without NOTHINGs."""
+    """A random view of `view` on a canvas (height, width), in input pixels."""
     linear = np.eye(2)
     if rng.random() < 0.5:
         linear = np.diag([-1.0, 1.0])
@@ -89,9 +89,8 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
     xyxy = turn_boxes(view.xyxy, linear, offset)
     xyxy, seen = _clip(xyxy, canvas)
     ignored, _ = _clip(turn_boxes(view.ignored, linear, offset), canvas)
-    real = view.label != NOTHING
-    counted = real & (seen >= recipe.visible)
-    cut = real & ~counted & (seen > 0)
+    counted = seen >= recipe.visible
+    cut = ~counted & (seen > 0) & (view.label != NOTHING)
     return View(
         pixels,
         xyxy[counted],

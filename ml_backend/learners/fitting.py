@@ -17,7 +17,7 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import make_anchors
 from ultralytics.utils.torch_utils import ModelEMA
 
-from ml_backend.learners.augmentation import View, augment
+from ml_backend.learners.augmentation import NOTHING, View, augment
 from ml_backend.learners.balancing import balanced, draw, image_weights
 from ml_backend.learners.grafting import graft
 from ml_backend.learners.preprocess import STRIDE
@@ -80,13 +80,16 @@ def fit(
     for epoch in range(1, recipe.epochs + 1):
         losses = []
         for chosen, shape in islice(batches, steps):
-            batch, ignored = _to_tensors(chosen, shape, device)
+            batch = _to_tensors(chosen, shape, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 outputs = model(batch["img"])
             outputs["boxes"] = outputs["boxes"].float()
-            outputs["scores"] = _without_ignored(outputs, ignored, criterion.stride)
+            points, strides = make_anchors(outputs["feats"], criterion.stride, 0.5)
+            points, scores = points * strides, outputs["scores"].float()
+            outputs["scores"] = _without_ignored(scores, [v.ignored for v in chosen], points)
             loss, _ = criterion(outputs, batch)
-            loss = loss.sum()
+            stray = _seen_in_nothing(scores, chosen, points) * len(chosen)
+            loss = loss.sum() + recipe.nothing * recipe.cls * stray
             if not torch.isfinite(loss):
                 raise Diverged(f"the loss became {loss.item()} in epoch {epoch}")
             optimizer.zero_grad(set_to_none=True)
@@ -188,44 +191,69 @@ def draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
 
 def _to_tensors(
     views: list[View], shape: tuple[int, int], device: torch.device
-) -> tuple[dict[str, torch.Tensor], list[np.ndarray]]:
+) -> dict[str, torch.Tensor]:
     pixels = torch.from_numpy(np.stack([v.pixels for v in views])).to(device)
     size = np.array([shape[1], shape[0]], np.float32)
-    xyxy = np.concatenate([v.xyxy for v in views])
+    real = [v.label != NOTHING for v in views]
+    label = np.concatenate([v.label[kept] for v, kept in zip(views, real, strict=True)])
+    xyxy = np.concatenate([v.xyxy[kept] for v, kept in zip(views, real, strict=True)])
     xywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-    batch = {
+    return {
         # A permuted NHWC tensor is what torch calls channels_last.
         "img": pixels.permute(0, 3, 1, 2).float() / 255,
-        "cls": torch.from_numpy(np.concatenate([v.label for v in views])).float().to(device),
+        "cls": torch.from_numpy(label).float().to(device),
         "bboxes": torch.from_numpy(xywh / np.tile(size, 2)).float().to(device),
         "batch_idx": torch.from_numpy(
-            np.repeat(np.arange(len(views)), [len(v.label) for v in views])
+            np.repeat(np.arange(len(views)), [kept.sum() for kept in real])
         )
         .float()
         .to(device),
     }
-    return batch, [v.ignored for v in views]
 
 
 def _without_ignored(
-    outputs: dict[str, Any], ignored: list[np.ndarray], stride: torch.Tensor
+    scores: torch.Tensor, ignored: list[np.ndarray], points: torch.Tensor
 ) -> torch.Tensor:
     """The class logits, with those of cells in ignored regions set to a certain 'nothing'.
 
     Such a logit has no gradient and next to no loss, so what the network says there is
     neither rewarded nor punished, and the pixels stay as they are.
     """
-    scores = outputs["scores"].float()
     if not any(len(regions) for regions in ignored):
         return scores
-    points, strides = make_anchors(outputs["feats"], stride, 0.5)
-    points = points * strides
     mask = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.bool, device=scores.device)
     for row, regions in zip(mask, ignored, strict=True):
-        for x1, y1, x2, y2 in regions.tolist():
-            x, y = points.T
-            row |= (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+        row |= _inside(points, regions)
     return scores.masked_fill(mask[:, None], -20.0)
+
+
+def _seen_in_nothing(
+    scores: torch.Tensor, views: Sequence[View], points: torch.Tensor
+) -> torch.Tensor:
+    """The mean loss of the most certain cell in each place where nothing is; 0 without any.
+
+    Only the hardest one of a place: that is what would draw the box again (Shrivastava et al.
+    2016, online hard example mining). What an object or an ignored region shares with a
+    place is left to them.
+    """
+    hardest = []
+    for image, view in zip(scores, views, strict=True):
+        nothing = view.label == NOTHING
+        others = np.concatenate([view.xyxy[~nothing], view.ignored])
+        for place in view.xyxy[nothing]:
+            cells = _inside(points, place[None]) & ~_inside(points, others)
+            if cells.any():
+                hardest.append(nn.functional.softplus(image[:, cells].max()))
+    return torch.stack(hardest).mean() if hardest else scores.new_zeros(())
+
+
+def _inside(points: torch.Tensor, regions: np.ndarray) -> torch.Tensor:
+    """Which points, (A, 2), lie in any of the regions (N, 4)."""
+    within = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    x, y = points.T
+    for x1, y1, x2, y2 in regions.tolist():
+        within |= (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+    return within
 
 
 def _fast_bfloat16() -> bool:

@@ -25,7 +25,8 @@ class Recipe:
     warmup: share of the steps in which the rate rises, at least warmup_steps of them; then
         it falls as a cosine.
     decay: weight decay. ema: what a step leaves of the running mean of the weights.
-    box, cls, dfl: the weights of the three parts of the loss.
+    box, cls, dfl: the weights of the three parts of the loss. nothing: of what is seen where a
+        person deleted a box, as a share of cls.
     warp: share of the images that are resized, turned freely and shifted; the others
         keep their pixels (mirrored or turned by quarters only).
     grafted: share of the images into which objects of others are laid, at most `grafts`.
@@ -61,6 +62,7 @@ class Recipe:
     box: float = 7.5
     cls: float = 0.5
     dfl: float = 1.5
+    nothing: float = 1.0
     warp: float = 0.5
     grafted: float = 0.4
     grafts: int = 3

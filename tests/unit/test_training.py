@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.recipe import RECIPE, Recipe
 from ml_backend.learners.training import (
     TrainingFailed,
     TrainingInterrupted,
@@ -84,16 +86,8 @@ def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     assert not finished(job(tmp_path, unmarked, epochs=2))
 
 
-def test_killed_is_interrupted_and_nothing_to_learn_is_not(tmp_path: Path) -> None:
+def test_nothing_to_learn_is_no_interruption(tmp_path: Path) -> None:
     """Only what the machine did to it is worth another try."""
-    examples = [blobs(tmp_path, n) for n in range(2)]
-
-    def kill(line: dict[str, Any]) -> None:
-        for child in psutil.Process().children():
-            child.kill()
-
-    with pytest.raises(TrainingInterrupted, match="was killed"):
-        run_in_child(job(tmp_path, examples, epochs=50), kill)
     unreadable = Example(tmp_path / "none.png", "c", Boxes())
     with pytest.raises(TrainingFailed, match="none of the 1") as caught:
         run_in_child(job(tmp_path, [unreadable]), lambda line: None)
@@ -105,15 +99,14 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
 
     from ml_backend.learners import weights
     from ml_backend.learners.fitting import fit
-    from ml_backend.learners.recipe import RECIPE
     from ml_backend.learners.views import read_views
 
     views = list(read_views([blobs(tmp_path, 0)], CLASSES, 1.0, print))
 
     def fitted(seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        model = weights.build("yolov5n", CLASSES)
-        return fit(model, views, (96, 128), replace(RECIPE, epochs=2), seed, lambda line: None)
+        model = weights.build("yolov5n", CLASSES, RECIPE.head)
+        return fit(model, views, (64, 64), replace(RECIPE, epochs=2), seed, lambda line: None)
 
     first, again, other = fitted(1), fitted(1), fitted(2)
     assert all(torch.allclose(first[name].float(), again[name].float()) for name in first)
@@ -168,11 +161,11 @@ def the_child() -> psutil.Process:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems tell no signal")
-def test_killed_child_is_a_failed_training(tmp_path: Path) -> None:
+def test_killed_child_is_an_interrupted_training(tmp_path: Path) -> None:
     def kill(line: dict[str, Any]) -> None:
         the_child().send_signal(signal.SIGKILL)
 
-    with pytest.raises(TrainingFailed, match="killed"):
+    with pytest.raises(TrainingInterrupted, match="was killed"):
         run_in_child(endless(tmp_path), kill)
     assert not (tmp_path / "out").exists()
 
@@ -220,7 +213,6 @@ def test_diverging_loss_starts_again_slower(
 ) -> None:
     """A rate at which the weights really become NaN."""
     from ml_backend.learners import training
-    from ml_backend.learners.recipe import RECIPE
 
     wild = replace(RECIPE, lr_tuned=1e30, warmup_steps=1)
     monkeypatch.setattr(training, "RECIPE", wild)
@@ -230,8 +222,74 @@ def test_diverging_loss_starts_again_slower(
     assert [line["again"] for line in told if "again" in line]
 
 
+def fails(
+    monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Recipe], BaseException | None]
+) -> list[Recipe]:
+    """Let trainings of some recipes fail, all others do; the recipes that are tried."""
+    from ml_backend.learners import export, fitting
+
+    real, tried = fitting.fit, []
+
+    def fit(model: Any, views: Any, canvas: Any, recipe: Recipe, *more: Any) -> Any:
+        tried.append(recipe)
+        if (error := wrong(recipe)) is not None:
+            raise error
+        return real(model, views, canvas, recipe, *more)
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    monkeypatch.setattr(export, "export", lambda *_: None)  # slow, and tried elsewhere
+    return tried
+
+
+def test_a_diverged_training_recovers_at_a_lower_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_backend.learners.fitting import Diverged
+
+    first = RECIPE.lr_tuned
+    nan = Diverged("the loss became nan in epoch 1")
+    tried = fails(monkeypatch, lambda recipe: nan if recipe.lr > first / 10 else None)
+    told: list[dict[str, Any]] = []
+    path = train(job(tmp_path, [blobs(tmp_path, 0)], imgsz=64), told.append)
+    assert [recipe.lr for recipe in tried] == [first, first / 4, first / 16]
+    assert [line["again"] for line in told if "again" in line] == [
+        "the loss became nan in epoch 1; now learning four times slower"
+    ] * 2
+    assert read_card(path).classes == CLASSES and told[-1]["epoch"] == 1
+
+
+def test_halved_until_it_fits_and_given_up_at_one_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PyTorch says it on a GPU, and as it says it on a CPU."""
+    import torch
+
+    full = [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ]
+    enough = 2
+    tried = fails(
+        monkeypatch, lambda recipe: full[recipe.batch % 3 % 2] if recipe.batch > enough else None
+    )
+    told: list[dict[str, Any]] = []
+    examples = [blobs(tmp_path, n) for n in range(3)]
+    train(job(tmp_path, examples, imgsz=64), told.append)
+    assert [recipe.batch for recipe in tried] == [8, 4, 2]
+    assert told[0] == {"again": "not enough memory; with 4 images a step"}
+    enough = 0
+    with pytest.raises(TrainingInterrupted, match="not enough memory"):
+        train(job(tmp_path, examples, imgsz=64), told.append)
+    assert [recipe.batch for recipe in tried[3:]] == [8, 4, 2, 1]
+    # What is no lack of memory is not taken for one.
+    monkeypatch.undo()
+    fails(monkeypatch, lambda recipe: RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(job(tmp_path, examples, imgsz=64), told.append)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by RLIMIT_AS")
-def test_without_memory_the_batch_is_halved(tmp_path: Path) -> None:
+def test_a_real_lack_of_memory_is_known(tmp_path: Path) -> None:
     """A process that may not take enough for eight images, but for fewer."""
     examples = [blobs(tmp_path, n) for n in range(8)]
     file = tmp_path / "job.json"
@@ -245,14 +303,10 @@ def test_without_memory_the_batch_is_halved(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_AS, (now + 1_000_000_000,) * 2);"
         "sys.argv = ['', sys.argv[1]]; sys.exit(training.main())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", limited, str(file)], capture_output=True, text=True
-    )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert any("not enough memory" in line.get("again", "") for line in told), told
-    # Under such a limit a library may also abort; then there is no last line, but a code.
-    assert (
-        told[-1].get("done")
-        or "not enough memory" in told[-1].get("error", "")
-        or (done.returncode != 0)
-    )
+    with subprocess.Popen(
+        [sys.executable, "-c", limited, str(file)], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        told = [json.loads(child.stdout.readline() or "{}")]
+        child.kill()
+    assert told == [{"again": "not enough memory; with 4 images a step"}]

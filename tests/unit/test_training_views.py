@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,15 +44,16 @@ seeds = st.integers(0, 2**32 - 1)
 
 @given(boxes, seeds, st.sampled_from([(96, 128), (128, 96), (64, 64)]))
 @settings(deadline=None, max_examples=60)
-def test_what_a_person_removed_is_looked_at_and_expected_nowhere(
+def test_what_a_person_removed_is_looked_at_as_an_object(
     box: tuple[int, int, int, int], seed: int, canvas: tuple[int, int]
 ) -> None:
-    """The pixels of the place come into view; of its box nothing is left, not even a doubt."""
+    """It stays on its pixels; cut by an edge it is no region to be ignored."""
     x, y, width, height = box
     place = replace(view((x, y, x + width, y + height)), label=np.array([NOTHING]))
     always = replace(EXACT, near=1.0)
     seen = augment(place, canvas, always, np.random.default_rng(seed))
-    assert not len(seen.xyxy) and not len(seen.ignored)
+    assert not len(seen.ignored) and (seen.label == NOTHING).all()
+    assert all(tuple(one) == white(seen.pixels) for one in seen.xyxy)
     # A window much smaller than the field is laid where the place is.
     small = augment(place, (32, 32), always, np.random.default_rng(seed))
     assert (small.pixels == 255).any()
@@ -147,16 +149,11 @@ def test_canvas_is_the_median_views_and_bounded(tmp_path: Path) -> None:
 
 
 def test_ignored_regions_neither_count_nor_punish() -> None:
-    import torch
-
     from ml_backend.learners.fitting import _without_ignored
 
-    stride = torch.tensor([8.0, 16.0, 32.0])
-    feats = [torch.zeros(1, 4, 64 // int(s), 64 // int(s)) for s in stride]
-    anchors = sum(f.shape[2] * f.shape[3] for f in feats)
-    scores = torch.full((1, 2, anchors), 3.0, requires_grad=True)
-    outputs = {"scores": scores, "feats": feats}
-    kept = _without_ignored(outputs, [np.array([[0, 0, 32, 64]], np.float32)], stride)
+    points = anchors()
+    scores = torch.full((1, 2, len(points)), 3.0, requires_grad=True)
+    kept = _without_ignored(scores, [np.array([[0, 0, 32, 64]], np.float32)], points)
     torch.nn.functional.binary_cross_entropy_with_logits(
         kept, torch.zeros_like(kept), reduction="sum"
     ).backward()
@@ -167,9 +164,40 @@ def test_ignored_regions_neither_count_nor_punish() -> None:
     assert not punished[0] and punished[7]
 
 
-def test_outputs_follow_the_classes_by_what_they_mean(tmp_path: Path) -> None:
-    import torch
+def anchors() -> torch.Tensor:
+    """The points of a canvas of 64 × 64: 8 × 8, 4 × 4 and 2 × 2 cells."""
+    from ultralytics.utils.tal import make_anchors
 
+    feats = [torch.zeros(1, 4, side, side) for side in (8, 4, 2)]
+    points, strides = make_anchors(feats, torch.tensor([8.0, 16.0, 32.0]), 0.5)
+    return points * strides
+
+
+def test_what_is_surest_where_a_box_was_deleted_is_punished() -> None:
+    """And nothing else: no less sure cell there, none elsewhere, none on a true object."""
+    from ml_backend.learners.fitting import _seen_in_nothing
+
+    points = anchors()
+    logits = torch.linspace(-2, 2, 2 * len(points)).reshape(1, 2, -1)
+    logits = logits.repeat(2, 1, 1).requires_grad_()
+    place, cell = [0, 0, 30, 30], [0, 0, 64, 14]
+    boxes = np.array([place, cell], np.float32)
+    seen = View(np.zeros((64, 64, 3)), boxes, np.array([NOTHING, 1]), np.zeros((0, 4), np.float32))
+    empty = replace(seen, xyxy=boxes[:0], label=np.zeros(0, int))
+    loss = _seen_in_nothing(logits, [seen, empty], points)
+    x, y = points.T
+    there = (x <= 30) & (y <= 30) & (y > 14)
+    expected = torch.where(there, logits[0, 1], torch.tensor(-9.0)).argmax()
+    # The loss of a logit that should say no: -log(1 - p).
+    sure = torch.sigmoid(logits[0, 1, expected])
+    assert torch.isclose(loss, -torch.log(1 - sure))
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.nonzero().tolist() == [[0, 1, int(expected)]]
+    assert _seen_in_nothing(logits, [empty, empty], points) == 0
+
+
+def test_outputs_follow_the_classes_by_what_they_mean(tmp_path: Path) -> None:
     from ml_backend.learners import weights
     from ml_backend.learners.model_file import ModelCard
 
