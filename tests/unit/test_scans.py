@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,26 @@ def test_a_wide_plane_is_read_in_lower_bands(
     heights = {window.pixels.shape[0] for window in plane.windows(SIDE, 10)}
     assert heights == {30}
     np.testing.assert_array_equal(put_together(plane), decode(path))
+
+
+@pytest.mark.parametrize("layout", ["stripped", "tiled"])
+def test_of_a_very_wide_plane_only_what_windows_need_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setattr(planes, "BAND_BYTES", 1_000_000)
+    path = tmp_path / "wide.tif"
+    width, height, overlap = 9000, 500, 80
+    vips(path, np.tile(picture(height, 100), (1, width // 100, 1)), **LAYOUTS[layout])
+    (plane,) = open_scan(path)
+    tracemalloc.start()
+    try:
+        seen = sum(window.pixels.size for window in plane.windows(500, overlap, 1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert plane.failure is None and seen >= width * height * 3 // 4
+    band = 3 * (width // 2) * (overlap + 1)  # the least that shows a window's rows
+    assert peak < 2 * band + 4 * 3 * width * planes.STRIP < 3 * width * height / 2
 
 
 def test_a_turned_image_is_shown_upright(tmp_path: Path) -> None:
