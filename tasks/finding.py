@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
 from tasks import naming
 from tasks.cluster import ClusterLooker
 from tasks.looking import NOTHING, Forgetful, Looker, Looks, Memory, Seen
-from tasks.mosaic import Field, Mosaic, gaps_of, open_planes
+from tasks.mosaic import Field, Mosaic, Part, gaps_of, open_planes
 from tasks.places import How, Places
 from tasks.planes import ScanPlane, Showing
 from tasks.scans import pixel_size
 from tasks.sheets import Sheet, sheet_of
 from tasks.sources import File, Group, Skipped, look_through
 
+T = TypeVar("T")
 Progress = Callable[[float, float], None]
+
+MANY = 200  # parts of a scan that are worth starting workers on a cluster for
 
 
 @dataclass
@@ -93,12 +97,8 @@ class Finder:
         among them."""
         total = sum(len(spot.files) for group in self._source.groups for spot in group.spots)
         done = 0
-        looks = (self._memory, self._side, self._overlap, self._opening, lambda unit: unit.mark)
-        looker: Looks[_Unit]
-        if self._cluster is None:
-            looker = Looker(self._detector, *looks)
-        else:
-            looker = ClusterLooker(self._cluster, self.pixel_size, *looks)
+        later: list[_Scan] = []
+        looker = self._looker(self._opening, lambda unit: unit.mark, self._cluster)
         for unit, seen in looker.seen(self._units()):
             scan = unit.scan
             scan.waiting -= 1
@@ -107,11 +107,29 @@ class Finder:
                 scan.lost.append((unit.field, unit.files[0].plane))
             else:
                 scan.seen += [(unit.field, one) for one in seen]
-            if not scan.waiting:
+            if not scan.waiting and scan.fields and self._cluster:
+                later.append(scan)  # its seams are looked at by workers that are busy now
+            elif not scan.waiting:
                 yield from self._sheets(scan)
-                scan.seen.clear()
             done += len(unit.files)
             self._progress(done, total)
+        for scan in later:
+            yield from self._sheets(scan)
+
+    def _looker(
+        self,
+        opening: Callable[[T], Callable[[], list[ScanPlane]]],
+        mark: Callable[[T], str],
+        cluster: Path | None,
+    ) -> Looks[T]:
+        looks = (self._memory, self._side, self._overlap, opening, mark)
+        if cluster is None:
+            return Looker(self._detector, *looks)
+        return ClusterLooker(cluster, self.pixel_size, *looks)
+
+    def _again(self, parts: Sequence[Part]) -> Iterator[tuple[Part, list[Seen] | str]]:
+        cluster = self._cluster if len(parts) >= MANY else None
+        return self._looker(lambda part: part.opened, Part.mark, cluster).seen(parts)
 
     def _skip(self, source: str, reason: str) -> None:
         self.skipped.append({"source": source, "reason": reason})
@@ -176,6 +194,7 @@ class Finder:
         for stack, members in stacks.items():
             if any(one.failure is None for _, one in members):
                 yield self._sheet(scan, stack, members)
+        scan.seen.clear()
 
     def _sheet(self, scan: _Scan, stack: int, members: list[tuple[int, Seen]]) -> Sheet:
         read = [(place, one) for place, one in members if one.failure is None]
@@ -197,7 +216,7 @@ class Finder:
         unread = {(place, one.number) for place, one in members if one.failure is not None}
         for place, plane in scan.lost:
             unread |= {(place, number) for number in numbers if plane in (None, number)}
-        return sheet_of(mosaic, read, unread, self._detector)
+        return sheet_of(mosaic, read, unread, self._detector, self._again)
 
 
 def scale_in_words(detector: Detector, pixel_size: float | None, *, given: bool) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ml_backend.images import UnreadableImage
-from tasks.planes import Missing, Reader, Rect, ScanPlane, Showing
+from tasks.planes import Decoded, Missing, Reader, Rect, ScanPlane, Showing
 from tasks.scans import open_scan
 from tasks.sources import File, Group
 from tasks.views import Squares
@@ -75,22 +75,15 @@ class Mosaic:
             yield from self._plane(0, plane).parts(rects)
             return
         for number, rect in enumerate(rects):
-            yield number, self._stitched(plane, rect)
+            under = self.under(rect)
+            pieces = ((self.fields[one].rect, self._plane(one, plane)) for one in under)
+            yield number, _stitched(rect, pieces)
 
-    def _stitched(self, plane: int, rect: Rect) -> np.ndarray:
-        left, top, right, bottom = rect
-        pixels = np.zeros((bottom - top, right - left, 3), np.uint8)
-        for number in self.under(rect):
-            x1, y1, x2, y2 = self.fields[number].rect
-            part = max(left, x1), max(top, y1), min(right, x2), min(bottom, y2)
-            inner = part[0] - x1, part[1] - y1, part[2] - x1, part[3] - y1
-            for _, found in self._plane(number, plane).parts([inner]):
-                rows, columns = (
-                    slice(part[1] - top, part[3] - top),
-                    slice(part[0] - left, part[2] - left),
-                )
-                pixels[rows, columns] = found
-        return pixels
+    def part(self, plane: int, rect: Rect) -> Part:
+        """A part of a plane that can be opened without the mosaic, and elsewhere."""
+        fields = [self.fields[number] for number in self.under(rect)]
+        pieces = tuple((one.rect, _of_plane(one.files, plane, self.depth)) for one in fields)
+        return Part(plane, rect, pieces, self.showing, self.depth)
 
     def under(self, rect: Rect) -> list[int]:
         """The fields that a rectangle shows a part of."""
@@ -112,25 +105,73 @@ class Mosaic:
             if (number, plane) in self._kept:
                 self._kept.move_to_end((number, plane))
                 return self._kept[number, plane]
-        opened = self._open(number, plane)
+        files = _of_plane(self.fields[number].files, plane, self.depth)
+        opened = _opened(files, plane, self.showing, self.depth)
         with self._lock:
             self._kept[number, plane] = opened
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return opened
 
-    def _open(self, number: int, plane: int) -> ScanPlane:
-        files = self.fields[number].files
-        # Of files that are one plane each, the others need not be opened.
-        if self.depth == "each" and len(files) > 1:
-            files = tuple(file for file in files if file.plane == plane) or files
-        try:
-            for opened in open_planes(files, self.showing, self.depth):
-                if opened.number == plane:
-                    return opened
-        except UnreadableImage as error:
-            return ScanPlane(plane, 0, Missing(error.reason))
-        return ScanPlane(plane, 0, Missing("there is no such plane"))
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a plane of a scan, px there, with what it takes to open it.
+
+    pieces: the fields that it shows a part of, and their files.
+    """
+
+    plane: int
+    rect: Rect
+    pieces: tuple[tuple[Rect, tuple[File, ...]], ...]
+    showing: Showing
+    depth: Depth
+
+    def mark(self) -> str:
+        """Changes when what it shows does."""
+        files = [file.mark() for _, files in self.pieces for file in files]
+        return "|".join([f"{self.plane} {self.rect} {self.showing.limits}", *files])
+
+    def opened(self) -> list[ScanPlane]:
+        """It alone, as a plane; where nothing can be read it is black."""
+        pieces = (
+            (rect, _opened(files, self.plane, self.showing, self.depth))
+            for rect, files in self.pieces
+        )
+        return [ScanPlane(self.plane, 0, Decoded(_stitched(self.rect, pieces)))]
+
+
+def _stitched(rect: Rect, pieces: Iterable[tuple[Rect, ScanPlane]]) -> np.ndarray:
+    """The pixels of a rectangle, from the fields under it; black where there are none."""
+    left, top, right, bottom = rect
+    pixels = np.zeros((bottom - top, right - left, 3), np.uint8)
+    for (x1, y1, x2, y2), plane in pieces:
+        part = max(left, x1), max(top, y1), min(right, x2), min(bottom, y2)
+        inner = part[0] - x1, part[1] - y1, part[2] - x1, part[3] - y1
+        for _, found in plane.parts([inner]):
+            rows, columns = (
+                slice(part[1] - top, part[3] - top),
+                slice(part[0] - left, part[2] - left),
+            )
+            pixels[rows, columns] = found
+    return pixels
+
+
+def _of_plane(files: tuple[File, ...], plane: int, depth: Depth) -> tuple[File, ...]:
+    """Of files that are one plane each, the others need not be opened."""
+    if depth != "each" or len(files) == 1:
+        return files
+    return tuple(file for file in files if file.plane == plane) or files
+
+
+def _opened(files: tuple[File, ...], plane: int, showing: Showing, depth: Depth) -> ScanPlane:
+    try:
+        for opened in open_planes(files, showing, depth):
+            if opened.number == plane:
+                return opened
+    except UnreadableImage as error:
+        return ScanPlane(plane, 0, Missing(error.reason))
+    return ScanPlane(plane, 0, Missing("there is no such plane"))
 
 
 def fields_of(group: Group, size: tuple[int, int], right: Step, down: Step) -> list[Field]:

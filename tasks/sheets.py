@@ -6,7 +6,7 @@ more, at pixels put together from the neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,9 +14,12 @@ import numpy as np
 from ml_backend.learners.detector import EDGE, Detector
 from ml_backend.seams import Found, Objects, over_planes, over_windows, overlapping
 from tasks import views
-from tasks.looking import Seen, look_at
-from tasks.mosaic import Mosaic
+from tasks.looking import Seen
+from tasks.mosaic import Mosaic, Part
 from tasks.planes import Rect
+
+# Looks at parts, each as one plane; a reason where that cannot be done.
+Look = Callable[[Sequence[Part]], Iterable[tuple[Part, list[Seen] | str]]]
 
 # Of the threshold: a piece of an object that is cut by a seam is less sure than all of it.
 PIECE = 0.5
@@ -52,14 +55,16 @@ def sheet_of(
     seen: Sequence[tuple[int, Seen]],
     unread: set[tuple[int, int]],
     detector: Detector,
+    look: Look,
 ) -> Sheet:
-    """seen: (field, plane) by what was seen in it; unread: (field, plane) where nothing was."""
+    """seen: (field, plane) by what was seen in it; unread: (field, plane) where nothing was.
+    look: looks at parts once more."""
     founds: dict[int, list[Found]] = {}
     for place, one in seen:
         at = mosaic.fields[place]
         founds.setdefault(one.number, []).append(_shifted(one.found, at.x, at.y))
     if len(mosaic.fields) > 1:
-        _look_again(mosaic, founds, detector)
+        _look_again(mosaic, founds, detector, look)
     drawn, doubts = {}, {}
     for number in sorted(founds):
         gaps = mosaic.gaps + [mosaic.fields[i].rect for i, plane in unread if plane == number]
@@ -94,26 +99,28 @@ def _margin(mosaic: Mosaic, detector: Detector) -> float:
     return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.scale
 
 
-def _look_again(mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detector) -> None:
+def _look_again(
+    mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detector, look: Look
+) -> None:
     """Add what the detector finds where no tile shows an object whole."""
     margin = _margin(mosaic, detector)
     size = mosaic.fields[0].width, mosaic.fields[0].height
     sides = mosaic.width, mosaic.height
 
-    def looks() -> Iterator[tuple[int, Rect, np.ndarray]]:
-        for number in sorted(founds):
-            found = Found.joined(founds[number])
-            sure = found.confidence >= PIECE * detector.card.threshold
-            objects = over_windows(_where(found, sure), *sides, margin)
-            held = views.holders(objects.xyxy, mosaic.squares, *sides, margin)
-            pieces = views.joined_pieces(objects.xyxy[held < 0], margin, size)
-            again = {views.around(box, size, *sides, margin) for box in pieces.tolist()}
-            chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
-            for place, pixels in mosaic.parts(number, chosen):
-                yield number, chosen[place], pixels
-
-    for number, view, found in list(look_at(detector, looks())):
-        if len(found.xyxy):
+    parts: list[Part] = []
+    for number in sorted(founds):
+        found = Found.joined(founds[number])
+        sure = found.confidence >= PIECE * detector.card.threshold
+        objects = over_windows(_where(found, sure), *sides, margin)
+        held = views.holders(objects.xyxy, mosaic.squares, *sides, margin)
+        pieces = views.joined_pieces(objects.xyxy[held < 0], margin, size)
+        again = {views.around(box, size, *sides, margin) for box in pieces.tolist()}
+        chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
+        parts += [mosaic.part(number, rect) for rect in chosen]
+    for part, seen in look(parts):
+        number, view = part.plane, part.rect
+        for one in [] if isinstance(seen, str) else seen:
+            found = _shifted(one.found, view[0], view[1])
             # What ends at the edge of such a view is whole elsewhere, and of what lies in a
             # tile that tile's opinion counts: two would be more than one box where they differ.
             clear = views.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
