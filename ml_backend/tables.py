@@ -125,6 +125,16 @@ def corrections(result: dict[str, Any]) -> RenderableType:
     return Group(whole, classes, *note)
 
 
+def agreement(result: Mapping[str, Any]) -> list[str]:
+    """How far several annotators agree, where there are any."""
+    if not result["several_annotators"]:
+        return []
+    return [
+        f"{result['several_annotators']} images have several annotators, who agree to "
+        f"{result['agreement']:.1%}; of their boxes count: {result['annotators']}"
+    ]
+
+
 def versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
     """The versions, one a row."""
     table = Table()
@@ -139,6 +149,13 @@ def versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
             number(row["f1"]),
         )
     return table if table.row_count else "no versions yet; cytoloop train makes one"
+
+
+_KINDS = {
+    "held_out": "F1, held out",
+    "blind": "F1, held out, blind",
+    "pre_annotated": "F1, held out, shown boxes",
+}
 
 
 def version(result: dict[str, Any]) -> RenderableType:
@@ -167,6 +184,11 @@ def version(result: dict[str, Any]) -> RenderableType:
         said = "promoted" if decision["promoted"] else "not promoted"
         said += ", provisionally" if decision.get("provisional") else ""
         table.add_row("decision", said)
+        for kind, one in decision.get("apart", {}).items():
+            on = f"{number(one['f1'])} on {one['tasks']} tasks"
+            if one["champion_f1"] is not None:
+                on += f", the champion's {number(one['champion_f1'])}"
+            table.add_row(_KINDS[kind], on)
         table.add_row("why", "\n".join(decision["reasons"]))
     return table
 

@@ -31,6 +31,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the corrected annotations of a project for other programs."""
+    from ml_backend import tables
     from tasks.exports import export as run
 
     with console.progress("Exporting") as bar:
@@ -40,6 +41,7 @@ def export(
         as_json=as_json,
         lines=lambda: [
             f"{result['boxes']} boxes on {result['images']} corrected images, in {out}",
+            *tables.agreement(result),
         ],
     )
 

@@ -38,8 +38,8 @@ ExecutorOption = Annotated[
 PixelSizeOption = Annotated[
     float | None,
     typer.Option(
-        help="µm that a pixel shows; else what the files' metadata say. A version that knows its "
-        "own looks at that scale."
+        help="µm that a pixel shows; else what the files' metadata say. It sets the scale at "
+        "which a version looks that knows its own."
     ),
 ]
 

@@ -13,6 +13,7 @@ from ml_backend.console import JsonOption
 from tasks.cli_reading import (
     ChannelOption,
     PatternOption,
+    PixelSizeOption,
     TileOverlapOption,
     ZOption,
     how_to_read,
@@ -36,6 +37,7 @@ def report(
     pattern: PatternOption = None,
     channel: ChannelOption = None,
     z: ZOption = "each",
+    pixel_size: PixelSizeOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the page, its tables and pictures.")] = Path(
         "report"
     ),
@@ -59,13 +61,16 @@ def report(
         from tasks.reports.found import of_file
 
         assert detections is not None
-        source = of_file(detections, images, how_to_read(pattern, channel, z, tile_overlap))
+        how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
+        source = of_file(detections, images, how)
     with console.progress("Drawing") as bar:
         result = run(source, out, bar)
     console.finish(result, as_json=as_json, lines=lambda: _lines(result))
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
+    from ml_backend import tables
+
     totals = dict.fromkeys(result["classes"], (0, 0))
     for row in result["counts"]:
         reviewed, detected = totals[row["label"]]
@@ -73,6 +78,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     return [
         f"{result['images']} images, {result['reviewed_images']} of them reviewed; "
         f"the page is {result['page']}",
+        *tables.agreement(result),
         *(
             f"{label}: {reviewed} reviewed, {detected} more detected, not reviewed"
             for label, (reviewed, detected) in totals.items()

@@ -1,8 +1,8 @@
 """The corrected annotations of a project as files that other programs read.
 
-Of each corrected task the one annotation that trainings take too (`snapshot.choose`), in
-pixels of the image as shown. A task that nobody annotated is not written at all: many
-formats would say of it that nothing is there.
+Of each corrected task the boxes that trainings take too (of several annotators by the same
+policy, `dataset.annotators`), in pixels of the image as shown. A task that nobody annotated is
+not written at all: many formats would say of it that nothing is there.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypedDict
 
 from ml_backend.chunks import chunks
-from ml_backend.dataset.annotators import Chosen, choose
-from ml_backend.dataset.snapshot import Fetched, to_item
+from ml_backend.dataset.annotators import Chosen, Policy, choose
+from ml_backend.dataset.snapshot import Fetched, Item, to_item
 from ml_backend.improvement import Improvement, fetch_images
 from ml_backend.labels import Labels
 from ml_backend.serving import parse_labels
@@ -34,8 +35,14 @@ Add = Callable[[Labelled], None]
 
 
 class Exported(TypedDict):
+    """annotators: which boxes count of several annotators of a task; several_annotators: how
+    many tasks have such; agreement: how far they agree, 0..1."""
+
     images: int
     boxes: int
+    annotators: Policy
+    several_annotators: int
+    agreement: float | None
     skipped: list[Skipped]
     out: str
 
@@ -83,6 +90,7 @@ def export(
     kept = settings.images / str(project_id)
     images = boxes = done = 0
     skipped: list[Skipped] = []
+    agreements: list[float] = []
     with _writing(out, form, labels) as add:
         for chunk in chunks(chosen, _CHUNK):
             fetched = fetch_images(chunk, labels.image_key, source, kept)
@@ -91,14 +99,25 @@ def export(
                 if isinstance(got, Exception):
                     skipped.append({"source": name, "reason": str(got)})
                     continue
-                labelled, problems = _labelled(one, got, name, labels, kept, settings)
-                skipped += [{"source": name, "reason": problem} for problem in problems]
+                item = to_item(one, labels, got, settings.holdout_share, settings.annotators)
+                skipped += [{"source": name, "reason": problem} for problem in item.problems]
+                if item.agreement is not None:
+                    agreements.append(item.agreement)
+                labelled = _labelled(one, item, got, name, kept)
                 add(labelled)
                 images += 1
                 boxes += len(labelled.marks.detections)
             done += len(chunk)
             progress(done, len(chosen))
-    return {"images": images, "boxes": boxes, "skipped": skipped, "out": str(out)}
+    return {
+        "images": images,
+        "boxes": boxes,
+        "annotators": settings.annotators,
+        "several_annotators": len(agreements),
+        "agreement": fmean(agreements) if agreements else None,
+        "skipped": skipped,
+        "out": str(out),
+    }
 
 
 @contextmanager
@@ -111,14 +130,11 @@ def _writing(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
         yield lambda one: add_marks(one.marks)
 
 
-def _labelled(
-    one: Chosen, image: Fetched, name: str, labels: Labels, kept: Path, settings: Settings
-) -> tuple[Labelled, tuple[str, ...]]:
-    item = to_item(one, labels, image, settings.holdout_share, settings.annotators)
+def _labelled(one: Chosen, item: Item, image: Fetched, name: str, kept: Path) -> Labelled:
     plane = _whole_number(one.data.get("plane"))
     rows = [Detection(*row, 1.0, plane, False) for row in item.boxes]
     marks = Detected(name, *image.size, rows, by_hand=True)
-    return Labelled(one.task, marks, kept / image.path, item.split), item.problems
+    return Labelled(one.task, marks, kept / image.path, item.split)
 
 
 def _whole_number(value: Any) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_backend import microns
 from ml_backend.chunks import chunks
 from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
 from ml_backend.files import replacing
@@ -152,6 +153,8 @@ def _task(
 ) -> dict[str, Any]:
     data = _named(source)
     side = sides[group_of(data, "")]
+    if size := microns.of_file(source.path):
+        data["pixel_size"] = size
     data |= {
         image_key: f"/data/local-files/?d={project}/{copy.name}",
         "sha256": copy.digest,

@@ -72,6 +72,11 @@ def _weight(annotation: dict[str, Any]) -> tuple[bool, str, int]:
     return bool(annotation.get("ground_truth")), when, annotation["id"]
 
 
+def counted(one: Chosen, policy: Policy) -> int:
+    """How many of its annotations count: all, or the first alone."""
+    return 1 if one.settled or policy == "newest" else len(one.results)
+
+
 def settle(drawn: Sequence[Boxes], policy: Policy) -> Boxes:
     """The boxes that count, of one annotation by each annotator, the newest first.
 

@@ -19,6 +19,7 @@ from tasks.reports import survey
 from tasks.reports.colours import colours, in_usual_order
 from tasks.reports.source import Piece, Source
 from tasks.reports.survey import Field, Look, Thing
+from tasks.scans import pixel_size
 from tasks.sources import Group, Skipped, look_through
 
 WINDOW = 4096  # px a side that a large image is read by
@@ -43,7 +44,8 @@ def of_file(path: Path, images: Path | None, how: How = How()) -> Source:
                 width, height = pictures.size(one.source)
             except (OSError, ValueError) as error:
                 skipped.append({"source": one.source, "reason": str(error)})
-        fields.append(_field(one, width, height))
+        microns = pictures.pixel_size(one.source) if pictures else how.pixel_size
+        fields.append(_field(one, width, height, microns))
     labels = dict.fromkeys(thing.label for field in fields for thing in field.things)
     classes = in_usual_order(list(labels))
     return Source(
@@ -57,7 +59,7 @@ def of_file(path: Path, images: Path | None, how: How = How()) -> Source:
     )
 
 
-def _field(one: Detected, width: int, height: int) -> Field:
+def _field(one: Detected, width: int, height: int, microns: float | None) -> Field:
     things = tuple(
         Thing(
             d.label,
@@ -75,7 +77,7 @@ def _field(one: Detected, width: int, height: int) -> Field:
         one.source, 0.0, 0.0, width, height, "reviewed" if one.by_hand else "detected", things
     )
     folder = PurePosixPath(one.source).parent.as_posix()
-    return survey.field(one.source, one.source if folder == "." else folder, [look])
+    return survey.field(one.source, one.source if folder == "." else folder, [look], microns)
 
 
 def read(path: Path) -> list[Detected]:
@@ -202,7 +204,7 @@ class _Opened:
     def __init__(self, images: Path, how: How) -> None:
         given = naming.pattern(how.pattern) if how.pattern else None
         source = look_through(images, given, how.channel, apart=how.apart)
-        self._depth = how.depth
+        self._depth, self._size = how.depth, how.pixel_size
         self._places = Places(source, how)
         self._groups = {group.name: group for group in source.groups}
         self._fields: dict[str, list[mosaic.Field]] = {}
@@ -216,6 +218,13 @@ class _Opened:
             return shown_size(group.spots[0].files[0].path)
         rects = [one.rect for one in self._placed(group)]
         return max(rect[2] for rect in rects), max(rect[3] for rect in rects)
+
+    def pixel_size(self, source: str) -> float | None:
+        """µm that a pixel shows, where it is known."""
+        group = self._groups.get(source)
+        if self._size or group is None:
+            return self._size
+        return pixel_size(group.spots[0].files[0].path)
 
     def _placed(self, group: Group) -> list[mosaic.Field]:
         if group.name not in self._fields:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ml_backend.corrections import Shown, correct, started_from, usefulness
-from ml_backend.dataset.annotators import choose
+from ml_backend.dataset.annotators import (
+    Chosen,
+    Policy,
+    agreement,
+    choose,
+    counted,
+    settle,
+)
 from ml_backend.dataset.split import GROUP_FIELDS
 from ml_backend.images import UnreadableImage, decode
 from ml_backend.labels import Labels, headline
@@ -22,13 +30,13 @@ from tasks.names import Names
 from tasks.reports import survey
 from tasks.reports.colours import colours
 from tasks.reports.source import Piece, Source
-from tasks.reports.survey import Field, Look, State, Thing
+from tasks.reports.survey import Box, Field, Look, State, Thing
 from tasks.sources import Skipped, natural_key
 
 
 def of_project(project_id: int, settings: Settings) -> Source:
-    """What the project holds: of each task the annotation that trainings take, else what the
-    project's version drew.
+    """What the project holds: of each task the annotation that trainings take, of several
+    annotators by the same policy, else what the project's version drew.
 
     Tasks that carry a scan and their place in it share its coordinates; any other image
     stands alone, counted under its scan, sample or slide. Raises NotConnected, the errors of
@@ -45,21 +53,24 @@ def of_project(project_id: int, settings: Settings) -> Source:
     shown = {key: one for task in tasks for key, one in started_from(task).items()}
     projects.keep_shown(project_id, shown)
     shown |= projects.shown(project_id)
-    reading = _Reading(tasks, labels, shown, found.model_version, found.title)
+    reading = _Reading(tasks, labels, shown, found.model_version, found.title, settings.annotators)
     corrections, from_nothing = [], 0
     for task in tasks:
         made, unaided = correct(task, shown, labels)
         corrections += made
         from_nothing += unaided
+    fields = reading.fields()
     return Source(
         title=found.title,
-        fields=reading.fields(),
+        fields=fields,
         classes=labels.values,
         headline=headline(labels.values),
         colours=colours(labels.values, found.label_config),
         model=found.model_version,
         corrections=usefulness(corrections),
         from_nothing=from_nothing,
+        annotators=settings.annotators,
+        agreements=reading.agreements,
         pixels=_Fetched(project, settings.media, reading),
         skipped=reading.skipped,
     )
@@ -75,14 +86,17 @@ class _Reading:
         shown: Mapping[int, Shown],
         version: str,
         title: str,
+        policy: Policy,
     ) -> None:
         self.skipped: list[Skipped] = []
+        self.agreements: list[float] = []
         self.addresses: dict[tuple[str, int], str] = {}
         self._tasks = tasks
         self._labels = labels
         self._shown = shown
         self._version = version
         self._title = title
+        self._policy = policy
         self._chosen = {one.task: one for one in choose(tasks)}
         self._names = Names(((task["id"], task["data"]) for task in tasks), labels.image_key)
 
@@ -121,17 +135,21 @@ class _Reading:
         )
         state: State = "reviewed" if chosen else "detected" if prediction else "waiting"
         result = chosen.results[0] if chosen else (prediction or {}).get("result") or []
+        others = chosen.results[1:] if chosen else ()
         drawn = None
         if chosen:
             # What the person started from; else, as for imported annotations, what is there.
             drawn = self._shown.get(chosen.annotation)
             if drawn is None and prediction:
                 drawn = Shown(str(prediction.get("model_version")), prediction["result"] or [])
-        size = _size([*result, *(drawn.result if drawn else [])])
+        size = _size([*result, *(drawn.result if drawn else []), *chain(*others)])
         # A single image is its own field, wherever it lies in a scan.
         x, y = (_number(data.get(key)) or 0.0 for key in "xy") if placed else (0.0, 0.0)
         plane = data.get("plane") if placed else None
-        things, problems = self._things(result, size, (x, y), by_hand=chosen is not None)
+        if chosen and others:
+            things, problems = self._of_several(chosen, size, (x, y))
+        else:
+            things, problems = self._things(result, size, (x, y), by_hand=chosen is not None)
         self.skipped += [{"source": name, "reason": problem} for problem in problems]
         before = self._things(drawn.result, size, (x, y), by_hand=False)[0] if drawn else None
         chance = _number(data.get("sampling_p")) if data.get("key") and data.get("scan") else None
@@ -146,6 +164,21 @@ class _Reading:
             plane if isinstance(plane, int) else 0,
             1 / chance if chance else 1.0,
         )
+
+    def _of_several(
+        self, chosen: Chosen, size: tuple[int, int], place: tuple[float, float]
+    ) -> tuple[list[Thing], list[str]]:
+        """What counts of several annotators; notes how far they agree."""
+        read = [self._labels.from_regions(result, *size) for result in chosen.results]
+        drawn = [boxes for boxes, _ in read]
+        agreed = agreement(drawn)
+        assert agreed is not None
+        self.agreements.append(agreed)
+        several = counted(chosen, self._policy)
+        rows = settle(drawn[:several], self._policy).rows()
+        x, y = place
+        things = [Thing(row[4], _moved(row[:4], x, y), None) for row in rows]
+        return things, [said for _, told in read[:several] for said in told]
 
     def _things(
         self,
@@ -163,11 +196,16 @@ class _Reading:
             boxes, said = self._labels.from_regions(items, *size)
             problems += said
             score = None if by_hand else _number(items[0].get("score"))
-            for x1, y1, x2, y2, label, _ in boxes.rows():
-                box = (x1 + place[0], y1 + place[1], x2 + place[0], y2 + place[1])
+            for *corners, label, _ in boxes.rows():
+                box = _moved(corners, *place)
                 confidence = None if by_hand else 1.0 if score is None else score
                 things.append(Thing(label, box, confidence))
         return things, problems
+
+
+def _moved(corners: Sequence[float], x: float, y: float) -> Box:
+    x1, y1, x2, y2 = corners
+    return x1 + x, y1 + y, x2 + x, y2 + y
 
 
 def _sized(looks: list[Look]) -> list[Look]:

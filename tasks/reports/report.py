@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ml_backend.files import replacing
@@ -72,6 +73,9 @@ def report(
         "why_no_index": _why_not(source, found),
         "corrections": [asdict(one) for one in source.corrections],
         "started_from_nothing": source.from_nothing,
+        "annotators": source.annotators,
+        "several_annotators": len(source.agreements),
+        "agreement": fmean(source.agreements) if source.agreements else None,
         "skipped": source.skipped,
     }
     with replacing(out / PAGE) as temporary:

@@ -41,8 +41,10 @@ class Pixels(Protocol):
 class Source:
     """fields: in the order to report them. classes: in the order of the labels, the headline
     classes among them. colours: of each class, #RRGGBB. model: who detected, '' if not known.
-    corrections, from_nothing: what annotators changed, of a project. pixels: None where
-    there are no images to show. skipped: what was left out, and why.
+    corrections, from_nothing: what annotators changed, of a project. annotators: which boxes
+    count of several annotators of a task ('' where there are none); agreements: how far they
+    agree, 0..1, of each such task. pixels: None where there are no images to show. skipped:
+    what was left out, and why.
     """
 
     title: str
@@ -53,5 +55,7 @@ class Source:
     model: str = ""
     corrections: list[Usefulness] = field(default_factory=list)
     from_nothing: int = 0
+    annotators: str = ""
+    agreements: list[float] = field(default_factory=list)
     pixels: Pixels | None = None
     skipped: list[Skipped] = field(default_factory=list)

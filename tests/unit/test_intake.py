@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import numpy as np
+import tifffile
+
 from ml_backend.dataset.split import Assignment
-from tasks.intake import Source, _sides, sources
+from tasks.intake import Source, _Copy, _sides, _task, sources
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -46,3 +49,14 @@ def test_a_new_project_has_both_sides_also_with_few_groups() -> None:
     for names in (("a/1", "b/1"), ("Os/1", "Os/2", "Ta/1", "Asa/1")):
         sides = _sides(images(*names), [], "image", 0.2)
         assert {side.side for side in sides.values()} == {"train", "holdout"}
+
+
+def test_a_task_says_how_large_a_pixel_is_where_the_file_does(tmp_path: Path) -> None:
+    for name, metadata in (("a.ome.tif", {"PhysicalSizeX": 0.25}), ("b.tif", None)):
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 8), np.uint8), metadata=metadata)
+    sides = {f"file:{name}": Assignment("train", 0.8, "") for name in ("a.ome.tif", "b.tif")}
+    said = [
+        _task(Source(tmp_path / name, name, ""), _Copy("hash", "x.png"), 1, "image", sides, 0.3)
+        for name in ("a.ome.tif", "b.tif")
+    ]
+    assert said[0]["data"]["pixel_size"] == 0.25 and "pixel_size" not in said[1]["data"]

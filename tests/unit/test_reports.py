@@ -6,8 +6,10 @@ import base64
 import csv
 import json
 import re
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ml_backend.labels import canonical
+from ml_backend.boxes import Boxes
+from ml_backend.dataset.annotators import choose
+from ml_backend.dataset.snapshot import Fetched, to_item
+from ml_backend.labels import Labels, canonical
 from tasks.exchange import FORMATS, Detected, Detection, writer
 from tasks.places import How
 from tasks.reports.colours import PALETTE, colours, in_usual_order
 from tasks.reports.found import of_file, read
 from tasks.reports.indices import indices, interval
 from tasks.reports.pictures import AREAS, _font, areas
+from tasks.reports.project import _Reading
 from tasks.reports.report import report
 from tasks.reports.survey import Box, Field, Look, State, Thing, counts, field
 
@@ -333,6 +339,10 @@ def test_an_object_over_the_seam_of_two_tiles_is_shown_whole(tmp_path: Path) -> 
         cell = Detection(280, 130, 320, 170, CELL, 0.75, 0, False)
         add(Detected("tiles", 600, 300, [cell], 2))
     source = of_file(tmp_path / "found.coco.json", tmp_path / "tiles", How(tile_overlap=0))
+    assert [one.pixel_size for one in source.fields] == [None]
+    told = How(tile_overlap=0, pixel_size=0.25)
+    (one,) = of_file(tmp_path / "found.coco.json", tmp_path / "tiles", told).fields
+    assert one.pixel_size == 0.25
     result = report(source, tmp_path / "report", lambda done, total: None)
     assert result["skipped"] == []
     (shown,) = _sheet((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
@@ -349,3 +359,48 @@ def _sheet(page: str) -> list[np.ndarray]:
 def test_pictures_can_write_what_scales_and_names_need() -> None:
     missing = bytes(_font(20).getmask("\u0378"))
     assert all(bytes(_font(20).getmask(letter)) != missing for letter in "aµäéß–…×ΩЖ")
+
+
+# Several annotators.
+
+PHASES = Labels.parse((files("ml_backend.configs") / "phases.xml").read_text(encoding="utf-8"))
+
+
+def regions(*rows: tuple[float, float, str]) -> list[dict[str, Any]]:
+    """Boxes of 20 px, by their upper left corner."""
+    drawn = Boxes.drawn((x, y, x + 20, y + 20, label) for x, y, label in rows)
+    matching = PHASES.match(PHASES.values)
+    return PHASES.to_regions(drawn, width=120, height=120, matching=matching, version="v1")
+
+
+def test_of_several_annotators_the_policy_decides() -> None:
+    """What `cytoloop export` writes and `cytoloop report` counts, of the same annotations."""
+    three = [
+        regions((10, 10, "Metaphase"), (60, 60, "Anaphase")),
+        regions((11, 10, "Metaphase")),
+        regions((10, 11, "Metaphase"), (90, 10, "Interphase")),
+    ]
+    task = {
+        "id": 1,
+        "data": {"image": "/data/a.png"},
+        "annotations": [
+            {"id": n, "updated_at": f"2026-01-0{9 - n}", "completed_by": n, "result": result}
+            for n, result in enumerate(three)
+        ],
+    }
+    wanted = {"newest": ["Anaphase", "Metaphase"], "majority": ["Metaphase"]}
+    wanted["agreement"] = ["Metaphase"]  # the second annotator's
+    for policy, labels in wanted.items():
+        reading = _Reading([task], PHASES, {}, "", "t", policy)  # type: ignore[arg-type]
+        ((one,), agreed) = reading.fields(), reading.agreements
+        assert sorted(thing.label for thing in one.things) == labels
+        assert all(one.reviewed(thing) and thing.confidence is None for thing in one.things)
+        (chosen,) = choose([task])
+        image = Fetched("a.png", "hash", (120, 120))
+        item = to_item(chosen, PHASES, image, 0.2, policy)  # type: ignore[arg-type]
+        assert sorted(row[4] for row in item.boxes) == labels
+        assert agreed == [item.agreement] == [pytest.approx((2 / 3 + 2 / 4 + 2 / 3) / 3)]
+    # A ground truth counts alone, whatever the policy.
+    task["annotations"][0]["ground_truth"] = True  # type: ignore[index]
+    reading = _Reading([task], PHASES, {}, "", "t", "majority")
+    assert len(reading.fields()[0].things) == 2
