@@ -16,8 +16,8 @@ import numpy as np
 
 from ml_backend.dataset.snapshot import Item
 from ml_backend.dataset.split import known_in
-from ml_backend.evaluation import Counts
-from ml_backend.evaluation.resampling import draw_weights, mean_defined, ratio
+from ml_backend.evaluation import Counts, f1_by_class
+from ml_backend.evaluation.resampling import draw_weights, mean_defined
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def decide(
             ),
         )
     weights = _redraws(groups, rule)
-    classes = _f1(candidate.counts, weights)
+    classes = f1_by_class(candidate.counts, weights)
     f1 = mean_defined(classes)
     difference = low = None
     if np.isnan(f1[0]):
@@ -124,7 +124,7 @@ def decide(
         said = f"the first version of this project, F1 {f1[0]:.3f}"
         reasons = [said if promoted else f"{said}: it finds nothing"]
     else:
-        before = _f1(champion.counts, weights)
+        before = f1_by_class(champion.counts, weights)
         differences = f1 - mean_defined(before)
         difference = float(differences[0])
         low = float(np.nanquantile(differences[1:], rule.unlucky))
@@ -174,15 +174,6 @@ def _redraws(groups: Sequence[str], rule: Rule) -> np.ndarray:
     if len(names) < rule.fewest_groups:
         return draw_weights(len(groups))
     return draw_weights(len(names))[:, unit]
-
-
-def _f1(counts: Counts, weights: np.ndarray) -> np.ndarray:
-    """F1 of each class in each redraw: (C, R), NaN where the class has no true box."""
-    right, wrong, missed = (
-        weights @ boxes for boxes in (counts.right, counts.wrong, counts.missed)
-    )
-    boxes = np.where(right + missed > 0, 2 * right + wrong + missed, 0)
-    return ratio(2 * right, boxes).T
 
 
 def _falls(

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import models, promotion
+from ml_backend import blind, models, promotion
+from ml_backend.blind import Apart, Kind
 from ml_backend.boxes import Boxes
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
@@ -89,6 +90,7 @@ class Judgement:
     """A decision and what it rests on: figures on the judged tasks, None where there are none.
 
     before: the champion's. tasks: the judged ones. folds: models that were trained for it.
+    apart: the held-out ones of them, blind and pre-annotated.
     """
 
     decision: Decision
@@ -97,6 +99,7 @@ class Judgement:
     before: Figures | None
     tasks: tuple[int, ...]
     folds: int
+    apart: Apart
 
     def to_json(self) -> dict[str, Any]:
         """What is kept beside the decision and the candidate's figures."""
@@ -105,6 +108,7 @@ class Judgement:
             "champion_f1": self.before.f1.value if self.before else None,
             "folds": self.folds,
             "judged": list(self.tasks),
+            "apart": self.apart.to_json(),
         }
 
 
@@ -175,27 +179,35 @@ class Trial:
         # An image that has become unreadable since is judged for neither.
         both = [i for i in items if i.task in mine and (theirs is None or i.task in theirs)]
         examples = [mine[item.task][0] for item in both]
+        at = blind.places(both)
 
-        def side(version: Version, found: Found) -> tuple[Side, Figures]:
+        def side(version: Version, found: Found) -> tuple[Side, Figures, dict[Kind, Figures]]:
             boxes = [found[item.task][1] for item in both]
             # The champion may know other classes; what counts is what the project is about now.
             card = replace(self._registry.card(version.name), headline=self._card.headline)
             counts = count(examples, boxes, threshold=card.threshold, headline=card.headline)
-            return Side(version.name, counts), judge(card, examples, boxes)
+            apart = {
+                kind: judge(card, [examples[i] for i in places], [boxes[i] for i in places])
+                for kind, places in at.items()
+            }
+            return Side(version.name, counts), judge(card, examples, boxes), apart
 
-        candidate, figures = side(self.candidate, mine)
+        candidate, figures, apart = side(self.candidate, mine)
         champion, before = None, None
+        before_apart: dict[Kind, Figures] = {}
         if self.champion is not None and theirs is not None:
-            champion, before = side(self.champion, theirs)
+            champion, before, before_apart = side(self.champion, theirs)
         groups = [item.group for item in both]
         decision = promotion.decide(champion, candidate, groups, self.plan.left_out)
+        warnings = blind.warnings([one for one in (champion, candidate) if one], at)
         return Judgement(
-            decision,
+            replace(decision, reasons=(*decision.reasons, *warnings)),
             self.champion.name if self.champion else None,
             figures if both else None,
             before if both else None,
             tuple(sorted(item.task for item in both)),
             len(self.plan.folds),
+            Apart({kind: len(places) for kind, places in at.items()}, apart, before_apart),
         )
 
     def _candidates_boxes(self) -> Found:

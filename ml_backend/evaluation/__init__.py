@@ -3,7 +3,7 @@
 from ml_backend.evaluation.centres import match_centres
 from ml_backend.evaluation.figures import SPECIFICITY, ClassFigures, Figures, evaluate
 from ml_backend.evaluation.resampling import Figure, sensitivity_at
-from ml_backend.evaluation.tallies import Counts, count
+from ml_backend.evaluation.tallies import Counts, count, f1_by_class
 
 __all__ = [
     "SPECIFICITY",
@@ -13,6 +13,7 @@ __all__ = [
     "Figures",
     "count",
     "evaluate",
+    "f1_by_class",
     "match_centres",
     "sensitivity_at",
 ]

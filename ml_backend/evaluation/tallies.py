@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,6 +86,27 @@ class Counts:
     right: np.ndarray
     wrong: np.ndarray
     missed: np.ndarray
+
+    def where(self, images: Sequence[int]) -> Counts:
+        """Those of some images."""
+        chosen = list(images)
+        return replace(
+            self,
+            right=self.right[chosen],
+            wrong=self.wrong[chosen],
+            missed=self.missed[chosen],
+        )
+
+
+def f1_by_class(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """F1 of each class in each redraw: (C, R), NaN where the class has no true box.
+
+    weights: (R, I), how often each image counts."""
+    right, wrong, missed = (
+        weights @ boxes for boxes in (counts.right, counts.wrong, counts.missed)
+    )
+    boxes = np.where(right + missed > 0, 2 * right + wrong + missed, 0)
+    return ratio(2 * right, boxes).T
 
 
 def count(

@@ -64,6 +64,7 @@ def items(improvement: Improvement) -> list[Item]:
                 sampling_p=None,
                 sampling_reason="",
                 boxes=tuple((*row[:4], row[4]) for row in boxes.rows()),
+                blind=number % 4 == 0,
             )
         )
     return made
@@ -115,6 +116,14 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     assert kept.decision["reasons"] == list(decision.reasons)
     assert kept.decision["champion"] == starter
     assert kept.figures["f1"] < kept.decision["champion_f1"]
+    apart = kept.decision["apart"]
+    assert {kind: one["tasks"] for kind, one in apart.items()} == {
+        "held_out": HELD,
+        "blind": 2,
+        "pre_annotated": 6,
+    }
+    assert apart["held_out"]["f1"] == kept.figures["f1"]
+    assert apart["held_out"]["champion_f1"] == kept.decision["champion_f1"]
 
     # Chosen by hand all the same: what it saw does not count any more.
     improvement.promote(worse.name, PROJECT, ["by hand"], by="ann")
