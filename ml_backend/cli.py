@@ -149,6 +149,8 @@ def train(
             version = improvement.train(taken, wishes, show)
             decision = improvement.try_out(version, taken, wishes, show)
             promoted, reasons = decision.promoted, list(decision.reasons)
+            if said := taken.one_sided():
+                reasons.append(said)
             skipped += [(f"task {task}", reason) for task, reason in taken.left_out]
             changed += [(f"task {i.task}", said) for i in taken.items for said in i.problems]
             lost += [(f"task {task}", reason) for task, reason in taken.lost]

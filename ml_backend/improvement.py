@@ -147,6 +147,8 @@ class Improvement:
                 task,
                 reason,
             )
+        if said := snapshot.one_sided():
+            log.info("project %s: %s", project_id, said)
         for item in snapshot.items:
             for problem in item.problems:
                 log.info("project %s: task %s: %s", project_id, item.task, problem)
@@ -179,6 +181,8 @@ class Improvement:
         drawn = {row[4] for item in items for row in item.boxes}
         classes = tuple(label for label in snapshot.labels if label in drawn)
         if not headline(classes):
+            if not items and (said := snapshot.one_sided()):
+                raise NothingToLearn(f"project {project.id}: {said}")
             raise NothingToLearn(
                 f"none of the {len(items)} corrected training tasks of project {project.id} has a "
                 "box of a headline class; mark some and try again"
@@ -197,7 +201,7 @@ class Improvement:
                 wishes,
                 snapshot=snapshot.name,
                 hashes=[item.image_hash for item in items],
-                groups=[item.group for item in items],
+                groups=[group for item in items for group in item.groups],
                 progress=progress,
             )
 

@@ -94,12 +94,6 @@ class Mosaic:
         """Where the fields lie."""
         return Squares([one.rect for one in self.fields])
 
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """How many rows and columns the fields lie in."""
-        rows = max(one.row for one in self.fields) + 1
-        return rows, max(one.column for one in self.fields) + 1
-
     def _plane(self, number: int, plane: int) -> ScanPlane:
         with self._lock:
             if (number, plane) in self._kept:

@@ -18,7 +18,8 @@ import numpy as np
 
 from ml_backend.acquisition import certainty
 from ml_backend.chunks import chunks
-from ml_backend.dataset.split import assign_tile
+from ml_backend.dataset.division import Divisions
+from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
 from ml_backend.files import DiskFull
 from ml_backend.images import as_png
 from ml_backend.preannotation import Annotator
@@ -32,7 +33,7 @@ from ml_backend.studio.line import StudioFault
 from tasks.finding import Finder, How, Progress
 from tasks.ledger import Ledger
 from tasks.mosaic import Mosaic
-from tasks.review import Send, Tile, View, fingerprint, least_certain, to_review
+from tasks.review import Send, Tile, View, fingerprint, grid, least_certain, to_review
 from tasks.scans import pixel_size
 from tasks.sending import CHUNK, Sender, patiently
 from tasks.sources import File, Skipped
@@ -118,7 +119,13 @@ def scan(
             cluster=registry.folder(annotator.version) if options.executor == "ray" else None,
             progress=progress,
         )
-        fields = Fields(annotator, settings, options.how.pixel_size)
+        fields = Fields(
+            annotator,
+            settings,
+            options.how.pixel_size,
+            options.tile,
+            Divisions(lambda: patiently(lambda: _data(studio, project))),
+        )
         sender = Sender(
             studio,
             project,
@@ -176,11 +183,17 @@ def scan(
 
 @dataclass(frozen=True)
 class Fields:
-    """What a task's data says of its picture. pixel_size: µm; else what the files say."""
+    """What a task's data says of its picture.
+
+    pixel_size: µm; else what the files say. most: as of `review.grid`.
+    """
 
     annotator: Annotator
     settings: Settings
     pixel_size: float | None
+    most: int
+    divisions: Divisions
+    _sizes: dict[str, Grid] = field(default_factory=dict)
 
     def of(self, view: View, key: str) -> dict[str, Any]:
         mosaic, tile = view.mosaic, view.tile
@@ -191,21 +204,18 @@ class Fields:
         alone = not group.placed and whole and mosaic.planes == 1
         scan = group.folder if alone else group.name
         row, column = (0, group.number) if alone else (tile.row, tile.column)
-        grid = (1, group.of) if alone else mosaic.grid if group.placed else None
-        side = assign_tile(
-            scan,
-            row,
-            column,
-            self.settings.holdout_share,
-            grid=grid,
-            height=tile.rows,
-            width=tile.columns,
-        )
+        size = (1, group.of) if alone else self._size(mosaic)
+        division = self.divisions.of(scan, size)
+        place = Place(scan, row, column, division.block, tile.rows, tile.columns)
+        share = self.settings.holdout_share
+        side = division.whole or assign_tile(place, share, grid=size)
         data: dict[str, Any] = {
             "scan": scan,
             "source": group.name,
             "row": row,
             "column": column,
+            **({} if division.block == BLOCK else {"block": division.block}),
+            **({"down": tile.rows, "across": tile.columns} if tile.stitched else {}),
             "plane": view.plane,
             **({} if alone else {"x": tile.rect[0], "y": tile.rect[1]}),
             "stitched": tile.stitched,
@@ -213,8 +223,16 @@ class Fields:
             "sampling_p": round(view.probability, 6),
             "sampling_reason": view.reason,
         }
-        size = self.pixel_size or pixel_size(mosaic.fields[0].files[0].path)
-        return data | ({"pixel_size": size} if size else {})
+        microns = self.pixel_size or pixel_size(mosaic.fields[0].files[0].path)
+        return data | ({"pixel_size": microns} if microns else {})
+
+    def _size(self, mosaic: Mosaic) -> Grid:
+        """Rows and columns of the tiles of a scan."""
+        if mosaic.name not in self._sizes:
+            tiles, _ = grid(mosaic, self.most)
+            rows, columns = (max(one.row for one in tiles), max(one.column for one in tiles))
+            self._sizes[mosaic.name] = rows + 1, columns + 1
+        return self._sizes[mosaic.name]
 
     def certainty(self, view: View) -> float:
         card = self.annotator.detector.card
@@ -257,6 +275,10 @@ def _content(file: File) -> str:
     except OSError:
         return "gone"
     return f"{size} {hashlib.sha256(start + end).hexdigest()}"
+
+
+def _data(studio: Studio, project: int) -> list[dict[str, Any]]:
+    return [task["data"] for task in studio.tasks(project, full=False)]
 
 
 def _serve_media(studio: Studio, project: int, media: Path) -> None:

@@ -373,8 +373,7 @@ class Read:
                 return stretched(pixels, limits)
             return as_rgb(pixels, "b-w" if self.channel is not None else image.interpretation)
 
-        anywhere = bool(self.tiled or turned)
-        return Reader(image.width, image.height, rows, anywhere, decoded=self.tiled)
+        return Reader(image.width, image.height, rows, bool(self.tiled or turned))
 
     def sample(self, pixels: int) -> np.ndarray:
         step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))

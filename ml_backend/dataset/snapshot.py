@@ -21,7 +21,7 @@ import numpy as np
 from ml_backend import microns
 from ml_backend.boxes import Boxes, over_smaller
 from ml_backend.corrections import Deleted, Shown, deleted
-from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, settle
+from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, counted, settle
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
     SIDES,
@@ -33,6 +33,7 @@ from ml_backend.dataset.split import (
     group_of,
     leaking,
     place_of,
+    shown_in,
 )
 from ml_backend.files import read_json, write_json
 from ml_backend.labels import Labels
@@ -77,6 +78,11 @@ class Item:
     pixel_size: float | None = None
 
     @property
+    def groups(self) -> set[str]:
+        """Its group, and those of all tiles that it shows, where it is stitched from several."""
+        return {self.group} | (shown_in(self.place) if self.place else set())
+
+    @property
     def surroundings(self) -> set[str]:
         """Its group, and those of the tiles beside it, which show some of the same."""
         return {self.group} | (around(self.place) if self.place else set())
@@ -99,6 +105,20 @@ class Snapshot:
 
     def side(self, side: Side) -> list[Item]:
         return [item for item in self.items if item.split == side]
+
+    def one_sided(self) -> str:
+        """What to do where nothing is there to train on, or to judge by; '' where both are."""
+        sides = {item.split for item in self.items}
+        groups = len({item.group for item in self.items})
+        of = f"all {len(self.items)} corrected tasks, of {groups} group{'s' * (groups > 1)},"
+        if sides and "train" not in sides:
+            return f"{of} are kept apart for judging: correct tasks whose 'split' is 'train'"
+        if sides and "holdout" not in sides:
+            return (
+                f"{of} are for training, none is kept apart for judging: versions are judged on "
+                "tasks lent from training; to be surer, correct tasks whose 'split' is 'holdout'"
+            )
+        return ""
 
     def counts(self) -> dict[str, int]:
         """Boxes by label."""
@@ -159,12 +179,12 @@ def to_item(
     """
     read = [labels.from_regions(result, *image.size) for result in one.results]
     drawn = [boxes for boxes, _ in read]
-    counted = 1 if one.settled or policy == "newest" else len(read)
-    boxes = drawn[0] if counted == 1 else settle(drawn, policy)
-    problems = [said for _, told in read[:counted] for said in told]
+    several = counted(one, policy)
+    boxes = settle(drawn[:several], policy)
+    problems = [said for _, told in read[:several] for said in told]
     removed = {
         gone
-        for number, result in list(zip(one.annotations, one.results, strict=True))[:counted]
+        for number, result in list(zip(one.annotations, one.results, strict=True))[:several]
         if shown and number in shown
         for gone in deleted(shown[number].result, result, labels, image.size)
     }
@@ -173,7 +193,7 @@ def to_item(
     p, reason = one.data.get("sampling_p"), one.data.get("sampling_reason")
     if split not in SIDES:
         place = place_of(one.data)
-        assignment = assign_tile(*place, holdout_share) if place else assign(group, holdout_share)
+        assignment = assign_tile(place, holdout_share) if place else assign(group, holdout_share)
         split, p, reason = assignment.side, assignment.probability, assignment.reason
     rows = sorted(
         (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
@@ -195,7 +215,7 @@ def to_item(
         agreement=agreement(drawn),
         blind=bool(one.data.get("blind")),
         place=place_of(one.data),
-        deleted=_of_nothing(removed, drawn[:counted]),
+        deleted=_of_nothing(removed, drawn[:several]),
         pixel_size=microns.of_task(one.data),
     )
 
@@ -308,7 +328,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
                 "boxes": tuple(tuple(row) for row in item["boxes"]),
                 "problems": tuple(item["problems"]),
                 "annotations": tuple(item.get("annotations", ())),
-                "place": tuple(item["place"]) if item.get("place") else None,
+                "place": Place(*item["place"]) if item.get("place") else None,
                 "deleted": tuple(Deleted(*row) for row in item.get("deleted", ())),
             }
         )

@@ -2,8 +2,9 @@
 
 A group (a sample, a slide, a scan) falls on one side by a hash of its name, so the
 decision is the same on every machine and cannot depend on who reviews what first. A scan
-is too few groups for that: its tiles fall by blocks of 8 × 8, with a buffer of one tile
-between the sides, because neighbours share their cells, their stain and their focus.
+is too few groups for that: its tiles fall by blocks of 8 × 8 (smaller ones in a small scan, see
+`division`), with a buffer of one tile between the sides, because neighbours share their cells,
+their stain and their focus.
 
 Once a task carries its side in its data, that is the truth.
 """
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal
+from math import comb
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 # buffer: reviewed like any other, but neither trained on nor judged with.
@@ -29,8 +31,42 @@ GROUP_FIELDS = ("scan", "sample", "slide")
 # Tiles along a side of a block, and the tiles between a block that trains and one that judges.
 BLOCK, BUFFER = 8, 1
 
+# Blocks of a small scan, of which more than one may be held out.
+_MANY = 16
+
 Grid = tuple[int, int]
-Place = tuple[str, int, int]
+
+
+class Place(NamedTuple):
+    """Where a task's image lies in its scan.
+
+    row, column: of its tile, from 0; of an image put together from several, of the upper left
+    one, and down, across how many it shows of. block: tiles along a side of the blocks into
+    which the scan is divided (see `division`).
+    """
+
+    scan: str
+    row: int
+    column: int
+    block: int = BLOCK
+    down: int = 1
+    across: int = 1
+
+    @property
+    def shown(self) -> set[Grid]:
+        """The tiles that it shows."""
+        return set(self._tiles(0))
+
+    @property
+    def near(self) -> set[Grid]:
+        """Those, and all that lie within the buffer of them."""
+        return set(self._tiles(BUFFER))
+
+    def _tiles(self, margin: int) -> Iterator[Grid]:
+        return product(
+            range(self.row - margin, self.row + self.down + margin),
+            range(self.column - margin, self.column + self.across + margin),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,91 +131,104 @@ def assign_all(groups: Iterable[str], share: float) -> dict[str, Assignment]:
     return sides
 
 
-def assign_tile(
-    scan: str,
-    row: int,
-    column: int,
-    share: float,
-    *,
-    grid: Grid | None = None,
-    height: int = 1,
-    width: int = 1,
-) -> Assignment:
+def assign_tile(place: Place, share: float, *, grid: Grid | None = None) -> Assignment:
     """The side of a tile of a scan, by its block and the blocks beside it.
 
-    row, column: from 0; of tiles without a place, row 0 and the number of the tile in
-    order. All planes of a place go together. share: of the blocks, 0..1, held out.
-    grid: rows and columns of the scan, where they are known: then a scan of two blocks
-    or more has both sides, as in `assign_all`.
-    height, width: how many tiles the task's image shows from there on; an image stitched
-    from tiles of different sides is buffer.
+    place: of tiles without one, row 0 and the number of the tile in order. All planes of a
+    place go together. share: of the blocks, 0..1, held out. grid: rows and columns of the
+    scan, where they are known: then a scan of two blocks or more has both sides, as in
+    `assign_all`. An image stitched from tiles of different sides is buffer.
 
     The buffer is taken from the training side: held-out tiles are the rarer ones.
     """
-    blocks = _Blocks.of(scan, share, grid)
-    shown = product(range(row, row + height), range(column, column + width))
-    own = {_block(*place) for place in shown}
-    near = product(
-        range(row - BUFFER, row + height + BUFFER), range(column - BUFFER, column + width + BUFFER)
-    )
-    beside = {_block(*place) for place in near if _inside(place, grid)} - own
+    blocks = _Blocks.of(place.scan, share, grid, place.block)
+    own = {_block(tile, place.block) for tile in place.shown}
+    beside = {_block(tile, place.block) for tile in place.near if _inside(tile, grid)} - own
     held = {blocks.held_out(block) for block in own}
+    chance, free = blocks.chances(len(own), len(own | beside))
     if held == {True}:
-        return Assignment("holdout", blocks.share, "held out for judging, by its block of the scan")
-    free = (1 - blocks.share) ** len(own | beside)
+        return Assignment("holdout", chance, "held out for judging, by its block of the scan")
     if held == {False} and not any(blocks.held_out(block) for block in beside):
         return Assignment("train", free, "for training, by its block of the scan")
     reason = "at the edge of a held-out block: neither trains nor judges"
-    return Assignment("buffer", 1 - free - blocks.share ** len(own), reason)
+    return Assignment("buffer", 1 - free - chance, reason)
 
 
-def _inside(place: tuple[int, int], grid: Grid | None) -> bool:
-    row, column = place
+def _inside(tile: Grid, grid: Grid | None) -> bool:
+    row, column = tile
     return row >= 0 <= column and (grid is None or (row < grid[0] and column < grid[1]))
 
 
-def _block(row: int, column: int) -> Grid:
-    return row // BLOCK, column // BLOCK
+def _block(tile: Grid, block: int) -> Grid:
+    return tile[0] // block, tile[1] // block
 
 
 @dataclass(frozen=True)
 class _Blocks:
-    """share: of the scan's blocks that is held out; only: the one, where that is one of few."""
+    """A scan's blocks. share: of them, held out each by its hash; or, of few blocks, the ones
+    that are (`chosen`), so many of all of them (`number`)."""
 
     scan: str
     share: float
-    only: Grid | None
+    block: int
+    chosen: frozenset[Grid] = frozenset()
+    number: int = 0
 
     @classmethod
     @lru_cache(maxsize=1024)
-    def of(cls, scan: str, share: float, grid: Grid | None) -> _Blocks:
-        plain = cls(scan, share, None)
+    def of(cls, scan: str, share: float, grid: Grid | None, block: int) -> _Blocks:
+        plain = cls(scan, share, block)
         if grid is None or share == 0:
             return plain
-        rows, columns = (-(-tiles // BLOCK) for tiles in grid)
-        places = list(product(range(rows), range(columns)))
-        if len(places) < 2 or len({plain.held_out(place) for place in places}) > 1:
+        rows, columns = (-(-tiles // block) for tiles in grid)
+        places = sorted(product(range(rows), range(columns)), key=plain.number_of)
+        if len(places) < 2:
             return plain
-        return cls(scan, 1 / len(places), min(places, key=plain.number))
+        if block == BLOCK and len({plain.held_out(place) for place in places}) > 1:
+            return plain
+        # Of a scan that was divided because it is small, one of few, and a quarter at most: the
+        # buffer takes from the rest as much again.
+        few = block == BLOCK or len(places) < _MANY
+        many = 1 if few else max(1, int(min(share, 0.25) * len(places)))
+        return cls(scan, share, block, frozenset(places[:many]), len(places))
 
     def held_out(self, block: Grid) -> bool:
-        return block == self.only if self.only else self.number(block) < self.share
+        return block in self.chosen if self.chosen else self.number_of(block) < self.share
 
-    def number(self, block: Grid) -> float:
-        return _of_group(tile_group(self.scan, *block))
+    def number_of(self, block: Grid) -> float:
+        return _of_group(tile_group(self.scan, *block, self.block))
+
+    def chances(self, own: int, near: int) -> tuple[float, float]:
+        """Of all of so many own blocks being held out, and of none of those that are near."""
+        if not self.chosen:
+            return self.share**own, (1 - self.share) ** near
+        many, ways = len(self.chosen), comb(self.number, len(self.chosen))
+        held = comb(self.number - own, many - own) / ways if own <= many else 0.0
+        return held, comb(max(0, self.number - near), many) / ways
 
 
-def tile_group(scan: str, block_row: int, block_column: int) -> str:
-    """The group of the tiles of one block of a scan."""
-    return f"scan:{scan}{_IN_SCAN}{block_row}/{block_column}"
+def tile_group(scan: str, block_row: int, block_column: int, block: int = BLOCK) -> str:
+    """The group of the tiles of one block of a scan; block: tiles along a side of it."""
+    size = "" if block == BLOCK else f" of {block}"
+    return f"scan:{scan}{_IN_SCAN}{block_row}/{block_column}{size}"
+
+
+def shown_in(place: Place) -> set[str]:
+    """The groups of the tiles that an image shows."""
+    return _groups(place, place.shown)
 
 
 def around(place: Place) -> set[str]:
-    """The groups that a tile and the tiles within the buffer of it belong to."""
-    scan, row, column = place
-    reach = range(-BUFFER, BUFFER + 1)
-    near = product((row + by for by in reach), (column + by for by in reach))
-    return {tile_group(scan, *_block(*one)) for one in near if _inside(one, None)}
+    """Those, and the groups of the tiles within the buffer of them."""
+    return _groups(place, place.near)
+
+
+def _groups(place: Place, tiles: Iterable[Grid]) -> set[str]:
+    return {
+        tile_group(place.scan, *_block(tile, place.block), place.block)
+        for tile in tiles
+        if _inside(tile, None)
+    }
 
 
 _IN_SCAN = " block "
@@ -199,9 +248,12 @@ def known_in(groups: Iterable[str]) -> Callable[[str], bool]:
 
 
 def place_of(data: Mapping[str, Any]) -> Place | None:
-    """Scan, row and column of a task, from its data; None where it has none."""
+    """Where a task's image lies in its scan, from its data; None where that does not say."""
     scan, row, column = data.get("scan"), _count(data.get("row")), _count(data.get("column"))
-    return None if scan in (None, "") or row is None or column is None else (str(scan), row, column)
+    if scan in (None, "") or row is None or column is None:
+        return None
+    block, down, across = (_count(data.get(name)) for name in ("block", "down", "across"))
+    return Place(str(scan), row, column, block or BLOCK, down or 1, across or 1)
 
 
 def _count(value: Any) -> int | None:
@@ -218,18 +270,17 @@ def leaking(tasks: Iterable[tuple[int, Side, str, Place | None]]) -> dict[int, s
     tasks = list(tasks)
     held = [(group, place) for _, side, group, place in tasks if side == "holdout"]
     held_group = known_in(group for group, _ in held)
-    near = {
-        (scan, i, j)
-        for scan, row, column in (place for _, place in held if place)
-        for i in range(row - BUFFER, row + BUFFER + 1)
-        for j in range(column - BUFFER, column + BUFFER + 1)
-    }
+    near = {(place.scan, *tile) for _, place in held if place for tile in place.near}
+
+    def beside(place: Place | None) -> bool:
+        return place is not None and any((place.scan, *tile) in near for tile in place.shown)
+
     return {
         task: "other tasks of its group are held out"
         if held_group(group)
         else "it lies beside a held-out tile"
         for task, side, group, place in tasks
-        if side == "train" and (held_group(group) or place in near)
+        if side == "train" and (held_group(group) or beside(place))
     }
 
 
@@ -250,8 +301,8 @@ def group_of(data: Mapping[str, Any], image: str) -> str:
     counts, because the same file is often served by more than one host.
     """
     if place := place_of(data):
-        scan, row, column = place
-        return tile_group(scan, *_block(row, column))
+        tile = place.row, place.column
+        return tile_group(place.scan, *_block(tile, place.block), place.block)
     for name in GROUP_FIELDS:
         if data.get(name) not in (None, ""):
             return f"{name}:{data[name]}"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ml_backend.dataset.folds import folds
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.dataset.split import BUFFER, tile_group
+from ml_backend.dataset.split import BUFFER, Place, tile_group
 from ml_backend.registry import Version
 from ml_backend.trial import Plan, plan
 
@@ -21,11 +21,13 @@ def items(draw: st.DrawFn, side: str = "train", start: int = 0) -> list[Item]:
     for task in range(start, start + draw(st.integers(0, 14))):
         place, group = None, f"sample:{draw(st.integers(0, 4))}"
         if draw(st.booleans()):
-            place = ("S", draw(st.integers(0, 20)), draw(st.integers(0, 20)))
-            group = tile_group("S", place[1] // 8, place[2] // 8)
+            block = draw(st.sampled_from([3, 8]))  # of two scans, one is divided more finely
+            row, column = draw(st.integers(0, 20)), draw(st.integers(0, 20))
+            place = Place(f"S{block}", row, column, block)
+            group = tile_group(place.scan, row // block, column // block, block)
         image = f"h{draw(st.integers(0, 25))}"
         boxes = (BOX,) * draw(st.integers(0, 3))
-        made.append(Item(task, task, "", "", image, group, side, None, "", boxes, (), place))  # type: ignore[arg-type]
+        made.append(Item(task, task, "", "", image, group, side, None, "", boxes, place=place))  # type: ignore[arg-type]
     return made
 
 
@@ -38,7 +40,8 @@ def version(name: str, seen: list[Item]) -> Version:
 def beside(one: Item, other: Item) -> bool:
     if not (one.place and other.place):
         return False
-    return all(abs(a - b) <= BUFFER for a, b in zip(one.place[1:], other.place[1:], strict=True))
+    a, b = one.place, other.place
+    return a.scan == b.scan and max(abs(a.row - b.row), abs(a.column - b.column)) <= BUFFER
 
 
 def leaks(judged: Item, learned: Item, several: bool = True) -> bool:

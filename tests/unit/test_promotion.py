@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.snapshot import Item
+from ml_backend.dataset.split import Place
 from ml_backend.evaluation import Counts
 from ml_backend.promotion import RULE, Side, decide, fair
 
@@ -116,7 +117,9 @@ def test_what_either_side_saw_does_not_count() -> None:
 
 def test_a_tile_beside_a_seen_block_does_not_count() -> None:
     tiles = [
-        replace(item(column, f"scan:S block 0/{column // 8}", str(column)), place=("S", 3, column))
+        replace(
+            item(column, f"scan:S block 0/{column // 8}", str(column)), place=Place("S", 3, column)
+        )
         for column in range(16)
     ]
     kept, _ = fair(tiles, [], ["scan:S block 0/0"])

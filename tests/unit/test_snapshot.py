@@ -1,6 +1,7 @@
 """Snapshots: which annotation counts, and the same annotations under the same name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ml_backend.dataset.snapshot import (
     take,
     to_example,
 )
+from ml_backend.dataset.split import Place
 from ml_backend.files import read_json
 from ml_backend.labels import Labels
 
@@ -335,3 +337,41 @@ def test_a_snapshot_reads_back(tmp_path: Path) -> None:
 def test_a_broken_region_takes_nothing_down(bad: list[dict[str, Any]]) -> None:
     (item,) = snapshot([task(1, annotation(1, result=[*bad, region()]))]).items
     assert len(item.boxes) == 1 and item.problems
+
+
+def test_where_all_is_on_one_side_it_is_said_what_to_do() -> None:
+    def taken(*sides: str) -> Snapshot:
+        return snapshot([task(n, annotation(n), split=s) for n, s in enumerate(sides, 1)])
+
+    assert taken("train", "holdout").one_sided() == taken().one_sided() == ""
+    said = taken("holdout", "buffer").one_sided()
+    assert said.startswith("all 2 corrected tasks, of 2 groups, are kept apart for judging")
+    assert "'split' is 'train'" in said
+    said = taken("train").one_sided()
+    assert said.startswith("all 1 corrected tasks, of 1 group, are for training")
+    assert "'holdout'" in said
+
+
+def test_the_pixel_size_of_a_task_is_kept(tmp_path: Path) -> None:
+    taken = snapshot(
+        [task(1, annotation(1), pixel_size=0.25), task(2, annotation(2), pixel_size="none")]
+    )
+    assert [item.pixel_size for item in taken.items] == [0.25, None]
+    save(taken, tmp_path)
+    again = load(taken.name, tmp_path)
+    assert again == taken
+    assert to_example(again.items[0], tmp_path).pixel_size == 0.25
+
+
+def test_a_tile_s_place_is_kept(tmp_path: Path) -> None:
+    data = {"scan": "s", "row": 1, "column": 4, "block": 3, "down": 2, "across": 1}
+    taken = snapshot([task(1, annotation(1), split="train", **data)])
+    save(taken, tmp_path)
+    again = load(taken.name, tmp_path)
+    assert again == taken
+    (item,) = again.items
+    assert item.place == Place("s", 1, 4, 3, 2, 1) and item.group == "scan:s block 0/1 of 3"
+    assert item.groups == {"scan:s block 0/1 of 3"}  # it shows the rows 1 and 2
+    assert item.surroundings == {"scan:s block 0/1 of 3", "scan:s block 1/1 of 3"}
+    lower = replace(item, place=item.place._replace(row=2))
+    assert lower.groups == {"scan:s block 0/1 of 3", "scan:s block 1/1 of 3"}

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml_backend.dataset.division import LEAST, Division, Divisions, is_small
 from ml_backend.dataset.split import (
     BLOCK,
     Assignment,
+    Place,
     assign,
     assign_all,
     assign_tile,
@@ -50,7 +52,9 @@ def test_about_the_share_is_held_out() -> None:
 
 def test_nothing_is_held_out_where_none_is_wanted() -> None:
     assert {one.side for one in assign_all(["a", "b", "c"], 0).values()} == {"train"}
-    sides = {assign_tile("s", *place, 0, grid=(20, 20)).side for place in product(range(20), [3])}
+    sides = {
+        assign_tile(Place("s", *place), 0, grid=(20, 20)).side for place in product(range(20), [3])
+    }
     assert sides == {"train"}
 
 
@@ -110,7 +114,7 @@ def test_no_training_tile_touches_a_held_out_one(
 ) -> None:
     rows, columns = grid
     sides = {
-        place: assign_tile(scan, *place, share, grid=grid if known else None)
+        place: assign_tile(Place(scan, *place), share, grid=grid if known else None)
         for place in product(range(rows), range(columns))
     }
     held = {place for place, one in sides.items() if one.side == "holdout"}
@@ -130,7 +134,7 @@ def test_no_training_tile_touches_a_held_out_one(
 
 
 def test_how_much_of_a_large_scan_falls_where() -> None:
-    sides = [assign_tile("s", r, c, 0.2) for r, c in product(range(400), range(400))]
+    sides = [assign_tile(Place("s", r, c), 0.2) for r, c in product(range(400), range(400))]
     count = {side: sum(one.side == side for one in sides) for side in ("train", "holdout")}
     assert 0.18 < count["holdout"] / len(sides) < 0.22
     assert 0.55 < count["train"] / len(sides) < 0.75
@@ -144,8 +148,12 @@ def test_how_much_of_a_large_scan_falls_where() -> None:
 
 
 def test_an_image_stitched_over_a_border_is_on_no_side() -> None:
-    tiles = {place: assign_tile("s", *place, 0.3).side for place in product(range(64), range(64))}
-    stitched = {place: assign_tile("s", *place, 0.3, height=2, width=2).side for place in tiles}
+    tiles = {
+        place: assign_tile(Place("s", *place), 0.3).side for place in product(range(64), range(64))
+    }
+    stitched = {
+        place: assign_tile(Place("s", *place, down=2, across=2), 0.3).side for place in tiles
+    }
     shows = {
         place: {(place[0] + i, place[1] + j) for i, j in product((0, 1), (0, 1))} for place in tiles
     }
@@ -166,6 +174,7 @@ tasks = st.lists(
         st.integers(0, 18) | st.none(),
         st.integers(0, 18) | st.none(),
         st.sampled_from(["a", "b", "c"]),
+        st.booleans(),
     ),
     max_size=40,
 )
@@ -173,10 +182,14 @@ tasks = st.lists(
 
 @settings(max_examples=1000)
 @given(tasks)
-def test_sides_from_anywhere_do_not_leak(rows: list[tuple[str, str, int, int, str]]) -> None:
+def test_sides_from_anywhere_do_not_leak(
+    rows: list[tuple[str, str, int, int, str, bool]],
+) -> None:
     data = [
         {"split": side, "scan": scan, "row": row, "column": column, "sample": sample}
-        for side, scan, row, column, sample in rows
+        | ({"block": 4} if scan == "s2" else {})  # a small scan, in smaller blocks
+        | ({"down": 2, "across": 2} if stitched else {})
+        for side, scan, row, column, sample, stitched in rows
     ]
     known = [(n, d["split"], group_of(d, ""), place_of(d)) for n, d in enumerate(data)]
     apart = leaking(known)
@@ -184,16 +197,109 @@ def test_sides_from_anywhere_do_not_leak(rows: list[tuple[str, str, int, int, st
     held = [one for one in known if one[1] == "holdout"]
     assert not {group for _, _, group, _ in train} & {group for _, _, group, _ in held}
     for _, _, _, a in train:
-        for _, _, _, b in held:
-            if a and b and a[0] == b[0]:
-                assert max(abs(a[1] - b[1]), abs(a[2] - b[2])) > 1
+        assert not any(close(a, b) for _, _, _, b in held)
     # Nothing is taken away that does not have to be.
     for number in apart:
         _, side, group, place = known[number]
         assert side == "train"
         assert any(
-            group == g or whole(group) == g or whole(g) == group
-            or (place and p and place[0] == p[0]
-                and max(abs(place[1] - p[1]), abs(place[2] - p[2])) <= 1)
+            group == g or whole(group) == g or whole(g) == group or close(place, p)
             for _, _, g, p in held
-        )  # fmt: skip
+        )
+
+
+def close(a: Place | None, b: Place | None) -> bool:
+    """Whether two images show tiles that touch each other, or the same one."""
+    if not a or not b or a.scan != b.scan:
+        return False
+    return any(
+        max(abs(i - k), abs(j - n)) <= 1 for (i, j), (k, n) in product(sorted(a.shown), b.shown)
+    )
+
+
+# Small scans.
+
+
+@given(st.text(min_size=1, max_size=6), st.integers(1, 16), st.integers(1, 16), shares)
+@settings(max_examples=150, deadline=None)
+def test_the_first_scan_of_a_project_has_both_sides_and_leaks_nothing(
+    scan: str, rows: int, columns: int, share: float
+) -> None:
+    grid = rows, columns
+    made = Divisions(list).of(scan, grid)
+    places = [Place(scan, *at, made.block) for at in product(range(rows), range(columns))]
+    sides = {one: made.whole or assign_tile(one, share, grid=grid) for one in places}
+    assert all(0 < one.probability <= 1 for one in sides.values())
+    held = [one for one, side in sides.items() if side.side == "holdout"]
+    train = [one for one, side in sides.items() if side.side == "train"]
+    if max(grid) < LEAST:
+        assert len(train) == len(places)  # too small: something can be learned, at least
+        return
+    assert held and train
+    beside = set().union(*(one.near for one in held))
+    assert not any((one.row, one.column) in beside for one in train)
+    if is_small(grid):
+        assert len(held) <= len(places) / 2
+    data = [
+        {"scan": scan, "row": one.row, "column": one.column, "block": one.block,
+         "split": side.side}
+        for one, side in sides.items()
+    ]  # fmt: skip
+    found = [place_of(one) for one in data]
+    assert found == places
+    known = [(n, one["split"], group_of(one, ""), place_of(one)) for n, one in enumerate(data)]
+    assert leaking(known) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (4, 4), (1, 4), (2, 5), (6, 6), (16, 8), (1, 24)])
+def test_the_chances_of_a_small_scan_are_those_over_many(grid: tuple[int, int]) -> None:
+    block = Divisions(list).of("any", grid).block
+    corner = [
+        assign_tile(Place(f"scan {n}", 0, 0, block), 0.2, grid=grid) for n in range(1500)
+    ]  # fmt: skip
+    for side in ("train", "holdout", "buffer"):
+        mine = [one.probability for one in corner if one.side == side]
+        if mine:
+            assert len(set(mine)) == 1
+            assert len(mine) / len(corner) == pytest.approx(mine[0], abs=0.05)
+
+
+def test_what_was_decided_of_a_small_scan_stays() -> None:
+    def tasks(scan: str, split: str, block: int | None = None) -> dict:
+        return {"scan": scan, "row": 0, "column": 0, "split": split} | (
+            {"block": block} if block else {}
+        )
+
+    assert Divisions(list).of("a", (6, 6)) == Division(3)
+    # Any other task that is there, and it falls as a whole, by its hash.
+    for other in (tasks("b", "train"), {"sample": "Os", "split": "holdout"}):
+        assert Divisions(lambda other=other: [other]).of("a", (6, 6)) == Division()
+    # Tasks without a side do not count.
+    assert Divisions(lambda: [{"sample": "Os"}]).of("a", (6, 6)) == Division(3)
+    # Its own tasks say how it was divided, whatever came since.
+    held = [tasks("b", "train"), tasks("a", "holdout", 3)]
+    assert Divisions(lambda: held).of("a", (6, 6)) == Division(3)
+    whole_one = Divisions(lambda: [tasks("a", "train"), tasks("b", "holdout")]).of("a", (6, 6))
+    assert whole_one.whole and whole_one.whole.side == "train" and whole_one.block == BLOCK
+    # Within one run the second is not the first, though neither was sent yet.
+    both = Divisions(list)
+    assert both.of("a", (6, 6)) == both.of("a", (6, 6)) == Division(3)
+    assert both.of("b", (6, 6)) == Division()
+    after_a_large_one = Divisions(list)
+    assert after_a_large_one.of("large", (30, 30)) == Division()
+    assert after_a_large_one.of("b", (6, 6)) == Division()
+
+
+def test_the_project_is_asked_once_and_only_for_small_scans() -> None:
+    asked: list[int] = []
+
+    def tasks() -> list[dict]:
+        asked.append(1)
+        return []
+
+    made = Divisions(tasks)
+    made.of("large", (40, 40))
+    assert not asked
+    for name in "abc":
+        made.of(name, (3, 3))
+    assert len(asked) == 1
