@@ -78,9 +78,9 @@ def _curves(result: dict[str, Any]) -> list[str]:
     rates = ", ".join(f"{name} {number(centres[name])}" for name in ("precision", "recall", "f1"))
     return [
         f"sensitivity at {', '.join(wrong)} false boxes an image: {', '.join(found)}",
-        *_microns(result["microns"]),
         f"calibration: confidences are off by {error} on average",
         *([f"by centres within {centres['radius']:.0f} px: {rates}"] if centres["radius"] else []),
+        *_microns(result["microns"]),
     ]
 
 
