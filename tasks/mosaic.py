@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ml_backend.images import UnreadableImage
-from tasks.planes import Decoded, Missing, Reader, Rect, ScanPlane, Showing
+from tasks.planes import Decoded, Missing, Reader, Rect, ScanPlane, Showing, Stored
 from tasks.scans import open_scan
 from tasks.sources import File, Group
 from tasks.views import Squares
@@ -241,9 +241,18 @@ def open_planes(files: Sequence[File], showing: Showing, depth: Depth) -> list[S
     for plane in planes:
         stacks.setdefault(plane.stack, []).append(plane)
     return [
-        ScanPlane(members[0].number, stack, Projected(tuple(members), depth))
+        ScanPlane(members[0].number, stack, _projected(members, depth))
         for stack, members in stacks.items()
     ]
+
+
+def _projected(members: Sequence[ScanPlane], depth: Depth) -> Stored:
+    """All planes of a stack as one; at once where they are in memory, which it saves."""
+    projected = Projected(tuple(members), depth)
+    sizes = {(one.width, one.height) for one in members}
+    if len(sizes) == 1 and all(isinstance(one.plane, Decoded) for one in members):
+        return Decoded(projected.reader().rows(0, 0, projected.width, projected.height))
+    return projected
 
 
 @dataclass(frozen=True)
