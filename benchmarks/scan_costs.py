@@ -3,14 +3,16 @@
     uv run python benchmarks/scan_costs.py [--tiles 480] [--tasks 0 4000 16000] [--folder DIR]
 
 Measured on this machine, as milliseconds of one core, so that it does not matter what else the
-machine does: for a tile, decoding, the network, and all of `cytoloop detect`; gathering, which
-one machine does for all (what was seen is put together over seams and planes, and pictures are
-chosen); for a task, writing its PNG, and Label Studio's import of it with a pre-annotation, in
-requests of the size that a scan sends, into projects that hold so many tasks already.
+machine does: for a tile, decoding, the network, all of `cytoloop detect`, and looking once more
+at the seams, where tiles abut (these do not continue each other, so every seam cuts on both
+sides: about twice what a real scan needs); gathering, which one machine does for all (what was
+seen is put together over seams and planes, and pictures are chosen); for a task, writing its
+PNG, and Label Studio's import of it with a pre-annotation, in requests of the size that a scan
+sends, into projects that hold so many tasks already.
 
 From that a table is calculated: the hours that machines with as many cores as this one would
-take, if one more machine is worth as much as the first, a share of SENT tiles becomes tasks,
-and a person needs A_TASK seconds for one.
+take, if one more machine is worth as much as the first, tiles overlap (so that no seam is
+looked at again), a share of SENT tiles becomes tasks, and a person needs A_TASK seconds for one.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Costs:
-    """ms: of a core, a tile and a task; studio: of Label Studio's time, by tasks it holds."""
+    """ms of a core, for a tile and for a task's picture; studio: ms of Label Studio's time for
+    a task, by how many tasks the project held."""
 
     tile: float
     gather: float
@@ -104,7 +107,8 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
 
     ledger = Ledger(scratch / "ledger.sqlite")
     how = How(tile_overlap=0)
-    list(Finder(scan, detector, how, memory=ledger).sheets())
+    first = used(lambda: list(Finder(scan, detector, how, memory=ledger).sheets())) / number
+    line("looking at abutting seams", first - tile)
 
     def gathering() -> None:
         for sheet in Finder(scan, detector, how, memory=ledger).sheets():
@@ -120,7 +124,7 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
 
     gather = used(gathering) / number
     ledger.close()
-    line("gathering", gather, "by one machine for all; tiles abut, so seams are looked at again")
+    line("gathering", gather, "by one machine for all")
     picture = used(lambda: [as_png(image) for image in images]) / len(some)
     line("the PNG of a task", picture)
     return tile, gather, picture
@@ -137,7 +141,9 @@ def tasks(sizes: list[int], scratch: Path) -> dict[int, float]:
             made = [task(number) for number in range(held, size)]
             studio.import_tasks(project, made)
             held = max(size, held)
+            began = time.perf_counter()
             last = max((one["id"] for one in studio.tasks(project, full=False)), default=0)
+            asked = 1e3 * (time.perf_counter() - began) / max(held, 1)
             began, busy = time.perf_counter(), cpu(process)
             for _ in range(ROUNDS):
                 # As a scan sends: it asks what has come, then sends what has not.
@@ -150,7 +156,8 @@ def tasks(sizes: list[int], scratch: Path) -> dict[int, float]:
             found[size] = 1e3 * (time.perf_counter() - began) / sent
             print(
                 f"  the project holds {size:6}: {found[size]:6.2f}, of these "
-                f"{1e3 * (cpu(process) - busy) / sent:6.2f} of its own CPU time",
+                f"{1e3 * (cpu(process) - busy) / sent:6.2f} of its own CPU time"
+                + (f"; {asked:.2f} to be asked for its key at the start" if size else ""),
                 flush=True,
             )
         print(f"  {database.stat().st_size / held / 1e3:.1f} kB of its database a task")
@@ -219,6 +226,7 @@ def region(name: str, left: float) -> dict[str, Any]:
 
 def table(costs: Costs) -> None:
     studio = costs.studio[max(costs.studio)]
+    detecting, picture = costs.tile / CORES, SENT * costs.picture / CORES
     print(
         f"\nhours, if {SENT:.0%} of the tiles become tasks and a person needs {A_TASK:.0f} s a task"
     )
@@ -227,15 +235,17 @@ def table(costs: Costs) -> None:
         for machines in (1, 10, 100):
             hours = number / 3.6e6
             print(
-                f"  {number:14,}{machines:10}{costs.tile * hours / CORES / machines:12.1f}"
-                f"{(costs.gather + SENT * costs.picture) * hours / CORES:12.1f}"
+                f"  {number:14,}{machines:10}{detecting * hours / machines:12,.2f}"
+                f"{(costs.gather + picture) * hours:12,.2f}"
             )
         print(
-            f"  {number * SENT:14,.0f} tasks: Label Studio {studio * SENT * number / 3.6e6:,.1f}, "
+            f"  {number * SENT:14,.0f} tasks: Label Studio {studio * SENT * number / 3.6e6:,.2f}, "
             f"one person {A_TASK * SENT * number / 3600:,.0f}"
         )
-    many = costs.tile / (costs.gather + SENT * costs.picture)
-    print(f"one machine gathers for {many:.0f} that detect")
+    print(
+        f"one machine gathers for {detecting / (costs.gather + picture):.0f} that detect; Label "
+        f"Studio keeps up with {detecting / (SENT * studio):.0f}"
+    )
 
 
 def used(act: Callable[[], object]) -> float:
@@ -251,7 +261,7 @@ def cpu(process: psutil.Process) -> float:
 
 
 def line(what: str, value: float, note: str = "") -> None:
-    print(f"  {what:24}{value:7.2f}   {note}", flush=True)
+    print(f"  {what:26}{value:7.2f}   {note}", flush=True)
 
 
 if __name__ == "__main__":
