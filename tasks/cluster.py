@@ -95,14 +95,16 @@ def _answers(
             raise ClusterFailed("the Ray cluster has no CPU to offer")
         each = min(MOST, max(LEAST, len(asked) // (ROUNDS * cpus)))
         blocks = -(-len(asked) // each)
+        share = min(1.0, max(gpus / cpus, 1 / WORKERS_PER_GPU)) if gpus else None
+        workers = min(cpus, blocks, int(gpus / share) if share else cpus)
         files = {name: (model / name).read_bytes() for name in (FILE_NAME, *IR_FILES)}
         found = ray.data.from_items(asked, override_num_blocks=blocks).map_batches(
             Worker,
             batch_size=MOST,
             fn_constructor_args=(files, *how),
-            compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=min(cpus, blocks)),
+            compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=workers),
             num_cpus=1,
-            num_gpus=max(gpus / cpus, 1 / WORKERS_PER_GPU) if gpus else None,
+            num_gpus=share,
         )
         try:
             for row in found.iter_rows():

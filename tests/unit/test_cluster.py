@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from ml_backend.learners.detector import Detector
+from ml_backend.learners.runtime import cuda_devices
 from ml_backend.samples.generator import mitosis_scene
 from tasks import finding
 from tasks.cluster import ClusterFailed
@@ -52,7 +53,9 @@ def cluster() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     pytest.importorskip("ray.data", reason="the extra ray is not installed")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    # Where there is no GPU, one in name: the workers share it, and detect on their cores.
+    gpus = 0 if cuda_devices() else 1
+    ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 
