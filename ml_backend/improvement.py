@@ -14,25 +14,25 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from ml_backend import curves, models, watch
+from ml_backend.aftermath import Aftermath
 from ml_backend.chunks import chunks
-from ml_backend.corrections import Correction, correct_all, started_from, usefulness
+from ml_backend.corrections import Correction, correct_all, started_from
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.annotators import Chosen
 from ml_backend.dataset.folder import read_folder
 from ml_backend.dataset.snapshot import Fetched, Snapshot
-from ml_backend.files import replacing
-from ml_backend.images import UnreadableImage, decode
+from ml_backend.fetching import fetch_images
 from ml_backend.judging import detect_all, judge
-from ml_backend.labels import Labels, headline
+from ml_backend.labels import headline
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import (
     TrainingFailed,
@@ -43,14 +43,12 @@ from ml_backend.learners.training import (
 from ml_backend.progress import telling
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
-from ml_backend.registry import DATASET_PROJECT, Registry, UnknownVersion, Version, file_hash
+from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
 from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
-from ml_backend.studio.images import ImageAway, ImageSource
-from ml_backend.studio.line import StudioUnreachable
+from ml_backend.studio.images import ImageSource
 from ml_backend.trial import Judgement, Trial
-from ml_backend.watch import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +79,7 @@ class Improvement:
         self.settings = settings
         self.projects = Projects(settings.projects_database)
         self.registry = Registry(settings.versions, settings.champions)
+        self.aftermath = Aftermath(self.projects, self.registry)
 
     # Snapshot.
 
@@ -120,7 +119,7 @@ class Improvement:
             return fetch_images(chosen, labels.image_key, source, folder)
 
         tasks = list(self.annotated(project))
-        self._note_usefulness(project_id, tasks, labels)
+        self.aftermath.note_usefulness(project_id, tasks, labels)
         snapshot = snapshots.take(
             project_id,
             tasks,
@@ -408,99 +407,6 @@ class Improvement:
         """Make it the champion, and leave a note to publish it."""
         self.registry.promote(str(project_id), version, by=by, reason=reasons[0])
         self.projects.leave(project_id, "publish")
-
-    # What a promotion was good for.
-
-    def watch(self, project: Project, tasks: Iterable[dict[str, Any]]) -> Verdict | None:
-        """Roll the champion back where annotators have to edit more than before it.
-
-        tasks: the annotated ones. The verdict is kept with the version; None while there is
-        none, or when it was given before.
-        """
-        number = str(project.id)
-        change = watch.watched(self.registry.history(number))
-        if change is None or not self.registry.has(change.version):
-            return None
-        noted = self.registry.get(change.version).figures.get("watch", {})
-        if noted.get("at") == change.at:
-            return None
-        labels = parse_labels(project.label_config)
-        tasks = list(tasks)
-        shown = self.projects.shown(project.id, (change.version, change.previous))
-        verdict = watch.judge(change, correct_all(tasks, shown, labels)[0])
-        if verdict is None:
-            return None
-        done = f"{change.version} stays"
-        if verdict.worse:
-            reason = f"rolled back: {verdict.said}"
-            try:
-                self.registry.rollback(number, by=watch.BY, reason=reason, of=change.version)
-                self.projects.leave(project.id, "publish")
-                done = f"back to {change.previous}"
-            except UnknownVersion as error:
-                done = f"not rolled back, because {error}"
-        self._note(change.version, "watch", {"at": change.at, **asdict(verdict)})
-        self._note_usefulness(project.id, tasks, labels)
-        log.log(
-            logging.WARNING if verdict.worse else logging.INFO,
-            "project %s: %s: %s",
-            number,
-            done,
-            verdict.said,
-        )
-        return verdict
-
-    def _note_usefulness(
-        self, project_id: int, tasks: Iterable[dict[str, Any]], labels: Labels
-    ) -> None:
-        """Keep with each version what its corrections say, project by project."""
-        corrections, _ = correct_all(tasks, self.projects.shown(project_id), labels)
-        for one in usefulness(corrections):
-            if self.registry.has(one.version):
-                known = self.registry.get(one.version).figures.get("usefulness", {})
-                self._note(one.version, "usefulness", {**known, str(project_id): asdict(one)})
-
-    def _note(self, version: str, name: str, figure: Any) -> None:
-        found = self.registry.get(version)
-        if found.figures.get(name) != figure:
-            self.registry.record(replace(found, figures={**found.figures, name: figure}))
-
-
-def fetch_images(
-    chosen: Sequence[Chosen], image_key: str, source: ImageSource, folder: Path
-) -> Iterator[Fetched | Exception]:
-    """The images of the chosen tasks, in order, kept below `folder` by task and address."""
-    addresses = [str(one.data.get(image_key) or "") for one in chosen]
-    paths = [
-        folder / f"{one.task}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-        for one, address in zip(chosen, addresses, strict=True)
-    ]
-    missing = [i for i, path in enumerate(paths) if addresses[i] and not path.exists()]
-    failed: dict[int, Exception] = {
-        i: UnreadableImage(f"the task has no image in its field {image_key!r}")
-        for i, address in enumerate(addresses)
-        if not address
-    }
-    for position, got in source.fetch([addresses[i] for i in missing]):
-        index = missing[position]
-        if isinstance(got, ImageAway):
-            # A snapshot without these images would stand for all of them.
-            raise StudioUnreachable(f"an image of task {chosen[index].task}: {got}")
-        if isinstance(got, Exception):
-            failed[index] = got
-            continue
-        with replacing(paths[index]) as temporary:
-            temporary.write_bytes(got)
-    for index, path in enumerate(paths):
-        if index in failed:
-            yield failed[index]
-            continue
-        try:
-            data = path.read_bytes()
-            height, width = decode(data).shape[:2]
-            yield Fetched(path.name, hashlib.sha256(data).hexdigest(), (width, height))
-        except (UnreadableImage, OSError) as error:
-            yield error
 
 
 def who() -> str:

@@ -147,7 +147,7 @@ class Worker:
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
         found = self._projects.get(project)
         tasks = list(self._improvement.annotated(found))
-        self._improvement.watch(found, tasks)
+        self._improvement.aftermath.watch(found, tasks)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._jobs.enqueue("improve", project)

@@ -16,7 +16,8 @@ from typing import Any, TypedDict
 from ml_backend.chunks import chunks
 from ml_backend.dataset.annotators import Chosen, Policy, choose
 from ml_backend.dataset.snapshot import Fetched, Item, to_item
-from ml_backend.improvement import Improvement, fetch_images
+from ml_backend.fetching import fetch_images
+from ml_backend.improvement import Improvement
 from ml_backend.labels import Labels
 from ml_backend.serving import parse_labels
 from ml_backend.settings import Settings

@@ -33,7 +33,7 @@ from ml_backend.dataset.annotations import (
     yolo_names,
 )
 from ml_backend.dataset.annotators import Chosen
-from ml_backend.improvement import fetch_images
+from ml_backend.fetching import fetch_images
 from ml_backend.labels import Labels
 from ml_backend.projects import Projects
 from ml_backend.serving import parse_labels

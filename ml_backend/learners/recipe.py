@@ -47,7 +47,7 @@ class Recipe:
     epochs_least: int = 15
     epochs_tuned: int = 40
     few: int = 60
-    found: float = 0.5
+    found: float = 0.6
     kept: float = 0.5
     batch: int = 8
     head: int = 32

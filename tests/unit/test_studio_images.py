@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ml_backend.dataset.snapshot import Chosen
+from ml_backend.fetching import fetch_images
 from ml_backend.images import UnreadableImage
-from ml_backend.improvement import fetch_images
 from ml_backend.studio import images
 from ml_backend.studio.images import ImageAway, ImageSource
 from ml_backend.studio.line import StudioUnreachable

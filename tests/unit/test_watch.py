@@ -143,7 +143,7 @@ class Lab:
             self.tasks.append(task)
 
     def watch(self) -> watch.Verdict | None:
-        return self.improvement.watch(self.project, self.tasks)
+        return self.improvement.aftermath.watch(self.project, self.tasks)
 
 
 def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path: Path) -> None:
