@@ -197,21 +197,22 @@ def draw(results: Results, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     for which, name in enumerate(("edits an image", "F1, mitotic cells", "AP50, mitotic cells")):
         axis = axes[which]
         for setting, colour in (("as taken", "#0072b2"), ("second microscope", "#d55e00")):
             sizes = sorted(results[setting])
-            values = [[outcome[which] for outcome in results[setting][size]] for size in sizes]
-            axis.plot(sizes, [np.mean(v) for v in values], "o-", color=colour, label=setting)
-            axis.fill_between(
-                sizes, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15
-            )
+            seeds = np.array([[outcome[which] for outcome in results[setting][n]] for n in sizes])
+            axis.plot(sizes, seeds, "-", color=colour, alpha=0.3, linewidth=1)
+            axis.plot(sizes, seeds.mean(axis=1), "o-", color=colour, linewidth=2.5, label=setting)
+        alone = [outcome[which] for outcome in results["one sample only"][ONE_SAMPLE]]
+        axis.plot([ONE_SAMPLE], [np.mean(alone)], "D", color="#009e73", label="one sample only")
         axis.set_xlabel("corrected tasks (0: the starter)")
-        axis.set_ylabel(name)
+        axis.set_title(name, loc="left", fontsize=11)
         axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=120)
 
 
