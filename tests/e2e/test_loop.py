@@ -69,12 +69,18 @@ def generated_fields(folder: Path) -> list[Field]:
 
 
 def write_fields(folder: Path, fields: list[Any]) -> Iterator[Field]:
+    """Each field twice: as it is, and as another microscope might show it.
+
+    That one has bright surroundings and half the magnification, and the starter is lost: so
+    what is learned there is far more than luck.
+    """
     for sample, stem, pixels, truth in fields:
-        for suffix, shown in (("", pixels), ("-brightfield", 255 - pixels)):
+        halved = cv2.resize(255 - pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        for suffix, shown, size in (("", pixels, 1.0), ("-brightfield", halved, 0.5)):
             path = folder / sample / f"{stem}{suffix}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), shown[..., ::-1])
-            yield Field(path, truth)
+            yield Field(path, truth * size)
 
 
 class Running:
