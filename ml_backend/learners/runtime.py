@@ -44,7 +44,7 @@ def runtime(folder: Path, threads: int | None = None) -> Runtime:
         from ml_backend.learners.torch_runtime import TorchRuntime, cuda_works
 
         if cuda_works():
-            return TorchRuntime(folder / FILE_NAME, "cuda")
+            return TorchRuntime(folder / FILE_NAME, "cuda", half=True)
         log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
     return OpenVinoRuntime(folder / IR_NAME, threads)
 
@@ -93,7 +93,9 @@ class OpenVinoRuntime:
         compiled = ov.Core().compile_model(model, "CPU", options)
         # Shared by all threads; one holds none while it waits for one, so none waits for ever.
         self._idle: queue.Queue[ov.InferRequest] = queue.Queue()
-        for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")):
+        # One more than run at a time: an answer is taken in order, and who is done need not wait
+        # for that with nothing to do.
+        for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1):
             self._idle.put(compiled.create_infer_request())
 
     def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

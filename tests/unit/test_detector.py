@@ -97,6 +97,15 @@ def raw(runtime: object, image: np.ndarray, scale: float) -> np.ndarray:
     return answer[0]
 
 
+def test_half_precision_moves_no_box_by_a_pixel(folder: Path, in_torch: TorchRuntime) -> None:
+    halved = TorchRuntime(folder / FILE_NAME, "cpu", half=True)
+    batch = to_input(scene(64, 1536), 1.0)[None]  # wider than 16 bits tell pixels apart
+    (ours,), (exact,) = halved.infer([batch]), in_torch.infer([batch])
+    assert ours.dtype == np.float32
+    assert np.abs(ours[:, :4] - exact[:, :4]).max() < 0.5
+    assert np.abs(ours[:, 4:] - exact[:, 4:]).max() < 0.01
+
+
 @pytest.mark.parametrize("size", [(96, 128), (333, 517), (1, 1)])
 def test_openvino_answers_what_torch_answers(
     openvino: OpenVinoRuntime, in_torch: TorchRuntime, size: tuple[int, int]
