@@ -107,6 +107,8 @@ def over_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
     plane = np.repeat(np.arange(len(planes)), [len(one) for one in planes])
     order = np.argsort(-every.confidence, kind="stable")
     every, plane = every.where(order), plane[order]
+    if len(planes) == 1:
+        return every, plane
     first, second = overlapping(every.xyxy)
     same = (plane[first] != plane[second]) & (
         _iou(every.xyxy[first], every.xyxy[second]) > AGREE_OVER_PLANES

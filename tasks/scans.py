@@ -7,6 +7,7 @@ or has several pages is read as its layout allows (`planes`, `tiff`).
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from tasks import vendors, zarrs
 from tasks.planes import Decoded, ScanPlane, Showing
 from tasks.tiff import SAMPLED_PIXELS, SAMPLED_PLANES, Read, Sampled, planes_of, sampled
 
+PNG = b"\x89PNG"
 WHOLE_PIXELS = 16_000_000  # what is not larger is decoded at once: 48 MB
 
 
@@ -35,13 +37,16 @@ def open_scan(path: Path, showing: Showing = Showing()) -> list[ScanPlane]:
         if vendors.is_vendor_file(path):
             return vendors.planes_of(path, showing)
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(24)
         if start.startswith(TIFF):
             planes = planes_of(path, showing)
             if len(planes) == 1 and _is_small(planes[0]) and showing == Showing():
                 return [_whole(path)]
             return planes or [_whole(path)]
-        if start.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+        # A PNG's sides stand at its start: a small one need not be opened twice.
+        if start.startswith(PNG) and math.prod(struct.unpack(">II", start[16:])) <= WHOLE_PIXELS:
+            return [_whole(path, showing)]
+        if start.startswith((PNG, b"\xff\xd8\xff")):
             image = pyvips.Image.new_from_file(str(path), access="sequential")
             if image.width * image.height > WHOLE_PIXELS:
                 turned = image.get_typeof("orientation") and image.get("orientation") > 4
@@ -49,7 +54,7 @@ def open_scan(path: Path, showing: Showing = Showing()) -> list[ScanPlane]:
                 return [ScanPlane(0, 0, Read(path, None, *size, False, None, showing.channel))]
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, str(path)) from error
-    except (pyvips.Error, OSError):
+    except (pyvips.Error, OSError, struct.error):
         pass  # decoding says what is wrong
     return [_whole(path, showing)]
 

@@ -139,6 +139,8 @@ def _where(found: Found, keep: np.ndarray) -> Found:
 
 def _within(boxes: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
     """(N,) whether more than a share of each box (N, 4) lies in one of the others (M, 4)."""
+    if not len(boxes) or not len(others):
+        return np.zeros(len(boxes), bool)
     first, second = overlapping(np.concatenate([boxes, others]))
     low, high = np.minimum(first, second), np.maximum(first, second)
     across = (low < len(boxes)) & (high >= len(boxes))

@@ -174,10 +174,9 @@ class Detector:
 
     def _found(self, output: np.ndarray, place: _Place, floor: float) -> Found:
         """Decode one output (4 + classes, anchors) to boxes in pixels of the whole plane."""
-        label = output[4:].argmax(axis=0)
-        confidence = np.take_along_axis(output[4:], label[None], axis=0)[0]
+        confidence = output[4:].max(axis=0)
         sure = np.flatnonzero(confidence >= floor)
-        label, confidence = label[sure], confidence[sure]
+        label, confidence = output[4:, sure].argmax(axis=0), confidence[sure]
         centre, size = output[:2, sure].T, output[2:4, sure].T
         corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
 
