@@ -6,13 +6,16 @@ Starters and files become versions at first use, so everything downstream knows 
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from ml_backend.files import read_json, write_json
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
 from ml_backend.registry import (
     STARTERS,
@@ -26,9 +29,18 @@ from ml_backend.registry import (
 
 DEFAULT_MODEL = "starter:mitosis"
 
+# A version's form in 8-bit integers: files as of a version in a folder of its own in the
+# version's, and what came out when the two were compared.
+INT8 = "int8"
+INT8_REPORT = "report.json"
+
 
 class ExportFailed(RuntimeError):
     """A model file could not be made ready to serve."""
+
+
+class NoInt8(LookupError):
+    """A version has no form in 8-bit integers that agrees with it."""
 
 
 def resolve(model: str, registry: Registry) -> Version:
@@ -95,3 +107,41 @@ def ready(version: Version, weights: Path, registry: Registry) -> Version:
         copy = Path(folder) / FILE_NAME
         shutil.copyfile(weights, copy)
         return registry.add(version, [copy, *(Path(folder) / name for name in IR_FILES)])
+
+
+def int8(version: str, registry: Registry) -> Path:
+    """The folder of a version's INT8 form, which loads as a version's does. Raises NoInt8."""
+    folder = registry.folder(version) / INT8
+    report = read_json(folder / INT8_REPORT)
+    if report is None:
+        raise NoInt8(
+            f"{version} has no INT8 form yet; make one from tiles of yours: "
+            f"cytoloop quantize FOLDER --model {version}"
+        )
+    if not report["accepted"]:
+        raise NoInt8(
+            f"the INT8 form of {version} was not accepted ({'; '.join(report['why'])}): "
+            "go on without --int8, or fit it to other tiles with cytoloop quantize"
+        )
+    return folder
+
+
+def keep_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
+    """Put an INT8 form, the IR in `made`, into the folder of its version, in one move.
+
+    The files of one that was not accepted are not kept, what was found out about it is.
+    """
+    place = version / INT8
+    building, before = (version / f".{INT8}.{secrets.token_hex(4)}" for _ in range(2))
+    building.mkdir()
+    try:
+        if report["accepted"]:
+            for source in (version / FILE_NAME, *(made / name for name in IR_FILES)):
+                shutil.copyfile(source, building / source.name)
+        write_json(building / INT8_REPORT, report)
+        if place.exists():
+            place.replace(before)
+        building.replace(place)
+    finally:
+        for leftover in (building, before):
+            shutil.rmtree(leftover, ignore_errors=True)
