@@ -5,8 +5,11 @@
 The tiles, 960 × 720 PNG, are cut from the real images beside the project, mirrored and
 turned so that no two are the same file; `--folder` keeps them for the next run. Measured in
 this one run: decoding alone, the network alone on inputs that are ready, and `cytoloop
-detect` from the folder to its file of detections. With them stands what the speed costs:
-the F1 of mitotic cells on those tiles, also for the samples with small chromosomes.
+detect` from the folder to its file of detections, in full precision and with the INT8 form
+that `cytoloop quantize` makes of the same tiles (the extra int8). With them stands what the
+speed costs: the F1 of mitotic cells on those tiles, also for the samples with small
+chromosomes. Last, a scan of which nine tiles in ten show background alone, with and without
+`--skip-empty`.
 
 Nagaki et al. (2021) report 20.5 tiles/s on a laptop with an external GPU and 46.8 on a
 workstation with one.
@@ -23,12 +26,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tiles import shown
+from tiles import background, shown
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
@@ -38,9 +40,10 @@ from ml_backend.images import decode
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.preprocess import to_input
 from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.models import resolve
+from ml_backend.models import INT8, resolve
 from ml_backend.registry import Registry
-from tasks.detections import detect, detected_in
+from tasks.detections import Summary, detect, detected_in
+from tasks.quantizing import NotQuantized, lines, quantize
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 WIDTH, HEIGHT = 960, 720
@@ -103,7 +106,6 @@ def cut(folder: Path, number: int) -> list[Tile]:
 
 def measure(tiles: list[Tile], folder: Path, model: Path, scratch: Path) -> None:
     paths = [folder / tile.name for tile in tiles]
-    detector = Detector.load(model)
     cores = os.cpu_count() or 1
     print(f"{len(tiles)} tiles of {WIDTH} x {HEIGHT} px, {cores} cores", flush=True)
 
@@ -113,10 +115,26 @@ def measure(tiles: list[Tile], folder: Path, model: Path, scratch: Path) -> None
 
     decode_alone = rate(decoding)
     line("decoding alone", decode_alone)
-    inputs = [
-        to_input(decode(path), detector.card.scale)
-        for path in islice(paths, 0, None, -(-len(paths) // NETWORK_ALONE))
-    ]
+    print("full precision")
+    compared(tiles, folder, model, decode_alone, scratch)
+    print("INT8")
+    try:
+        report = quantize(folder, model, lambda *_: None)
+    except NotQuantized as error:
+        sys.exit(str(error))
+    print("  " + "\n  ".join(lines("the starter", report)), flush=True)
+    if report["accepted"]:
+        compared(tiles, folder, model / INT8, decode_alone, scratch)
+    mostly_empty(tiles, folder, Detector.load(model), scratch)
+
+
+def compared(
+    tiles: list[Tile], folder: Path, model: Path, decode_alone: float, scratch: Path
+) -> None:
+    """A form of the detector: alone, and from the folder to the file; and what it finds."""
+    detector = Detector.load(model)
+    step = -(-len(tiles) // NETWORK_ALONE)
+    inputs = [to_input(decode(folder / one.name), detector.scale) for one in tiles[::step]]
     runtime = OpenVinoRuntime(model / IR_NAME)
     list(runtime.infer(one[None] for one in inputs[:8]))
     network_alone = statistics.median(
@@ -125,13 +143,44 @@ def measure(tiles: list[Tile], folder: Path, model: Path, scratch: Path) -> None
     size = inputs[0].shape
     line(f"the network alone, {size[1]} x {size[0]} inputs", network_alone)
     parts = 1 / decode_alone + 1 / network_alone
-    line("the two, one after the other", 1 / parts)
-    whole = rate(
-        lambda: detect(folder, detector, scratch / "out.csv", "starter", lambda *_: None)["tiles"]
-    )
+    line("decoding and the network, one after the other", 1 / parts)
+    whole = rate(lambda: searched(folder, detector, scratch)["tiles"])
     line("from the folder to the file", whole, PAPER)
-    print(f"  the whole takes {1 / whole / parts:.2f} times its two parts")
+    print(f"  the whole takes {1 / whole / parts:.2f} times its two parts", flush=True)
     quality(tiles, folder, detector)
+
+
+def mostly_empty(tiles: list[Tile], folder: Path, detector: Detector, scratch: Path) -> None:
+    """A scan of which one tile in ten is one of the real ones."""
+    sparse = scratch / "sparse"
+    sparse_scan(tiles, folder, sparse)
+    print("nine tiles in ten show background alone")
+    for what, skip in (("looked at", False), ("skipped where empty", True)):
+        found = searched(sparse, detector, scratch, skip_empty=skip)
+        line(what, found["tiles_per_second"])
+        print(f"  detections {found['detections']}, of empty tiles {found['emptied']}", flush=True)
+
+
+def sparse_scan(tiles: list[Tile], folder: Path, sparse: Path, each: int = 10) -> None:
+    """Make a folder of as many tiles, of which one in `each` is linked to the real one and the
+    others are the background of the image that the real one was cut from."""
+    sparse.mkdir()
+    empty: dict[str, bytes] = {}
+    for example in read_folder(REAL).examples:
+        if example.boxes is not None:
+            made = background(decode(example.image), example, (WIDTH, HEIGHT))
+            if made is not None:
+                empty[example.image.stem] = cv2.imencode(".png", made[..., ::-1])[1].tobytes()
+    for number, tile in enumerate(tiles):
+        content = empty.get(tile.name.rsplit("_", 1)[0])
+        if number % each == 0 or content is None:
+            (sparse / tile.name).write_bytes((folder / tile.name).read_bytes())
+        else:
+            (sparse / tile.name).write_bytes(content)
+
+
+def searched(folder: Path, detector: Detector, scratch: Path, **how: bool) -> Summary:
+    return detect(folder, detector, scratch / "out.csv", "starter", lambda *_: None, **how)
 
 
 def quality(tiles: list[Tile], folder: Path, detector: Detector) -> None:

@@ -95,7 +95,7 @@ def cut(images: Sequence[Example], folder: Path) -> list[Example]:
                 path = folder / f"{image.image.stem}-{left}-{top}.png"
                 cv2.imwrite(str(path), pixels[top : top + HEIGHT, left : left + WIDTH, ::-1])
                 boxes = Boxes.drawn((*box, CELL) for box in seen[some].tolist())
-                made.append(Example(path, image.image.stem, boxes))
+                made.append(replace(image, image=path, group=image.image.stem, boxes=boxes))
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ml_backend.boxes import Boxes
@@ -53,3 +54,29 @@ def shown(
         Boxes(boxes[whole], names[whole], example.boxes.confidence[whole]),
         np.concatenate([ignored[ignored_seen > 0], boxes[~whole & (seen > 0)]]),
     )
+
+
+def background(pixels: np.ndarray, example: Example, size: tuple[int, int]) -> np.ndarray | None:
+    """A tile of nothing but the background of an image (H, W, 3), of `size` (width, height) px:
+    its quietest part of a quarter of each side without any box, and that mirrored.
+
+    None where no such part is free of boxes.
+    """
+    assert example.boxes is not None
+    width, height = size[0] // 4, size[1] // 4
+    taken = np.concatenate([example.boxes.xyxy, example.ignored])
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    best: tuple[float, int, int] | None = None
+    for top in range(0, grey.shape[0] - height, height // 4):
+        for left in range(0, grey.shape[1] - width, width // 4):
+            beside = (taken[:, :2] >= [left + width, top + height]).any(1) | (
+                taken[:, 2:] <= [left, top]
+            ).any(1)
+            if beside.all():
+                spread = float(grey[top : top + height, left : left + width].std())
+                best = min(best or (np.inf, 0, 0), (spread, top, left))
+    if best is None:
+        return None
+    _, top, left = best
+    part = pixels[top : top + height, left : left + width]
+    return np.pad(part, ((0, 3 * height), (0, 3 * width), (0, 0)), mode="symmetric")

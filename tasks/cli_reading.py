@@ -43,6 +43,18 @@ PixelSizeOption = Annotated[
     ),
 ]
 
+Int8Option = Annotated[
+    bool,
+    typer.Option("--int8", help="Detect with the version's INT8 form; see cytoloop quantize."),
+]
+
+SkipEmptyOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-empty", help="Do not look at tiles of nothing but background; 1 % are, to check."
+    ),
+]
+
 
 def how_to_read(
     pattern: str | None,

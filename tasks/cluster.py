@@ -20,10 +20,13 @@ from typing import Any, Generic, TypeVar
 
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES
+from tasks.emptiness import Background
 from tasks.looking import Forgetful, Looker, Memory, Seen, remember
 from tasks.planes import ScanPlane
 
 T = TypeVar("T")
+# What a worker is told beside the model: pixel size, side, overlap and background.
+Way = tuple[float | None, int, int, Background | None]
 
 # Items that a worker takes at a time, and has to do again where it dies with them.
 LEAST, MOST = 8, 256
@@ -47,14 +50,19 @@ class ClusterLooker(Generic[T]):
     overlap: int
     opening: Callable[[T], Callable[[], list[ScanPlane]]]
     mark: Callable[[T], str]
+    background: Background | None = None
 
     def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
         """As of `looking.Looks`. Raises ClusterFailed."""
         marked = [(item, self.mark(item)) for item in items]
         new = [self.memory.recall(mark) is None for _, mark in marked]
-        asked = (self.opening(item) for (item, _), fresh in zip(marked, new, strict=True) if fresh)
-        how = (self.pixel_size, self.side, self.overlap)
-        answers = _answers(self.model, how, [*map(pickle.dumps, asked)])
+        asked = [
+            pickle.dumps((mark, self.opening(item)))
+            for (item, mark), fresh in zip(marked, new, strict=True)
+            if fresh
+        ]
+        how = (self.pixel_size, self.side, self.overlap, self.background)
+        answers = _answers(self.model, how, asked)
         for (item, mark), fresh in zip(marked, new, strict=True):
             answer = next(answers) if fresh else self.memory.recall(mark)
             assert answer is not None
@@ -66,26 +74,28 @@ class ClusterLooker(Generic[T]):
 class Worker:
     """What runs on the cluster. model: the files of a version, by name."""
 
-    def __init__(
-        self, model: dict[str, bytes], pixel_size: float | None, side: int, overlap: int
-    ) -> None:
+    def __init__(self, model: dict[str, bytes], how: Way) -> None:
+        pixel_size, side, overlap, background = how
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             for file, content in model.items():
                 Path(name, file).write_bytes(content)
             detector = Detector.load(Path(name), threads=1).at(pixel_size)
-        self._looker = Looker[bytes](
-            detector, Forgetful(), side, overlap, pickle.loads, lambda _: ""
+        self._looker = Looker[tuple[str, Callable[[], list[ScanPlane]]]](
+            detector,
+            Forgetful(),
+            side,
+            overlap,
+            lambda item: item[1],
+            lambda item: item[0],
+            background,
         )
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
-        for _, answer in self._looker.seen(batch["item"]):
+        for _, answer in self._looker.seen(map(pickle.loads, batch["item"])):
             yield {"seen": [pickle.dumps(answer)]}
 
 
-def _answers(
-    model: Path, how: tuple[float | None, int, int], asked: list[bytes]
-) -> Iterator[list[Seen] | str]:
-    """how: what a worker is told beside the model."""
+def _answers(model: Path, how: Way, asked: list[bytes]) -> Iterator[list[Seen] | str]:
     if not asked:
         return
     with _connected() as ray:
@@ -101,7 +111,7 @@ def _answers(
         found = ray.data.from_items(asked, override_num_blocks=blocks).map_batches(
             Worker,
             batch_size=MOST,
-            fn_constructor_args=(files, *how),
+            fn_constructor_args=(files, how),
             compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=workers),
             num_cpus=1,
             num_gpus=share,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TypedDict
@@ -24,12 +25,14 @@ APART = How(apart=True)
 
 class Summary(TypedDict):
     """tiles: planes that were read; a plain image is one. seconds: from start to end.
-    detections: how many objects. notes: how the source was understood."""
+    detections: how many objects. emptied: windows skipped as empty, run all the same, and of
+    those with an object. notes: how the source was understood."""
 
     tiles: int
     seconds: float
     tiles_per_second: float
     detections: int
+    emptied: dict[str, int]
     skipped: list[Skipped]
     model: str
     notes: list[str]
@@ -44,6 +47,7 @@ def detect(
     how: How = How(),
     overlap: int | None = None,
     cluster: Path | None = None,
+    skip_empty: bool = False,
 ) -> Summary:
     """Detect in an image or scan, or in every one of a folder and its folders, and write `out`.
 
@@ -53,15 +57,23 @@ def detect(
     give row and column are one scan, named by their folder. An object over several windows,
     tiles, or planes of a stack, is one detection. The file appears when it is complete.
     model: the version's name, for the summary. progress: called with (done, all) files.
-    overlap: between the windows that we cut, px; by the objects' size where not given. cluster:
-    as of `Finder`.
+    overlap: between the windows that we cut, px; by the objects' size where not given. cluster,
+    skip_empty: as of `Finder`.
 
     Raises FileNotFoundError when there is no source, ValueError when `out` has another
     ending or the folder holds no image, OSError when `out` cannot be written.
     """
     started = time.perf_counter()
     writing = writer(out)
-    finder = Finder(source, detector, how, overlap=overlap, cluster=cluster, progress=progress)
+    finder = Finder(
+        source,
+        detector,
+        how,
+        overlap=overlap,
+        cluster=cluster,
+        skip_empty=skip_empty,
+        progress=progress,
+    )
     detections = 0
     with writing as add:
         for found in _detected_by(finder):
@@ -73,6 +85,7 @@ def detect(
         "seconds": round(seconds, 3),
         "tiles_per_second": round(finder.tiles / seconds, 2),
         "detections": detections,
+        "emptied": asdict(finder.emptied),
         "skipped": finder.skipped,
         "model": model,
         "notes": finder.notes,

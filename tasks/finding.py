@@ -12,10 +12,12 @@ from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
 from tasks import naming
 from tasks.cluster import ClusterLooker
+from tasks.emptiness import MEASURED, SQUARE, Background, Emptied
 from tasks.looking import NOTHING, Forgetful, Looker, Looks, Memory, Seen
 from tasks.mosaic import Field, Mosaic, Part, gaps_of, open_planes
 from tasks.places import How, Places
 from tasks.planes import ScanPlane, Showing
+from tasks.sampling import Sampling
 from tasks.scans import pixel_size
 from tasks.sheets import Sheet, sheet_of
 from tasks.sources import File, Group, Skipped, look_through
@@ -58,7 +60,8 @@ class Finder:
     planes that were read, so far. overlap: between the windows that we cut, px. cluster: the
     folder of the detector's version, where the files are looked at on a Ray cluster.
     pixel_size: µm that a pixel shows, as the user says or the first file; where it is known and
-    the version knows its own, that is the scale at which it looks.
+    the version knows its own, that is the scale at which it looks. emptied: with skip_empty,
+    the windows that showed nothing but background, so far.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Finder:
         overlap: int | None = None,
         memory: Memory | None = None,
         cluster: Path | None = None,
+        skip_empty: bool = False,
         progress: Progress = lambda done, total: None,
     ) -> None:
         """Raises FileNotFoundError, ValueError where there is nothing to look at."""
@@ -78,13 +82,15 @@ class Finder:
         self.skipped: list[Skipped] = self._source.skipped
         self.notes: list[str] = self._source.notes
         self.tiles = 0
+        self.emptied = Emptied()
         first = next((group.spots[0].files[0] for group in self._source.groups), None)
         self.pixel_size = how.pixel_size or (pixel_size(first.path) if first else None)
         if said := scale_in_words(detector, self.pixel_size, given=how.pixel_size is not None):
             self.notes.append(said)
-        self._detector, self._how = detector.at(self.pixel_size), how
+        self._root, self._detector, self._how = source, detector.at(self.pixel_size), how
         self._memory = memory or Forgetful()
         self._cluster = cluster
+        self._skip_empty = skip_empty
         self._progress = progress
         self._side = self._detector.side
         self._overlap = self._detector.overlap if overlap is None else overlap
@@ -98,7 +104,9 @@ class Finder:
         total = sum(len(spot.files) for group in self._source.groups for spot in group.spots)
         done = 0
         later: list[_Scan] = []
-        looker = self._looker(self._opening, lambda unit: unit.mark, self._cluster)
+        looker = self._looker(
+            self._opening, lambda unit: unit.mark, self._cluster, self._background()
+        )
         for unit, seen in looker.seen(self._units()):
             scan = unit.scan
             scan.waiting -= 1
@@ -107,6 +115,7 @@ class Finder:
                 scan.lost.append((unit.field, unit.files[0].plane))
             else:
                 scan.seen += [(unit.field, one) for one in seen]
+                self.emptied = sum((one.emptied for one in seen), self.emptied)
             if not scan.waiting and scan.fields and self._cluster:
                 later.append(scan)  # its seams are looked at by workers that are busy now
             elif not scan.waiting:
@@ -121,8 +130,9 @@ class Finder:
         opening: Callable[[T], Callable[[], list[ScanPlane]]],
         mark: Callable[[T], str],
         cluster: Path | None,
+        background: Background | None = None,
     ) -> Looks[T]:
-        looks = (self._memory, self._side, self._overlap, opening, mark)
+        looks = (self._memory, self._side, self._overlap, opening, mark, background)
         if cluster is None:
             return Looker(self._detector, *looks)
         return ClusterLooker(cluster, self.pixel_size, *looks)
@@ -133,6 +143,12 @@ class Finder:
 
     def _skip(self, source: str, reason: str) -> None:
         self.skipped.append({"source": source, "reason": reason})
+
+    def _background(self) -> Background | None:
+        if not self._skip_empty:
+            return None
+        tiles = Sampling(self._root, self._how, self._side).tiles(MEASURED)
+        return Background.measured(tiles, max(1, round(SQUARE / self._detector.scale)))
 
     # Opening.
 

@@ -12,11 +12,13 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 
 from ml_backend.seams import Found
+from tasks.emptiness import Emptied
 from tasks.looking import NOTHING, Seen
 from tasks.planes import Rect
 
@@ -111,7 +113,7 @@ class Ledger:
 def _plain(one: Seen) -> list:
     found = one.found
     return [
-        [one.number, one.stack, one.width, one.height],
+        [one.number, one.stack, one.width, one.height, *astuple(one.emptied)],
         found.xyxy.tolist(),
         found.label.tolist(),
         found.confidence.tolist(),
@@ -133,5 +135,5 @@ def _seen(content: list) -> Seen:
 
 
 def _in(place: list[int], found: Found) -> Seen:
-    number, stack, width, height = place
-    return Seen(number, stack, width, height, found)
+    number, stack, width, height, *emptied = place
+    return Seen(number, stack, width, height, found, None, Emptied(*emptied))

@@ -20,7 +20,8 @@ from ml_backend.images import UnreadableImage
 from ml_backend.learners.detector import Detector
 from ml_backend.seams import Found
 from ml_backend.windows import InMemory, Plane, Shown
-from tasks.planes import Rect, ScanPlane
+from tasks.emptiness import Background, Emptied, run_all_the_same
+from tasks.planes import Missing, Rect, ScanPlane
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,7 +39,7 @@ NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.str_), np.zeros(0), np.zeros((0
 class Seen:
     """What was seen in a plane of a file: boxes from FLOOR on, in px of the plane.
 
-    failure: why not all of it was looked at, where it was not.
+    failure: why not all of it was looked at, where it was not. emptied: of its windows.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Seen:
     height: int
     found: Found
     failure: str | None = None
+    emptied: Emptied = Emptied()
 
 
 class Memory(Protocol):
@@ -118,11 +120,21 @@ class _Opened:
 
 
 @dataclass
+class _Plane:
+    """A plane whose windows are being answered. empty: those that look so and were handed out."""
+
+    plane: ScanPlane
+    found: list[Found] = field(default_factory=list)
+    empty: set[Rect] = field(default_factory=set)
+    emptied: Emptied = Emptied()
+
+
+@dataclass
 class _Looking(Generic[T]):
     """An item whose windows are being answered."""
 
     item: T
-    planes: list[tuple[ScanPlane, list[Found]]] = field(default_factory=list)
+    planes: list[_Plane] = field(default_factory=list)
     waiting: int = 0
     handed_out: bool = False
     answer: list[Seen] | str | None = None
@@ -143,7 +155,8 @@ class Looks(Protocol[T]):
 @dataclass(frozen=True)
 class Looker(Generic[T]):
     """side, overlap: of the windows, px. opening: what opens an item, or raises UnreadableImage;
-    mark: of an item, for the memory. They may be called from several threads."""
+    mark: of an item, for the memory. They may be called from several threads. background: of
+    the scan, where windows that show nothing else are not looked at."""
 
     detector: Detector
     memory: Memory
@@ -151,6 +164,7 @@ class Looker(Generic[T]):
     overlap: int
     opening: Callable[[T], Callable[[], list[ScanPlane]]]
     mark: Callable[[T], str]
+    background: Background | None = None
 
     def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
         """Each item in order with what was seen in it, or the reason why nothing was."""
@@ -165,7 +179,8 @@ class Looker(Generic[T]):
                     at.answer = opened
                     continue
                 for number, plane in enumerate(opened.planes):
-                    at.planes.append((plane, []))
+                    of = _Plane(plane)
+                    at.planes.append(of)
                     for window in plane.windows(self.side, self.overlap, halved):
                         view = (
                             window.left,
@@ -173,15 +188,24 @@ class Looker(Generic[T]):
                             min(window.left + window.width, plane.width),
                             min(window.top + window.height, plane.height),
                         )
+                        if self.background and self.background.empty(window.pixels, window.halved):
+                            if not run_all_the_same(f"{self.mark(item)} {number} {view}"):
+                                of.emptied += Emptied(skipped=1)
+                                continue
+                            of.empty.add(view)
                         if (known := opened.known.get((number, view))) is not None:
-                            at.planes[number][1].append(known)
+                            self._add(of, view, known)
                             continue
                         at.waiting += 1
                         yield (at, number), view, window.pixels
+                    # Where nothing is handed out, many items wait for the next answer: without
+                    # their pixels.
+                    read = Missing("", plane.width, plane.height)
+                    of.plane = ScanPlane(plane.number, plane.stack, read, plane.failure)
                 at.handed_out = True
 
         for (at, number), view, found in look_at(self.detector, looks()):
-            at.planes[number][1].append(found)
+            self._add(at.planes[number], view, found)
             at.waiting -= 1
             if not at.handed_out or at.waiting:
                 self.memory.keep_window(self.mark(at.item), number, view, found)
@@ -189,6 +213,12 @@ class Looker(Generic[T]):
                 yield self._answered(order.popleft())
         while order:
             yield self._answered(order.popleft())
+
+    def _add(self, plane: _Plane, view: Rect, found: Found) -> None:
+        plane.found.append(found)
+        if view in plane.empty:
+            missed = bool((found.confidence >= self.detector.card.threshold).any())
+            plane.emptied += Emptied(run=1, missed=int(missed))
 
     def _open(self, item: T) -> _Opened | list[Seen] | str:
         mark = self.mark(item)
@@ -204,14 +234,15 @@ class Looker(Generic[T]):
             return at.item, at.answer
         seen = [
             Seen(
-                plane.number,
-                plane.stack,
-                plane.width,
-                plane.height,
-                Found.joined(found) if found else NOTHING,
-                plane.failure,
+                one.plane.number,
+                one.plane.stack,
+                one.plane.width,
+                one.plane.height,
+                Found.joined(one.found) if one.found else NOTHING,
+                one.plane.failure,
+                one.emptied,
             )
-            for plane, found in at.planes
+            for one in at.planes
         ]
         remember(self.memory, self.mark(at.item), seen)
         return at.item, seen

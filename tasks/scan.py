@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -22,6 +22,8 @@ from ml_backend.dataset.division import Divisions
 from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
 from ml_backend.files import DiskFull
 from ml_backend.images import as_png
+from ml_backend.learners.detector import Detector
+from ml_backend.models import int8
 from ml_backend.preannotation import Annotator
 from ml_backend.projects import Projects
 from ml_backend.registry import Registry
@@ -45,7 +47,8 @@ TILE = 1024  # px a side of the tiles that a larger image is cut into
 @dataclass(frozen=True)
 class Options:
     """What the command line asked for. limit: tasks at most; store: as of `Bucket`, where
-    pictures are not laid into the media folder."""
+    pictures are not laid into the media folder; int8: detect with the version's INT8 form;
+    skip_empty: as of `Finder`."""
 
     send: Send = "review"
     limit: int | None = None
@@ -54,11 +57,14 @@ class Options:
     how: How = field(default_factory=How)
     executor: Literal["local", "ray"] = "local"
     store: str | None = None
+    int8: bool = False
+    skip_empty: bool = False
 
 
 class Summary(TypedDict):
-    """tiles: planes that were read. detections: objects. sent: new tasks; known: those that
-    the project held already."""
+    """tiles: planes that were read. detections: objects. emptied: windows skipped as empty, run
+    all the same, and of those with an object. sent: new tasks; known: those that the project
+    held already."""
 
     scan: str
     project: int
@@ -66,6 +72,7 @@ class Summary(TypedDict):
     seconds: float
     tiles_per_second: float
     detections: int
+    emptied: dict[str, int]
     sent: int
     known: int
     skipped: list[Skipped]
@@ -100,6 +107,10 @@ def scan(
         raise ScanFailed(
             f"no detector draws the labels of project {project}; correct some tasks and train one"
         )
+    folder = registry.folder(annotator.version)
+    if options.int8:
+        folder = int8(annotator.version, registry)
+        annotator = replace(annotator, detector=Detector.load(folder))
     studio = Studio(connected.url, connected.token)
     label_config = studio.project(project).label_config
     store: Store
@@ -116,7 +127,8 @@ def scan(
             options.how,
             overlap=options.overlap,
             memory=ledger,
-            cluster=registry.folder(annotator.version) if options.executor == "ray" else None,
+            cluster=folder if options.executor == "ray" else None,
+            skip_empty=options.skip_empty,
             progress=progress,
         )
         fields = Fields(
@@ -173,6 +185,7 @@ def scan(
         "seconds": round(seconds, 3),
         "tiles_per_second": round(finder.tiles / seconds, 2),
         "detections": detections,
+        "emptied": asdict(finder.emptied),
         "sent": sender.outcome.sent,
         "known": sender.outcome.known,
         "skipped": finder.skipped,
@@ -313,9 +326,13 @@ def _remembered(
     source: Path, settings: Settings, project: int, annotator: Annotator, options: Options
 ) -> Iterator[Ledger]:
     """The ledger of this source, detector and way of looking."""
-    name = fingerprint(
-        [str(source.resolve()), annotator.version, str(options.how), str(options.overlap)]
-    )
+    how = [
+        str(options.how),
+        str(options.overlap),
+        *(["int8"] * options.int8),
+        *(["skip empty"] * options.skip_empty),
+    ]
+    name = fingerprint([str(source.resolve()), annotator.version, *how])
     path = settings.data_dir / "scans" / f"{project}-{name}.sqlite"
     try:
         with closing(Ledger(path)) as ledger:

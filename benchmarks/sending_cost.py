@@ -1,0 +1,103 @@
+"""What sending adds to a scan of which about one tile in twenty becomes a task.
+
+    uv run python benchmarks/sending_cost.py [--tiles 1000] [--rounds 2]
+
+The folder is that of `scan_speed.py`'s last row, with one real tile in 30 and the background of
+the real images for the others. `cytoloop detect` goes through it, and `cytoloop scan` into new
+projects of a real Label Studio on the same machine, which shares its cores; both as a user
+starts them, from the first import to the last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from scan_speed import REAL, cut, sparse_scan
+
+from ml_backend.models import resolve
+from ml_backend.projects import Project, Projects
+from ml_backend.registry import Registry
+from ml_backend.settings import Settings
+from ml_backend.studio.client import Studio
+from ml_backend.studio.environment import StudioEnvironment
+
+ROOT = Path(__file__).parents[1]
+CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
+PORT = 8098
+EACH = 30
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--tiles", type=int, default=1000)
+    arguments.add_argument("--rounds", type=int, default=2)
+    asked = arguments.parse_args()
+    if not REAL.is_dir():
+        sys.exit(f"the real images are not at {REAL}")
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        tiles = cut(home / "tiles", asked.tiles)
+        sparse_scan(tiles, home / "tiles", home / "sparse", EACH)
+        ready = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
+        environment = StudioEnvironment(
+            home / "data" / "label-studio", Path(ready) if ready else None
+        )
+        environment.ensure(print)
+        settings = Settings(data_dir=home / "data")
+        environment.start(PORT, settings.media, home / "label-studio.log")
+        try:
+            environment.wait_ready()
+            measure(home, settings, environment, asked.rounds)
+        finally:
+            environment.stop()
+
+
+def measure(home: Path, settings: Settings, environment: StudioEnvironment, rounds: int) -> None:
+    registry = Registry(settings.versions, settings.champions)
+    version = resolve("starter:mitosis", registry).name
+    token = environment.account().token
+    studio = Studio(environment.url, token)
+    for number in range(rounds):
+        project = studio.create_project(f"Round {number}", CONFIG).id
+        connected = Project(project, environment.url, token, f"Round {number}", CONFIG)
+        Projects(settings.projects_database).connect(connected)
+        registry.promote(str(project), version, by="benchmark", reason="start")
+        source = str(home / "sparse")
+        alone, found = timed(settings, "detect", source, "--out", str(home / f"{number}.csv"))
+        whole, sent = timed(settings, "scan", source, "--project", str(project))
+        print(
+            f"{found['tiles']} tiles, {sent['sent']} tasks: detect {alone:.1f} s, "
+            f"scan {whole:.1f} s, {whole / alone - 1:+.1%}",
+            flush=True,
+        )
+
+
+def timed(settings: Settings, *command: str) -> tuple[float, dict[str, Any]]:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ml_backend",
+            "--data-dir",
+            str(settings.data_dir),
+            *command,
+            "--json",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - started, json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    main()
