@@ -113,6 +113,7 @@ def measure(tiles: list[Tile], folder: Path, model: Path, scratch: Path) -> None
         with ThreadPoolExecutor(cores) as pool:
             return sum(1 for _ in pool.map(decode, paths))
 
+    decoding()  # all files are in the memory of the system then, for everything that follows
     decode_alone = rate(decoding)
     line("decoding alone", decode_alone)
     print("full precision")
