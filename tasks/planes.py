@@ -18,7 +18,7 @@ from ml_backend.images import UnreadableImage
 from ml_backend.learners.preprocess import halve
 from ml_backend.windows import InMemory, Window, cut, spans
 
-BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
+BAND_BYTES = 96_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time
 STRIP_BYTES = 12_000_000  # of them, at most, where a plane is very wide
 
@@ -44,13 +44,15 @@ class Showing:
 @dataclass(frozen=True)
 class Reader:
     """An open plane. anywhere: rows may be asked for in any order, else each once, downwards.
-    strip: how many of them are best read at a time."""
+    strip: how many of them are best read at a time. decoded: whether what is asked for twice
+    is decoded twice."""
 
     width: int
     height: int
     rows: Rows
     anywhere: bool = True
     strip: int | None = None
+    decoded: bool = False
 
 
 class Stored(Protocol):
@@ -136,7 +138,8 @@ def _windows(plane: Stored, side: int, overlap: int, halved: int) -> Iterator[Wi
         return
     reader = plane.reader()
     rows, columns = cut(reader.width, reader.height, side, overlap, 1 << halved)
-    if not reader.anywhere:
+    band = 3 * -(-reader.width >> halved) * -(-rows[0][1] >> halved)
+    if not reader.anywhere or (reader.decoded and band <= BAND_BYTES):
         yield from _downwards(reader, rows, columns, overlap, halved)
         return
     for top, bottom in rows:
@@ -179,7 +182,7 @@ def _downwards(
     overlap: int,
     halved: int,
 ) -> Iterator[Window]:
-    """Windows of what can only be read from top to bottom: bands of them, each row read once.
+    """Windows of what is read from top to bottom: bands of them, each row read once.
 
     Bands of a very wide plane are lower than the windows should be, so that they stay within
     BAND_BYTES.
