@@ -18,7 +18,7 @@ from ml_backend.images import UnreadableImage
 from ml_backend.learners.preprocess import halve
 from ml_backend.windows import InMemory, Window, cut, spans
 
-BAND_BYTES = 96_000_000  # of the rows that are kept of a plane read from top to bottom
+BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time
 STRIP_BYTES = 12_000_000  # of them, at most, where a plane is very wide
 

@@ -51,7 +51,7 @@ def open_scan(path: Path, showing: Showing = Showing()) -> list[ScanPlane]:
             if image.width * image.height > WHOLE_PIXELS:
                 turned = image.get_typeof("orientation") and image.get("orientation") > 4
                 size = (image.height, image.width) if turned else (image.width, image.height)
-                return [ScanPlane(0, 0, Read(path, None, *size, False, None, showing.channel))]
+                return [ScanPlane(0, 0, Read(path, None, *size, 0, None, showing.channel))]
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, str(path)) from error
     except (pyvips.Error, OSError, struct.error):

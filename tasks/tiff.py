@@ -31,6 +31,7 @@ from tasks.planes import CUT_OFF, Missing, Reader, ScanPlane, Showing, Stored
 
 SAMPLED_PIXELS = 1_000_000  # of a scan, which the percentiles are taken of
 SAMPLED_PLANES = 16
+TILES_BYTES = 24_000_000  # of rows of tiles that may be kept, so that none is decoded twice
 
 LOST = "the file is cut off here, and what follows is lost"
 
@@ -103,7 +104,8 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
                     plane = _Wide(path, number, *sides, shades, sample)
                 else:
                     alone = _Alone.of(path, file, at_page)
-                    plane = Read(path, alone, *sides, page.is_tiled, shades, sample)
+                    tile = page.tilelength if page.is_tiled else 0
+                    plane = Read(path, alone, *sides, tile, shades, sample)
             shades.planes.append(plane)
             planes.append(ScanPlane(number, stack, plane))
         stacks += len(times)
@@ -338,14 +340,15 @@ class _Wide:
 class Read:
     """A plane that libvips reads: a page of a TIFF, or an image of another format.
 
-    tiled: windows may be read in any order. shades: of a TIFF's samples, for more than 8 bits.
+    tile: height of the tiles that windows are read from in any order, 0 where it has none.
+    shades: of a TIFF's samples, for more than 8 bits.
     """
 
     path: Path
     page: _Alone | None
     width: int
     height: int
-    tiled: bool
+    tile: int
     shades: Shades | None
     channel: int | None = None
 
@@ -355,7 +358,7 @@ class Read:
         return self.shades is not None and self._image("sequential").format != "uchar"
 
     def reader(self) -> Reader:
-        image = self._image("random" if self.tiled else "sequential")
+        image = self._image("random" if self.tile else "sequential")
         turned = image.get_typeof("orientation") and image.get("orientation") > 1
         if turned:  # libvips then keeps the pixels in a temporary file, where they are many
             image = self._image("random").autorot()
@@ -363,17 +366,25 @@ class Read:
         raw = limits is not None or self.channel is not None and image.format == "uchar"
         image = image if raw else as_shown(image)
         region = pyvips.Region.new(image)
+        # libvips keeps rows of tiles as long as an image is open.
+        kept = turned or 2 * self.tile * self.width * image.bands <= TILES_BYTES
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            part = region
+            if not kept:
+                again = self._image("random")
+                part = pyvips.Region.new(again if raw else as_shown(again))
             width, height = right - left, bottom - top
-            data = region.fetch(left, top, width, height)
+            data = part.fetch(left, top, width, height)
             pixels = np.frombuffer(data, DTYPES[image.format]).reshape(height, width, image.bands)
             pixels = _of_channel(pixels, self.channel)
             if limits is not None:
                 return stretched(pixels, limits)
             return as_rgb(pixels, "b-w" if self.channel is not None else image.interpretation)
 
-        return Reader(image.width, image.height, rows, bool(self.tiled or turned))
+        anywhere = bool(self.tile or turned)
+        strip = None if kept else self.height
+        return Reader(image.width, image.height, rows, anywhere, strip, bool(self.tile and kept))
 
     def sample(self, pixels: int) -> np.ndarray:
         step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))

@@ -14,7 +14,7 @@ import tifffile
 
 from ml_backend.images import UnreadableImage, decode, stretched
 from ml_backend.learners.preprocess import halve
-from tasks import planes, scans
+from tasks import planes, scans, tiff
 from tasks.planes import ScanPlane, Showing
 from tasks.scans import open_scan
 
@@ -82,6 +82,7 @@ def test_windows_can_be_halved_while_they_are_read(
 ) -> None:
     if layout.startswith("wide"):  # no band of it is kept
         monkeypatch.setattr(planes, "BAND_BYTES", 1)
+        monkeypatch.setattr(tiff, "TILES_BYTES", 1)
     path = tmp_path / "scan.tif"
     vips(path, picture(), **LAYOUTS[layout.split()[-1]])  # of odd sides
     (plane,) = open_scan(path)
