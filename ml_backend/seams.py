@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -125,6 +126,10 @@ def over_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
     return every.where(~taken), plane[~taken]
 
 
+# Pairs of boxes in one cell that are compared at a time: about 25 MB.
+AT_ONCE = 1 << 18
+
+
 def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of boxes (N, 4) that share an area, each pair once, as two index arrays.
 
@@ -144,19 +149,22 @@ def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         large = large[np.argsort(key[large], kind="stable")]
         start = np.searchsorted(key[large], key, "left")
         count = np.searchsorted(key[large], key, "right") - start
-        query = np.repeat(np.arange(len(key)), count)
-        within = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count)
-        first, second = owner[query], owner[large[start[query] + within]]
-        corner = np.maximum(low[first], low[second])
-        keep = (
-            # Of two of one size the pair is met from both sides.
-            ((level[first] < size) | (first < second))
-            & (corner < np.minimum(high[first], high[second])).all(axis=1)
-            # Of the cells that both lie in, one holds the upper left corner of what they share.
-            & (np.floor(corner / cell).astype(np.int64) == cells[query]).all(axis=1)
-        )
-        firsts.append(first[keep])
-        seconds.append(second[keep])
+        cuts = np.searchsorted(np.cumsum(count), np.arange(AT_ONCE, count.sum(), AT_ONCE))
+        for begin, end in pairwise([0, *np.unique(cuts[cuts > 0]).tolist(), len(key)]):
+            here = count[begin:end]
+            query = np.repeat(np.arange(begin, end), here)
+            within = np.arange(len(query)) - np.repeat(np.cumsum(here) - here, here)
+            first, second = owner[query], owner[large[start[query] + within]]
+            corner = np.maximum(low[first], low[second])
+            keep = (
+                # Of two of one size the pair is met from both sides.
+                ((level[first] < size) | (first < second))
+                & (corner < np.minimum(high[first], high[second])).all(axis=1)
+                # Of the cells that both lie in, one holds the upper left corner of what they share.
+                & (np.floor(corner / cell).astype(np.int64) == cells[query]).all(axis=1)
+            )
+            firsts.append(first[keep])
+            seconds.append(second[keep])
     return np.concatenate(firsts), np.concatenate(seconds)
 
 

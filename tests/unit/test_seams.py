@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml_backend import seams
 from ml_backend.boxes import iou
 from ml_backend.seams import Found, Objects, over_planes, over_windows, overlapping
 from ml_backend.windows import spans
@@ -199,3 +200,16 @@ def test_nothing_found_is_no_object() -> None:
     empty = Objects(np.zeros((0, 4)), np.zeros(0, str), np.zeros(0), np.zeros(0, bool))
     objects, plane = over_planes([empty, empty])
     assert len(objects) == len(plane) == 0
+
+
+def test_pairs_are_the_same_however_many_are_compared_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 300, (200, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 60, (200, 2))], axis=1)
+    whole = overlapping(boxes)
+    for at_once in (1, 7, 1000):
+        monkeypatch.setattr(seams, "AT_ONCE", at_once)
+        for one, other in zip(overlapping(boxes), whole, strict=True):
+            assert one.tolist() == other.tolist()
