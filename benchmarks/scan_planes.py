@@ -107,7 +107,8 @@ def linked(folder: Path, tiles: list[list[Path]], fields: int) -> Path:
 
 
 class Watching(Ledger):
-    """A ledger that notes when each file was seen, and tells of every EVERY."""
+    """A ledger that notes when each file, or part over a seam, was seen, and tells of every
+    EVERY."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -159,11 +160,11 @@ def measure(folder: Path, model: Path, z: Depth) -> None:
         )
     ended, busy = time.perf_counter(), time.process_time() - busy
     files = sum(1 for _ in folder.iterdir())
-    new = files - ledger.known * (1 if z == "each" else PLANES)
+    whole = (
+        f"{1e3 * (ended - started) / files:6.2f} ms a file ({1e3 * busy / files:5.1f} of a core)"
+    )
     print(
-        f"{files:7} files, {new} of them looked at now: "
-        f"{1e3 * (ended - started) / max(new, 1):6.2f} ms each "
-        f"({1e3 * busy / max(new, 1):5.1f} ms of a core); putting together "
+        f"{files:7} files: {'gone on with' if ledger.known else whole}; putting together "
         f"{1e3 * (ended - ledger.last[0]) / files:5.2f} ms a file; "
         f"{ledger.most - ledger.before:4.0f} MB over the loaded model; "
         f"{objects} objects, {pictures} pictures",
