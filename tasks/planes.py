@@ -20,7 +20,7 @@ from ml_backend.windows import InMemory, Window, cut, spans
 
 BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time
-STRIP_BYTES = 12_000_000  # of them, at most, where a plane is very wide
+STRIP_BYTES = 4_000_000  # of them, at most, where a plane is very wide
 
 CUT_OFF = "the image is cut off or corrupt"
 
