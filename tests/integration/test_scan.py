@@ -28,7 +28,7 @@ from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.samples.generator import mitosis_scene
 from ml_backend.settings import Settings
-from ml_backend.studio import client
+from ml_backend.studio import line as studio_line
 from ml_backend.studio.images import ImageSource
 from tasks import scan as scan_module
 from tasks import sending
@@ -302,7 +302,7 @@ def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_dou
     monkeypatch.setattr(sending, "CHUNK", 8)
     monkeypatch.setattr(scan_module, "CHUNK", 8)
     monkeypatch.setattr(sending, "SETTLED", 2.0)
-    monkeypatch.setattr(client, "_WAITS", (0.1,))
+    monkeypatch.setattr(studio_line, "_WAITS", (0.1,))
     number = home.project("Far away")
     line = Line(int(home.running.url.rpartition(":")[2]))
     database = Projects(home.settings.projects_database)
