@@ -95,7 +95,9 @@ def cut(images: Sequence[Example], folder: Path) -> list[Example]:
                 path = folder / f"{image.image.stem}-{left}-{top}.png"
                 cv2.imwrite(str(path), pixels[top : top + HEIGHT, left : left + WIDTH, ::-1])
                 boxes = Boxes.drawn((*box, CELL) for box in seen[some].tolist())
-                made.append(replace(image, image=path, group=image.image.stem, boxes=boxes))
+                # What the whole image shows says nothing of its tile; the boxes do.
+                group = image.image.stem
+                made.append(replace(image, image=path, group=group, boxes=boxes, image_label=None))
     return made
 
 
