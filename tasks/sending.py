@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from ml_backend.images import as_png
@@ -65,16 +66,20 @@ class Sender:
         data: Callable[[View, str], dict[str, Any]],
         certainties: Callable[[Sequence[float]], Sequence[float]],
     ) -> None:
-        # It takes a second to import, and only who writes pre-annotations needs it.
-        from label_studio_sdk.label_interface import LabelInterface
-
-        self._interface = LabelInterface(label_config)
+        self._label_config = label_config
         self._studio, self._project, self._annotator = studio, project, annotator
         self._store, self._ledger = store, ledger
         self._key, self._data, self._certainties = key, data, certainties
         self._held: dict[str, int] = {}
         self._last = 0
         self.outcome = Sent()
+
+    @cached_property
+    def _interface(self) -> Any:
+        # It takes a second to import: when there is something to send, while others detect.
+        from label_studio_sdk.label_interface import LabelInterface
+
+        return LabelInterface(self._label_config)
 
     def start(self) -> None:
         """Learn what the project holds; wait for what an earlier run had on its way."""
