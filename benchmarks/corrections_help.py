@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from starter import ready
 from tiles import renamed, shown
 
 from ml_backend.boxes import iou
@@ -36,8 +37,7 @@ from ml_backend.evaluation import evaluate
 from ml_backend.images import decode
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import TrainingJob, run_in_child
-from ml_backend.models import resolve
-from ml_backend.registry import Registry, starter_weights
+from ml_backend.registry import starter_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 UNSEEN = ("Asa", "Os", "Ta")
@@ -69,8 +69,7 @@ def main() -> None:
         sys.exit(f"the real images are not at {REAL}")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        registry = Registry(scratch / "versions", scratch / "champions")
-        starter = Detector.load(registry.folder(resolve("starter:mitosis", registry).name))
+        starter = Detector.load(ready(scratch))
         results: Results = {}
         for setting in ("as taken", "second microscope", "one sample only"):
             at = results.setdefault(setting, {})

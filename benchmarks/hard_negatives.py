@@ -22,14 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from corrections_help import CELL, FLOOR, REAL, UNSEEN, taken, tiles
+from starter import ready
 
 from ml_backend.boxes import Boxes, iou, over_smaller
 from ml_backend.dataset.example import Example
 from ml_backend.images import decode
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.training import TrainingJob, run_in_child
-from ml_backend.models import resolve
-from ml_backend.registry import Registry, starter_weights
+from ml_backend.registry import starter_weights
 
 SHOWN = 0.02  # the threshold at which the starter marks: low, so that much is deleted
 SOMETHING = 0.5  # see dataset.snapshot
@@ -46,8 +46,7 @@ def main() -> None:
         sys.exit(f"the real images are not at {REAL}")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        registry = Registry(scratch / "versions", scratch / "champions")
-        starter = Detector.load(registry.folder(resolve("starter:mitosis", registry).name))
+        starter = Detector.load(ready(scratch))
         images = taken(scratch / "images", False)
         rows: dict[str, list[list[float]]] = {}
         for seed in asked.seeds:

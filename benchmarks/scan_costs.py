@@ -30,13 +30,12 @@ from typing import Any
 
 import psutil
 from scan_speed import REAL, cut
+from starter import ready
 
 from ml_backend.images import as_png, decode
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.preprocess import to_input
 from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
 from ml_backend.studio.client import Studio
 from ml_backend.studio.environment import StudioEnvironment
 from tasks.detections import detect
@@ -89,8 +88,7 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
     scan.mkdir()
     for place, path in enumerate(paths):
         os.link(path, scan / f"r{place // COLUMNS:03}_c{place % COLUMNS:03}.png")
-    registry = Registry(scratch / "versions", scratch / "champions")
-    model = registry.folder(resolve("starter:mitosis", registry).name)
+    model = ready(scratch)
     detector = Detector.load(model)
     print(f"{number} tiles of 960 x 720 px, {CORES} cores; ms of a core for a tile:", flush=True)
 

@@ -30,11 +30,10 @@ import cv2
 import numpy as np
 import psutil
 from scan_speed import REAL, cut
+from starter import ready
 
 from ml_backend.images import decode
 from ml_backend.learners.detector import Detector
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
 from tasks.finding import Finder, How
 from tasks.ledger import Ledger
 from tasks.looking import Seen
@@ -64,8 +63,7 @@ def main() -> None:
         scratch = asked.folder or Path(name)
         distinct = scratch / "distinct"
         tiles = made(distinct)
-        registry = Registry(scratch / "versions", scratch / "champions")
-        model = registry.folder(resolve("starter:mitosis", registry).name)
+        model = ready(scratch)
         print(f"{PLANES} planes, --z {asked.z}, {os.cpu_count()} cores", flush=True)
         for number in asked.fields:
             folder = linked(scratch / f"scan{number}", tiles, number)

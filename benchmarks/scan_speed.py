@@ -30,6 +30,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from starter import ready
 from tiles import background, shown
 
 from ml_backend.boxes import Boxes
@@ -40,8 +41,7 @@ from ml_backend.images import decode
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.preprocess import to_input
 from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.models import INT8, resolve
-from ml_backend.registry import Registry
+from ml_backend.models import INT8
 from tasks.detections import Summary, detect, detected_in
 from tasks.quantizing import NotQuantized, lines, quantize
 
@@ -69,10 +69,7 @@ def main() -> None:
         scratch = Path(name)
         folder = asked.folder or scratch / "tiles"
         tiles = cut(folder, asked.tiles)
-        registry = Registry(scratch / "versions", scratch / "champions")
-        version = resolve("starter:mitosis", registry)
-        model = registry.folder(version.name)
-        measure(tiles, folder, model, scratch)
+        measure(tiles, folder, ready(scratch), scratch)
 
 
 def cut(folder: Path, number: int) -> list[Tile]:

@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from corrections_help import CELL, REAL, learned, taken, tiles
+from starter import ready
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
@@ -32,8 +33,6 @@ from ml_backend.evaluation.rosters import ImageRow
 from ml_backend.images import decode
 from ml_backend.judging import detect_all
 from ml_backend.learners.detector import Detector
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
 
 WIDTH, HEIGHT = 640, 480
 SEEN = 0.25  # of a cell that is seen counts as a part of it,
@@ -49,8 +48,7 @@ def main() -> None:
         sys.exit(f"the real images are not at {REAL}")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        registry = Registry(scratch / "versions", scratch / "champions")
-        starter = Detector.load(registry.folder(resolve("starter:mitosis", registry).name))
+        starter = Detector.load(ready(scratch))
         images = taken(scratch / "images", False)
         judged: list[Example] = []
         called: dict[str, list[bool]] = {"before": [], "after": []}

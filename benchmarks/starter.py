@@ -1,0 +1,14 @@
+"""The starter that the benchmarks measure, made ready to serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml_backend.models import resolve
+from ml_backend.registry import Registry
+
+
+def ready(scratch: Path) -> Path:
+    """The folder of the mitosis starter's version, in a registry of its own below `scratch`."""
+    registry = Registry(scratch / "versions", scratch / "champions")
+    return registry.folder(resolve("starter:mitosis", registry).name)
