@@ -31,13 +31,13 @@ from typing import Any
 import psutil
 from scan_speed import REAL, cut
 from starter import ready
+from studio import running
 
 from ml_backend.images import as_png, decode
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.preprocess import to_input
 from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.studio.client import Studio
-from ml_backend.studio.environment import StudioEnvironment
 from tasks.detections import detect
 from tasks.finding import Finder, How
 from tasks.ledger import Ledger
@@ -165,17 +165,11 @@ def tasks(sizes: list[int], scratch: Path) -> dict[int, float]:
 @contextmanager
 def label_studio(scratch: Path) -> Iterator[tuple[Studio, psutil.Process, Path]]:
     """A new one: its interface, its process and its database."""
-    ready = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
-    environment = StudioEnvironment(scratch / "label-studio", Path(ready) if ready else None)
-    environment.ensure(print)
-    process = environment.start(PORT, scratch / "media", scratch / "label-studio.log")
-    try:
-        environment.wait_ready()
-        (database,) = (scratch / "label-studio" / "data").glob("*.sqlite3")
+    folder = scratch / "label-studio"
+    with running(folder, scratch / "media", PORT) as (environment, process):
+        (database,) = (folder / "data").glob("*.sqlite3")
         studio = Studio(environment.url, environment.account().token)
         yield studio, psutil.Process(process.popen.pid), database
-    finally:
-        environment.stop()
 
 
 def task(number: int) -> dict[str, Any]:

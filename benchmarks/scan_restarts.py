@@ -11,7 +11,6 @@ whose scan was never stopped, by the keys of the tasks, and the next project beg
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+from studio import running
 
 from ml_backend.models import resolve
 from ml_backend.projects import Project, Projects
@@ -28,7 +28,6 @@ from ml_backend.registry import Registry
 from ml_backend.samples.generator import mitosis_scene
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
-from ml_backend.studio.environment import StudioEnvironment
 
 ROOT = Path(__file__).parents[1]
 CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
@@ -44,21 +43,12 @@ def main() -> None:
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        environment = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
-        studio = StudioEnvironment(
-            home / "data" / "label-studio", Path(environment) if environment else None
-        )
-        studio.ensure(print)
         settings = Settings(data_dir=home / "data")
-        studio.start(PORT, settings.media, home / "label-studio.log")
-        try:
-            studio.wait_ready()
+        with running(settings.studio, settings.media, PORT) as (studio, _):
             token = studio.account().token
             tiles = generated(home / "slide")
             bench = Bench(settings, Studio(studio.url, token), token, tiles)
             bench.run(chosen.kills, random.Random(chosen.seed), chosen.minutes)
-        finally:
-            studio.stop()
 
 
 class Bench:

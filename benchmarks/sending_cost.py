@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scan_speed import REAL, cut, sparse_scan
+from studio import running
 
 from ml_backend.models import resolve
 from ml_backend.projects import Project, Projects
@@ -46,18 +46,9 @@ def main() -> None:
         home = Path(name)
         tiles = cut(home / "tiles", asked.tiles)
         sparse_scan(tiles, home / "tiles", home / "sparse", EACH)
-        ready = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
-        environment = StudioEnvironment(
-            home / "data" / "label-studio", Path(ready) if ready else None
-        )
-        environment.ensure(print)
         settings = Settings(data_dir=home / "data")
-        environment.start(PORT, settings.media, home / "label-studio.log")
-        try:
-            environment.wait_ready()
+        with running(settings.studio, settings.media, PORT) as (environment, _):
             measure(home, settings, environment, asked.rounds)
-        finally:
-            environment.stop()
 
 
 def measure(home: Path, settings: Settings, environment: StudioEnvironment, rounds: int) -> None:
