@@ -29,6 +29,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+from studio import running
 
 from ml_backend.boxes import Boxes
 from ml_backend.connection import connect
@@ -39,7 +40,6 @@ from ml_backend.labels import Labels
 from ml_backend.processes import Process
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
-from ml_backend.studio.environment import StudioEnvironment
 from ml_backend.studio.images import AccessToken
 from tasks.intake import sources, take_in
 
@@ -144,32 +144,22 @@ def stored_boxes(result: list[dict[str, Any]]) -> Boxes:
 def main() -> None:
     if not REAL.is_dir():
         sys.exit(f"the real images are not at {REAL}")
-    ready = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
-    installed = Path(ready) if ready else ROOT / ".cache" / "label-studio"
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder))
-        environment = StudioEnvironment(
-            settings.studio, installed if ready else StudioEnvironment(installed).environment
-        )
-        StudioEnvironment(installed, Path(ready) if ready else None).ensure()
-        log = settings.logs / "label-studio.log"
-        studio = environment.start(STUDIO_PORT, settings.media, log)
-        backend = Process.start(
-            [sys.executable, "-m", "ml_backend", "serve", "--port", str(BACKEND_PORT)],
-            settings.logs / "serve.log",
-            {**os.environ, "CYTOLOOP_DATA_DIR": folder},
-            settings.data_dir,
-        )
-        try:
-            environment.wait_ready()
-            token = environment.account().token
-            wait_for_backend()
-            processes = [psutil.Process(one.popen.pid) for one in (studio, backend)]
-            bench = Bench(settings, Studio(environment.url, token), token, processes, chosen())
-            measure(bench)
-        finally:
-            backend.stop()
-            environment.stop()
+        with running(settings.studio, settings.media, STUDIO_PORT) as (server, process):
+            backend = Process.start(
+                [sys.executable, "-m", "ml_backend", "serve", "--port", str(BACKEND_PORT)],
+                settings.logs / "serve.log",
+                {**os.environ, "CYTOLOOP_DATA_DIR": folder},
+                settings.data_dir,
+            )
+            try:
+                wait_for_backend()
+                token = server.account().token
+                processes = [psutil.Process(one.popen.pid) for one in (process, backend)]
+                measure(Bench(settings, Studio(server.url, token), token, processes, chosen()))
+            finally:
+                backend.stop()
 
 
 def measure(bench: Bench) -> None:
@@ -179,10 +169,10 @@ def measure(bench: Bench) -> None:
     print(f"  just started          {first:8.1f}")
     for what, bring in (("in the media folder", bench.import_media), ("uploaded", bench.upload)):
         rates, work = zip(*[bench.round(what, bring) for _ in range(ROUNDS)], strict=True)
-        studio, backend = np.mean(work, axis=0)
+        server, backend = np.mean(work, axis=0)
         print(
             f"  {what:22}" + "".join(f"{rate:8.1f}" for rate in rates),
-            f"   CPU ms a task: Label Studio {studio:.0f}, backend {backend:.0f}",
+            f"   CPU ms a task: Label Studio {server:.0f}, backend {backend:.0f}",
             flush=True,
         )
     print(f"  the YOLO example      {YOLO_EXAMPLE:8.1f}")

@@ -10,14 +10,18 @@ from pathlib import Path
 from ml_backend.processes import Process
 from ml_backend.studio.environment import StudioEnvironment
 
+# Where the tests install it too.
+INSTALLED = Path(__file__).parents[1] / ".cache" / "label-studio"
+
 
 @contextmanager
 def running(folder: Path, media: Path, port: int) -> Iterator[tuple[StudioEnvironment, Process]]:
-    """It keeps its data in `folder`, and is installed there unless the environment variable
-    CYTOLOOP_LABEL_STUDIO_ENV says where one is."""
+    """It keeps its data in `folder`. The environment variable CYTOLOOP_LABEL_STUDIO_ENV says
+    where one is installed; else it is installed in .cache/, once for all benchmarks."""
     ready = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
-    environment = StudioEnvironment(folder, Path(ready) if ready else None)
-    environment.ensure(print)
+    installed = StudioEnvironment(INSTALLED, Path(ready) if ready else None)
+    installed.ensure(print)
+    environment = StudioEnvironment(folder, installed.environment)
     process = environment.start(port, media, folder.with_suffix(".log"))
     try:
         environment.wait_ready()
