@@ -173,16 +173,18 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     shown = len(draws(views, canvas))
     passes = min(max(recipe.views // shown, recipe.epochs_least), recipe.epochs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    gently: bool | None = None
     slower = 1.0
     while True:
         torch.manual_seed(job.seed)
         model: Any = weights.build(job.architecture, job.classes, recipe.head)
         knowing = weights.start_from(model, job.base, job.classes)
-        gently = (
-            knowing
-            and shown < recipe.few
-            and finds(job.base, views, job.classes, job.headline, device) >= recipe.found
-        )
+        if gently is None:
+            gently = (
+                knowing
+                and shown < recipe.few
+                and finds(job.base, views, job.classes, job.headline, device) >= recipe.found
+            )
         tried = replace(
             recipe,
             lr=slower * (recipe.lr_tuned if knowing else recipe.lr),
@@ -190,9 +192,9 @@ def train(job: TrainingJob, progress: Progress) -> Path:
             frozen=len(model.model) - 1 if gently else recipe.frozen,
         )
         try:
-            before = weights.copied(model)
+            before = weights.copied(model) if gently else None
             tensors = fit(model.to(device), views, canvas, tried, job.seed, progress)
-            if gently:
+            if before:
                 tensors = weights.mixed(before, tensors, recipe.kept)
             break
         except Diverged as error:
