@@ -49,7 +49,9 @@ def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> Non
     else:
         from rich.console import Console
 
-        Console().print(text())
+        # Names of files and labels may hold brackets; a path that is broken cannot be copied.
+        found = text()
+        Console(markup=False).print(found, soft_wrap=isinstance(found, str))
 
 
 def finish(result: Mapping[str, Any], *, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
@@ -87,10 +89,15 @@ def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
     )
     with Progress(*columns, console=stderr()) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        except Exception:
+            # Of what never began, only the error is told.
+            bar.update(task, visible=bar.tasks[0].completed > 0)
+            raise
 
 
-def run(app: typer.Typer) -> None:
+def run(app: Callable[..., object]) -> None:
     """Run the command line; a foreseen error is one line and exit code 1."""
     try:
         app(standalone_mode=True)
