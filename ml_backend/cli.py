@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from ml_backend.registry import Registry
 
 app = typer.Typer()
-models_app = typer.Typer(no_args_is_help=True, help="The versions: list, show, promote, roll back.")
+models_app = typer.Typer(
+    no_args_is_help=True,
+    help="The versions: list, show, promote, roll back.",
+    epilog="Example: cytoloop models list --project 1",
+)
 app.add_typer(models_app, name="models")
 
 ModelOption = Annotated[
@@ -49,9 +54,29 @@ def main() -> None:
     ) -> None:
         context.obj = data_dir
 
-    for entry in sorted(entry_points(group="cytoloop.commands"), key=lambda entry: entry.name):
+    # `up` first in --help: it is what people meet first.
+    entries = entry_points(group="cytoloop.commands")
+    for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
         root.add_typer(entry.load())
-    console.run(root)
+    group = typer.main.get_command(root)
+    option = next(one for one in group.params if one.name == "data_dir")
+    _also_after_commands(group, option)
+    console.run(group)
+
+
+def _also_after_commands(group: Any, option: Any) -> None:
+    """Let the data folder be named after a command too, where most people write options."""
+
+    def keep(context: Any, _: Any, value: Path | None) -> None:
+        if value is not None:
+            context.obj = value
+
+    for command in getattr(group, "commands", {}).values():
+        again = copy.copy(option)
+        again.expose_value, again.callback = False, keep
+        again.envvar = None  # what stands before the command goes before the variable
+        command.params.append(again)
+        _also_after_commands(command, option)
 
 
 @app.command(epilog="Example: cytoloop serve --port 9090")
@@ -61,8 +86,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the ML backend alone."""
+    from ml_backend.processes import check_port
     from ml_backend.server import serve as run
 
+    check_port(port, "the ML backend", "--port")
     run(console.settings(context), host, port)
 
 
@@ -205,7 +232,9 @@ def evaluate(
 @models_app.command("list", epilog="Example: cytoloop models list --project 1")
 def list_models(
     context: typer.Context,
-    project: Annotated[str | None, typer.Option(help="Only this project's versions.")] = None,
+    project: Annotated[
+        str | None, typer.Option(help="Only this project's versions and its champion.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """All versions, oldest first."""
@@ -220,7 +249,8 @@ def list_models(
             "created": version.created,
             "f1": version.figures.get("f1"),
         }
-        for version in registry.all(project)
+        for version in registry.all()
+        if project in (None, version.project, *registry.champion_of(version.name))
     ]
     console.say({"models": rows}, as_json=as_json, text=lambda: tables.versions(rows))
 

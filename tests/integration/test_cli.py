@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ml_backend.registry import Registry
 from ml_backend.samples.generator import field
 
 COMMANDS = [
@@ -22,7 +24,9 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["detect"],
+    ["scan"],
     ["sort"],
+    ["quantize"],
     ["export"],
     ["import"],
     ["models", "list"],
@@ -128,6 +132,20 @@ def test_an_error_is_one_line_that_says_what_is_wrong(
     assert done.stdout == ""
 
 
+def test_the_data_folder_may_be_named_before_or_after_the_command(tmp_path: Path) -> None:
+    for arguments in (
+        ["--data-dir", tmp_path / "one", "models", "list", "--json"],
+        ["models", "list", "--json", "--data-dir", tmp_path / "two"],
+    ):
+        assert json.loads(cytoloop(*arguments, data=tmp_path / "other").stdout) == {"models": []}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = cytoloop("serve", "--port", port, "--data-dir", tmp_path / "three", code=1)
+    assert "choose another with --port" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Path) -> None:
     trained = json.loads(
         cytoloop(
@@ -167,3 +185,11 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     shown = json.loads(cytoloop("models", "show", trained["version"], "--json", data=data).stdout)
     # Six of its own, and all that its ancestor, the starter, was trained on.
     assert len(shown["seen_hashes"]) > 6
+
+    # A project's champion is listed with it, also where that is a starter.
+    registry = Registry(data / "versions", data / "champions")
+    registry.promote("7", figures["model"], by="someone", reason="for the test")
+    [one] = json.loads(cytoloop("models", "list", "--project", "7", "--json", data=data).stdout)[
+        "models"
+    ]
+    assert one["version"] == figures["model"] and one["champion"]
