@@ -171,7 +171,7 @@ def train(
             snapshot = version.snapshot
         else:
             assert project is not None
-            taken = improvement.take_snapshot(project)
+            taken = improvement.submissions.take(project)
             snapshot = taken.name
             version = improvement.train(taken, wishes, show)
             decision = improvement.try_out(version, taken, wishes, show)

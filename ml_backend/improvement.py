@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,10 @@ from filelock import FileLock
 
 from ml_backend import curves, models, watch
 from ml_backend.aftermath import Aftermath
-from ml_backend.chunks import chunks
-from ml_backend.corrections import Correction, correct_all, started_from
 from ml_backend.dataset import Example
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.dataset.annotators import Chosen
 from ml_backend.dataset.folder import read_folder
-from ml_backend.dataset.snapshot import Fetched, Snapshot
-from ml_backend.fetching import fetch_images
+from ml_backend.dataset.snapshot import Snapshot
 from ml_backend.judging import detect_all, judge
 from ml_backend.labels import headline
 from ml_backend.learners.detector import Detector
@@ -46,14 +41,8 @@ from ml_backend.promotion import Decision
 from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
 from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
-from ml_backend.studio.images import ImageSource
+from ml_backend.submissions import Submissions
 from ml_backend.trial import Judgement, Trial
-
-log = logging.getLogger(__name__)
-
-# Annotated tasks whose pre-annotations are copied with one write.
-_COPIED = 100
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -80,90 +69,7 @@ class Improvement:
         self.projects = Projects(settings.projects_database)
         self.registry = Registry(settings.versions, settings.champions)
         self.aftermath = Aftermath(self.projects, self.registry)
-
-    # Snapshot.
-
-    def annotated(self, project: Project) -> Iterator[dict[str, Any]]:
-        """The annotated tasks, as Label Studio has them now.
-
-        What each annotation started from is copied on the way.
-        """
-        studio = Studio(project.url, project.token)
-        for chunk in chunks(studio.annotated_tasks(project.id), _COPIED):
-            shown = {key: one for task in chunk for key, one in started_from(task).items()}
-            self.projects.keep_shown(project.id, shown)
-            yield from chunk
-
-    def corrections(self, project_id: int) -> tuple[list[Correction], int]:
-        """What annotators changed, and how many annotations started from nothing."""
-        project = self.projects.get(project_id)
-        studio = Studio(project.url, project.token)
-        labels = parse_labels(studio.project(project_id).label_config)
-        tasks = list(self.annotated(project))
-        return correct_all(tasks, self.projects.shown(project_id), labels)
-
-    def take_snapshot(self, project_id: int) -> Snapshot:
-        """Read the project's corrections, once, and keep them."""
-        project = self.projects.get(project_id)
-        studio = Studio(project.url, project.token)
-        source = ImageSource(
-            project.url, project.token, media=self.settings.media, project=project_id
-        )
-        config = studio.project(project_id).label_config
-        labels = parse_labels(config)
-        if config != project.label_config:  # changed without a word: what follows goes by it
-            self.projects.update_labels(project_id, config)
-
-        def fetch(chosen: Sequence[Chosen]) -> Iterator[Fetched | Exception]:
-            folder = self.settings.images / str(project_id)
-            return fetch_images(chosen, labels.image_key, source, folder)
-
-        tasks = list(self.annotated(project))
-        self.aftermath.note_usefulness(project_id, tasks, labels)
-        snapshot = snapshots.take(
-            project_id,
-            tasks,
-            labels,
-            fetch,
-            self.settings.holdout_share,
-            self.settings.annotators,
-            self.projects.shown(project_id),
-        )
-
-        def present(tasks: Sequence[int]) -> list[int]:
-            there = studio.tasks(project_id, ids=tasks, full=False) if tasks else ()
-            return [task["id"] for task in there]
-
-        snapshot = snapshots.lost(snapshot, self.last_snapshot(project_id), present)
-        snapshots.save(snapshot, self.settings.snapshots)
-        for task, reason in snapshot.left_out:
-            log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
-        for task, reason in snapshot.lost:
-            log.warning(
-                "project %s: the hold-out lost task %s: %s; figures from before and after "
-                "are of different exams",
-                project_id,
-                task,
-                reason,
-            )
-        if said := snapshot.one_sided():
-            log.info("project %s: %s", project_id, said)
-        for item in snapshot.items:
-            for problem in item.problems:
-                log.info("project %s: task %s: %s", project_id, item.task, problem)
-        return snapshot
-
-    def last_snapshot(self, project_id: int) -> Snapshot | None:
-        """The snapshot of the last training that was tried."""
-        name = self.projects.last_attempt(project_id)
-        return snapshots.load(name, self.settings.snapshots) if name else None
-
-    def snapshot(self, name: str) -> Snapshot:
-        """Raises LookupError when it is not kept here."""
-        found = snapshots.load(name, self.settings.snapshots)
-        if found is None:
-            raise LookupError(f"there is no snapshot {name} in {self.settings.snapshots}")
-        return found
+        self.submissions = Submissions(settings, self.projects, self.aftermath)
 
     # Train.
 

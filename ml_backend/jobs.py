@@ -68,22 +68,22 @@ class Jobs:
         improvement = Improvement(settings)
         self._projects = improvement.projects
         serving = Serving(settings, improvement.registry)
-        projects = improvement.projects
+        projects, submissions = improvement.projects, improvement.submissions
 
         @DBOS.step(name="snapshot")
         def take_snapshot(project: int) -> str:
-            return improvement.take_snapshot(project).name
+            return submissions.take(project).name
 
         @DBOS.step(name="train")
         def train(project: int, snapshot: str) -> str:
             def progress(step: dict[str, Any]) -> None:
                 log.info("project %s: training %s", project, _said(step))
 
-            return improvement.train(improvement.snapshot(snapshot), progress=progress).name
+            return improvement.train(submissions.snapshot(snapshot), progress=progress).name
 
         def trial(version: str, snapshot: str, champion: str | None) -> Trial:
             candidate = improvement.registry.get(version)
-            return improvement.trial(candidate, improvement.snapshot(snapshot), champion)
+            return improvement.trial(candidate, submissions.snapshot(snapshot), champion)
 
         @DBOS.step(name="plan")
         def plan(version: str, snapshot: str) -> tuple[str | None, int]:

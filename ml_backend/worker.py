@@ -60,6 +60,7 @@ class Worker:
         self._settings = settings
         self._improvement = Improvement(settings)
         self._projects = self._improvement.projects
+        self._submissions = self._improvement.submissions
         self._jobs = Jobs(settings)
         self._ended = threading.Event()
         self._not_before: dict[int, float] = {}
@@ -146,12 +147,12 @@ class Worker:
             return False
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
         found = self._projects.get(project)
-        tasks = list(self._improvement.annotated(found))
+        tasks = list(self._submissions.annotated(found))
         self._improvement.aftermath.watch(found, tasks)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._jobs.enqueue("improve", project)
-        new = corrected_since(choose(tasks), self._improvement.last_snapshot(project))
+        new = corrected_since(choose(tasks), self._submissions.last_snapshot(project))
         if new < self._settings.retrain_after:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, new)

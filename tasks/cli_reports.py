@@ -97,7 +97,8 @@ def corrections(
     from ml_backend.corrections import usefulness
     from ml_backend.improvement import Improvement
 
-    corrections, from_nothing = Improvement(console.settings(context)).corrections(project)
+    submissions = Improvement(console.settings(context)).submissions
+    corrections, from_nothing = submissions.corrections(project)
     result = {
         "project": project,
         "versions": [asdict(one) for one in usefulness(corrections)],

@@ -82,7 +82,7 @@ def export(
     project = improvement.projects.get(project_id)
     studio = Studio(project.url, project.token)
     labels = parse_labels(studio.project(project_id).label_config)
-    chosen = choose(improvement.annotated(project))
+    chosen = choose(improvement.submissions.annotated(project))
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
     tasks = studio.tasks(project_id, full=False)
