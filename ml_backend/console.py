@@ -93,7 +93,7 @@ def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         except Exception:
             # Of what never began, only the error is told.
-            bar.update(task, visible=bar.tasks[0].completed > 0)
+            bar.live.transient = bar.tasks[0].completed == 0
             raise
 
 
