@@ -74,6 +74,8 @@ def up(options: Options, settings: Settings) -> None:
     label_config = read_labels(options.labels)
     if options.images and not options.images.is_dir():
         raise UpFailed(f"{options.images} is not a folder of images")
+    if options.images and not sources(options.images):
+        raise UpFailed(f"there are no images in {options.images}")
     children = Children(settings.data_dir / "children.json")
     with _alone(settings), _ended_by_signals():
         children.end_orphans()
@@ -217,10 +219,7 @@ class Home:
     def _images(self) -> tuple[str, list[Source]]:
         """Where the images come from, in words, and the images."""
         if self._options.images:
-            found = sources(self._options.images)
-            if not found:
-                raise UpFailed(f"there are no images in {self._options.images}")
-            return "", found
+            return "", sources(self._options.images)
         if not self._options.demo:
             return "", []
         from ml_backend.samples import demo_images
@@ -281,8 +280,10 @@ class Home:
             f"[bold]Label Studio[/]  {self._address(number)}",
             f"[bold]Login[/]         {self.account.username}",
             f"[bold]Password[/]      {escape(self.account.password)}",
+            f"[bold]Data folder[/]   {escape(str(self._settings.data_dir))}",
             "",
-            f"{intake.new} images imported, {intake.known} were there already.",
+            f"{intake.new} images imported"
+            + (f", {intake.known} were there already." if intake.known else "."),
         ]
         if origin:
             lines.append(escape(origin))

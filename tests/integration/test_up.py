@@ -73,6 +73,10 @@ def test_labels_without_rectangles_are_told(tmp_path: Path) -> None:
 def test_images_that_are_no_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(UpFailed, match="not a folder of images"):
         up(Options(images=tmp_path / "nowhere"), Settings(data_dir=tmp_path / "data"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UpFailed, match="no images in"):
+        up(Options(images=tmp_path / "empty"), Settings(data_dir=tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
 
 
 # From here on with everything running; the tests build on one another, in this order.
