@@ -32,7 +32,7 @@ _HIDDEN = (
     "inner_id", "annotations_results", "annotations_ids", "predictions_results", "file_upload",
     "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time",
     "draft_exists", "cancelled_annotations", "total_predictions",
-    "data.sampling_p", "data.sampling_reason", "data.sha256", "data.split",
+    "data.sampling_p", "data.sampling_reason", "data.sha256",
 )  # fmt: skip
 
 
