@@ -282,13 +282,22 @@ class Improvement:
     def evaluate_folder(
         self, folder: Path, model: str, progress: Callable[[int, int], None]
     ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """The figures of a model on a labelled folder, and what could not be used."""
+        """The figures of a model on a labelled folder, and what could not be used.
+
+        "trained_on" counts the images that the version, or an ancestor, was trained on.
+        Raises ValueError where nothing in the folder is labelled.
+        """
         found = read_folder(folder)
+        if all(one.boxes is None and one.image_label is None for one in found.examples):
+            raise ValueError(f"{folder}: none of its {len(found.examples)} images is labelled")
         version = models.resolve(model, self.registry)
         detector = Detector.load(self.registry.folder(version.name))
         kept, boxes, unreadable = detect_all(detector, found.examples, progress)
         figures = judge(detector.card, kept, boxes)
-        return {"model": version.name, **figures.to_json()}, [*found.skipped, *unreadable]
+        known = set(version.seen_hashes)
+        seen = sum(file_hash(example.image) in known for example in kept)
+        result = {"model": version.name, **figures.to_json(), "trained_on": seen}
+        return result, [*found.skipped, *unreadable]
 
     def _champion(self, project: Project) -> Version | None:
         """The champion, if it can draw the project's labels as they are now."""

@@ -19,15 +19,17 @@ def figures(result: dict[str, Any]) -> RenderableType:
     whole.add_column("95 % interval")
     for name, value in result.items():
         if f"{name}_interval" in result:
-            whole.add_row(name.replace("_", " "), number(value), interval(result, name))
+            whole.add_row(_title(name), number(value), interval(result, name))
     classes = Table(title="by class", title_justify="left")
     names = ("precision", "recall", "f1", "ap50")
     for column in ("class", *names):
-        classes.add_column(column, justify="left" if column == "class" else "right")
+        classes.add_column(_title(column), justify="left" if column == "class" else "right")
     for name, one in result["classes"].items():
         classes.add_row(name, *(number(one.get(column)) for column in names))
+    seen = result["trained_on"]
     return Group(
         whole,
+        *([f"It was trained on {seen} of these images, which flatters it."] if seen else []),
         classes,
         _images(result["image_table"]),
         _stages(result["stage_table"]),
@@ -35,6 +37,14 @@ def figures(result: dict[str, Any]) -> RenderableType:
         *_curves(result),
         *skipped(result["skipped"]),
     )
+
+
+_TITLES = {"f1": "F1", "ap50": "AP50", "ap50_95": "AP50-95"}
+
+
+def _title(name: str) -> str:
+    """A figure's name as papers write it."""
+    return _TITLES.get(name) or name.replace("_", " ")
 
 
 def _images(rows: list[dict[str, Any]]) -> Table:
@@ -75,7 +85,8 @@ def _curves(result: dict[str, Any]) -> list[str]:
     found = [number(point["sensitivity"]) for point in result["froc"]]
     error = number(result["calibration"]["error"])
     centres = result["centres"]
-    rates = ", ".join(f"{name} {number(centres[name])}" for name in ("precision", "recall", "f1"))
+    names = ("precision", "recall", "f1")
+    rates = ", ".join(f"{_title(name)} {number(centres[name])}" for name in names)
     return [
         f"sensitivity at {', '.join(wrong)} false boxes an image: {', '.join(found)}",
         f"calibration: confidences are off by {error} on average",
@@ -90,7 +101,8 @@ def _microns(result: dict[str, Any]) -> list[str]:
         return []
     wrong = ", ".join(f"{point['false_a_mm2']:g}" for point in result["froc"])
     found = ", ".join(number(point["sensitivity"]) for point in result["froc"])
-    rates = ", ".join(f"{name} {number(result[name])}" for name in ("precision", "recall", "f1"))
+    names = ("precision", "recall", "f1")
+    rates = ", ".join(f"{_title(name)} {number(result[name])}" for name in names)
     lines = [f"by centres within {result['radius']:g} µm, on {result['images']} images: {rates}"]
     if result["area_mm2"]:
         area = f"{result['area_mm2']:.3g} mm²"
@@ -101,16 +113,20 @@ def _microns(result: dict[str, Any]) -> list[str]:
 def corrections(result: dict[str, Any]) -> RenderableType:
     """What annotators changed, by version and label."""
     unaided = result["started_from_nothing"]
-    note = [f"{unaided} annotations started from nothing"] if unaided else []
+    many = "annotation" if unaided == 1 else "annotations"
+    note = [f"{unaided} {many} started from nothing"] if unaided else []
     if not result["versions"]:
         return Group("no corrections yet: no submitted task started from a pre-annotation", *note)
     whole = Table(title=f"corrections in project {result['project']}", title_justify="left")
-    for column in ("version", "tasks", "accepted", "edits an image", "seconds an image"):
-        whole.add_column(column, justify="left" if column == "version" else "right")
+    whole.add_column("version", no_wrap=True)  # to be copied
+    for column in ("tasks", "accepted", "edits an image", "seconds an image"):
+        whole.add_column(column, justify="right")
     classes = Table(title="by label as it was shown", title_justify="left")
     names = ("kept", "moved", "relabelled", "added", "deleted")
-    for column in ("version", "label", *names):
-        classes.add_column(column, justify="left" if column in ("version", "label") else "right")
+    for column in ("version", "label"):
+        classes.add_column(column, overflow="fold")
+    for column in names:
+        classes.add_column(column, justify="right", no_wrap=True)
     for one in result["versions"]:
         seconds = one["seconds_per_image"]
         whole.add_row(
@@ -139,7 +155,7 @@ def versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
     """The versions, one a row."""
     table = Table()
     for column in ("project", "version", "champion", "created", "F1"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "version")
     for row in rows:
         table.add_row(
             row["project"],
@@ -184,8 +200,10 @@ def version(result: dict[str, Any]) -> RenderableType:
         said = "promoted" if decision["promoted"] else "not promoted"
         said += ", provisionally" if decision.get("provisional") else ""
         table.add_row("decision", said)
-        for kind, one in decision.get("apart", {}).items():
-            on = f"{number(one['f1'])} on {one['tasks']} tasks"
+        apart = decision.get("apart", {})
+        for kind in (kind for kind in _KINDS if kind in apart):
+            one = apart[kind]
+            on = f"{number(one['f1'])} on {one['tasks']} {'task' if one['tasks'] == 1 else 'tasks'}"
             if one["champion_f1"] is not None:
                 on += f", the champion's {number(one['champion_f1'])}"
             table.add_row(_KINDS[kind], on)

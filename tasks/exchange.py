@@ -68,7 +68,7 @@ def writer(out: Path) -> AbstractContextManager[Add]:
         if out.name.lower().endswith(ending):
             return form(out)
     *others, last = (f"a {ending}" for ending in FORMATS)
-    raise ValueError(f"{out}: write detections to {', '.join(others)} or {last} file")
+    raise ValueError(f"{out}: give {', '.join(others)} or {last} file")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ml_backend.improvement import Improvement
 from ml_backend.registry import Registry
 from ml_backend.samples.generator import field
+from ml_backend.settings import Settings
 
 COMMANDS = [
     ["up"],
@@ -163,6 +166,13 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
         assert name in figures and f"{name}_interval" in figures
     for one in figures["classes"].values():
         assert {"precision", "recall", "f1", "ap50"} <= set(one)
+    assert figures["trained_on"] == 0
+    improvement = Improvement(Settings(data_dir=data))
+    flattered, _ = improvement.evaluate_folder(dataset, trained["version"], lambda *_: None)
+    assert flattered["trained_on"] == 6
+    shutil.copy(dataset / "1.png", tmp_path)
+    with pytest.raises(ValueError, match="none of its 1 images is labelled"):
+        improvement.evaluate_folder(tmp_path, "starter:mitosis", lambda *_: None)
 
     out = tmp_path / "found.csv"
     found = json.loads(
