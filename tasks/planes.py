@@ -232,3 +232,12 @@ def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndar
             ]
             if other == bottom:
                 yield number, filling.pop(number)
+
+
+def of_channel(pixels: np.ndarray, channel: int | None) -> np.ndarray:
+    """(H, W, C), or of one of its channels (H, W, 1)."""
+    if channel is None:
+        return pixels
+    if channel >= pixels.shape[2]:
+        raise UnreadableImage(f"there is no channel {channel}; it has {pixels.shape[2]}, from 0 on")
+    return pixels[..., channel : channel + 1]

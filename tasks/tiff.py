@@ -1,8 +1,9 @@
 """The planes of a TIFF, each read as its layout allows.
 
 Uncompressed ones are mapped into memory, tiled ones read window by window, and all others
-from top to bottom, each row once. 16-bit and float samples are shown between two percentiles
-of the whole scan, not of a window: a cell looks alike wherever it lies.
+from top to bottom, each row once (very wide ones by `strips`). 16-bit and float samples are
+shown between two percentiles of the whole scan, not of a window: a cell looks alike wherever
+it lies.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from ml_backend.images import (
     from_vips,
     stretched,
 )
-from tasks.planes import CUT_OFF, Missing, Reader, ScanPlane, Showing, Stored
+from tasks.planes import CUT_OFF, Missing, Reader, ScanPlane, Showing, Stored, of_channel
+from tasks.strips import Strips, are_large
 
 SAMPLED_PIXELS = 1_000_000  # of a scan, which the percentiles are taken of
 SAMPLED_PLANES = 16
@@ -70,7 +72,7 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
         channel = _channel(dict(zip(depth, shape, strict=True)), page, showing.channel)
         sample = None if "C" in depth else showing.channel
         shades = Shades(showing.limits)
-        mapped = series.dataoffset is not None and _is_plain(page)
+        mapped = series.dataoffset is not None and page.is_memmappable and _is_plain(page)
         numbers = (
             range(math.prod(shape))
             if mapped
@@ -102,6 +104,8 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
                     sides = sides[::-1]
                 if page.dtype is not None and page.dtype.itemsize == 8:
                     plane = _Wide(path, number, *sides, shades, sample)
+                elif _is_plain(page) and are_large(page):
+                    plane = Strips(path, number, *sides, page.dtype != np.uint8, shades, sample)
                 else:
                     alone = _Alone.of(path, file, at_page)
                     tile = page.tilelength if page.is_tiled else 0
@@ -123,8 +127,7 @@ def _channel(depth: dict[str, int], page: Any, asked: int | None) -> int:
 def _is_plain(page: Any) -> bool:
     """Whether samples, as they lie in the file, are grey values or RGB the right way up."""
     return (
-        page.is_memmappable
-        and page.axes in ("YX", "YXS")
+        page.axes in ("YX", "YXS")
         and page.samplesperpixel in (1, 3)
         and page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
         and page.iccprofile is None
@@ -288,7 +291,7 @@ class _Mapped:
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             # Mapped anew each time: what was read counts as our memory until it is unmapped.
             part = np.array(self._samples()[top:bottom, left:right], self.dtype.newbyteorder("="))
-            part = _of_channel(part, self.channel)
+            part = of_channel(part, self.channel)
             return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
 
         return Reader(self.width, self.height, rows)
@@ -296,7 +299,7 @@ class _Mapped:
     def sample(self, pixels: int) -> np.ndarray:
         step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
         samples = np.array(self._samples()[::step, ::step], self.dtype.newbyteorder("="))
-        return _of_channel(samples, self.channel)
+        return of_channel(samples, self.channel)
 
     def _samples(self) -> np.ndarray:
         """Raises ValueError where the file is shorter."""
@@ -333,7 +336,7 @@ class _Wide:
             if page.axes not in ("YX", "YXS"):
                 raise ValueError(f"a page with the axes {page.axes}")
             pixels = page.asarray()
-        return _of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
+        return of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
 
 
 @dataclass(frozen=True)
@@ -377,7 +380,7 @@ class Read:
             width, height = right - left, bottom - top
             data = part.fetch(left, top, width, height)
             pixels = np.frombuffer(data, DTYPES[image.format]).reshape(height, width, image.bands)
-            pixels = _of_channel(pixels, self.channel)
+            pixels = of_channel(pixels, self.channel)
             if limits is not None:
                 return stretched(pixels, limits)
             return as_rgb(pixels, "b-w" if self.channel is not None else image.interpretation)
@@ -391,7 +394,7 @@ class Read:
         image = self._image("sequential")
         samples = from_vips(image.subsample(min(step, image.width), min(step, image.height)))
         if self.channel is not None:
-            return _of_channel(samples, self.channel)
+            return of_channel(samples, self.channel)
         return samples[..., :3] if image.bands >= 3 else samples[..., :1]
 
     def _image(self, access: str) -> pyvips.Image:
@@ -399,12 +402,3 @@ class Read:
         if self.page is None:
             return pyvips.Image.new_from_file(str(self.path), **options)
         return pyvips.Image.new_from_source(self.page.source(), "", **options)
-
-
-def _of_channel(pixels: np.ndarray, channel: int | None) -> np.ndarray:
-    """(H, W, C), or of one of its channels (H, W, 1)."""
-    if channel is None:
-        return pixels
-    if channel >= pixels.shape[2]:
-        raise UnreadableImage(f"there is no channel {channel}; it has {pixels.shape[2]}, from 0 on")
-    return pixels[..., channel : channel + 1]

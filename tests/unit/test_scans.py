@@ -14,7 +14,7 @@ import tifffile
 
 from ml_backend.images import UnreadableImage, decode, stretched
 from ml_backend.learners.preprocess import halve
-from tasks import planes, scans, tiff
+from tasks import planes, scans, strips, tiff
 from tasks.planes import ScanPlane, Showing
 from tasks.scans import open_scan
 
@@ -143,6 +143,47 @@ def test_of_a_very_wide_plane_only_what_windows_need_is_kept(
     assert peak < 2 * band + 4 * 3 * width * planes.STRIP < 3 * width * height / 2
 
 
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_large_strips_are_read_as_libvips_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str, dtype: type, bands: int
+) -> None:
+    path = tmp_path / "wide.tif"
+    pixels = (picture(211, 173, bands) * (1 if dtype is np.uint8 else 3.5)).astype(dtype)
+    options: dict[str, Any] = {"photometric": "rgb" if bands == 3 else "minisblack"}
+    options |= {"compression": compression, "predictor": compression != "packbits"}
+    tifffile.imwrite(path, pixels, rowsperstrip=50, bigtiff=True, **options)
+    (expected,) = open_scan(path)
+    assert isinstance(expected.plane, tiff.Read)
+    monkeypatch.setattr(strips, "LEAST", 1)
+    for channel in (None, *range(bands)):
+        for limits in (None, (20.0, 700.0)):
+            showing = Showing(channel, limits)
+            (plane,) = open_scan(path, showing)
+            assert isinstance(plane.plane, strips.Strips)
+            with monkeypatch.context() as libvips:
+                libvips.setattr(strips, "LEAST", strips.MOST)
+                (expected,) = open_scan(path, showing)
+            np.testing.assert_array_equal(put_together(plane), put_together(expected))
+
+
+def test_a_large_strip_that_is_cut_off_ends_the_plane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "wide.tif"
+    tifffile.imwrite(path, picture(), compression="lzw", rowsperstrip=50)
+    with tifffile.TiffFile(path) as file:
+        start, size = file.pages[0].dataoffsets[2], file.pages[0].databytecounts[2]  # type: ignore
+    content = bytearray(path.read_bytes())
+    content[start + size // 2 : start + size] = bytes(size - size // 2)
+    path.write_bytes(content)
+    monkeypatch.setattr(strips, "LEAST", 1)
+    (plane,) = open_scan(path)
+    seen = [window.top + len(window.pixels) for window in plane.windows(SIDE, OVERLAP)]
+    assert plane.failure == planes.CUT_OFF and 50 < max(seen) <= 100
+
+
 def test_a_turned_image_is_shown_upright(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     image = pyvips.Image.new_from_array(picture()).copy()
@@ -153,13 +194,17 @@ def test_a_turned_image_is_shown_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(put_together(plane), decode(path))
 
 
-@pytest.mark.parametrize("layout", ["raw", "deflate", "tiled"])
+@pytest.mark.parametrize("layout", ["raw", "deflate", "large strips", "tiled"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_contrast_is_that_of_the_whole_scan(tmp_path: Path, layout: str, dtype: type) -> None:
+def test_contrast_is_that_of_the_whole_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, dtype: type
+) -> None:
+    if layout == "large strips":
+        monkeypatch.setattr(strips, "LEAST", 1)
     rng = np.random.default_rng(0)
     stack = (rng.gamma(2, 300, (4, 150, 130)) * np.arange(1, 5)[:, None, None]).astype(dtype)
-    options: dict[str, Any] = {"raw": {}, "deflate": {"compression": "zlib"}}.get(
-        layout, {"compression": "zlib", "tile": (32, 32)}
+    options: dict[str, Any] = {"raw": {}, "tiled": {"compression": "zlib", "tile": (32, 32)}}.get(
+        layout, {"compression": "zlib"}
     )
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", **options)
     planes = open_scan(tmp_path / "stack.tif")
