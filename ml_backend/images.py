@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,10 @@ STRETCH_PERCENTILES = (0.1, 99.9)
 
 # Of zlib: 6, the default, takes nearly three times as long for files 5 % smaller.
 PNG_LEVEL = 3
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Chunks of a PNG that say nothing about colours, or what `decode` overlooks.
+_PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"oFFs", b"sRGB", b"gAMA", b"cHRM")
 
 # Sources are decoded once; remembering operations would only hold pixels in memory.
 pyvips.cache_set_max(0)
@@ -91,7 +97,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and BigTIFF
 
 def _is_image(data: bytes) -> bool:
     """By signature, as browsers decide; what else libvips may read (SVG, ...) stays out."""
-    others = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+    others = (_PNG, b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
     return (
         data.startswith((*TIFF, *others))
         or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
@@ -188,6 +194,33 @@ def as_png(pixels: np.ndarray) -> bytes:
         np.ascontiguousarray(pixels).data, width, height, 3, "uchar"
     )
     return image.copy(interpretation="srgb").pngsave_buffer(compression=PNG_LEVEL)
+
+
+def plain_png(data: bytes) -> bytes | None:
+    """A PNG file without all that is not its pixels, where nothing else says how it is shown.
+
+    For a file that can be decoded; it shows what `decode` gives and costs neither decoding nor
+    encoding. None where it is no whole PNG of 8-bit grey or RGB samples, or holds a chunk, such
+    as a colour profile, that may change what is shown.
+    """
+    if not data.startswith(_PNG):
+        return None
+    kept, at = [_PNG], len(_PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        chunk = data[at : at + 12 + length]
+        if len(chunk) < 12 + length or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:]):
+            return None
+        if kind == b"IHDR" and (chunk[16] != 8 or chunk[17] not in (0, 2)):
+            return None
+        if kind in (b"IHDR", b"IDAT", b"IEND"):
+            kept.append(chunk)
+        elif kind not in _PNG_REMARKS or chunk[8:].startswith(b"Raw profile"):
+            return None
+        if kind == b"IEND":
+            return b"".join(kept)
+        at += 12 + length
+    return None
 
 
 def _three(pixels: np.ndarray) -> np.ndarray:

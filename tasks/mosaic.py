@@ -79,6 +79,15 @@ class Mosaic:
             pieces = ((self.fields[one].rect, self._plane(one, plane)) for one in under)
             yield number, _stitched(rect, pieces)
 
+    def file(self, plane: int, rect: Rect) -> File | None:
+        """The one file that shows this part of a plane, nothing else, and in all its colours."""
+        under = self.under(rect)
+        if len(under) != 1 or self.showing.channel is not None:
+            return None
+        field = self.fields[under[0]]
+        files = _of_plane(field.files, plane, self.depth)
+        return files[0] if field.rect == rect and len(files) == 1 else None
+
     def part(self, plane: int, rect: Rect) -> Part:
         """A part of a plane that can be opened without the mosaic, and elsewhere."""
         fields = [self.fields[number] for number in self.under(rect)]

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -25,7 +26,7 @@ from ml_backend.images import as_png
 from ml_backend.learners.detector import Detector
 from ml_backend.models import int8
 from ml_backend.preannotation import Annotator
-from ml_backend.projects import Projects
+from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.serving import Serving
 from ml_backend.settings import Settings
@@ -102,24 +103,11 @@ def scan(
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     registry = Registry(settings.versions, settings.champions)
-    annotator = Serving(settings, registry).annotator(connected)
-    if annotator is None:
-        raise ScanFailed(
-            f"no detector draws the labels of project {project}; correct some tasks and train one"
-        )
-    folder = registry.folder(annotator.version)
-    if options.int8:
-        folder = int8(annotator.version, registry)
-        annotator = replace(annotator, detector=Detector.load(folder))
-    studio = Studio(connected.url, connected.token)
-    label_config = studio.project(project).label_config
-    store: Store
-    if options.store is None:
-        store = Folder(settings.media)
-        _serve_media(studio, project, settings.media)
-    else:
-        store = Bucket(options.store)
-        _try_out(store, ImageSource(connected.url, connected.token, project=project), project)
+    # Label Studio answers while the detector loads.
+    with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
+        asked = pool.submit(_asked, connected, settings, options)
+        annotator, folder = _annotator(connected, settings, registry, options)
+        studio, label_config, store = asked.result()
     with _remembered(source, settings, project, annotator, options) as ledger:
         finder = Finder(
             source,
@@ -149,7 +137,6 @@ def scan(
             fields.of,
             partial(projects.certainties, project, annotator.version),
         )
-        sender.start()
         detections = 0
 
         def views() -> Iterator[View]:
@@ -169,7 +156,7 @@ def scan(
         chosen = views()
         if options.limit is not None:
             chosen = iter(least_certain(list(chosen), fields.certainty, options.limit))
-        with _in_background(sender.send) as hand_over:
+        with _in_background(sender.start, sender.send) as hand_over:
             for chunk in chunks(chosen, CHUNK):
                 hand_over(chunk)
         if sender.outcome.sent:
@@ -192,6 +179,37 @@ def scan(
         "model": annotator.version,
         "notes": finder.notes,
     }
+
+
+def _annotator(
+    connected: Project, settings: Settings, registry: Registry, options: Options
+) -> tuple[Annotator, Path]:
+    """What detects and draws, and the folder of its files."""
+    annotator = Serving(settings, registry).annotator(connected)
+    if annotator is None:
+        raise ScanFailed(
+            f"no detector draws the labels of project {connected.id}; "
+            "correct some tasks and train one"
+        )
+    folder = registry.folder(annotator.version)
+    if options.int8:
+        folder = int8(annotator.version, registry)
+        annotator = replace(annotator, detector=Detector.load(folder))
+    return annotator, folder
+
+
+def _asked(connected: Project, settings: Settings, options: Options) -> tuple[Studio, str, Store]:
+    """Label Studio, the project's labels there, and where pictures are laid so that it shows
+    them."""
+    studio = Studio(connected.url, connected.token)
+    label_config = studio.project(connected.id).label_config
+    if options.store is None:
+        _serve_media(studio, connected.id, settings.media)
+        return studio, label_config, Folder(settings.media)
+    store = Bucket(options.store)
+    images = ImageSource(connected.url, connected.token, project=connected.id)
+    _try_out(store, images, connected.id)
+    return studio, label_config, store
 
 
 @dataclass(frozen=True)
@@ -344,22 +362,29 @@ def _remembered(
 
 
 @contextmanager
-def _in_background(act: Callable[[Any], None]) -> Iterator[Callable[[Any], None]]:
-    """A function that hands things to `act`, which takes them in turn in another thread.
+def _in_background(
+    first: Callable[[], None], act: Callable[[Any], None]
+) -> Iterator[Callable[[Any], None]]:
+    """A function that hands things to `act`, which takes them in turn in another thread, after
+    `first`.
 
-    Two things wait at most. What `act` raises ends the block.
+    Two things wait at most. What `first` and `act` raise ends the block.
     """
     waiting: queue.Queue[Any] = queue.Queue(2)
     failed: list[BaseException] = []
     end = object()
 
     def work() -> None:
-        while (thing := waiting.get()) is not end:
+        def guarded(step: Callable[..., None], *things: Any) -> None:
             if not failed:
                 try:
-                    act(thing)
+                    step(*things)
                 except BaseException as error:
                     failed.append(error)
+
+        guarded(first)
+        while (thing := waiting.get()) is not end:
+            guarded(act, thing)
 
     def hand_over(thing: Any) -> None:
         if failed:

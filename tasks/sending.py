@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ml_backend.images import as_png
+from ml_backend.images import as_png, plain_png
 from ml_backend.preannotation import Annotator, PreAnnotation
 from ml_backend.studio.client import Studio
 from ml_backend.studio.line import StudioFault, StudioUnreachable
@@ -125,13 +125,20 @@ class Sender:
         self, keys: list[str], views: dict[str, View], names: dict[str, str]
     ) -> dict[str, str]:
         """Write the pictures of one plane; the reasons for those that cannot be made."""
-        first = views[keys[0]]
-        left = set(keys)
-        rects: list[Rect] = [views[key].tile.rect for key in keys]
+        left = []
+        for key in keys:
+            if (content := _as_it_is(views[key])) is not None:
+                self._store.write(names[key], content)
+            else:
+                left.append(key)
+        if not left:
+            return {}
+        first, unread = views[keys[0]], set(left)
+        rects: list[Rect] = [views[key].tile.rect for key in left]
         for place, pixels in first.mosaic.parts(first.plane, rects):
-            self._store.write(names[keys[place]], as_png(pixels))
-            left.discard(keys[place])
-        return dict.fromkeys(left, "it cannot be read any more")
+            self._store.write(names[left[place]], as_png(pixels))
+            unread.discard(left[place])
+        return dict.fromkeys(unread, "it cannot be read any more")
 
     # Tasks.
 
@@ -207,6 +214,17 @@ class Sender:
             self._last = max(self._last, task["id"])
             if key := task["data"].get("key"):
                 self._held[str(key)] = task["id"]
+
+
+def _as_it_is(view: View) -> bytes | None:
+    """The picture, where a file holds it as it is to be shown; else it is put together."""
+    file = view.mosaic.file(view.plane, view.tile.rect)
+    if file is None or file.path.suffix.lower() != ".png":
+        return None
+    try:
+        return plain_png(file.path.read_bytes())
+    except OSError:
+        return None  # reading its pixels says what is wrong
 
 
 def patiently(act: Callable[[], T]) -> T:

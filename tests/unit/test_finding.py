@@ -15,6 +15,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ml_backend.images import decode
 from ml_backend.learners import detector as detector_module
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
@@ -116,6 +117,24 @@ def test_every_object_over_seams_corners_and_planes_is_found_once(
     assert (sheet.objects.partial[outer[nearest]]).all()
     inner = (truth[:, :2] > 8).all(axis=1) & (truth[:, 2:] < [width - 8, height - 8]).all(axis=1)
     assert not (sheet.objects.partial[inner[nearest]]).any()
+
+
+@pytest.mark.parametrize("overlap", [0, 24])
+@pytest.mark.parametrize("depth", ["each", "max"])
+def test_a_tile_s_own_file_is_its_picture(tmp_path: Path, depth: str, overlap: int) -> None:
+    planes = np.random.default_rng(4).integers(0, 255, (2, 160, 192), np.uint8)
+    cut(tmp_path, planes, 2, 2, overlap)
+    mosaic = sheet_of(tmp_path, How(tile_overlap=overlap, depth=depth))[0].mosaic  # type: ignore[arg-type]
+    own = 0
+    for field in mosaic.fields:
+        left, top, right, bottom = field.rect
+        for rect in (field.rect, (left + 1, top, right, bottom)):
+            for plane in (1, 2):
+                if (file := mosaic.file(plane, rect)) is not None:
+                    own += 1
+                    ((_, pixels),) = mosaic.parts(plane, [rect])
+                    np.testing.assert_array_equal(decode(file.path), pixels)
+    assert own == (8 if depth == "each" and not overlap else 0)
 
 
 @pytest.mark.parametrize("overlap", [0, 24])

@@ -15,9 +15,10 @@ import pytest
 import pyvips
 import tifffile
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from ml_backend import images
-from ml_backend.images import UnreadableImage, decode
+from ml_backend.images import UnreadableImage, decode, plain_png
 
 HEIGHT, WIDTH = 48, 64
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -263,6 +264,36 @@ def test_a_png_with_flipped_bits_is_refused(at: float) -> None:
     data[int(len(data) * at)] ^= 0xFF
     with pytest.raises(UnreadableImage, match="corrupt"):
         decode(bytes(data))
+
+
+def remarked() -> bytes:
+    """With remarks of all kinds, as microscopes write them."""
+    told = PngInfo()
+    told.add_text("Operator", "somebody")
+    told.add_itxt("Sample", "Wurzel")
+    told.add(b"gAMA", struct.pack(">I", 100000))
+    told.add(b"tIME", bytes(7))
+    return pillow(Image.fromarray(RGB), "PNG", pnginfo=told, dpi=(300, 300))
+
+
+@pytest.mark.parametrize("name", [*FILES, "png remarked"])
+def test_a_plain_png_shows_the_same_or_is_not_made(name: str) -> None:
+    data = FILES.get(name) or remarked()
+    plain = plain_png(data)
+    assert (plain is not None) == (name in ("png rgb", "png grey", "png remarked"))
+    if plain is not None:
+        np.testing.assert_array_equal(decode(plain), decode(data))
+        assert b"somebody" not in plain and len(plain) <= len(data)
+        assert plain_png(data[:-1]) is None
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 1
+        assert plain_png(bytes(flipped)) is None
+
+
+def test_an_orientation_within_a_text_is_no_remark() -> None:
+    told = PngInfo()
+    told.add_text("Raw profile type exif", "\nexif\n8\n4578696600000000")
+    assert plain_png(pillow(Image.fromarray(RGB), "PNG", pnginfo=told)) is None
 
 
 def test_paths_are_named_in_errors(tmp_path: Path) -> None:
