@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def model(starter_versions: Path) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
@@ -93,6 +94,27 @@ def test_both_executors_find_the_same_also_when_a_worker_dies(
     (sheet,) = again.sheets()
     ledger.close()
     assert sheet.tiles == ROWS * COLUMNS - 1 and nobody.seen == 0
+
+
+def test_a_file_that_ends_every_worker_is_left_out_and_no_other(
+    cluster: Any, tiles: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for row in range(1, ROWS):
+        for path in tiles.glob(f"r{row:02}_*.png"):
+            path.unlink()
+    opening = Finder._opening
+
+    def deadly(finder: Finder, unit: Any) -> Any:
+        ends = unit.files[0].name == "r00_c04.png"
+        return partial(os._exit, 139) if ends else opening(finder, unit)
+
+    monkeypatch.setattr(Finder, "_opening", deadly)
+    finder = Finder(tiles, Detector.load(model), How(tile_overlap=0), cluster=model)
+    (sheet,) = finder.sheets()
+    assert sheet.tiles == finder.tiles == COLUMNS - 1
+    (skipped,) = finder.skipped
+    assert skipped["source"] == "r00_c04.png"
+    assert skipped["reason"].startswith("3 processes ended while they looked at it")
 
 
 def test_who_lacks_ray_is_told_what_to_install(
