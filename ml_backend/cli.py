@@ -86,19 +86,25 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the ML backend alone."""
+    from ml_backend.files import check_data_folder
     from ml_backend.processes import check_port
     from ml_backend.server import serve as run
 
+    settings = console.settings(context)
+    check_data_folder(settings.data_dir)
     check_port(port, "the ML backend", "--port")
-    run(console.settings(context), host, port)
+    run(settings, host, port)
 
 
 @app.command(epilog="Example: cytoloop worker")
 def worker(context: typer.Context) -> None:
     """Run the worker alone: it trains, judges, promotes and refreshes."""
+    from ml_backend.files import check_data_folder
     from ml_backend.worker import work
 
-    work(console.settings(context))
+    settings = console.settings(context)
+    check_data_folder(settings.data_dir)
+    work(settings)
 
 
 @app.command(

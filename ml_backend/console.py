@@ -104,5 +104,12 @@ def run(app: Callable[..., object]) -> None:
     except (KeyError, IndexError):
         raise
     except (ValueError, LookupError, OSError, RuntimeError) as error:
-        print(f"cytoloop: {error}", file=sys.stderr)
+        print(f"cytoloop: {_words(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _words(error: Exception) -> str:
+    """The error without the system's number of it: "folder/file: Permission denied"."""
+    if isinstance(error, OSError) and error.filename and str(error).startswith("["):
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -26,6 +26,24 @@ class DiskFull(OSError):
         return f"the disk is full, {self.path} was not written: make room and do the same again"
 
 
+class NotWritable(OSError):
+    """A data folder in which nothing can be written."""
+
+
+def check_data_folder(folder: Path) -> None:
+    """Make it where it is not there yet. Raises NotWritable, in words for the user."""
+    probe = folder / f".write-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise NotWritable(
+            f"cannot write to the data folder {folder} ({error.strerror or error}); "
+            "choose another with --data-dir"
+        ) from error
+
+
 # A quota of one's own, where the system knows such.
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 

@@ -7,7 +7,6 @@ that was started ends together: with Ctrl-C, or when one of the three dies.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
 import time
@@ -28,7 +27,7 @@ from rich.panel import Panel
 
 from ml_backend import console
 from ml_backend.connection import Connection, connect, parse, starter_for
-from ml_backend.files import read_json, write_json
+from ml_backend.files import check_data_folder, read_json, write_json
 from ml_backend.preannotation import QUEUED
 from ml_backend.processes import Children, Process, check_port
 from ml_backend.projects import Projects
@@ -326,18 +325,9 @@ def read_labels(labels: str) -> str:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Hold the data folder; raise UpFailed where it cannot be written or is in use."""
+    """Hold the data folder. Raises NotWritable, and UpFailed where it is in use."""
     folder = settings.data_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-{secrets.token_hex(4)}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise UpFailed(
-            f"cannot write to the data folder {folder} ({error.strerror or error}); "
-            "choose another with --data-dir"
-        ) from error
+    check_data_folder(folder)
     try:
         with FileLock(folder / "up.lock", timeout=0):
             yield

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ml_backend.files import read_json
+from ml_backend.files import NotWritable, read_json
 from ml_backend.images import decode
 from ml_backend.processes import PortTaken
 from ml_backend.samples import field
@@ -50,7 +50,7 @@ def test_two_equal_ports_are_told(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder", encoding="utf-8")
-    with pytest.raises(UpFailed, match=r"cannot write to the data folder .*--data-dir"):
+    with pytest.raises(NotWritable, match=r"cannot write to the data folder .*--data-dir"):
         up(Options(), Settings(data_dir=file / "data"))
 
 
