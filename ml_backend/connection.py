@@ -62,9 +62,10 @@ class Connection:
                 "No detector matches its labels, so nothing is pre-annotated; correct some tasks "
                 "and the worker trains one."
             )
-        text = f"{self.version} draws {', '.join(self.drawn)}."
+        text = f"{self.version} boxes: {', '.join(self.drawn)}."
         if self.not_asked:
-            text += f" It knows {', '.join(self.not_asked)} too (CYTOLOOP_PREANNOTATE=all)."
+            names = ", ".join(self.not_asked)
+            text += f" To have {names} boxed too, set CYTOLOOP_PREANNOTATE=all before the start."
         if self.without_label:
             text += f" It also knows {', '.join(self.without_label)}: no label for it, so left out."
         return text

@@ -290,13 +290,18 @@ class Home:
         lines += _listed("could not be read", intake.bad)
         left_out = [(f"task {one['task']}", one["reason"]) for one in self._left_out(number)]
         lines += _listed("could not be pre-annotated", left_out)
+        boxed = connection.trained
+        do, what = ("correct its boxes", "a better") if boxed else ("box its cells", "a first")
         lines += [
             "",
-            "Open the first task, correct its boxes, press Submit, and go on with the next. "
-            f"After {self._settings.retrain_after} corrected tasks a better detector is trained, "
+            f"Open the first task, {do}, press Submit, and go on with the next. "
+            f"After {self._settings.retrain_after} corrected tasks {what} detector is trained, "
             "sooner with Start training (Settings, Model). Ctrl-C here ends everything.",
-            "A few images come without boxes on purpose (see 'blind'): mark all their cells.",
         ]
+        if boxed:
+            lines.append(
+                "A few images come without boxes on purpose (see 'blind'): mark all their cells."
+            )
         return Panel("\n".join(lines), title="cytoloop is up", expand=False)
 
     def watch(self) -> None:
