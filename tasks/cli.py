@@ -91,6 +91,10 @@ def detect(
     cluster = folder if executor == "ray" else None
     with console.progress("Detecting") as bar:
         summary = run(source, detector, out, version, bar, how, overlap, cluster, skip_empty)
+    if int8:
+        from tasks.quantizing import agreed
+
+        summary["notes"].append(agreed(folder))
     console.finish(
         summary,
         as_json=as_json,

@@ -14,11 +14,12 @@ import numpy as np
 
 from ml_backend.agreement import MARGINS, Margins, agreement
 from ml_backend.boxes import Boxes
+from ml_backend.files import read_json
 from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.learners.preprocess import to_input
 from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.models import keep_int8
+from ml_backend.models import INT8_REPORT, keep_int8
 from tasks.finding import Progress
 from tasks.places import How
 from tasks.sampling import Sampling
@@ -89,6 +90,18 @@ def _run_nncf(version: Path, inputs: list[np.ndarray], folder: Path) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise NotQuantized(lines[-1])
+
+
+def agreed(folder: Path) -> str:
+    """How far an INT8 form, in its folder, agreed with full precision, and what was asked."""
+    report: dict[str, Any] = read_json(folder / INT8_REPORT) or {}
+    margins = Margins(**report["margins"])
+    return (
+        f"looked at in 8-bit integers, whose boxes agreed with full precision on {report['tiles']} "
+        f"tiles: F1 {report['f1']:.3f} (at least {margins.f1:g}), found or empty in both "
+        f"{report['same']:.1%} (at least {margins.same:.0%}), moved by {report['shift']:.2f} px "
+        f"(median, at most {margins.shift:g})"
+    )
 
 
 def lines(version: str, result: dict[str, Any]) -> list[str]:

@@ -119,6 +119,10 @@ def scan(
             skip_empty=options.skip_empty,
             progress=progress,
         )
+        if options.int8:
+            from tasks.quantizing import agreed
+
+            finder.notes.append(agreed(folder))
         fields = Fields(
             annotator,
             settings,

@@ -22,16 +22,19 @@ import httpx
 import numpy as np
 import pytest
 
+from ml_backend.agreement import Agreement
+from ml_backend.cli import main
 from ml_backend.files import DiskFull
 from ml_backend.images import decode
+from ml_backend.models import keep_int8
 from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.samples.generator import mitosis_scene
 from ml_backend.settings import Settings
 from ml_backend.studio import line as studio_line
 from ml_backend.studio.images import ImageSource
+from tasks import emptiness, sending
 from tasks import scan as scan_module
-from tasks import sending
 from tasks.finding import How
 from tasks.scan import Options, ScanFailed, scan
 from tests.conftest import RunningStudio, disk, free_port
@@ -182,6 +185,51 @@ def test_a_full_disk_ends_it_in_one_line_and_the_next_start_goes_on(
         keys = [task["data"]["key"] for task in home.tasks(number)]
         assert len(keys) == len(set(keys)) == summary["sent"] >= ROWS * COLUMNS
         assert {f"{key}.png" for key in keys} == {path.name for path in folder.glob("scans/*")}
+
+
+def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scene = mitosis_scene(5, (2 * WIDTH, HEIGHT), dividing=8).image
+    cv2.imwrite(str(tmp_path / "left.png"), scene[:, :WIDTH, ::-1])
+    cv2.imwrite(str(tmp_path / "right.png"), scene[:, WIDTH:, ::-1])
+    noise = np.random.default_rng(1).normal(120, 3, (14, HEIGHT, WIDTH)).round()
+    for number, grey in enumerate(noise.astype(np.uint8)):
+        cv2.imwrite(str(tmp_path / f"empty {chr(97 + number)}.png"), grey)
+    monkeypatch.setattr(emptiness, "RUN", 0.5)  # one in a hundred would be none of these
+
+    def run(project: int, *more: str, rc: int = 0) -> tuple[str, str]:
+        arguments = ["cytoloop", "--data-dir", str(home.settings.data_dir), "scan", str(tmp_path)]
+        arguments += ["--project", str(project), "--send", "found", *more]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, words = capsys.readouterr()
+        assert ended.value.code == rc, words
+        return out, words
+
+    number = home.project("Slow and fast")
+    slow = json.loads(run(number, "--json")[0])
+    assert slow["detections"] > 3 and slow["emptied"] == {"skipped": 0, "run": 0, "missed": 0}
+    assert "cytoloop quantize FOLDER --model" in run(number, "--int8", rc=1)[1]
+
+    version = home.settings.versions / slow["model"]
+    # The version itself in place of its INT8 form: it agrees in everything.
+    keep_int8(version, version, Agreement(1000, (9, 9), 1.0, 1.0, 0.0).to_json())
+    fast = json.loads(run(number, "--int8", "--skip-empty", "--json")[0])
+    assert fast["detections"] == slow["detections"]
+    assert (fast["sent"], fast["known"]) == (0, slow["sent"])  # the very same pictures
+    emptied = fast["emptied"]
+    assert emptied["skipped"] + emptied["run"] == len(noise) and emptied["missed"] == 0
+    assert emptied["skipped"] and emptied["run"]
+    (margin,) = (note for note in fast["notes"] if "8-bit" in note)
+    assert "on 1000 tiles: F1 1.000 (at least 0.98)" in margin
+    said, _ = run(number, "--int8", "--skip-empty")
+    left_out = f"{emptied['skipped']} tiles were skipped as empty and {emptied['run']} looked at"
+    assert left_out in said and margin in said and "0 tasks sent" in said
 
 
 @pytest.fixture
