@@ -1,26 +1,30 @@
 """Killing `cytoloop scan` again and again: is a task missing, or one double?
 
-    uv run python benchmarks/scan_restarts.py --kills 100
+    uv run python benchmarks/scan_restarts.py --kills 100 [--seed 0]
 
 A scan of generated tiles goes to a project of a real Label Studio, every tile of it, and its
 process is killed (SIGKILL on Linux and macOS) at a random point of its run, and started again,
-and killed again. When a run ends by itself before its kill, the project is compared with one
-whose scan was never stopped, by the keys of the tasks, and the next project begins.
+and killed again. One kill in eight falls before the first picture is written, while it starts or
+detects; the others at any point of what it still has to write and send. When a run ends by
+itself before its kill, the project is compared with one whose scan was never stopped, by the
+keys of the tasks, and the next project begins. The counts of runs with different seeds add up.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 
 import cv2
-from studio import running
+from studio import running, warm
 
 from ml_backend.models import resolve
 from ml_backend.projects import Project, Projects
@@ -31,7 +35,8 @@ from ml_backend.studio.client import Studio
 
 ROOT = Path(__file__).parents[1]
 CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
-ROWS, COLUMNS, WIDTH, HEIGHT = 14, 12, 520, 390
+ROWS, COLUMNS, WIDTH, HEIGHT = 14, 14, 260, 195
+EARLY = 1 / 8
 PORT = 8097
 
 
@@ -56,45 +61,50 @@ class Bench:
         self.settings, self.studio, self.token, self.tiles = settings, studio, token, tiles
         self.registry = Registry(settings.versions, settings.champions)
         self.version = resolve("starter:mitosis", self.registry).name
+        self.environment = warm(settings.data_dir)
 
     def run(self, kills: int, rng: random.Random, minutes: float) -> None:
         deadline = time.monotonic() + 60 * minutes
         reference = self.project("Never stopped")
-        begun, whole = self.timed(reference)
+        run = self.start(reference)
+        begun = run.until_a_picture()
+        whole = run.until_its_end()
         expected = self.keys(reference)
+        each = (whole - begun) / len(expected)  # s a task
         print(
             f"{ROWS * COLUMNS} tiles, {len(expected)} tasks; a run takes {whole:.1f} s, "
-            f"of which {begun:.1f} s pass before the first file is opened",
+            f"of which {begun:.1f} s pass before the first picture is written",
             flush=True,
         )
         done = projects = missing = double = 0
         points: Counter[str] = Counter()
-        project = self.project("Killed 1")
+        number = self.project("Killed 1")
         while done < kills and time.monotonic() < deadline:
-            process, started = self.start(project), time.monotonic()
-            try:
-                process.wait(rng.uniform(0.5 * begun, whole))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            there = sum(self.keys(number).values())
+            early = rng.random() < EARLY
+            run = self.start(number)
+            if early:
+                run.wait(rng.uniform(0, begun))
+            else:
+                begun = run.until_a_picture() or begun
+                run.wait(rng.uniform(0, each * (len(expected) - there)))
+            if run.kill():
                 done += 1
-                points[self.point(project, len(expected))] += 1
+                points[self.point(run, len(expected))] += 1
                 continue
-            # It ended first: a run that goes on takes less, and the machine may be less busy.
-            share = (time.monotonic() - started) / whole
-            begun, whole = share * begun, share * whole
             projects += 1
-            lost, twice = self.compared(project, expected)
+            lost, twice = self.compared(number, expected)
             missing, double = missing + lost, double + twice
             print(
                 f"project {projects}: after {done} kills {lost} missing, {twice} double", flush=True
             )
-            project = self.project(f"Killed {projects + 1}")
-        if self.start(project).wait() not in (0, 3):
-            raise SystemExit("the last run failed")
-        lost, twice = self.compared(project, expected)
+            number = self.project(f"Killed {projects + 1}")
+        run = self.start(number)
+        run.until_its_end()
+        lost, twice = self.compared(number, expected)
         print(
-            f"{done} kills in {projects + 1} projects ({', '.join(map(_words, points.items()))}): "
+            f"{done} kills in {projects + 1} projects "
+            f"({', '.join(f'{count} {point}' for point, count in points.most_common())}): "
             f"{missing + lost} tasks missing, {double + twice} double"
         )
 
@@ -105,23 +115,13 @@ class Bench:
         self.registry.promote(str(number), self.version, by="benchmark", reason="start")
         return number
 
-    def start(self, project: int) -> subprocess.Popen[bytes]:
+    def start(self, project: int) -> Run:
         command = [
             sys.executable, "-m", "ml_backend", "--data-dir", str(self.settings.data_dir), "scan",
             str(self.tiles), "--project", str(project), "--send", "all", "--tile-overlap", "0",
             "--json",
         ]  # fmt: skip
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def timed(self, project: int) -> tuple[float, float]:
-        """Seconds until the first file is opened, and until the end."""
-        started = time.perf_counter()
-        process, begun = self.start(project), 0.0
-        while process.poll() is None:
-            if not begun and list((self.settings.data_dir / "scans").glob(f"{project}-*.sqlite")):
-                begun = time.perf_counter() - started
-            time.sleep(0.02)
-        return begun, time.perf_counter() - started
+        return Run(command, self.environment, self.settings, project)
 
     def keys(self, project: int) -> Counter[str]:
         return Counter(task["data"]["key"] for task in self.studio.tasks(project, full=False))
@@ -130,13 +130,67 @@ class Bench:
         keys = self.keys(project)
         return len(expected.keys() - keys.keys()), sum(keys.values()) - len(keys)
 
-    def point(self, project: int, tasks: int) -> str:
-        there = sum(self.keys(project).values())
-        return "before the first task" if not there else "between" if there < tasks else "after all"
+    def point(self, run: Run, tasks: int) -> str:
+        """Where a run was killed."""
+        if not run.pictures_written():
+            return "before its first picture"
+        if on_its_way(self.settings, run.project):
+            return "with a chunk on its way"
+        there = sum(self.keys(run.project).values())
+        return "while pictures were written" if there < tasks else "after its last task"
 
 
-def _words(point: tuple[str, int]) -> str:
-    return f"{point[1]} {point[0]}"
+class Run:
+    """A process of `cytoloop scan`, just started."""
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str], settings: Settings, project: int
+    ) -> None:
+        self.project = project
+        self._pictures = settings.media / str(project) / "scans"
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        self._before = self._pictures.stat().st_mtime_ns
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
+
+    def pictures_written(self) -> bool:
+        return self._pictures.stat().st_mtime_ns != self._before
+
+    def until_a_picture(self) -> float:
+        """Wait for its first picture; the seconds since its start, 0 where it ended without."""
+        while not self.pictures_written():
+            if self._process.poll() is not None:
+                return 0.0
+            time.sleep(0.01)
+        return time.monotonic() - self._started
+
+    def until_its_end(self) -> float:
+        """Its seconds from its start to its end."""
+        if self._process.wait() not in (0, 3):
+            raise SystemExit("a run failed by itself")
+        return time.monotonic() - self._started
+
+    def wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
+    def kill(self) -> bool:
+        """False where it ended before."""
+        if self._process.poll() is not None:
+            self.until_its_end()
+            return False
+        self._process.kill()
+        self._process.wait()
+        return True
+
+
+def on_its_way(settings: Settings, project: int) -> int:
+    """How many tasks were handed to Label Studio and not known to have arrived."""
+    (ledger,) = (settings.data_dir / "scans").glob(f"{project}-*.sqlite")
+    with closing(sqlite3.connect(ledger)) as database:
+        return database.execute("select count(*) from sending").fetchone()[0]
 
 
 def generated(folder: Path) -> Path:

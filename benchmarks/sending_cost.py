@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from scan_speed import REAL, cut, sparse_scan
-from studio import running
+from studio import running, warm
 
 from ml_backend.models import resolve
 from ml_backend.projects import Project, Projects
@@ -82,8 +81,7 @@ def measure(home: Path, settings: Settings, environment: StudioEnvironment, roun
 
 
 def timed(settings: Settings, *command: str) -> tuple[float, dict[str, Any]]:
-    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(settings.data_dir / "byte-code")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment = warm(settings.data_dir)
     started = time.perf_counter()
     done = subprocess.run(
         [

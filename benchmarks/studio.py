@@ -28,3 +28,11 @@ def running(folder: Path, media: Path, port: int) -> Iterator[tuple[StudioEnviro
         yield environment, process
     finally:
         environment.stop()
+
+
+def warm(folder: Path) -> dict[str, str]:
+    """The environment of a command that a user starts again: Python keeps its byte code, in
+    `folder`, also where the environment's variables keep it from that."""
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(folder / "byte-code")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
