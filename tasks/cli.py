@@ -235,11 +235,13 @@ def quantize(
     folder, version = _folder(context, model)
     with console.progress("Comparing") as bar:
         result = run(source, folder, bar, how)
-    console.finish(
-        {"model": version, **result}, as_json=as_json, lines=lambda: lines(version, result)
-    )
-    if not result["accepted"]:
-        raise typer.Exit(1)
+    try:
+        console.finish(
+            {"model": version, **result}, as_json=as_json, lines=lambda: lines(version, result)
+        )
+    finally:
+        if not result["accepted"]:  # that something was skipped is the lesser news
+            raise typer.Exit(1)
 
 
 def _folder(context: typer.Context, model: str, int8: bool = False) -> tuple[Path, str]:

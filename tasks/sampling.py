@@ -53,7 +53,7 @@ class Sampling:
         for unit, opened in ahead(units, self._open):
             files = unit[0]
             if isinstance(opened, str):
-                self.skipped.append({"source": files[0].name, "reason": opened})
+                self._left_out(files[0].name, opened)
                 continue
             every = [(plane, rect) for plane in opened for rect in self._cut(plane)]
             chosen = [
@@ -65,7 +65,13 @@ class Sampling:
                 for _, pixels in plane.parts([rect for owner, rect in chosen if owner is plane]):
                     yield pixels
                 if plane.failure:
-                    self.skipped.append({"source": files[0].name, "reason": plane.failure})
+                    self._left_out(files[0].name, plane.failure)
+
+    def _left_out(self, source: str, reason: str) -> None:
+        """Once, however often it is looked at."""
+        entry: Skipped = {"source": source, "reason": reason}
+        if entry not in self.skipped:
+            self.skipped.append(entry)
 
     def _open(self, unit: tuple[tuple[File, ...], Showing]) -> list[ScanPlane] | str:
         try:

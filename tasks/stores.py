@@ -71,7 +71,8 @@ class Bucket:
         try:
             system, root = fsspec.core.url_to_fs(self.url)
         except ImportError as error:
-            raise ValueError(f"{self.url}: {error}") from error
+            extra = ": uv sync --extra s3" if scheme == "s3" else ""
+            raise ValueError(f"{self.url}: {error}{extra}") from error
         return system, root.strip("/")
 
     def write(self, name: str, content: bytes) -> None:

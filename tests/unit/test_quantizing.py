@@ -93,3 +93,11 @@ def test_tiles_are_sampled_evenly_and_apart(tmp_path: Path) -> None:
     even = [int(one[0, 0, 0]) for one in sampling.tiles(100, lambda number: number % 2 == 0)]
     odd = [int(one[0, 0, 0]) for one in sampling.tiles(100, lambda number: number % 2 == 1)]
     assert (even, odd) == ([0, 64, 128, 192], [32, 96, 160, 224])
+
+
+def test_what_cannot_be_read_is_listed_once_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((8, 8), np.uint8))
+    sampling = Sampling(tmp_path, How(), 64)
+    assert [len(list(sampling.tiles(100))) for _ in range(2)] == [1, 1]
+    assert sampling.skipped == [{"source": "empty.png", "reason": "the file is empty"}]
