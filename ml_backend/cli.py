@@ -31,6 +31,10 @@ ModelOption = Annotated[
     ),
 ]
 
+ProjectOption = Annotated[
+    int, typer.Option("--project", help="The project's id, as in its address.")
+]
+
 
 def main() -> None:
     """The console script `cytoloop`."""
@@ -114,7 +118,7 @@ def connect(
     context: typer.Context,
     url: Annotated[str, typer.Option(help="Address of Label Studio.")],
     token: Annotated[str, typer.Option(help="Personal access token (Account & Settings).")],
-    project: Annotated[int, typer.Option(help="The project's id, as in its address.")],
+    project: ProjectOption,
     backend_url: Annotated[
         str, typer.Option(help="Address at which Label Studio reaches the ML backend.")
     ] = "http://127.0.0.1:9090",
@@ -142,9 +146,12 @@ def train(
             help="Model to start from: a version, a .safetensors or .npz file, starter:KIND."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the images; else the recipe's.")
+    ] = None,
     imgsz: Annotated[
-        int | None, typer.Option(min=64, help="Longest image side at the network, in pixels.")
+        int | None,
+        typer.Option(min=64, help="Longest image side at the network, px; else the recipe's."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="A word for the version's name.")] = None,
     as_json: JsonOption = False,
@@ -281,16 +288,23 @@ def show_model(
 def promote(
     context: typer.Context,
     version: Annotated[str, typer.Argument(help="The version to make the champion.")],
-    project: Annotated[int, typer.Option(help="The project's id.")],
+    project: ProjectOption,
     as_json: JsonOption = False,
 ) -> None:
     """Make a version the champion of a project."""
     from ml_backend.improvement import Improvement, who
+    from ml_backend.labels import Labels
     from ml_backend.models import resolve
+    from ml_backend.serving import draws
 
     improvement = Improvement(console.settings(context))
-    improvement.projects.get(project)
+    labels = Labels.parse(improvement.projects.get(project).label_config)
     name = resolve(version, improvement.registry).name
+    card = improvement.registry.card(name)
+    if not draws(card, labels):
+        raise ValueError(
+            f"{name} boxes {', '.join(card.headline)}, which project {project} has no label for"
+        )
     improvement.promote(name, project, ["promoted by hand"], by=who())
     _say_champion(name, project, as_json)
 
@@ -298,7 +312,7 @@ def promote(
 @models_app.command(epilog="Example: cytoloop models rollback --project 1")
 def rollback(
     context: typer.Context,
-    project: Annotated[int, typer.Option(help="The project's id.")],
+    project: ProjectOption,
     as_json: JsonOption = False,
 ) -> None:
     """Go back to the champion before the present one."""

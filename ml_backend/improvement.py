@@ -88,6 +88,11 @@ class Improvement:
         if not headline(classes):
             if not items and (said := snapshot.one_sided()):
                 raise NothingToLearn(f"project {project.id}: {said}")
+            if not items:
+                raise NothingToLearn(
+                    f"project {project.id} has no corrected training task yet; correct some whose "
+                    "'split' is 'train'"
+                )
             raise NothingToLearn(
                 f"none of the {len(items)} corrected training tasks of project {project.id} has a "
                 "box of a headline class; mark some and try again"

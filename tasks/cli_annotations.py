@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ml_backend import console
+from ml_backend.cli import ProjectOption
 from ml_backend.console import JsonOption
 
 app = typer.Typer()
@@ -16,7 +17,7 @@ app = typer.Typer()
 @app.command(epilog="Example: cytoloop export --project 1 --out corrected.coco.json")
 def export(
     context: typer.Context,
-    project: Annotated[int, typer.Option(help="The project's id.")],
+    project: ProjectOption,
     out: Annotated[
         Path,
         typer.Option(

@@ -25,7 +25,7 @@ ZOption = Annotated[
 ]
 OverlapOption = Annotated[
     int | None,
-    typer.Option(min=0, help="Between the windows of a large image, px; by the objects' size."),
+    typer.Option(min=0, help="What the windows of a large image share, px; else by objects' size."),
 ]
 TileOverlapOption = Annotated[
     int | None,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ml_backend import console
+from ml_backend.cli import ProjectOption
 from ml_backend.console import JsonOption
 from tasks.cli_reading import (
     ChannelOption,
@@ -25,7 +26,9 @@ app = typer.Typer(invoke_without_command=True)
 @app.callback(epilog="Example: cytoloop report --project 1 --out report")
 def report(
     context: typer.Context,
-    project: Annotated[int | None, typer.Option(help="The project's id.")] = None,
+    project: Annotated[
+        int | None, typer.Option(help="The project's id, as in its address.")
+    ] = None,
     detections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file that cytoloop detect wrote.")
     ] = None,
@@ -89,7 +92,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
 @app.command("corrections", epilog="Example: cytoloop report corrections --project 1")
 def corrections(
     context: typer.Context,
-    project: Annotated[int, typer.Option(help="The project's id.")],
+    project: ProjectOption,
     as_json: JsonOption = False,
 ) -> None:
     """How much annotators had to change, by the version that drew the boxes."""

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from ml_backend.improvement import Improvement
+from ml_backend.projects import Project, Projects
 from ml_backend.registry import Registry
 from ml_backend.samples.generator import field
 from ml_backend.settings import Settings
@@ -203,3 +205,10 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
         "models"
     ]
     assert one["version"] == figures["model"] and one["champion"]
+
+    # A version that could draw nothing there does not become a project's champion.
+    labels = (files("ml_backend.configs") / "tetrads.xml").read_text(encoding="utf-8")
+    project = Project(8, "http://127.0.0.1:1", "token", "tetrads", labels)
+    Projects(Settings(data_dir=data).projects_database).connect(project)
+    refused = cytoloop("models", "promote", trained["version"], "--project", "8", data=data, code=1)
+    assert "Mitotic cell, which project 8 has no label for" in refused.stderr
