@@ -45,7 +45,7 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--minutes", type=float, default=120, help="stop killing after these")
-    chosen = options.parse_args()
+    chosen, started = options.parse_args(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         settings = Settings(data_dir=home / "data")
@@ -53,7 +53,7 @@ def main() -> None:
             token = studio.account().token
             tiles = generated(home / "slide")
             bench = Bench(settings, Studio(studio.url, token), token, tiles)
-            bench.run(chosen.kills, random.Random(chosen.seed), chosen.minutes)
+            bench.run(chosen.kills, random.Random(chosen.seed), started + 60 * chosen.minutes)
 
 
 class Bench:
@@ -63,8 +63,7 @@ class Bench:
         self.version = resolve("starter:mitosis", self.registry).name
         self.environment = warm(settings.data_dir)
 
-    def run(self, kills: int, rng: random.Random, minutes: float) -> None:
-        deadline = time.monotonic() + 60 * minutes
+    def run(self, kills: int, rng: random.Random, deadline: float) -> None:
         reference = self.project("Never stopped")
         run = self.start(reference)
         begun = run.until_a_picture()
@@ -78,9 +77,8 @@ class Bench:
         )
         done = projects = missing = double = 0
         points: Counter[str] = Counter()
-        number = self.project("Killed 1")
+        number, there = self.project("Killed 1"), 0
         while done < kills and time.monotonic() < deadline:
-            there = sum(self.keys(number).values())
             early = rng.random() < EARLY
             run = self.start(number)
             if early:
@@ -90,7 +88,9 @@ class Bench:
                 run.wait(rng.uniform(0, each * (len(expected) - there)))
             if run.kill():
                 done += 1
-                points[self.point(run, len(expected))] += 1
+                there = sum(self.keys(number).values())
+                points[point := self.point(run, len(expected) - there)] += 1
+                print(f"kill {done}: {point}, {there} tasks there", flush=True)
                 continue
             projects += 1
             lost, twice = self.compared(number, expected)
@@ -98,7 +98,7 @@ class Bench:
             print(
                 f"project {projects}: after {done} kills {lost} missing, {twice} double", flush=True
             )
-            number = self.project(f"Killed {projects + 1}")
+            number, there = self.project(f"Killed {projects + 1}"), 0
         run = self.start(number)
         run.until_its_end()
         lost, twice = self.compared(number, expected)
@@ -130,14 +130,13 @@ class Bench:
         keys = self.keys(project)
         return len(expected.keys() - keys.keys()), sum(keys.values()) - len(keys)
 
-    def point(self, run: Run, tasks: int) -> str:
-        """Where a run was killed."""
+    def point(self, run: Run, left: int) -> str:
+        """Where a run was killed, with so many tasks left to send."""
         if not run.pictures_written():
             return "before its first picture"
         if on_its_way(self.settings, run.project):
             return "with a chunk on its way"
-        there = sum(self.keys(run.project).values())
-        return "while pictures were written" if there < tasks else "after its last task"
+        return "while pictures were written" if left else "after its last task"
 
 
 class Run:
