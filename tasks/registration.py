@@ -1,35 +1,20 @@
-"""How far neighbouring tiles lie apart: by the microscope's own word, else by what they show.
-
-Neighbours that overlap show the same strip. Phase correlation (Kuglin and Hines 1975) proposes
-the shifts by which it may be; as in MIST (Chalfoun et al. 2017) the one counts for which the
-strips agree best. That the tiles abut is one of the ways it may be: then what the one ends with
-goes on in the other, as where a single cell lies on the seam and nothing else is there. Pairs
-that agree with each other decide for all tiles: a single pair may be misled by an empty field.
-"""
+"""How far neighbouring tiles lie apart: by the microscope's own word, else by what they show
+(`overlap`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 import tifffile
 
 from ml_backend.microns import in_ome
+from tasks.overlap import MOST, Pair, Step, offset
 from tasks.sources import File, Group, Spot
 
 PAIRS = 12  # of neighbours that are compared, each way
-PEAKS = 4  # of the correlation that are tried
-LEAST, MOST = 0.02, 0.5  # of a side that neighbours share
-ASIDE = 0.1  # of a side that a row or column may be shifted by
-AGREE = 0.5  # correlation of two strips that show the same
-CLOSE = 3  # px that two pairs may differ by and still say the same
-
-_COARSE = 12  # px that are left of the shorter side of what all tiles share
-
-Step = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -58,8 +43,9 @@ def found_out(
     if steps := _by_metadata(group, width, height):
         return steps
     abut = (width, 0), (0, height)
-    right = _registered(_pairs(group, 0, 1), grey, 1) or abut[0]
-    down = _registered(_pairs(group, 1, 0), grey, 0) or abut[1]
+    shape = height, width
+    right = _registered(_pairs(group, 0, 1), grey, 1, shape) or abut[0]
+    down = _registered(_pairs(group, 1, 0), grey, 0, shape) or abut[1]
     across = f"{width - right[0]} px" if right != abut[0] else "nothing"
     below = f"{height - down[1]} px" if down != abut[1] else "nothing"
     if (right, down) == abut:
@@ -81,27 +67,22 @@ def _pairs(group: Group, rows: int, columns: int) -> list[tuple[Spot, Spot]]:
 
 
 def _registered(
-    pairs: Sequence[tuple[Spot, Spot]], grey: Callable[[File], np.ndarray | None], axis: int
+    pairs: Sequence[tuple[Spot, Spot]],
+    grey: Callable[[File], np.ndarray | None],
+    axis: int,
+    shape: tuple[int, int],
 ) -> Step | None:
-    """The shift that most of the pairs agree on; None where there is none."""
-    shifts = []
-    for first, second in pairs:
-        planes = _common(first, second)
-        a, b = grey(planes[0]), grey(planes[1])
-        if a is None or b is None or a.shape != b.shape:
-            continue
-        if shift := offset(a, b, axis):
-            shifts.append(shift)
-    if not shifts:
-        return None
-    every = np.array(shifts)
-    near = (np.abs(every[:, None] - every[None]) <= CLOSE).all(axis=2)
-    best = near.sum(axis=1).argmax()
-    # One pair may be alone in showing anything; of several, most have to say the same.
-    if near[best].sum() * 2 <= len(shifts) or (len(pairs) > 3 and near[best].sum() < 2):
-        return None
-    x, y = np.median(every[near[best]], axis=0)
-    return round(float(x)), round(float(y))
+    """From a tile of `shape` (H, W) to the next one along an axis; None where they abut, as far
+    as they show."""
+
+    def shown() -> Iterator[Pair]:
+        for first, second in pairs:
+            a, b = map(grey, _common(first, second))
+            if a is not None and b is not None and a.shape == b.shape == shape:
+                yield (a, b) if axis else (a.T, b.T)
+
+    step = offset(shown)
+    return step if step is None or axis else (step[1], step[0])
 
 
 def _common(first: Spot, second: Spot) -> tuple[File, File]:
@@ -112,57 +93,6 @@ def _common(first: Spot, second: Spot) -> tuple[File, File]:
         return first.files[0], second.files[0]
     middle = both[len(both) // 2]
     return middle, other[middle.plane]
-
-
-def offset(a: np.ndarray, b: np.ndarray, axis: int) -> Step | None:
-    """Where b lies, (x, y) in px of a, if it overlaps a's right (axis 1) or lower (0) part, or
-    goes on where that ends.
-
-    a, b: (H, W) grey values. None where no part of them agrees.
-    """
-    a, b = _detail(a), _detail(b)
-    spectrum = np.fft.rfft2(a) * np.conj(np.fft.rfft2(b))
-    correlation = np.fft.irfft2(spectrum / np.maximum(np.abs(spectrum), 1e-9), a.shape)
-    # Noise spreads a peak over its neighbours.
-    peaks = cv2.GaussianBlur(correlation.astype(np.float32), (0, 0), 1)
-    height, width = a.shape
-    best: tuple[float, Step] | None = None
-    edges = (a[:, -1:], b[:, :1]) if axis else (a[-1:], b[:1])
-    if (likeness := _likeness(*edges, 0, 0)) > AGREE:
-        best = likeness, (width, 0) if axis else (0, height)
-    for _ in range(PEAKS):
-        _, _, _, (x, y) = cv2.minMaxLoc(peaks)
-        cv2.circle(peaks, (x, y), 5, float(peaks.min()), -1)
-        for dx in (x, x - width):
-            for dy in (y, y - height):
-                along, side = (dx, width) if axis else (dy, height)
-                aside, other = (dy, height) if axis else (dx, width)
-                shared = side - along
-                if not LEAST * side <= shared <= MOST * side or abs(aside) > ASIDE * other:
-                    continue
-                likeness = _likeness(a, b, dx, dy)
-                if likeness > AGREE and (best is None or likeness > best[0]):
-                    best = likeness, (dx, dy)
-    return None if best is None else best[1]
-
-
-def _detail(pixels: np.ndarray) -> np.ndarray:
-    """Without what all tiles share: the light that falls off towards the edges."""
-    grey = pixels.astype(np.float32)
-    height, width = grey.shape
-    share = _COARSE / min(height, width)
-    coarse = cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    return grey - cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _likeness(a: np.ndarray, b: np.ndarray, dx: int, dy: int) -> float:
-    """Correlation, -1..1, of what both show where b lies at (dx, dy) of a."""
-    height, width = a.shape
-    one = a[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
-    two = b[max(0, -dy) : height + min(0, -dy), max(0, -dx) : width + min(0, -dx)]
-    one, two = one - one.mean(), two - two.mean()
-    size = float(np.sqrt((one**2).sum() * (two**2).sum()))
-    return float((one * two).sum()) / size if size > 0 else 0.0
 
 
 # By metadata.
