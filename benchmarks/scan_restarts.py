@@ -86,12 +86,16 @@ class Bench:
             else:
                 begun = run.until_a_picture() or begun
                 run.wait(rng.uniform(0, each * (len(expected) - there)))
+            seconds = run.seconds()
             if run.kill():
                 done += 1
                 there = sum(self.keys(number).values())
                 points[point := self.point(run, len(expected) - there)] += 1
                 print(f"kill {done}: {point}, {there} tasks there", flush=True)
                 continue
+            if not early and there < len(expected):
+                # The first of all runs found no byte code, and the machine may be less busy.
+                each = min(each, (seconds - begun) / (len(expected) - there))
             projects += 1
             lost, twice = self.compared(number, expected)
             missing, double = missing + lost, double + twice
@@ -163,12 +167,16 @@ class Run:
             if self._process.poll() is not None:
                 return 0.0
             time.sleep(0.01)
-        return time.monotonic() - self._started
+        return self.seconds()
 
     def until_its_end(self) -> float:
         """Its seconds from its start to its end."""
         if self._process.wait() not in (0, 3):
             raise SystemExit("a run failed by itself")
+        return self.seconds()
+
+    def seconds(self) -> float:
+        """Since its start."""
         return time.monotonic() - self._started
 
     def wait(self, seconds: float) -> None:
