@@ -18,6 +18,7 @@ import logging
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
@@ -33,6 +34,11 @@ STRETCH_PERCENTILES = (0.1, 99.9)
 PNG_LEVEL = 3
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+# Compressions of TIFF that every libvips reads; of others it depends on how it was built.
+_VIPS_COMPRESSIONS = (
+    *("NONE", "PACKBITS", "LZW", "DEFLATE", "ADOBE_DEFLATE"),
+    *("OJPEG", "JPEG", "WEBP", "CCITTRLE", "CCITT_T4", "CCITT_T6"),
+)
 # Chunks of a PNG that say nothing about colours, or what `decode` overlooks.
 _PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"oFFs", b"sRGB", b"gAMA", b"cHRM")
 
@@ -122,24 +128,36 @@ def _decode_known(data: bytes) -> np.ndarray:
         if not data.startswith(TIFF):
             raise
         try:
-            return _decode_wide_tiff(data)
+            return _decode_other_tiff(data)
         except (UnreadableImage, MemoryError):
             raise
         except Exception:  # tifffile raises whatever it stumbles over
             raise error from None
 
 
-def _decode_wide_tiff(data: bytes) -> np.ndarray:
-    """libvips refuses samples of 64 bits (8.18), which numerical tools like to write."""
+def _decode_other_tiff(data: bytes) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
-        if page.dtype is None or page.dtype.itemsize != 8 or page.axes not in ("YX", "YXS"):
+        page: Any = file.pages.first
+        if not vips_refuses(page):
             raise ValueError("libvips was right to refuse it")
         _check_size(page.imagewidth, page.imagelength)
         pixels = page.asarray()
-    return stretched(pixels.reshape(*pixels.shape[:2], -1))
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return as_rgb(pixels, "srgb") if pixels.dtype == np.uint8 else stretched(pixels)
+
+
+def vips_refuses(page: Any) -> bool:
+    """Whether a page of tifffile's is one that tifffile reads and libvips may not: grey values
+    or RGB, upright, with samples of 64 bits (8.18), which numerical tools like to write, or in
+    a compression that not every libvips knows, such as Zstandard."""
+    if page.dtype is None or page.axes not in ("YX", "YXS"):
+        return False
+    turned = page.tags.get("Orientation")
+    if page.photometric.name not in ("MINISBLACK", "RGB") or (turned and turned.value != 1):
+        return False
+    return page.dtype.itemsize == 8 or page.compression.name not in _VIPS_COMPRESSIONS
 
 
 def _decode_bmp(data: bytes) -> np.ndarray:

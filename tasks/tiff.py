@@ -27,6 +27,7 @@ from ml_backend.images import (
     contrast,
     from_vips,
     stretched,
+    vips_refuses,
 )
 from tasks.planes import CUT_OFF, Missing, Reader, ScanPlane, Showing, Stored, of_channel
 from tasks.strips import Strips, are_large
@@ -102,10 +103,11 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
                 sides = (page.imagewidth, page.imagelength)
                 if _orientation(page) > 4:
                     sides = sides[::-1]
-                if page.dtype is not None and page.dtype.itemsize == 8:
-                    plane = _Wide(path, number, *sides, shades, sample)
-                elif _is_plain(page) and are_large(page):
-                    plane = Strips(path, number, *sides, page.dtype != np.uint8, shades, sample)
+                plain, deep = _is_plain(page), page.dtype != np.uint8
+                if plain and are_large(page):
+                    plane = Strips(path, number, *sides, deep, shades, sample)
+                elif vips_refuses(page):
+                    plane = _Whole(path, number, *sides, deep, shades, sample)
                 else:
                     alone = _Alone.of(path, file, at_page)
                     tile = page.tilelength if page.is_tiled else 0
@@ -307,22 +309,23 @@ class _Mapped:
 
 
 @dataclass(frozen=True)
-class _Wide:
-    """A page with samples of 64 bits, which libvips refuses (8.18): it is read whole."""
+class _Whole:
+    """A page that libvips refuses (`images.vips_refuses`), read at once."""
 
     path: Path
     page: int
     width: int
     height: int
+    deep: bool
     shades: Shades
     channel: int | None
-    deep = True
 
     def reader(self) -> Reader:
-        limits, pixels = self.shades.limits(), self._pixels()
+        limits, pixels = self.shades.limits() if self.deep else None, self._pixels()
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            return stretched(pixels[top:bottom, left:right], limits)
+            part = pixels[top:bottom, left:right]
+            return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
 
         return Reader(self.width, self.height, rows)
 
@@ -333,9 +336,10 @@ class _Wide:
     def _pixels(self) -> np.ndarray:
         with tifffile.TiffFile(self.path) as file:
             page: Any = file.pages[self.page]
-            if page.axes not in ("YX", "YXS"):
-                raise ValueError(f"a page with the axes {page.axes}")
-            pixels = page.asarray()
+            try:
+                pixels = page.asarray()
+            except Exception as error:  # every codec has a kind of its own
+                raise UnreadableImage(CUT_OFF) from error
         return of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
 
 

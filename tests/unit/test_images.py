@@ -248,6 +248,16 @@ def test_a_tiff_cut_off_is_refused(dtype: type) -> None:
         decode(out.getvalue()[:-20_000])
 
 
+@pytest.mark.parametrize("compression", ["zstd", "lzma"])
+def test_a_tiff_in_a_compression_that_libvips_may_lack(compression: str) -> None:
+    out = io.BytesIO()
+    tifffile.imwrite(out, RGB, photometric="rgb", compression=compression)
+    np.testing.assert_array_equal(decode(out.getvalue()), RGB)
+    cut = out.getvalue()[: len(out.getvalue()) * 9 // 10]
+    with pytest.raises(UnreadableImage, match="cut off or corrupt"):
+        decode(cut)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
 @pytest.mark.parametrize("name", ["png rgb", "jpeg 1", "webp", "gif", "bmp", "avif"])
 def test_a_file_cut_off_is_refused(name: str, share: float) -> None:

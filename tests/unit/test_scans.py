@@ -168,6 +168,16 @@ def test_large_strips_are_read_as_libvips_reads_them(
             np.testing.assert_array_equal(put_together(plane), put_together(expected))
 
 
+@pytest.mark.parametrize("options", [{}, {"tile": (32, 32)}], ids=["stripped", "tiled"])
+def test_a_compression_that_libvips_may_lack_is_read_at_once(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "zstd.tif"
+    tifffile.imwrite(path, picture(), photometric="rgb", compression="zstd", **options)
+    (plane,) = open_scan(path, Showing(channel=1))
+    np.testing.assert_array_equal(put_together(plane), picture()[..., [1, 1, 1]])
+
+
 def test_a_large_strip_that_is_cut_off_ends_the_plane(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
