@@ -159,11 +159,14 @@ def decide(
 
 
 def _remarks(tasks: int, groups: int, left_out: int, rule: Rule) -> list[str]:
+    if not tasks:
+        said = "corrected tasks do not count: one of the two was trained on them or their like"
+        return [f"{left_out} {said}"] if left_out else []
     of = "1 group" if groups == 1 else f"{groups} groups"
     judged = f"judged on {tasks} corrected tasks of {of} that neither was trained on"
     if left_out:
         judged += f"; {left_out} more were left out because one of them was"
-    if not 0 < tasks < rule.many:
+    if tasks >= rule.many:
         return [judged]
     return [judged, f"provisional: with fewer than {rule.many} tasks some luck remains"]
 

@@ -93,7 +93,7 @@ def test_without_tasks_nothing_is_promoted_and_it_says_what_to_do() -> None:
     nothing = side("b", ([], [], []))
     decision = decide(nothing, nothing, [], left_out=3)
     assert not decision.promoted
-    assert "correct some" in decision.reasons[0] and "3 more" in decision.reasons[1]
+    assert "correct some" in decision.reasons[0] and "3 corrected" in decision.reasons[1]
 
 
 def test_an_undefined_figure_promotes_nothing() -> None:
