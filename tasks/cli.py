@@ -152,8 +152,12 @@ def scan(
 
     how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
     options = Options(send, limit, tile, overlap, how, executor, store, int8, skip_empty)
-    with console.progress("Scanning") as bar:
-        summary = run(source, project, console.settings(context), options, bar)
+    try:
+        with console.progress("Scanning") as bar:
+            summary = run(source, project, console.settings(context), options, bar)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        raise typer.Exit(130) from None
     console.finish(
         summary,
         as_json=as_json,
