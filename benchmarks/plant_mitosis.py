@@ -1,6 +1,6 @@
 """What a training on real images is worth on samples that it has not seen.
 
-    uv run python benchmarks/plant_mitosis.py [--repeats 1] [--folds 4] [--epochs N]
+    uv run python benchmarks/plant_mitosis.py [--repeats 1] [--folds 12] [--epochs N]
 
 The 60 images of 12 plant samples beside the project are split so that no sample is on both
 sides, every sample is held out once a repeat, and the recipe is trained from the COCO
@@ -47,7 +47,7 @@ KNOWN = {  # the data's README, on 40 other images of mostly other samples, 7 mi
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--repeats", type=int, default=1)
-    arguments.add_argument("--folds", type=int, default=4)
+    arguments.add_argument("--folds", type=int, default=12)
     arguments.add_argument("--epochs", type=int)
     arguments.add_argument("--base", type=Path, default=DATA / "weights/yolov5n_coco_fp16.npz")
     asked = arguments.parse_args()
