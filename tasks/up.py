@@ -30,6 +30,7 @@ from ml_backend.connection import Connection, connect, parse, starter_for
 from ml_backend.files import check_data_folder, read_json, write_json
 from ml_backend.preannotation import QUEUED
 from ml_backend.processes import Children, Process, check_port
+from ml_backend.progress import running
 from ml_backend.projects import Projects
 from ml_backend.registry import Registry
 from ml_backend.settings import Settings
@@ -38,6 +39,7 @@ from ml_backend.studio.environment import StudioEnvironment
 from ml_backend.studio.line import ProjectGone
 from ml_backend.studio.transport import studio_http
 from tasks.intake import Intake, Source, sources, take_in
+from tasks.news import News, doing
 
 TITLES = {
     "mitosis": "Dividing cells",
@@ -305,10 +307,17 @@ class Home:
         return Panel("\n".join(lines), title="cytoloop is up", expand=False)
 
     def watch(self) -> None:
-        """Stay until a child dies. Raises ChildDied then; Ctrl-C is a KeyboardInterrupt."""
-        while True:
-            self._children.check()
-            time.sleep(0.5)
+        """Tell what the worker does until a child dies. Raises ChildDied then; Ctrl-C is a
+        KeyboardInterrupt."""
+        news = News(self._children.log("worker"))
+        screen = console.stderr()
+        with screen.status("") as status:
+            while True:
+                self._children.check()
+                for line in news.lines():
+                    screen.print(line, markup=False, highlight=False, soft_wrap=True)
+                status.update(doing(running(self._settings.progress)))
+                time.sleep(0.5)
 
 
 def read_labels(labels: str) -> str:
