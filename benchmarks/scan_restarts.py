@@ -5,7 +5,7 @@
 A scan of generated tiles goes to a project of a real Label Studio, every tile of it, and its
 process is killed (SIGKILL on Linux and macOS) at a random point of its run, and started again,
 and killed again. One kill in eight falls before the first picture is written, while it starts or
-detects; the others at any point of what it still has to write and send. When a run ends by
+detects; the others later, within the time that a whole run writes and sends. When a run ends by
 itself before its kill, the project is compared with one whose scan was never stopped, by the
 keys of the tasks, and the next project begins. The counts of runs with different seeds add up.
 """
@@ -69,7 +69,7 @@ class Bench:
         begun = run.until_a_picture()
         whole = run.until_its_end()
         expected = self.keys(reference)
-        each = (whole - begun) / len(expected)  # s a task
+        sending = whole - begun
         print(
             f"{ROWS * COLUMNS} tiles, {len(expected)} tasks; a run takes {whole:.1f} s, "
             f"of which {begun:.1f} s pass before the first picture is written",
@@ -77,32 +77,27 @@ class Bench:
         )
         done = projects = missing = double = 0
         points: Counter[str] = Counter()
-        number, there = self.project("Killed 1"), 0
+        number = self.project("Killed 1")
         while done < kills and time.monotonic() < deadline:
-            early = rng.random() < EARLY
             run = self.start(number)
-            if early:
+            if rng.random() < EARLY:
                 run.wait(rng.uniform(0, begun))
             else:
-                begun = run.until_a_picture() or begun
-                run.wait(rng.uniform(0, each * (len(expected) - there)))
-            seconds = run.seconds()
+                run.until_a_picture()
+                run.wait(rng.uniform(0, sending))
             if run.kill():
                 done += 1
                 there = sum(self.keys(number).values())
                 points[point := self.point(run, len(expected) - there)] += 1
                 print(f"kill {done}: {point}, {there} tasks there", flush=True)
                 continue
-            if not early and there < len(expected):
-                # The first of all runs found no byte code, and the machine may be less busy.
-                each = min(each, (seconds - begun) / (len(expected) - there))
             projects += 1
             lost, twice = self.compared(number, expected)
             missing, double = missing + lost, double + twice
             print(
                 f"project {projects}: after {done} kills {lost} missing, {twice} double", flush=True
             )
-            number, there = self.project(f"Killed {projects + 1}"), 0
+            number = self.project(f"Killed {projects + 1}")
         run = self.start(number)
         run.until_its_end()
         lost, twice = self.compared(number, expected)
