@@ -67,9 +67,14 @@ class Home:
             sys.executable, "-m", "ml_backend", "--data-dir", str(self.settings.data_dir),
             "scan", str(source), "--project", str(project), "--json", *more,
         ]  # fmt: skip
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-        )
+        # Where the tests run in the background, a shell has them ignore Ctrl-C, and children do.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def scanned(self, source: Path, project: int, *more: str, rc: int = 0) -> dict[str, Any]:
         process = self.scan(source, project, *more)
