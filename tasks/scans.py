@@ -18,7 +18,8 @@ from ml_backend import microns
 from ml_backend.images import TIFF, UnreadableImage, contrast, decode
 from tasks import vendors, zarrs
 from tasks.planes import Decoded, ScanPlane, Showing
-from tasks.tiff import SAMPLED_PIXELS, SAMPLED_PLANES, Read, Sampled, planes_of, sampled
+from tasks.shades import SAMPLED_PIXELS, SAMPLED_PLANES, Sampled, sampled
+from tasks.tiff import Read, planes_of
 
 PNG = b"\x89PNG"
 WHOLE_PIXELS = 16_000_000  # what is not larger is decoded at once: 48 MB

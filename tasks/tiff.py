@@ -1,19 +1,18 @@
 """The planes of a TIFF, each read as its layout allows.
 
 Uncompressed ones are mapped into memory, tiled ones read window by window, and all others
-from top to bottom, each row once (very wide ones by `strips`). 16-bit and float samples are
-shown between two percentiles of the whole scan, not of a window: a cell looks alike wherever
-it lies.
+from top to bottom, each row once (very wide ones, and what libvips refuses, by `pages`).
+16-bit and float samples are shown between two percentiles of the whole scan, not of a window: a
+cell looks alike wherever it lies.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
@@ -24,16 +23,14 @@ from ml_backend.images import (
     UnreadableImage,
     as_rgb,
     as_shown,
-    contrast,
     from_vips,
     stretched,
     vips_refuses,
 )
-from tasks.planes import CUT_OFF, Missing, Reader, ScanPlane, Showing, Stored, of_channel
-from tasks.strips import Strips, are_large
+from tasks.pages import Strips, Whole, are_large
+from tasks.planes import Missing, Reader, ScanPlane, Showing, Stored, of_channel
+from tasks.shades import Shades, stride
 
-SAMPLED_PIXELS = 1_000_000  # of a scan, which the percentiles are taken of
-SAMPLED_PLANES = 16
 TILES_BYTES = 24_000_000  # of rows of tiles that may be kept, so that none is decoded twice
 
 LOST = "the file is cut off here, and what follows is lost"
@@ -107,7 +104,7 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
                 if plain and are_large(page):
                     plane = Strips(path, number, *sides, deep, shades, sample)
                 elif vips_refuses(page):
-                    plane = _Whole(path, number, *sides, deep, shades, sample)
+                    plane = Whole(path, number, *sides, deep, shades, sample)
                 else:
                     alone = _Alone.of(path, file, at_page)
                     tile = page.tilelength if page.is_tiled else 0
@@ -206,47 +203,6 @@ class _Alone:
         return source
 
 
-@runtime_checkable
-class Sampled(Protocol):
-    """A plane that a few of its numbers can be taken of: (H, W, C)."""
-
-    @property
-    def deep(self) -> bool:
-        """Whether its samples have to be stretched to be shown."""
-        ...
-
-    def sample(self, pixels: int) -> np.ndarray: ...
-
-
-class Shades:
-    """What is black and white in a scan, found out when it is first asked for."""
-
-    def __init__(self, limits: tuple[float, float] | None = None) -> None:
-        self.planes: list[Any] = []
-        self._limits = limits
-
-    def limits(self) -> tuple[float, float]:
-        if self._limits is None:
-            samples = sampled(self.planes, SAMPLED_PIXELS)
-            if not len(samples):
-                raise UnreadableImage(CUT_OFF)
-            self._limits = contrast(samples)
-        return self._limits
-
-
-def sampled(planes: Sequence[Sampled], pixels: int) -> np.ndarray:
-    """About so many numbers, (N, 1, 1), of up to SAMPLED_PLANES of the planes."""
-    step = max(1, math.ceil(len(planes) / SAMPLED_PLANES))
-    chosen = planes[step // 2 :: step]
-    samples = [np.zeros((0, 1, 1))]
-    for plane in chosen:
-        try:
-            samples.append(plane.sample(pixels // len(chosen)).reshape(-1, 1, 1))
-        except (pyvips.Error, OSError, ValueError):
-            continue  # said when it is its turn
-    return np.concatenate(samples[1:] or samples)
-
-
 @dataclass(frozen=True)
 class _Mapped:
     """A plane whose samples lie one after the other in the file, from `offset`."""
@@ -288,59 +244,23 @@ class _Mapped:
         return self.dtype != np.uint8
 
     def reader(self) -> Reader:
-        limits = self.shades.limits() if self.deep else None
+        shown = self.shades.shown(self.deep)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             # Mapped anew each time: what was read counts as our memory until it is unmapped.
             part = np.array(self._samples()[top:bottom, left:right], self.dtype.newbyteorder("="))
-            part = of_channel(part, self.channel)
-            return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
+            return shown(of_channel(part, self.channel))
 
         return Reader(self.width, self.height, rows)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        step = stride(self.width, self.height, pixels)
         samples = np.array(self._samples()[::step, ::step], self.dtype.newbyteorder("="))
         return of_channel(samples, self.channel)
 
     def _samples(self) -> np.ndarray:
         """Raises ValueError where the file is shorter."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A page that libvips refuses (`images.vips_refuses`), read at once."""
-
-    path: Path
-    page: int
-    width: int
-    height: int
-    deep: bool
-    shades: Shades
-    channel: int | None
-
-    def reader(self) -> Reader:
-        limits, pixels = self.shades.limits() if self.deep else None, self._pixels()
-
-        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            part = pixels[top:bottom, left:right]
-            return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
-
-        return Reader(self.width, self.height, rows)
-
-    def sample(self, pixels: int) -> np.ndarray:
-        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
-        return self._pixels()[::step, ::step]
-
-    def _pixels(self) -> np.ndarray:
-        with tifffile.TiffFile(self.path) as file:
-            page: Any = file.pages[self.page]
-            try:
-                pixels = page.asarray()
-            except Exception as error:  # every codec has a kind of its own
-                raise UnreadableImage(CUT_OFF) from error
-        return of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
 
 
 @dataclass(frozen=True)
@@ -394,7 +314,7 @@ class Read:
         return Reader(image.width, image.height, rows, anywhere, strip, bool(self.tile and kept))
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        step = stride(self.width, self.height, pixels)
         image = self._image("sequential")
         samples = from_vips(image.subsample(min(step, image.width), min(step, image.height)))
         if self.channel is not None:

@@ -7,7 +7,6 @@ file do not. A file's scenes follow one another; their times and depths are plan
 from __future__ import annotations
 
 import importlib
-import math
 import threading
 from dataclasses import dataclass
 from itertools import product
@@ -17,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ml_backend import microns
-from ml_backend.images import UnreadableImage, as_rgb, stretched
+from ml_backend.images import UnreadableImage
 from tasks.planes import Missing, Reader, ScanPlane, Showing
-from tasks.tiff import Shades
+from tasks.shades import Shades, stride
 
 # The package of the extra that reads files of an ending.
 READERS = {".czi": "bioio_czi", ".lif": "bioio_lif", ".nd2": "bioio_nd2"}
@@ -148,14 +147,13 @@ class _Plane:
 
     def reader(self) -> Reader:
         pixels = self.file.pixels(self)
-        limits = self.shades.limits() if pixels.dtype != np.uint8 else None
+        shown = self.shades.shown(pixels.dtype != np.uint8)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            part = pixels[top:bottom, left:right]
-            return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
+            return shown(pixels[top:bottom, left:right])
 
         return Reader(self.width, self.height, rows)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        step = stride(self.width, self.height, pixels)
         return self.file.pixels(self)[::step, ::step]

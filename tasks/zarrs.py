@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ml_backend import microns
-from ml_backend.images import UnreadableImage, as_rgb, stretched
+from ml_backend.images import UnreadableImage
 from tasks.planes import Reader, ScanPlane, Showing
-from tasks.tiff import Shades
+from tasks.shades import Shades, stride
 
 # A resolution of no more px a plane says what is black and white.
 _COARSE = 4_000_000
@@ -110,17 +110,16 @@ class _Chunked:
         return self.array.dtype != np.uint8
 
     def reader(self) -> Reader:
-        limits = self.shades.limits() if self.deep else None
+        shown = self.shades.shown(self.deep)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             part = np.asarray(self.array[(*self.index, slice(top, bottom), slice(left, right))])
-            part = part[..., None]
-            return as_rgb(part, "b-w") if limits is None else stretched(part, limits)
+            return shown(part[..., None])
 
         # A chunk is decoded as a whole, so as many rows as can be are read at once.
         return Reader(self.width, self.height, rows, strip=self.height)
 
     def sample(self, pixels: int) -> np.ndarray:
         height, width = self.coarse.shape[-2:]
-        step = max(1, int((height * width / max(1, pixels)) ** 0.5))
+        step = stride(width, height, pixels)
         return np.asarray(self.coarse[self.low])[::step, ::step, None]

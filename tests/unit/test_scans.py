@@ -14,7 +14,7 @@ import tifffile
 
 from ml_backend.images import UnreadableImage, decode, stretched
 from ml_backend.learners.preprocess import halve
-from tasks import planes, scans, strips, tiff
+from tasks import pages, planes, scans, tiff
 from tasks.planes import ScanPlane, Showing
 from tasks.scans import open_scan
 
@@ -156,14 +156,14 @@ def test_large_strips_are_read_as_libvips_reads_them(
     tifffile.imwrite(path, pixels, rowsperstrip=50, bigtiff=True, **options)
     (expected,) = open_scan(path)
     assert isinstance(expected.plane, tiff.Read)
-    monkeypatch.setattr(strips, "LEAST", 1)
+    monkeypatch.setattr(pages, "LEAST", 1)
     for channel in (None, *range(bands)):
         for limits in (None, (20.0, 700.0)):
             showing = Showing(channel, limits)
             (plane,) = open_scan(path, showing)
-            assert isinstance(plane.plane, strips.Strips)
+            assert isinstance(plane.plane, pages.Strips)
             with monkeypatch.context() as libvips:
-                libvips.setattr(strips, "LEAST", strips.MOST)
+                libvips.setattr(pages, "LEAST", pages.MOST)
                 (expected,) = open_scan(path, showing)
             np.testing.assert_array_equal(put_together(plane), put_together(expected))
 
@@ -188,7 +188,7 @@ def test_a_large_strip_that_is_cut_off_ends_the_plane(
     content = bytearray(path.read_bytes())
     content[start + size // 2 : start + size] = bytes(size - size // 2)
     path.write_bytes(content)
-    monkeypatch.setattr(strips, "LEAST", 1)
+    monkeypatch.setattr(pages, "LEAST", 1)
     (plane,) = open_scan(path)
     seen = [window.top + len(window.pixels) for window in plane.windows(SIDE, OVERLAP)]
     assert plane.failure == planes.CUT_OFF and 50 < max(seen) <= 100
@@ -210,7 +210,7 @@ def test_contrast_is_that_of_the_whole_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, dtype: type
 ) -> None:
     if layout == "large strips":
-        monkeypatch.setattr(strips, "LEAST", 1)
+        monkeypatch.setattr(pages, "LEAST", 1)
     rng = np.random.default_rng(0)
     stack = (rng.gamma(2, 300, (4, 150, 130)) * np.arange(1, 5)[:, None, None]).astype(dtype)
     options: dict[str, Any] = {"raw": {}, "tiled": {"compression": "zlib", "tile": (32, 32)}}.get(

@@ -1,4 +1,4 @@
-"""Very wide, compressed TIFFs, one strip decoded at a time.
+"""Pages of a TIFF that tifffile decodes: very wide, compressed ones, and what libvips refuses.
 
 libvips keeps several strips of what it reads from top to bottom: of a slide 100,000 px wide
 they have 40 MB each. Here the one that is read is the only one.
@@ -10,17 +10,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tifffile
 from tifffile import COMPRESSION
 
-from ml_backend.images import UnreadableImage, as_rgb, stretched
+from ml_backend.images import UnreadableImage
 from tasks.planes import CUT_OFF, Reader, of_channel
-
-if TYPE_CHECKING:
-    from tasks.tiff import Shades
+from tasks.shades import Shades, stride
 
 LEAST, MOST = 8_000_000, 128_000_000  # bytes of a decoded strip; others libvips reads
 CODECS = (
@@ -41,8 +39,8 @@ def are_large(page: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Strips:
-    """A page, `planes.Stored` and `tiff.Sampled`. shades: of samples of more than 8 bits."""
+class _Page:
+    """shades: of samples of more than 8 bits, which deep tells."""
 
     path: Path
     page: int
@@ -52,9 +50,38 @@ class Strips:
     shades: Shades
     channel: int | None
 
+
+class Whole(_Page):
+    """A page that libvips refuses (`images.vips_refuses`), read at once; `planes.Stored` and
+    `shades.Sampled`."""
+
     def reader(self) -> Reader:
-        limits = self.shades.limits() if self.deep else None
-        strips = self._strips()
+        shown, pixels = self.shades.shown(self.deep), self._pixels()
+
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            return shown(pixels[top:bottom, left:right])
+
+        return Reader(self.width, self.height, rows)
+
+    def sample(self, pixels: int) -> np.ndarray:
+        step = stride(self.width, self.height, pixels)
+        return self._pixels()[::step, ::step]
+
+    def _pixels(self) -> np.ndarray:
+        with tifffile.TiffFile(self.path) as file:
+            page: Any = file.pages[self.page]
+            try:
+                pixels = page.asarray()
+            except Exception as error:  # every codec has a kind of its own
+                raise UnreadableImage(CUT_OFF) from error
+        return of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
+
+
+class Strips(_Page):
+    """A page of large strips, one decoded at a time; `planes.Stored` and `shades.Sampled`."""
+
+    def reader(self) -> Reader:
+        shown, strips = self.shades.shown(self.deep), self._strips()
         first, strip = 0, np.zeros((0, 0, 0))  # the row that it starts at; its pixels
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
@@ -69,13 +96,13 @@ class Strips:
                 end = min(bottom, first + len(strip))
                 parts.append(strip[top - first : end - first, left:right])
                 top = end
-            part = of_channel(parts[0] if len(parts) == 1 else np.concatenate(parts), self.channel)
-            return as_rgb(part, "srgb") if limits is None else stretched(part, limits)
+            part = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            return shown(of_channel(part, self.channel))
 
         return Reader(self.width, self.height, rows, anywhere=False)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = max(1, math.isqrt(self.width * self.height // max(1, pixels)))
+        step = stride(self.width, self.height, pixels)
         samples, top = [], 0
         for strip in self._strips():
             samples.append(of_channel(strip[-top % step :: step, ::step], self.channel).copy())
