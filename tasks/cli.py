@@ -243,9 +243,11 @@ def quantize(
         console.finish(
             {"model": version, **result}, as_json=as_json, lines=lambda: lines(version, result)
         )
-    finally:
-        if not result["accepted"]:  # that something was skipped is the lesser news
-            raise typer.Exit(1)
+    except typer.Exit:  # something was skipped, which is the lesser news
+        if result["accepted"]:
+            raise
+    if not result["accepted"]:
+        raise typer.Exit(1)
 
 
 def _folder(context: typer.Context, model: str, int8: bool = False) -> tuple[Path, str]:
