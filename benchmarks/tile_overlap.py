@@ -53,7 +53,7 @@ def one_scan(rng: np.random.Generator, rows: int, columns: int, least: float, mo
     share = rng.uniform(least, most)
     shared = round(share * WIDTH), round(share * HEIGHT)
     tiles = scene(rng, rows, columns, shared)
-    files = {place: File(Path(f"{place}"), f"{place}") for place in tiles}
+    files = {place: File(Path(), f"{place}") for place in tiles}
     spots = tuple(Spot(*place, (file,)) for place, file in files.items())
     pixels = {files[place]: tile for place, tile in tiles.items()}
     steps = found_out(Group("scan", "scan", True, spots), WIDTH, HEIGHT, pixels.get)
@@ -107,7 +107,7 @@ def scene(
 def real() -> str:
     """What is found out of real tiles, which were taken column by column."""
     spots = tuple(
-        Spot(number % 5, number // 5, (File(path, path.name),))
+        Spot(number % 5, number // 5, (File(path.parent, path.name),))
         for number, path in enumerate(sorted(REAL.iterdir()))
     )
     steps = found_out(

@@ -9,7 +9,7 @@ window saw all of it, it is the frame around the pieces.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +19,10 @@ AGREE = 0.5  # intersection over union of two clipped boxes that are one object
 INSIDE = 0.5  # share of a cut box that must lie in a whole one of its class to be a piece of it
 # The same for two planes: what is out of focus looks larger, here up to half as large again.
 AGREE_OVER_PLANES = 0.4
+
+AT_ONCE = 1 << 15  # pairs of boxes that are compared at a time, which takes some 4 MB
+
+Pairs = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Found:
             np.concatenate([part.confidence for part in parts]),
             np.concatenate([part.view for part in parts]),
         )
+
+    def where(self, keep: np.ndarray) -> Found:
+        return Found(self.xyxy[keep], self.label[keep], self.confidence[keep], self.view[keep])
+
+    def shifted(self, x: int, y: int) -> Found:
+        """In px of what the plane's upper left corner lies in at (x, y)."""
+        offset = np.array([x, y, x, y])
+        return Found(self.xyxy + offset, self.label, self.confidence, self.view + offset)
 
 
 @dataclass(frozen=True)
@@ -110,28 +122,41 @@ def over_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
     every, plane = every.where(order), plane[order]
     if len(planes) == 1:
         return every, plane
-    first, second = overlapping(every.xyxy)
-    same = (plane[first] != plane[second]) & (
-        _iou(every.xyxy[first], every.xyxy[second]) > AGREE_OVER_PLANES
-    )
-    first, second = np.minimum(first, second)[same], np.maximum(first, second)[same]
+    first, second = _pairs(_same_over_planes(every.xyxy, plane))
+    first, second = np.minimum(first, second), np.maximum(first, second)
     taken = np.zeros(len(every), bool)
     by_first = np.argsort(first, kind="stable")
     leaders, starts = np.unique(first[by_first], return_index=True)
-    for leader, followers in zip(
-        leaders.tolist(), np.split(second[by_first], starts[1:]), strict=False
-    ):
+    followers = second[by_first]
+    spans = pairwise([*starts.tolist(), len(followers)])
+    for leader, (start, end) in zip(leaders.tolist(), spans, strict=True):
         if not taken[leader]:
-            taken[followers] = True
+            taken[followers[start:end]] = True
     return every.where(~taken), plane[~taken]
 
 
-# Pairs of boxes in one cell that are compared at a time: about 25 MB.
-AT_ONCE = 1 << 18
+def _same_over_planes(xyxy: np.ndarray, plane: np.ndarray) -> Iterator[Pairs]:
+    """Pairs of boxes (N, 4) in different planes that agree."""
+    for first, second in _overlapping(xyxy):
+        apart = plane[first] != plane[second]
+        first, second = first[apart], second[apart]
+        same = _iou(xyxy[first], xyxy[second]) > AGREE_OVER_PLANES
+        yield first[same], second[same]
 
 
-def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of boxes (N, 4) that share an area, each pair once, as two index arrays.
+def overlapping(xyxy: np.ndarray) -> Pairs:
+    """All pairs of boxes (N, 4) that share an area, each pair once, as two index arrays."""
+    return _pairs(_overlapping(xyxy))
+
+
+def _pairs(some: Iterable[Pairs]) -> Pairs:
+    none = np.zeros(0, np.intp)
+    firsts, seconds = zip((none, none), *some, strict=True)
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _overlapping(xyxy: np.ndarray) -> Iterator[Pairs]:
+    """As of `overlapping`, some pairs at a time.
 
     A spatial hash with a grid for every power of two: a box lies in at most four cells of
     the grid of its own size and of all coarser ones, so the work grows with the boxes and
@@ -139,7 +164,6 @@ def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     low, high = xyxy[:, :2].astype(np.float64), xyxy[:, 2:].astype(np.float64)
     level = np.ceil(np.log2(np.maximum((high - low).max(axis=1, initial=1), 1))).astype(int)
-    firsts, seconds = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
     for size in np.unique(level):
         cell = 2.0**size
         owner, cells = _cells(low, high, np.flatnonzero(level <= size), cell)
@@ -163,9 +187,7 @@ def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 # Of the cells that both lie in, one holds the upper left corner of what they share.
                 & (np.floor(corner / cell).astype(np.int64) == cells[query]).all(axis=1)
             )
-            firsts.append(first[keep])
-            seconds.append(second[keep])
-    return np.concatenate(firsts), np.concatenate(seconds)
+            yield first[keep], second[keep]
 
 
 def _cells(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,44 +12,20 @@ from ml_backend.learners.detector import Detector
 from tasks import naming
 from tasks.cluster import ClusterLooker
 from tasks.emptiness import MEASURED, SQUARE, Background, Emptied
-from tasks.looking import NOTHING, Forgetful, Looker, Looks, Memory, Seen
+from tasks.gathering import Scan, Stack, Unit
+from tasks.looking import Forgetful, Looker, Looks, Memory, Seen
 from tasks.mosaic import Field, Mosaic, Part, gaps_of, open_planes
 from tasks.places import How, Places
-from tasks.planes import ScanPlane, Showing
+from tasks.planes import ScanPlane
 from tasks.sampling import Sampling
 from tasks.scans import pixel_size
 from tasks.sheets import Sheet, sheet_of
-from tasks.sources import File, Group, Skipped, look_through
+from tasks.sources import Skipped, look_through
 
 T = TypeVar("T")
 Progress = Callable[[float, float], None]
 
 MANY = 200  # parts of a scan that are worth starting workers on a cluster for
-
-
-@dataclass
-class _Unit:
-    """Files that are opened together. field: their place in a placed group."""
-
-    scan: _Scan
-    field: int
-    files: tuple[File, ...]
-
-    @property
-    def mark(self) -> str:
-        return "|".join([str(self.scan.showing.limits), *(file.mark() for file in self.files)])
-
-
-@dataclass
-class _Scan:
-    """A group whose files are being looked at. lost: field and plane of those that cannot be."""
-
-    group: Group
-    showing: Showing
-    fields: list[Field]
-    waiting: int = 0
-    seen: list[tuple[int, Seen]] = field(default_factory=list)
-    lost: list[tuple[int, int | None]] = field(default_factory=list)
 
 
 class Finder:
@@ -103,7 +78,7 @@ class Finder:
         among them."""
         total = sum(len(spot.files) for group in self._source.groups for spot in group.spots)
         done = 0
-        later: list[_Scan] = []
+        later: list[Scan] = []
         looker = self._looker(
             self._opening, lambda unit: unit.mark, self._cluster, self._background()
         )
@@ -114,7 +89,7 @@ class Finder:
                 self._skip(unit.files[0].name, seen)
                 scan.lost.append((unit.field, unit.files[0].plane))
             else:
-                scan.seen += [(unit.field, one) for one in seen]
+                self._gather(unit, seen)
                 self.emptied = sum((one.emptied for one in seen), self.emptied)
             if not scan.waiting and scan.fields and self._cluster:
                 later.append(scan)  # its seams are looked at by workers that are busy now
@@ -152,7 +127,7 @@ class Finder:
 
     # Opening.
 
-    def _units(self) -> Iterator[_Unit]:
+    def _units(self) -> Iterator[Unit]:
         for group in self._source.groups:
             fields: list[Field] = []
             if group.placed:
@@ -163,60 +138,36 @@ class Finder:
                         for file in spot.files:
                             self._skip(file.name, error.reason)
                     continue
-            together = self._how.depth != "each"
-            scan = _Scan(group, self._places.showing(group), fields)
-            units = [
-                _Unit(scan, number, files)
-                for number, spot in enumerate(group.spots)
-                for files in ([spot.files] if together else [(file,) for file in spot.files])
-            ]
-            scan.waiting = len(units)
-            yield from units
+            scan = Scan(group, self._places.showing(group), fields)
+            yield from scan.units(self._how.depth != "each")
 
-    def _opening(self, unit: _Unit) -> Callable[[], list[ScanPlane]]:
+    def _opening(self, unit: Unit) -> Callable[[], list[ScanPlane]]:
         return partial(open_planes, unit.files, unit.scan.showing, self._how.depth)
 
     # Making one scan of it.
 
-    def _sheets(self, scan: _Scan) -> Iterator[Sheet]:
-        stacks: dict[int, list[tuple[int, Seen]]] = {}
-        pages = len({one.number for _, one in scan.seen})
-        first: dict[tuple[int, int], Seen] = {}
-        for place, one in scan.seen:
-            reason = one.failure
-            files = scan.group.spots[place].files
-            name = next((f.name for f in files if f.plane == one.number), files[0].name)
-            if reason is None and scan.fields:
-                usual = scan.fields[place]
-                if (one.width, one.height) != (usual.width, usual.height):
-                    reason = (
-                        f"{one.width} × {one.height} px, where the other tiles of the scan have "
-                        f"{usual.width} × {usual.height}"
-                    )
-            if reason is None:
-                size = first.setdefault((place, one.stack), one)
-                if (one.width, one.height) != (size.width, size.height):
-                    reason = (
-                        f"{one.width} × {one.height} px, where the other planes of it have "
-                        f"{size.width} × {size.height}"
-                    )
-            if reason is not None:
-                which = f"plane {one.number}: " if pages > 1 and len(files) == 1 else ""
-                self._skip(name, which + reason)
-                one = Seen(one.number, one.stack, one.width, one.height, NOTHING, reason)
-            else:
+    def _gather(self, unit: Unit, seen: Sequence[Seen]) -> None:
+        for one in seen:
+            reason = unit.scan.add(unit.field, one)
+            if not reason:
                 self.tiles += 1
-            stacks.setdefault(one.stack, []).append((place, one))
-        for stack, members in stacks.items():
-            if any(one.failure is None for _, one in members):
-                yield self._sheet(scan, stack, members)
-        scan.seen.clear()
+                continue
+            which = f"plane {one.number}: " if len(seen) > 1 and len(unit.files) == 1 else ""
+            file = next((file for file in unit.files if file.plane == one.number), unit.files[0])
+            self._skip(file.name, which + reason)
 
-    def _sheet(self, scan: _Scan, stack: int, members: list[tuple[int, Seen]]) -> Sheet:
-        read = [(place, one) for place, one in members if one.failure is None]
-        fields = scan.fields or [
-            Field(0, 0, 0, 0, read[0][1].width, read[0][1].height, scan.group.spots[0].files)
-        ]
+    def _sheets(self, scan: Scan) -> Iterator[Sheet]:
+        while scan.stacks:
+            number = next(iter(scan.stacks))
+            stack = scan.stacks.pop(number)
+            if stack.read:
+                yield self._sheet(scan, number, stack)
+
+    def _sheet(self, scan: Scan, number: int, stack: Stack) -> Sheet:
+        fields = scan.fields
+        if not fields:
+            assert stack.size is not None
+            fields = [Field(0, 0, 0, 0, *stack.size, scan.group.spots[0].files)]
         mosaic = Mosaic(
             scan.group,
             max(one.x + one.width for one in fields),
@@ -224,15 +175,17 @@ class Finder:
             fields,
             scan.showing,
             self._how.depth,
-            stack,
-            len({one.number for _, one in read}),
+            number,
+            len(stack.piles),
             gaps_of(fields) if scan.fields else [],
         )
-        numbers = {one.number for _, one in read}
-        unread = {(place, one.number) for place, one in members if one.failure is not None}
-        for place, plane in scan.lost:
-            unread |= {(place, number) for number in numbers if plane in (None, number)}
-        return sheet_of(mosaic, read, unread, self._detector, self._again)
+        unread = stack.unread.union(
+            (place, one)
+            for place, plane in scan.lost
+            for one in stack.piles
+            if plane in (None, one)
+        )
+        return sheet_of(mosaic, stack.piles, stack.read, unread, self._detector, self._again)
 
 
 def scale_in_words(detector: Detector, pixel_size: float | None, *, given: bool) -> str:

@@ -32,10 +32,12 @@ AHEAD = 2 * OPENERS  # opened files that wait at most; one holds up to 48 MB
 # Boxes below the threshold are kept from this confidence on: they say what is in doubt.
 FLOOR = 0.05
 
-NOTHING = Found(np.zeros((0, 4)), np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)))
+NOTHING = Found(
+    np.zeros((0, 4)), np.zeros(0, np.str_), np.zeros(0, np.float32), np.zeros((0, 4), np.int64)
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen in a plane of a file: boxes from FLOOR on, in px of the plane.
 

@@ -117,7 +117,7 @@ class Mosaic:
         return opened
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """A rectangle of a plane of a scan, px there, with what it takes to open it.
 

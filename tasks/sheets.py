@@ -14,6 +14,7 @@ import numpy as np
 from ml_backend.learners.detector import EDGE, Detector
 from ml_backend.seams import Found, Objects, over_planes, over_windows, overlapping
 from tasks import views
+from tasks.gathering import Pile
 from tasks.looking import Seen
 from tasks.mosaic import Mosaic, Part
 from tasks.planes import Rect
@@ -52,29 +53,24 @@ class Sheet:
 
 def sheet_of(
     mosaic: Mosaic,
-    seen: Sequence[tuple[int, Seen]],
+    piles: dict[int, Pile],
+    tiles: int,
     unread: set[tuple[int, int]],
     detector: Detector,
     look: Look,
 ) -> Sheet:
-    """seen: (field, plane) by what was seen in it; unread: (field, plane) where nothing was.
-    look: looks at parts once more."""
-    founds: dict[int, list[Found]] = {}
-    for place, one in seen:
-        at = mosaic.fields[place]
-        founds.setdefault(one.number, []).append(_shifted(one.found, at.x, at.y))
+    """piles: what all fields show, by plane, px of the scan; they are used up. tiles, unread:
+    as of `Sheet`. look: looks at parts once more."""
+    planes = sorted(piles)
     if len(mosaic.fields) > 1:
-        _look_again(mosaic, founds, detector, look)
+        _look_again(mosaic, piles, detector, look)
     drawn, doubts = {}, {}
-    for number in sorted(founds):
+    for number in planes:
         gaps = mosaic.gaps + [mosaic.fields[i].rect for i, plane in unread if plane == number]
-        drawn[number], doubts[number] = _objects(
-            Found.joined(founds[number]), mosaic, gaps, detector
-        )
-    planes = sorted(drawn)
+        drawn[number], doubts[number] = _objects(piles.pop(number).all(), mosaic, gaps, detector)
     objects, places = over_planes([drawn[number] for number in planes])
     best = np.array(planes)[places]
-    return Sheet(mosaic, planes, len(seen), objects, best, drawn, doubts, unread)
+    return Sheet(mosaic, planes, tiles, objects, best, drawn, doubts, unread)
 
 
 def _objects(
@@ -87,11 +83,11 @@ def _objects(
     sure = found.confidence >= detector.card.threshold
     margin = _margin(mosaic, detector)
     sides = (mosaic.width, mosaic.height, margin)
-    objects = over_windows(_where(found, sure), *sides)
+    objects = over_windows(found.where(sure), *sides)
     grown = objects.xyxy + np.array([-margin, -margin, margin, margin])
     beside = _within(grown, np.array(gaps).reshape(-1, 4), 0)
     objects = replace(objects, partial=objects.partial | beside)
-    doubts = over_windows(_where(found, ~sure), *sides)
+    doubts = over_windows(found.where(~sure), *sides)
     return objects, doubts.where(~_within(doubts.xyxy, objects.xyxy, SAME))
 
 
@@ -99,42 +95,31 @@ def _margin(mosaic: Mosaic, detector: Detector) -> float:
     return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.scale
 
 
-def _look_again(
-    mosaic: Mosaic, founds: dict[int, list[Found]], detector: Detector, look: Look
-) -> None:
+def _look_again(mosaic: Mosaic, piles: dict[int, Pile], detector: Detector, look: Look) -> None:
     """Add what the detector finds where no tile shows an object whole."""
     margin = _margin(mosaic, detector)
     size = mosaic.fields[0].width, mosaic.fields[0].height
     sides = mosaic.width, mosaic.height
 
     parts: list[Part] = []
-    for number in sorted(founds):
-        found = Found.joined(founds[number])
+    for number in sorted(piles):
+        found = piles[number].all()
         sure = found.confidence >= PIECE * detector.card.threshold
-        objects = over_windows(_where(found, sure), *sides, margin)
+        objects = over_windows(found.where(sure), *sides, margin)
         held = views.holders(objects.xyxy, mosaic.squares, *sides, margin)
         pieces = views.joined_pieces(objects.xyxy[held < 0], margin, size)
         again = {views.around(box, size, *sides, margin) for box in pieces.tolist()}
         chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
         parts += [mosaic.part(number, rect) for rect in chosen]
     for part, seen in look(parts):
-        number, view = part.plane, part.rect
+        view = part.rect
         for one in [] if isinstance(seen, str) else seen:
-            found = _shifted(one.found, view[0], view[1])
+            found = one.found.shifted(view[0], view[1])
             # What ends at the edge of such a view is whole elsewhere, and of what lies in a
             # tile that tile's opinion counts: two would be more than one box where they differ.
             clear = views.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
             over = views.holders(found.xyxy, mosaic.squares, *sides, margin) < 0
-            founds[number].append(_where(found, over & (clear > margin)))
-
-
-def _shifted(found: Found, x: int, y: int) -> Found:
-    offset = np.array([x, y, x, y])
-    return Found(found.xyxy + offset, found.label, found.confidence, found.view + offset)
-
-
-def _where(found: Found, keep: np.ndarray) -> Found:
-    return Found(found.xyxy[keep], found.label[keep], found.confidence[keep], found.view[keep])
+            piles[part.plane].add(found.where(over & (clear > margin)))
 
 
 def _within(boxes: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:

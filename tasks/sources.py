@@ -32,13 +32,18 @@ class Skipped(TypedDict):
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
-    """An image file. name: its path within the source. plane: None where its name has none."""
+    """An image file. name: its path within `root`, the source. plane: None where its name has
+    none."""
 
-    path: Path
+    root: Path
     name: str
     plane: int | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name  # made when it is wanted: a scan may have 100,000 files
 
     def mark(self) -> str:
         """Changes when the file does."""
@@ -49,7 +54,7 @@ class File:
         return f"{self.name}:{state.st_size}:{state.st_mtime_ns}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Spot:
     """The files that show one place of a scan, by plane; row and column count from 0."""
 
@@ -110,7 +115,7 @@ def look_through(
         raise ValueError(f"{source} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
     found = Found(skipped=skipped)
     if source.is_file() or is_store(source):
-        file = File(source, source.name)
+        file = File(source.parent, source.name)
         label = source.resolve().parent.name
         found.groups.append(Group(source.name, label, False, (Spot(0, 0, (file,)),)))
         return found
@@ -123,7 +128,7 @@ def look_through(
             skipped.append({"source": name, "reason": reason})
             continue
         folder = name.rpartition("/")[0]
-        together.setdefault((folder, said.rest), []).append((File(path, name, said.plane), said))
+        together.setdefault((folder, said.rest), []).append((File(source, name, said.plane), said))
     for (folder, _), members in together.items():
         label = folder or source.resolve().name
         members = _of_channel(members, channel, found.notes)

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 100, 80
 
 
 def mosaic(rows: int, columns: int, width: int = WIDTH, height: int = HEIGHT) -> Mosaic:
-    files = (File(Path("a.png"), "a.png"),)
+    files = (File(Path(), "a.png"),)
     fields = [
         Field(row, column, column * width, row * height, width, height, files)
         for row in range(rows)
