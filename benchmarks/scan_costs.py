@@ -41,8 +41,9 @@ from ml_backend.studio.client import Studio
 from tasks.detections import detect
 from tasks.finding import Finder, How
 from tasks.ledger import Ledger
+from tasks.provenance import name_of
 from tasks.review import to_review
-from tasks.scan import TILE, name_of
+from tasks.scan import TILE
 from tasks.sending import CHUNK
 
 ROOT = Path(__file__).parents[1]

@@ -38,8 +38,9 @@ from tasks.finding import Finder, How
 from tasks.ledger import Ledger
 from tasks.looking import Seen
 from tasks.mosaic import Depth
+from tasks.provenance import name_of
 from tasks.review import to_review
-from tasks.scan import TILE, name_of
+from tasks.scan import TILE
 
 COLUMNS, PLANES = 39, 12
 TILES, BLURS = 24, (0.0, 1.0, 2.0, 3.0)  # px of standard deviation
