@@ -10,10 +10,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from ml_backend.words import counted
+
 
 def figures(result: dict[str, Any]) -> RenderableType:
     """The figures of a model on a labelled folder."""
-    whole = Table(title=f"{result['model']} on {result['images']} images", title_justify="left")
+    title = f"{result['model']} on {counted(result['images'], 'image')}"
+    whole = Table(title=title, title_justify="left")
     whole.add_column("figure")
     whole.add_column("value", justify="right")
     whole.add_column("95 % interval")

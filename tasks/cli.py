@@ -10,6 +10,7 @@ import typer
 from ml_backend import console
 from ml_backend.cli import ModelOption
 from ml_backend.console import JsonOption
+from ml_backend.words import counted
 from tasks import cli_annotations, cli_reports
 from tasks.cli_reading import (
     ChannelOption,
@@ -99,7 +100,8 @@ def detect(
         summary,
         as_json=as_json,
         lines=lambda: [
-            f"{summary['detections']} detections on {summary['tiles']} images in "
+            f"{counted(summary['detections'], 'detection')} on "
+            f"{counted(summary['tiles'], 'image')} in "
             f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
             f"by {version}, in {out}",
             *_emptied(summary["emptied"]),
@@ -162,7 +164,8 @@ def scan(
         summary,
         as_json=as_json,
         lines=lambda: [
-            f"{summary['detections']} detections on {summary['tiles']} tiles in "
+            f"{counted(summary['detections'], 'detection')} on "
+            f"{counted(summary['tiles'], 'tile')} in "
             f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
             f"by {summary['model']}",
             _sent(summary["sent"], summary["known"], project),
@@ -181,8 +184,8 @@ def _emptied(counts: dict[str, int]) -> list[str]:
 def _sent(sent: int, known: int, project: int) -> str:
     if not sent and not known:
         return "Nothing was found, so nothing was sent."
-    there = f"; {known} were there already" if known else ""
-    return f"{sent} tasks sent to project {project}{there}."
+    there = f"; {known} there already" if known else ""
+    return f"{counted(sent, 'task')} sent to project {project}{there}."
 
 
 @app.command(epilog="Example: cytoloop sort my_images --out sorted")
@@ -211,7 +214,7 @@ def sort(
         result,
         as_json=as_json,
         lines=lambda: [
-            f"{result['images']} images sorted by {version}; {out / TABLE} lists them",
+            f"{counted(result['images'], 'image')} sorted by {version}; {out / TABLE} lists them",
             *(f"{count:7}  {out / folder}" for folder, count in result["folders"].items()),
         ],
     )

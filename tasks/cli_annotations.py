@@ -10,6 +10,7 @@ import typer
 from ml_backend import console
 from ml_backend.cli import ProjectOption
 from ml_backend.console import JsonOption
+from ml_backend.words import counted
 
 app = typer.Typer()
 
@@ -41,7 +42,8 @@ def export(
         result,
         as_json=as_json,
         lines=lambda: [
-            f"{result['boxes']} boxes on {result['images']} corrected images, in {out}",
+            f"{counted(result['boxes'], 'box')} on "
+            f"{counted(result['images'], 'corrected image')}, in {out}",
             *tables.agreement(result),
         ],
     )
@@ -72,7 +74,7 @@ def import_(
         result,
         as_json=as_json,
         lines=lambda: [
-            f"{result['new']} images annotated with {result['boxes']} boxes; "
+            f"{counted(result['new'], 'image')} annotated with {counted(result['boxes'], 'box')}; "
             f"{result['known']} held the same annotation already",
         ],
     )

@@ -11,6 +11,7 @@ import typer
 from ml_backend import console
 from ml_backend.cli import ProjectOption
 from ml_backend.console import JsonOption
+from ml_backend.words import counted
 from tasks.cli_reading import (
     ChannelOption,
     PatternOption,
@@ -79,7 +80,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
         reviewed, detected = totals[row["label"]]
         totals[row["label"]] = reviewed + row["reviewed"], detected + row["detected"]
     return [
-        f"{result['images']} images, {result['reviewed_images']} of them reviewed; "
+        f"{counted(result['images'], 'image')}, {result['reviewed_images']} of them reviewed; "
         f"the page is {result['page']}",
         *tables.agreement(result),
         *(

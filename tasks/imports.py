@@ -40,6 +40,7 @@ from ml_backend.serving import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import ImageSource
+from ml_backend.words import counted
 from tasks.names import Names
 from tasks.sources import Skipped
 
@@ -265,18 +266,18 @@ def _problems(marks: Marks, labels: Labels) -> list[str]:
     problems = []
     if marks.bad:
         every = len(marks.bad) + len(marks.rows) + len(marks.ignored)
-        problems.append(f"{len(marks.bad)} of {_boxes(every)}, the first because {marks.bad[0]}")
+        problems.append(
+            f"{len(marks.bad)} of {counted(every, 'box')}, the first because {marks.bad[0]}"
+        )
     if marks.ignored:
-        many = _boxes(len(marks.ignored))
+        many = counted(len(marks.ignored), "box")
         problems.append(f"{many}, marked as neither counting nor punishing (difficult, crowd)")
     counts = Counter(row[4] for row in marks.rows)
     for name in labels.match(counts).unmatched:
-        problems.append(f"{_boxes(counts[name])} called {name}: the project has no such label")
+        problems.append(
+            f"{counted(counts[name], 'box')} called {name}: the project has no such label"
+        )
     return problems
-
-
-def _boxes(number: int) -> str:
-    return "1 box" if number == 1 else f"{number} boxes"
 
 
 def _regions(marks: Marks, labels: Labels) -> list[dict[str, Any]]:

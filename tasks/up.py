@@ -38,6 +38,7 @@ from ml_backend.studio.client import Studio
 from ml_backend.studio.environment import StudioEnvironment
 from ml_backend.studio.line import ProjectGone
 from ml_backend.studio.transport import studio_http
+from ml_backend.words import counted
 from tasks.intake import Intake, Source, sources, take_in
 from tasks.news import News, doing
 
@@ -262,7 +263,8 @@ class Home:
                     best, moved = open_tasks, time.monotonic()
                 if time.monotonic() - moved > _PATIENCE:
                     log = self._children.log("worker")
-                    self._say(f"{open_tasks} tasks are not pre-annotated yet; see {log}")
+                    left = counted(open_tasks, "task")
+                    self._say(f"not pre-annotated yet: {left}; see {log}")
                     return
                 time.sleep(0.5)
 
@@ -283,8 +285,8 @@ class Home:
             f"[bold]Password[/]      {escape(self.account.password)}",
             f"[bold]Data folder[/]   {escape(str(self._settings.data_dir))}",
             "",
-            f"{intake.new} images imported"
-            + (f", {intake.known} were there already." if intake.known else "."),
+            f"{counted(intake.new, 'image')} imported"
+            + (f", {intake.known} there already." if intake.known else "."),
         ]
         if origin:
             lines.append(escape(origin))

@@ -174,7 +174,7 @@ def test_the_terminal_says_where_to_go_and_what_was_left_out(first: Started) -> 
     account = read_json(first.data / "label-studio" / "account.json")
     assert f"http://127.0.0.1:{first.port}/projects/1/data" in words
     assert account["username"] in words and account["password"] in words
-    assert "4 images imported, 1 were there already" in words
+    assert "4 images imported, 1 there already" in words
     assert "2 could not be read" in words
     assert "Os/broken.png" in words and "Ta/empty.jpg: the file is empty" in words
 
@@ -241,7 +241,7 @@ def test_the_next_start_finds_the_project_on_any_port_and_imports_nothing_twice(
     again = Started(data, folder, label_studio_env)
     try:
         again.wait_up()
-        assert "0 images imported, 5 were there already" in again.words()
+        assert "0 images imported, 5 there already" in again.words()
         (project,) = again.studio().projects()
         assert (project.id, project.tasks) == (1, 4)
         delete_project(again, 1)
@@ -261,7 +261,7 @@ def test_a_project_deleted_in_label_studio_is_made_anew(
     anew = Started(data, folder, label_studio_env)
     try:
         anew.wait_up()
-        assert "4 images imported, 1 were there already" in anew.words()
+        assert "4 images imported, 1 there already" in anew.words()
         (project,) = anew.studio().projects()
         assert project.id != 1 and project.tasks == 4
     finally:
