@@ -319,5 +319,6 @@ def _shades(pixels: np.ndarray) -> np.ndarray:
 
 def _between(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     span = max(high - low, np.finfo(np.float64).tiny)
-    scaled = (pixels.astype(np.float64) - low) / span
+    with np.errstate(over="ignore"):  # of an even field whatever is brighter is white
+        scaled = (pixels.astype(np.float64) - low) / span
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1) * 255).astype(np.uint8)

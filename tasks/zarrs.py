@@ -1,13 +1,14 @@
 """The planes of an OME-Zarr image: a folder of chunks, read window by window.
 
-Versions 0.4 (Zarr 2) and 0.5 (Zarr 3); the first and finest of the resolutions is what is
-looked at, a coarser one says what is black and white.
+Versions 0.4 (Zarr 2) and 0.5 (Zarr 3), also of several images, as bioformats2raw lays them into
+one folder. The first and finest of the resolutions is what is looked at, a coarser one says what
+is black and white.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,19 @@ _COARSE = 4_000_000
 
 
 def is_store(path: Path) -> bool:
-    return path.suffix.lower() == ".zarr" and path.is_dir()
+    """Whether a folder is one of Zarr, by its ending or what describes it."""
+    if path.suffix.lower() == ".zarr":
+        return path.is_dir()
+    return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
 
 
 def pixel_size(path: Path) -> float | None:
-    """µm that a pixel of the finest resolution shows; None where the store does not say."""
+    """µm that a pixel of the finest resolution shows, in the first image; None where the store
+    does not say."""
     try:
         import zarr
 
-        attributes: Any = dict(zarr.open_group(path, mode="r").attrs)
-        image = attributes.get("ome", attributes)["multiscales"][0]
+        image = _attributes(_images(zarr.open_group(path, mode="r"))[0])["multiscales"][0]
         across: Any = image["axes"][-1]
         scales = [
             one["coordinateTransformations"]
@@ -47,23 +51,54 @@ def pixel_size(path: Path) -> float | None:
 
 
 def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
-    """The planes of an image in the order of time and depth. Raises UnreadableImage."""
+    """The planes of its images, in the order of time and depth. Raises UnreadableImage."""
     try:
         import zarr
+        from zarr.errors import ContainsArrayError
     except ImportError as error:
         raise UnreadableImage("OME-Zarr needs the extra zarr: uv sync --extra zarr") from error
     try:
-        group = zarr.open_group(path, mode="r")
-        attributes: Any = dict(group.attrs)
-        image = attributes.get("ome", attributes)["multiscales"][0]
-        levels: list[Any] = [group[one["path"]] for one in image["datasets"]]
-        axes: list[str] = [one["name"] if isinstance(one, dict) else one for one in image["axes"]]
+        planes: list[ScanPlane] = []
+        for group in _images(zarr.open_group(path, mode="r")):
+            stacks = 1 + max((one.stack for one in planes), default=-1)
+            planes += [
+                replace(one, number=len(planes) + number, stack=stacks + one.stack)
+                for number, one in enumerate(_planes(group, showing))
+            ]
+        return planes
+    except UnreadableImage:
+        raise
     except (KeyError, IndexError, TypeError) as error:
         raise UnreadableImage(
             "no image of OME-Zarr; of a plate, give the folder of one of its images"
         ) from error
+    except ContainsArrayError as error:
+        raise UnreadableImage("an array of Zarr, and no image of OME-Zarr") from error
     except Exception as error:  # zarr raises whatever it stumbles over
         raise UnreadableImage("the OME-Zarr folder is incomplete or corrupt") from error
+
+
+def _attributes(group: Any) -> Any:
+    attributes: Any = dict(group.attrs)
+    return attributes.get("ome", attributes)
+
+
+def _images(group: Any) -> list[Any]:
+    """The groups of images: itself, or the series that a converter laid into it."""
+    if "bioformats2raw.layout" not in _attributes(group):
+        return [group]
+    try:
+        names = _attributes(group["OME"])["series"]
+    except KeyError:
+        names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
+    return [group[name] for name in names]
+
+
+def _planes(group: Any, showing: Showing) -> list[ScanPlane]:
+    """Of an image. Raises UnreadableImage; KeyError, IndexError, TypeError where it is none."""
+    image = _attributes(group)["multiscales"][0]
+    levels: list[Any] = [group[one["path"]] for one in image["datasets"]]
+    axes: list[str] = [one["name"] if isinstance(one, dict) else one for one in image["axes"]]
     if axes[-2:] != ["y", "x"] or set(axes[:-2]) - set("tcz"):
         raise UnreadableImage(f"its axes are {', '.join(axes)}; known are t, c, z, y, x")
     array = levels[0]
@@ -113,7 +148,7 @@ class _Chunked:
         shown = self.shades.shown(self.deep)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            part = np.asarray(self.array[(*self.index, slice(top, bottom), slice(left, right))])
+            part = _decoded(self.array, (*self.index, slice(top, bottom), slice(left, right)))
             return shown(part[..., None])
 
         # A chunk is decoded as a whole, so as many rows as can be are read at once.
@@ -122,4 +157,14 @@ class _Chunked:
     def sample(self, pixels: int) -> np.ndarray:
         height, width = self.coarse.shape[-2:]
         step = stride(width, height, pixels)
-        return np.asarray(self.coarse[self.low])[::step, ::step, None]
+        return _decoded(self.coarse, self.low)[::step, ::step, None]
+
+
+def _decoded(array: Any, place: tuple[int | slice, ...]) -> np.ndarray:
+    """Raises UnreadableImage."""
+    try:
+        return np.asarray(array[place])
+    except MemoryError:
+        raise
+    except Exception as error:  # every codec has a kind of its own
+        raise UnreadableImage("a chunk of it is cut off or corrupt") from error

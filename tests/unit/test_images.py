@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from ml_backend import images
-from ml_backend.images import UnreadableImage, decode, plain_png
+from ml_backend.images import UnreadableImage, decode, plain_png, stretched
 
 HEIGHT, WIDTH = 48, 64
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -320,6 +320,12 @@ def test_a_path_may_hold_what_libvips_takes_for_options(tmp_path: Path) -> None:
     path = tmp_path / "Zelle [page=3] ü.png"
     path.write_bytes(FILES["png rgb"])
     np.testing.assert_array_equal(decode(path), RGB)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_brighter_than_an_even_scan_is_white() -> None:
+    pixels = np.array([[[100], [99], [65535]]], np.uint16)
+    assert stretched(pixels, (100.0, 100.0))[0, :, 0].tolist() == [0, 0, 255]
 
 
 def test_a_file_too_large_is_not_even_read(tmp_path: Path) -> None:

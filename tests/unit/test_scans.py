@@ -16,7 +16,7 @@ from ml_backend.images import UnreadableImage, decode, stretched
 from ml_backend.learners.preprocess import halve
 from tasks import pages, planes, scans, tiff
 from tasks.planes import ScanPlane, Showing
-from tasks.scans import open_scan
+from tasks.scans import open_scan, pixel_size
 
 SIDE, OVERLAP = 90, 20
 
@@ -346,3 +346,52 @@ def test_ome_zarr_is_read_window_by_window(tmp_path: Path, version: int, dtype: 
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(UnreadableImage, match="OME-Zarr"):
         open_scan(tmp_path / "empty.zarr")
+
+
+def _image_of_zarr(group: Any, pixels: np.ndarray, image: dict[str, Any]) -> None:
+    group.create_array("0", data=pixels, chunks=(64, 64))
+    group.attrs.update(image)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_converted_file_of_several_images_is_read_image_by_image(
+    tmp_path: Path, version: int
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / "scan.zarr"
+    root = zarr.open_group(path, mode="w", zarr_format=version)
+
+    def described(what: dict[str, Any]) -> dict[str, Any]:
+        return what if version == 2 else {"ome": {"version": "0.5", **what}}
+
+    root.attrs.update(described({"bioformats2raw.layout": 3}))
+    axes = [{"name": "y"}, {"name": "x", "unit": "micrometer"}]
+    scale = [{"type": "scale", "scale": [0.25, 0.25]}]
+    data = [{"path": "0", "coordinateTransformations": scale}]
+    image = described({"multiscales": [{"axes": axes, "datasets": data}]})
+    for number, width in enumerate((70, 90)):
+        _image_of_zarr(
+            root.create_group(str(number)), np.full((80, width), 9 + number, np.uint8), image
+        )
+    for _ in range(2):  # without a list of its images, and with one
+        scan = open_scan(path)
+        assert [(one.number, one.stack, one.width) for one in scan] == [(0, 0, 70), (1, 1, 90)]
+        assert [put_together(one).max() for one in scan] == [9, 10]
+        root.require_group("OME").attrs.update(described({"series": ["0", "1"]}))
+    assert pixel_size(path) == pixel_size(path / "1") == 0.25
+    (one,) = open_scan(path / "1")
+    assert one.width == 90
+
+
+def test_a_chunk_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "scan.zarr", mode="w", zarr_format=2)
+    image = {"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}
+    _image_of_zarr(group, np.arange(6400, dtype=np.uint16).reshape(80, 80), image)
+    (tmp_path / "scan.zarr" / "0" / "0.0").write_bytes(b"no chunk")
+    (plane,) = open_scan(tmp_path / "scan.zarr", Showing(limits=(0, 1)))
+    assert list(plane.windows(SIDE, OVERLAP)) == []
+    assert plane.failure == "a chunk of it is cut off or corrupt"
+    zarr.create_array(tmp_path / "array.zarr", data=np.zeros((8, 8)))
+    with pytest.raises(UnreadableImage, match=r"an array of Zarr, and no image of OME-Zarr"):
+        open_scan(tmp_path / "array.zarr")
