@@ -227,11 +227,12 @@ def _planes(members: list[tuple[File, naming.Name]], skipped: list[Skipped]) -> 
 
 
 def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
-    """The images of a folder by ending, in natural order, and the links that were not followed.
+    """The images of a folder by ending, in natural order, and where no images were looked for:
+    links that were not followed, folders that cannot be read.
 
     A source that is a file is taken whatever its ending; a folder of OME-Zarr counts as a
     file. Hidden files are no images; links to files elsewhere in the folder are kept, links
-    out of it are not. Raises FileNotFoundError.
+    out of it are not. Raises FileNotFoundError; OSError where the folder itself cannot be read.
     """
     if source.is_file() or is_store(source):
         return [source], []
@@ -240,8 +241,24 @@ def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
     paths: list[Path] = []
     skipped: list[Skipped] = []
     inside = source.resolve()
-    for folder, folders, files in os.walk(source):
+
+    def unread(error: OSError) -> None:
+        folder = Path(error.filename)
+        if folder == source:
+            raise error
+        reason = f"the folder cannot be read: {error.strerror}"
+        skipped.append({"source": _name(folder, source), "reason": reason})
+
+    def leads_out(path: Path) -> bool:
+        if not path.is_symlink() or path.resolve().is_relative_to(inside):
+            return False
+        reason = "a link that leads out of the folder is not followed"
+        skipped.append({"source": _name(path, source), "reason": reason})
+        return True
+
+    for folder, folders, files in os.walk(source, onerror=unread):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not leads_out(Path(folder, name))]
         stores = [name for name in folders if is_store(Path(folder, name))]
         folders[:] = [name for name in folders if name not in stores]
         for name in files + stores:
@@ -250,10 +267,7 @@ def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
                 continue
             if path.suffix.lower() not in IMAGE_ENDINGS and name not in stores:
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                reason = "a link that leads out of the folder is not followed"
-                skipped.append({"source": _name(path, source), "reason": reason})
-            else:
+            if name in stores or not leads_out(path):
                 paths.append(path)
     skipped.sort(key=lambda entry: natural_key(entry["source"]))
     return sorted(paths, key=lambda path: natural_key(_name(path, source))), skipped

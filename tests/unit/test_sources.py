@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks import naming
-from tasks.sources import look_through
+from tasks.sources import image_files, look_through
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,33 @@ def test_names_that_repeat_and_names_that_do_not_fit_are_listed(tmp_path: Path) 
         "its name does not fit --pattern",
         "the same row, column and plane as r1_c1.png",
     ]
+
+
+def test_folders_that_are_not_looked_into_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, elsewhere = tmp_path / "scan", tmp_path / "elsewhere"
+    for folder in (scan / "day 1", scan / "locked", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "a.png").touch()
+    try:
+        (scan / "out").symlink_to(elsewhere, target_is_directory=True)
+        (scan / "in").symlink_to(scan / "day 1", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    listed = os.scandir
+
+    def locked(path: str) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", locked)  # root may read everything
+    paths, skipped = image_files(scan)
+    assert paths == [scan / "day 1" / "a.png"]
+    assert {one["source"]: one["reason"] for one in skipped} == {
+        "locked": "the folder cannot be read: Permission denied",
+        "out": "a link that leads out of the folder is not followed",
+    }
+    with pytest.raises(PermissionError):
+        image_files(scan / "locked")
