@@ -20,7 +20,7 @@ from tasks.planes import ScanPlane
 from tasks.sampling import Sampling
 from tasks.scans import pixel_size
 from tasks.sheets import Sheet, sheet_of
-from tasks.sources import Skipped, look_through
+from tasks.sources import Group, Skipped, look_through
 
 T = TypeVar("T")
 Progress = Callable[[float, float], None]
@@ -87,7 +87,8 @@ class Finder:
             scan.waiting -= 1
             if isinstance(seen, str):
                 self._skip(unit.files[0].name, seen)
-                scan.lost.append((unit.field, unit.files[0].plane))
+                plane = unit.files[0].plane if self._how.depth == "each" else None
+                scan.lost.add((unit.field, plane))
             else:
                 self._gather(unit, seen)
                 self.emptied = sum((one.emptied for one in seen), self.emptied)
@@ -138,6 +139,8 @@ class Finder:
                         for file in spot.files:
                             self._skip(file.name, error.reason)
                     continue
+            if lacking := _lacking(group, fields):
+                self.notes.append(lacking)
             scan = Scan(group, self._places.showing(group), fields)
             yield from scan.units(self._how.depth != "each")
 
@@ -147,20 +150,26 @@ class Finder:
     # Making one scan of it.
 
     def _gather(self, unit: Unit, seen: Sequence[Seen]) -> None:
+        read = 0
         for one in seen:
             reason = unit.scan.add(unit.field, one)
             if not reason:
-                self.tiles += 1
+                read += 1
                 continue
             which = f"plane {one.number}: " if len(seen) > 1 and len(unit.files) == 1 else ""
             file = next((file for file in unit.files if file.plane == one.number), unit.files[0])
             self._skip(file.name, which + reason)
+        self.tiles += read
+        if not read and self._how.depth != "each":
+            unit.scan.lost.add((unit.field, None))
 
     def _sheets(self, scan: Scan) -> Iterator[Sheet]:
         while scan.stacks:
             number = next(iter(scan.stacks))
             stack = scan.stacks.pop(number)
-            if stack.read:
+            if without := scan.without(stack):
+                self.notes.append(_not_there(scan.group, without))
+            if stack.piles:
                 yield self._sheet(scan, number, stack)
 
     def _sheet(self, scan: Scan, number: int, stack: Stack) -> Sheet:
@@ -179,13 +188,30 @@ class Finder:
             len(stack.piles),
             gaps_of(fields) if scan.fields else [],
         )
-        unread = stack.unread.union(
-            (place, one)
-            for place, plane in scan.lost
-            for one in stack.piles
-            if plane in (None, one)
+        return sheet_of(
+            mosaic, stack.piles, stack.tiles, stack.unread(), self._detector, self._again
         )
-        return sheet_of(mosaic, stack.piles, stack.read, unread, self._detector, self._again)
+
+
+def _lacking(group: Group, fields: Sequence[Field]) -> str:
+    """In words: places of a grid that have no tile; '' where none is."""
+    if not fields:
+        return ""
+    rows = 1 + max(one.row for one in fields)
+    columns = 1 + max(one.column for one in fields)
+    number = rows * columns - len(fields)
+    if not number:
+        return ""
+    have = "place of its grid has" if number == 1 else "places of its grid have"
+    return f"{group.name}: {number} {have} no tile ({rows} rows, {columns} columns)"
+
+
+def _not_there(group: Group, planes: set[tuple[int, int]]) -> str:
+    """In words: planes (field, plane) that other tiles of the scan have."""
+    place, plane = min(planes)
+    others = f" and {len(planes) - 1} more" if len(planes) > 1 else ""
+    tile = f"{group.spots[place].name} has no plane {plane}{others}"
+    return f"{group.name}: not every tile has all planes: {tile}"
 
 
 def scale_in_words(detector: Detector, pixel_size: float | None, *, given: bool) -> str:

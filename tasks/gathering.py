@@ -52,22 +52,35 @@ class Pile:
 class Stack:
     """Planes that show one place at several depths.
 
-    size: px, of a single field. read: how many planes were, of all fields; piles: what they
-    show, by plane, in px of the scan. unread: (field, plane) of those that could not be.
+    size: px, of a single field. piles: what they show, by plane, in px of the scan; read: of
+    which fields, a byte each, by plane.
     """
 
     size: tuple[int, int] | None = None
-    read: int = 0
     piles: dict[int, Pile] = field(default_factory=dict)
-    unread: set[tuple[int, int]] = field(default_factory=set)
+    read: dict[int, bytearray] = field(default_factory=dict)
+
+    @property
+    def tiles(self) -> int:
+        """How many planes were read, of all fields."""
+        return sum(map(sum, self.read.values()))
+
+    def unread(self) -> set[tuple[int, int]]:
+        """(field, plane) of those that other fields have."""
+        return {
+            (place, plane)
+            for plane, fields in self.read.items()
+            for place, there in enumerate(fields)
+            if not there
+        }
 
 
 @dataclass
 class Scan:
     """A group whose files are being looked at. fields: where they lie, if that is known.
 
-    waiting: files, or stacks of them, that are still to come; lost: field and plane of files
-    that could not be read at all.
+    waiting: files, or stacks of them, that are still to come. lost: (field, plane) of what
+    was left out with a reason; no plane where a whole file was.
     """
 
     group: Group
@@ -75,7 +88,7 @@ class Scan:
     fields: list[Field]
     waiting: int = 0
     stacks: dict[int, Stack] = field(default_factory=dict)
-    lost: list[tuple[int, int | None]] = field(default_factory=list)
+    lost: set[tuple[int, int | None]] = field(default_factory=set)
 
     def units(self, together: bool) -> Iterator[Unit]:
         """What is opened at a time: all planes of a place together, or each file."""
@@ -98,12 +111,18 @@ class Scan:
             stack.size = stack.size or size
             reason = _differs(size, stack.size, "the other planes of it")
         if reason:
-            stack.unread.add((place, seen.number))
+            self.lost.add((place, seen.number))
             return reason
-        stack.read += 1
+        read = stack.read.setdefault(seen.number, bytearray(max(1, len(self.fields))))
+        read[place] = True
         found = seen.found.shifted(at.x, at.y) if at else seen.found
         stack.piles.setdefault(seen.number, Pile()).add(found)
         return ""
+
+    def without(self, stack: Stack) -> set[tuple[int, int]]:
+        """(field, plane) of planes that other fields have, and of which nothing was said."""
+        told = {place for place, plane in self.lost if plane is None}
+        return {one for one in stack.unread() - self.lost if one[0] not in told}
 
 
 def _differs(size: tuple[int, int], usual: tuple[int, int], others: str) -> str:

@@ -229,8 +229,9 @@ def usual_size(group: Group, showing: Showing) -> tuple[int, int]:
 def open_planes(files: Sequence[File], showing: Showing, depth: Depth) -> list[ScanPlane]:
     """The planes of files that show one place, numbered by their names, else by their pages.
 
-    depth: each as it is, or all of a stack as one. A file that cannot be read is a plane
-    that cannot be read, unless it is the only one. Raises UnreadableImage.
+    depth: each as it is, or all of a stack that can be opened as one, numbered as the stack is,
+    and the others. A file that cannot be read is a plane that cannot be read, unless it is the
+    only one. Raises UnreadableImage.
     """
     planes: list[ScanPlane] = []
     for file in files:
@@ -239,34 +240,52 @@ def open_planes(files: Sequence[File], showing: Showing, depth: Depth) -> list[S
         except UnreadableImage as error:
             if len(files) == 1:
                 raise
-            opened = [ScanPlane(0, 0, Missing(f"{file.name}: {error.reason}"))]
-        if file.plane is not None:
-            first = file.plane * len(opened)
-            opened = [replace(one, number=first + i, stack=0) for i, one in enumerate(opened)]
-        planes += opened
-    if depth == "each" or len(planes) == 1:
+            opened = [ScanPlane(0, 0, Missing(error.reason))]
+        planes += opened if file.plane is None else _of_one_plane(opened, file.plane)
+    if depth == "each":
         return planes
     stacks: dict[int, list[ScanPlane]] = {}
+    others: list[ScanPlane] = []
     for plane in planes:
-        stacks.setdefault(plane.stack, []).append(plane)
-    return [
-        ScanPlane(members[0].number, stack, _projected(members, depth))
-        for stack, members in stacks.items()
-    ]
+        there = others if isinstance(plane.plane, Missing) else stacks.setdefault(plane.stack, [])
+        there.append(plane)
+    projections = []
+    for stack, members in stacks.items():
+        (size, _), *odd = Counter((one.width, one.height) for one in members).most_common()
+        if odd:
+            others += [_odd(one, size) for one in members if (one.width, one.height) != size]
+            members = [one for one in members if (one.width, one.height) == size]
+        projections.append(ScanPlane(stack, stack, _projected(members, depth)))
+    return projections + others
+
+
+def _odd(plane: ScanPlane, usual: tuple[int, int]) -> ScanPlane:
+    sizes = f"{plane.width} × {plane.height} px, where others have {usual[0]} × {usual[1]}"
+    return replace(plane, plane=Missing(sizes))
+
+
+def _of_one_plane(opened: Sequence[ScanPlane], number: int) -> list[ScanPlane]:
+    """The planes of a file whose name says which one it is."""
+    pages = [one for one in opened if not isinstance(one.plane, Missing)]
+    if len(pages) > 1:
+        reason = f"by its name it is plane {number}, and it holds {len(pages)} of them"
+        return [ScanPlane(number, 0, Missing(reason))]
+    return [replace(one, number=number, stack=0) for one in opened]
 
 
 def _projected(members: Sequence[ScanPlane], depth: Depth) -> Stored:
     """All planes of a stack as one; at once where they are in memory, which it saves."""
+    if len(members) == 1:
+        return members[0].plane
     projected = Projected(tuple(members), depth)
-    sizes = {(one.width, one.height) for one in members}
-    if len(sizes) == 1 and all(isinstance(one.plane, Decoded) for one in members):
+    if all(isinstance(one.plane, Decoded) for one in members):
         return Decoded(projected.reader().rows(0, 0, projected.width, projected.height))
     return projected
 
 
 @dataclass(frozen=True)
 class Projected:
-    """All planes of a stack as one: the brightest of each pixel, or the sharpest."""
+    """All planes of a stack, of one size, as one: the brightest of each pixel, or the sharpest."""
 
     planes: tuple[ScanPlane, ...]
     depth: Depth
@@ -281,8 +300,6 @@ class Projected:
 
     def reader(self) -> Reader:
         readers = [one.plane.reader() for one in self.planes]
-        if len({(one.width, one.height) for one in readers}) > 1:
-            raise UnreadableImage("its planes differ in size")
         combine = _brightest if self.depth == "max" else _sharpest
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:

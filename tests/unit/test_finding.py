@@ -21,6 +21,7 @@ from ml_backend.learners.detector import Detector
 from ml_backend.learners.model_file import ModelCard
 from tasks.finding import Finder, How
 from tasks.ledger import Ledger
+from tasks.review import to_review
 from tasks.sheets import Sheet
 from tests.blobs import Blobs
 from tests.conftest import disk
@@ -199,7 +200,7 @@ def test_a_stack_as_one_picture(tmp_path: Path, depth: str) -> None:
             )
     cut(tmp_path, stack, 2, 2, 0)
     sheet, finder = sheet_of(tmp_path, How(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
-    assert sheet.planes == [1] and finder.tiles == 4
+    assert sheet.planes == [0] and finder.tiles == 4
     centres = (sheet.objects.xyxy[:, :2] + sheet.objects.xyxy[:, 2:]) / 2
     assert sorted(map(tuple, centres.round(-1).tolist())) == [(60, 60), (120, 90)]
 
@@ -258,6 +259,79 @@ def test_an_object_beside_a_missing_tile_is_partial(tmp_path: Path) -> None:
     (tmp_path / "slide_r1_c1_z1.png").write_bytes(b"")
     sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
     assert sheet.objects.partial.tolist() == [True]
+
+
+def test_a_tile_without_a_plane_that_others_have_is_no_black_one(tmp_path: Path) -> None:
+    scene = np.zeros((3, 2 * HEIGHT, 2 * WIDTH), np.uint8)
+    cv2.circle(scene[2], (WIDTH, 40), 14, 250, -1)
+    cut(tmp_path, scene, 2, 2, 0)
+    (tmp_path / "slide_r1_c2_z3.png").unlink()
+    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    assert sheet.unread == {(1, 3)} and sheet.tiles == finder.tiles == 11
+    assert sheet.objects.partial.tolist() == [True] and not finder.skipped
+    assert finder.notes[1:] == [
+        f"{tmp_path.name}: not every tile has all planes: slide_r1_c2_z1.png has no plane 3"
+    ]
+    views = to_review(
+        sheet, "all", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
+    )
+    black = sheet.mosaic.fields[1].rect
+    assert [one.plane for one in views if one.tile.rect == black] == [1, 2]
+
+
+def test_tiles_of_several_pages_say_which_they_lack(tmp_path: Path) -> None:
+    for column, pages in enumerate((3, 1, 3)):
+        stack = np.zeros((pages, HEIGHT, WIDTH), np.uint8)
+        tifffile.imwrite(tmp_path / f"r0_c{column}.tif", stack, photometric="minisblack")
+    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    assert sheet.unread == {(1, 1), (1, 2)} and finder.tiles == 7
+    assert finder.notes[-1].endswith("r0_c1.tif has no plane 1 and 1 more")
+    (tmp_path / "r0_c1.tif").write_bytes(b"")
+    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    assert len(finder.notes) == 1 and [one["source"] for one in finder.skipped] == ["r0_c1.tif"]
+
+
+def test_a_place_without_a_tile_is_told(tmp_path: Path) -> None:
+    cut(tmp_path, np.zeros((1, 3 * HEIGHT, 2 * WIDTH), np.uint8), 3, 2, 0)
+    (tmp_path / "slide_r2_c2_z1.png").unlink()
+    _, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    assert "1 place of its grid has no tile (3 rows, 2 columns)" in finder.notes[-1]
+
+
+def test_a_file_of_several_planes_is_not_one_of_them(tmp_path: Path) -> None:
+    for plane, pages in enumerate((1, 2, 1)):
+        stack = np.full((pages, HEIGHT, WIDTH), 40, np.uint8)
+        cv2.circle(stack[0], (48, 40), 14, 250, -1)
+        tifffile.imwrite(tmp_path / f"z{plane}.tif", stack, photometric="minisblack")
+    sheet, finder = sheet_of(tmp_path, How())
+    assert sheet.planes == [0, 2] and len(sheet.objects) == 1
+    assert finder.skipped == [
+        {"source": "z1.tif", "reason": "by its name it is plane 1, and it holds 2 of them"}
+    ]
+
+
+@pytest.mark.parametrize("depth", ["max", "focus"])
+def test_a_projection_is_of_the_planes_that_can_be_read(tmp_path: Path, depth: str) -> None:
+    """Wherever one lacks, what lies on the seam is found as a whole."""
+    scene = np.zeros((3, HEIGHT, 3 * WIDTH), np.uint8)
+    for x in (WIDTH, 2 * WIDTH):
+        cv2.circle(scene[1], (x, 40), 14, 250, -1)
+    cut(tmp_path, scene, 1, 3, 0)
+    (tmp_path / "slide_r1_c1_z1.png").unlink()
+    (tmp_path / "slide_r1_c2_z1.png").write_bytes(b"")
+    cv2.imwrite(str(tmp_path / "slide_r1_c2_z3.png"), np.zeros((7, 7), np.uint8))
+    sheet, finder = sheet_of(tmp_path, How(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
+    assert len(sheet.objects) == 2 and not sheet.objects.partial.any()
+    assert finder.tiles == 3 and not sheet.unread and len(finder.notes) == 1
+    assert {one["source"]: one["reason"] for one in finder.skipped} == {
+        "slide_r1_c2_z1.png": "the file is empty",
+        "slide_r1_c2_z3.png": "7 × 7 px, where others have 96 × 80",
+    }
+    for plane in (2, 3):
+        (tmp_path / f"slide_r1_c2_z{plane}.png").write_bytes(b"")
+    sheet, finder = sheet_of(tmp_path, How(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
+    assert sheet.unread == {(1, 0)} and finder.tiles == 2
+    assert len(finder.skipped) == 3 and len(finder.notes) == 1
 
 
 def test_what_was_seen_is_remembered(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_what_was_seen_lies_where_its_field_does_and_by_plane() -> None:
         seen = Seen(number % 2, 0, SIDE, SIDE, boxes(number))
         assert not scan.add(unit.field, seen)
     (stack,) = scan.stacks.values()
-    assert stack.read == 4 and not stack.unread
+    assert stack.tiles == 4 and not stack.unread()
     found = {plane: pile.all() for plane, pile in stack.piles.items()}
     assert found[0].xyxy[:, 0].tolist() == [0, SIDE + 2]
     assert found[1].xyxy[:, 0].tolist() == [1, SIDE + 3]
@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_left_out_with_the_reason() -> None:
     )
     assert scan.add(1, Seen(0, 0, SIDE, SIDE, boxes(1), "cut off")) == "cut off"
     (stack,) = scan.stacks.values()
-    assert stack.unread == {(0, 0), (1, 0)} and not stack.read and not stack.piles
+    assert scan.lost == {(0, 0), (1, 0)} and not stack.tiles and not stack.piles
 
 
 def test_a_large_scan_takes_little_more_than_its_boxes() -> None:
