@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml_backend import console
-from ml_backend.console import JsonOption
+from ml_backend.console import JsonOption, PortOption
 
 if TYPE_CHECKING:
     from ml_backend.registry import Registry
@@ -86,7 +86,7 @@ def _also_after_commands(group: Any, option: Any) -> None:
 @app.command(epilog="Example: cytoloop serve --port 9090")
 def serve(
     context: typer.Context,
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9090,
+    port: Annotated[int, PortOption(help="Port to listen on.")] = 9090,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the ML backend alone."""

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,9 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else there.")
 ]
 
+# 0 would be any free port, which nobody could be told of.
+PortOption = partial(typer.Option, min=1, max=65535)
+
 # Exit codes: 1 an error, 3 done but something was skipped.
 SKIPPED = 3
 
@@ -36,10 +40,20 @@ def stderr() -> Console:
 
 def settings(context: typer.Context) -> Settings:
     """The settings, with the data folder of the command line where one was given."""
+    from pydantic import ValidationError
+
     from ml_backend.settings import Settings
 
     given: Path | None = context.obj
-    return Settings() if given is None else Settings(data_dir=given.resolve())
+    try:
+        return Settings() if given is None else Settings(data_dir=given.resolve())
+    except ValidationError as error:
+        prefix = Settings.model_config["env_prefix"]
+        wrong = (
+            f"{prefix}{str(one['loc'][0]).upper()}={one['input']}: {one['msg']}"
+            for one in error.errors()
+        )
+        raise ValueError("; ".join(wrong)) from None
 
 
 def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> None:
@@ -92,8 +106,12 @@ def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
         try:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         except Exception:
-            # Of what never began, only the error is told.
-            bar.live.transient = bar.tasks[0].completed == 0
+            if bar.tasks[0].completed == 0:
+                # Of what never began, only the error is told; ended here, since the bar's own
+                # end would leave an empty line where nobody sits at a terminal.
+                bar.live.transient = True
+                bar.live.stop()
+                bar.disable = True
             raise
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ml_backend import console
 from ml_backend.cli import ModelOption
-from ml_backend.console import JsonOption
+from ml_backend.console import JsonOption, PortOption
 from ml_backend.words import counted
 from tasks import cli_annotations, cli_reports
 from tasks.cli_reading import (
@@ -44,8 +44,8 @@ def up(
     labels: Annotated[
         str, typer.Option(help="mitosis, phases, tetrads, or a labeling config FILE.xml.")
     ] = "mitosis",
-    port: Annotated[int, typer.Option(help="Port of Label Studio.")] = 8080,
-    backend_port: Annotated[int, typer.Option(help="Port of the ML backend.")] = 9090,
+    port: Annotated[int, PortOption(help="Port of Label Studio.")] = 8080,
+    backend_port: Annotated[int, PortOption(help="Port of the ML backend.")] = 9090,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
     ] = True,

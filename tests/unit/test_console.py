@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from ml_backend import console
+from ml_backend import cli, console
 
 
 def test_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,8 +29,25 @@ def test_an_error_of_the_system_names_its_file(
 def test_a_bar_that_never_began_is_not_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError), console.progress("Detecting"):
         raise ValueError("no images")
-    assert "Detecting" not in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
     with pytest.raises(ValueError), console.progress("Detecting") as bar:
         bar(3, 5)
         raise ValueError("the disk is full")
     assert "3/5" in capsys.readouterr().err
+
+
+def test_a_setting_that_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYTOLOOP_RETRAIN_AFTER", "0")
+    monkeypatch.setenv("CYTOLOOP_HOLDOUT_SHARE", "much")
+    context = typer.Context(typer.main.get_command(cli.app))
+    with pytest.raises(ValueError) as caught:
+        console.settings(context)
+    said = str(caught.value)
+    assert "CYTOLOOP_RETRAIN_AFTER=0: " in said and "CYTOLOOP_HOLDOUT_SHARE=much: " in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "99999"])
+def test_a_port_that_cannot_be_is_a_wrong_option(port: str) -> None:
+    done = CliRunner().invoke(cli.app, ["serve", "--port", port])
+    assert done.exit_code == 2 and "--port" in done.output
