@@ -222,8 +222,8 @@ def create_app(settings: Settings) -> Flask:
         for index, one in annotator.queued(tasks, drawn, known):
             results[index] = one.entry()
         done = [tasks[index].get("id") for index, _ in drawn]
-        projects.leave_out(project.id, [(i, why) for i, why in left_out if isinstance(i, int)])
-        projects.let_in(project.id, [i for i in done if isinstance(i, int)])
+        projects.leave_out(project.id, [(i, why) for i, why in left_out if _is_id(i)])
+        projects.let_in(project.id, [i for i in done if _is_id(i)])
         if any(reason == QUEUED for _, reason in left_out):
             projects.leave(project.id, "publish")
         figures.preannotated.labels(project.id).inc(len(done))
@@ -250,6 +250,11 @@ def create_app(settings: Settings) -> Flask:
 
 def _same(sent: str, known: str) -> bool:
     return secrets.compare_digest(sent.encode(), known.encode())
+
+
+def _is_id(value: Any) -> bool:
+    """Can it be a task's id in Label Studio's database, and in ours?"""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
 def _check_labels(schema: str) -> None:

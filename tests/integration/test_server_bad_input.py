@@ -114,6 +114,13 @@ def test_tasks_must_be_tasks(post: Post, tasks: Any) -> None:
     assert_refused(post("/predict", json={"project": f"{TRAINED}.17", "tasks": tasks}))
 
 
+def test_a_task_may_carry_any_id(post: Post) -> None:
+    numbers = [None, True, -1, 0, 1.5, float("inf"), 2**63, 10**30, "7", {}]
+    tasks = [{"id": number, "data": {}} for number in numbers]
+    answer = post("/predict", json={"project": TRAINED, "tasks": tasks})
+    assert answer.status_code == 200 and answer.json["results"] == [[]] * len(numbers)
+
+
 @pytest.mark.parametrize("action", [None, 3, ["START_TRAINING"], {}])
 def test_an_action_must_be_named(post: Post, action: Any) -> None:
     assert_refused(post("/webhook", json={"project": {"id": UNTRAINED}, "action": action}))
