@@ -38,8 +38,11 @@ def connect_backend(line: Line, project: int, url: str, user: str, password: str
         for backend in line.call(line.sdk.ml.list, project=project)
         if backend.title == BACKEND_TITLE or (backend.url or "").rstrip("/") == url
     ]
-    addresses = {f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours}
-    _connect_webhook(line, project, f"{url}/webhook", addresses, user, password)
+    hook = f"{url}/webhook"
+    addresses = {hook, *(f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours)}
+    hooks = line.call(line.sdk.webhooks.list, project=str(project))
+    earlier = [one.id for one in hooks if one.url in addresses]
+    new = _add_webhook(line, project, hook, user, password)
     settings: dict[str, Any] = {
         "project": project,
         "url": url,
@@ -49,24 +52,26 @@ def connect_backend(line: Line, project: int, url: str, user: str, password: str
         "basic_auth_user": user,
         "basic_auth_pass": password,
     }
-    for double in ours[1:]:
-        line.call(line.sdk.ml.delete, double.id)
     try:
         if ours:
             line.call(line.sdk.ml.update, ours[0].id, **settings)
         else:
             line.call(line.sdk.ml.create, **settings, again=False)
     except StudioFault as fault:
+        # What was connected before goes on as it was.
+        line.call(line.sdk.webhooks.delete, new)
         raise StudioFault(
             f"{line.what} could not use the ML backend at {url}: start it (cytoloop serve), "
             "and where Label Studio runs elsewhere, see that it reaches that address and "
-            f"may use it ({_plain(str(fault))[-160:]})"
+            f"may use it ({_reason(str(fault))})"
         ) from fault
+    for double in ours[1:]:
+        line.call(line.sdk.ml.delete, double.id)
+    for one in earlier:
+        line.call(line.sdk.webhooks.delete, one)
 
 
-def _connect_webhook(
-    line: Line, project: int, url: str, earlier: set[str], user: str, password: str
-) -> None:
+def _add_webhook(line: Line, project: int, url: str, user: str, password: str) -> int:
     secret = base64.b64encode(f"{user}:{password}".encode()).decode()
     settings: dict[str, Any] = {
         "url": url,
@@ -76,11 +81,9 @@ def _connect_webhook(
         "send_payload": True,
         "is_active": True,
     }
-    hooks = line.call(line.sdk.webhooks.list, project=str(project))
-    ours = [hook for hook in hooks if hook.url == url or hook.url in earlier]
-    for hook in ours:
-        line.call(line.sdk.webhooks.delete, hook.id)
-    line.call(line.sdk.webhooks.create, project=project, **settings, again=False)
+    made = line.call(line.sdk.webhooks.create, project=project, **settings, again=False)
+    assert made.id is not None
+    return made.id
 
 
 def start_training(line: Line, project: int) -> None:
@@ -90,6 +93,8 @@ def start_training(line: Line, project: int) -> None:
             line.call(line.sdk.ml.train, backend.id, again=False)
 
 
-def _plain(text: str) -> str:
-    """Without the HTML that the server puts into some reasons."""
-    return re.sub(r"<[^>]*>", "", text)
+def _reason(text: str) -> str:
+    """What the server says of a backend, without its HTML, and from where it says more than that
+    the backend cannot be used."""
+    plain = re.sub(r"<[^>]*>", "", text)
+    return (plain.partition("Additional info: ")[2] or plain)[-160:]

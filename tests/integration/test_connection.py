@@ -186,6 +186,22 @@ def test_what_cannot_be_connected_is_told(
     with pytest.raises(StudioFault, match="could not use the ML backend at") as caught:
         connect(settings, label_studio.url, token, project, "http://127.0.0.1:9")
     assert "<" not in str(caught.value) and "\n" not in str(caught.value)
+    assert webhooks(label_studio, project) == []
+
+
+def test_a_wrong_address_leaves_what_is_connected_as_it_is(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    token = label_studio.account.token
+    project = label_studio.studio.create_project("Mistyped", MITOSIS).id
+    connect(settings, label_studio.url, token, project, backend.url)
+    notes(settings, project)
+    with pytest.raises(StudioFault, match="could not use the ML backend at"):
+        connect(settings, label_studio.url, token, project, "http://127.0.0.1:9")
+    (hook,) = webhooks(label_studio, project)
+    assert hook["url"] == f"{backend.url}/webhook"
+    label_studio.studio.import_tasks(project, [{"data": {"image": "/data/1.png"}}])
+    until(lambda: "publish" in notes(settings, project))
 
 
 def test_a_backend_with_another_password_is_told(
