@@ -38,7 +38,7 @@ from ml_backend.learners.training import (
 from ml_backend.progress import telling
 from ml_backend.projects import Project, Projects
 from ml_backend.promotion import Decision
-from ml_backend.registry import DATASET_PROJECT, Registry, Version, file_hash
+from ml_backend.registry import DATASET_PROJECT, Registry, Version, check_word, file_hash
 from ml_backend.serving import draws, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.submissions import Submissions
@@ -126,7 +126,9 @@ class Improvement:
         found = read_folder(folder)
         labelled = [example for example in found.examples if example.boxes is not None]
         if not headline(found.classes):
-            raise NothingToLearn(f"{folder} has no box of a headline class to learn from")
+            raise NothingToLearn(
+                f"{folder} has no box of a headline class to learn from{found.first_fault()}"
+            )
         hashes = [file_hash(example.image) for example in labelled]
         content = sorted(
             (digest, sorted(example.boxes.rows()), example.ignored.tolist())
@@ -161,6 +163,7 @@ class Improvement:
         progress: Progress,
     ) -> Version:
         """Train in a process of its own and add the version, with its whole ancestry."""
+        check_word(wishes.name)  # before the training, not after it
         weights, ancestor = models.base_weights(base, self.registry)
         out = self.settings.training / f"{project}-{snapshot}"
         job = TrainingJob(
@@ -294,7 +297,10 @@ class Improvement:
         """
         found = read_folder(folder)
         if all(one.boxes is None and one.image_label is None for one in found.examples):
-            raise ValueError(f"{folder}: none of its {len(found.examples)} images is labelled")
+            raise ValueError(
+                f"{folder}: none of its {len(found.examples)} images is labelled"
+                f"{found.first_fault()}"
+            )
         version = models.resolve(model, self.registry)
         detector = Detector.load(self.registry.folder(version.name))
         kept, boxes, unreadable = detect_all(detector, found.examples, progress)

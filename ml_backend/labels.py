@@ -65,6 +65,17 @@ def canonical(name: str) -> str:
     return _CANONICAL.get(folded, folded)
 
 
+def one_spelling(names: Iterable[str]) -> dict[str, str]:
+    """How each of the names is written most often; names that differ in case, hyphens,
+    underscores or spaces alone are one. names: each as often as it occurs.
+    """
+    counts = Counter(names)
+    chosen: dict[str, str] = {}
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        chosen.setdefault(_folded(name), name)
+    return {name: chosen[_folded(name)] for name in counts}
+
+
 def is_clutter(name: str) -> bool:
     """Is it what a project is not about: other things, debris, interphase nuclei?"""
     return canonical(name) in _CLUTTER

@@ -224,6 +224,15 @@ def _is_name(name: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name))
 
 
+def check_word(word: str | None) -> None:
+    """Raise ValueError where the word cannot be in a version's name; none at all may."""
+    if word and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", word):
+        raise ValueError(
+            f"{word!r} cannot be in a version's name: give up to 64 of the letters a to z and A "
+            "to Z, digits, '.', '_' and '-'"
+        )
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with open(path, "rb") as file:

@@ -189,7 +189,7 @@ def read_yolo(images: Images, report: Report) -> Found:
         try:
             data = yaml.safe_load(file.read_text("utf-8"))
             names = yolo_names(data)
-            listed = list(_yolo_images(data, file, images))
+            listed = list(_yolo_images(data, file, images, report))
         except (OSError, yaml.YAMLError, *BAD) as error:
             report(file, f"not a YOLO data file: {error}")
             continue
@@ -202,7 +202,7 @@ def read_yolo(images: Images, report: Report) -> Found:
             if not labels.is_file():
                 continue
             try:
-                lines = labels.read_text("utf-8").splitlines()
+                lines = labels.read_text("utf-8-sig").splitlines()
             except (OSError, ValueError) as error:
                 report(labels, f"not a YOLO label file: {error}")
                 continue
@@ -230,7 +230,9 @@ def _yolo_box(line: str, names: dict[int, str], size: tuple[int, int]) -> Boundi
     return box
 
 
-def _yolo_images(data: dict[str, Any], file: Path, images: Images) -> Iterable[Path]:
+def _yolo_images(
+    data: dict[str, Any], file: Path, images: Images, report: Report
+) -> Iterable[Path]:
     base = Path(os.path.normpath(file.parent / str(data.get("path") or ".")))
     if not base.is_dir():
         base = file.parent
@@ -247,11 +249,15 @@ def _yolo_images(data: dict[str, Any], file: Path, images: Images) -> Iterable[P
                 chosen |= dict.fromkeys(i for i in images.sizes if i.is_relative_to(start))
                 break
             if start.is_file():
-                for line in filter(str.strip, start.read_text("utf-8").splitlines()):
-                    chosen[images.find(line.strip(), start.parent)] = None
+                for line in filter(str.strip, start.read_text("utf-8-sig").splitlines()):
+                    try:
+                        chosen[images.find(line.strip(), start.parent)] = None
+                    except LookupError as error:
+                        report(start, str(error))
                 break
         else:
-            raise ValueError(f"{entry} is neither a folder nor a list of images")
+            # Often so: tools write all three parts, whichever were exported.
+            report(file, f"{entry} is neither a folder nor a list of images")
     return chosen
 
 

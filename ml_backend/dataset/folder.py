@@ -21,7 +21,7 @@ from ml_backend.dataset.annotations import (
     read_yolo,
 )
 from ml_backend.dataset.example import Example
-from ml_backend.labels import is_clutter
+from ml_backend.labels import is_clutter, one_spelling
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 IMAGE_LABELS = "image_labels.csv"
@@ -35,7 +35,8 @@ class Folder:
     """What `read_folder` found.
 
     examples: one an image, in order of path; an image that nobody annotated has boxes None.
-    classes: the labels of all boxes, in order of name.
+    classes: the labels of all boxes, in order of name; those that differ only in case, hyphens,
+        underscores or spaces are one, as it is written most often.
     skipped: (file relative to the folder, reason) of all that could not be read: images
         (not among the examples), annotation files and single boxes (left out).
     """
@@ -43,6 +44,14 @@ class Folder:
     examples: list[Example]
     classes: tuple[str, ...]
     skipped: list[tuple[str, str]]
+
+    def first_fault(self) -> str:
+        """Words for the end of a message that nothing here can be used; "" without a fault."""
+        if not self.skipped:
+            return ""
+        source, reason = self.skipped[0]
+        more = f", and {len(self.skipped) - 1} more" if self.skipped[1:] else ""
+        return f" (left out: {source}: {reason}{more})"
 
 
 def read_folder(folder: Path) -> Folder:
@@ -84,6 +93,10 @@ def read_folder(folder: Path) -> Folder:
                     f"the first because {marks.bad[0]}",
                 )
 
+    spelling = one_spelling(row[4] for marks in marked.values() for row in marks.rows)
+    for marks in marked.values():
+        marks.rows = [(*row[:4], spelling[row[4]]) for row in marks.rows]
+
     samples = _read_image_labels(images, report)
     examples = []
     for image in images.sizes:
@@ -99,8 +112,7 @@ def read_folder(folder: Path) -> Folder:
                 pixel_size=pixel_size or microns.of_file(image),
             )
         )
-    classes = sorted({row[4] for marks in marked.values() for row in marks.rows})
-    return Folder(examples, tuple(classes), skipped)
+    return Folder(examples, tuple(sorted(set(spelling.values()))), skipped)
 
 
 def shown_size(image: Path) -> tuple[int, int]:

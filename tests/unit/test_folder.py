@@ -360,6 +360,44 @@ def test_yolo_polygons_lists_and_splits(tmp_path: Path) -> None:
     assert [source for source, _ in folder.skipped] == ["valid/labels/2.txt"]
 
 
+def test_parts_that_a_yolo_file_names_in_vain_are_listed_and_the_others_read(
+    tmp_path: Path,
+) -> None:
+    for name in ("1.png", "2.png"):
+        write_image(tmp_path / "train" / "images" / name)
+    (tmp_path / "data.yaml").write_text(
+        "train: ../train/images\nval: ../valid/images\ntest: test.txt\nnames: [cell]\n", "utf-8"
+    )
+    (tmp_path / "test.txt").write_text("gone.png\ntrain/images/2.png\n", "utf-8-sig")
+    (tmp_path / "train/labels").mkdir()
+    for name in ("1.txt", "2.txt"):
+        (tmp_path / "train/labels" / name).write_text("0 0.5 0.5 1 1\n", "utf-8-sig")
+    folder = read_folder(tmp_path)
+    assert [len(e.boxes or []) for e in folder.examples] == [1, 1]
+    assert folder.skipped == [
+        ("data.yaml", "../valid/images is neither a folder nor a list of images"),
+        ("test.txt", "no image gone.png"),
+    ]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_spellings_of_one_class_are_one(tmp_path: Path, write) -> None:
+    truth: dict[str, list[Row]] = {
+        "a.png": [(1, 2, 20, 30, "Mitotic cell"), (1, 2, 20, 30, "Others")],
+        "b.png": [(5, 5, 9, 9, "mitotic_cell"), (5, 5, 9, 9, "OTHERS"), (5, 5, 8, 8, "OTHERS")],
+        "c.png": [(5, 5, 9, 9, "Mitotic Cell"), (5, 5, 8, 8, "Mitotic cell")],
+        "d.png": [(5, 5, 9, 9, "Other")],
+    }
+    for name in truth:
+        write_image(tmp_path / "images" / name)
+    write(tmp_path, truth)
+    folder = read_folder(tmp_path)
+    assert folder.skipped == []
+    assert folder.classes == ("Mitotic cell", "OTHERS", "Other")
+    labels = [row[4] for e in folder.examples if e.boxes for row in e.boxes.rows()]
+    assert Counter(labels) == {"Mitotic cell": 4, "OTHERS": 3, "Other": 1}
+
+
 def test_hidden_and_annotation_folders_hold_no_images(tmp_path: Path) -> None:
     write_image(tmp_path / "a.PNG", format="PNG")
     for hidden in (".thumbs/b.png", "voc/c.png", "SegmentationClass/d.png", ".e.png"):
