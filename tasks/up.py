@@ -183,7 +183,7 @@ class Home:
     def _project(self, label_config: str) -> Connection:
         """The project for these labels: the one made by an earlier start, else a new one."""
         state = read_json(self._state_file, {})
-        name = f"{self._options.labels}{' demo' if self._options.demo else ''}"
+        name = project_name(self._options)
         number = state.get("projects", {}).get(name)
         with suppress(ProjectGone):
             if number is not None:
@@ -320,6 +320,13 @@ class Home:
                     screen.print(line, markup=False, highlight=False, soft_wrap=True)
                 status.update(doing(running(self._settings.progress)))
                 time.sleep(0.5)
+
+
+def project_name(options: Options) -> str:
+    """By which a later start finds the project: a file of labels is the same from any folder."""
+    labels = options.labels
+    known = labels if labels in TITLES else str(Path(labels).resolve())
+    return f"{known} demo" if options.demo else known
 
 
 def read_labels(labels: str) -> str:

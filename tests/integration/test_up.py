@@ -24,7 +24,7 @@ from ml_backend.samples import field
 from ml_backend.settings import Settings
 from ml_backend.studio.client import Studio
 from ml_backend.studio.images import AccessToken, ImageSource
-from tasks.up import Options, UpFailed, up
+from tasks.up import Options, UpFailed, project_name, up
 from tests.conftest import free_port
 
 NO_RECTANGLES = '<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>'
@@ -61,6 +61,20 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_unknown_labels_are_told(tmp_path: Path, labels: str, words: str) -> None:
     with pytest.raises(UpFailed, match=words):
         up(Options(labels=labels), Settings(data_dir=tmp_path))
+
+
+def test_labels_in_a_file_are_the_same_however_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {project_name(Options(labels=one)) for one in ("a.xml", "./a.xml", f"{tmp_path}/a.xml")}
+    assert len(names) == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert project_name(Options(labels="a.xml")) not in names
+    assert project_name(Options(labels="mitosis")) == "mitosis"
+    assert project_name(Options(demo=True)) == "mitosis demo"
 
 
 def test_labels_without_rectangles_are_told(tmp_path: Path) -> None:
