@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -49,6 +50,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
             tensors = load_file(str(path))
         elif path.suffix == ".npz":
+            if path.exists() and not is_zipfile(path):  # numpy would take it for a pickle
+                raise ValueError("it is no .npz file")
             with np.load(path, allow_pickle=False) as arrays:
                 tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         else:

@@ -220,3 +220,6 @@ def test_outputs_follow_the_classes_by_what_they_mean(tmp_path: Path) -> None:
     assert outputs(more).tolist() == [before, 1.0, 2.0]
     with pytest.raises(ValueError, match="no such file"):
         weights.start_from(more, tmp_path / "none.npz", ("a",))
+    (tmp_path / "text.npz").write_text("junk")
+    with pytest.raises(ValueError, match="it is no .npz file"):
+        weights.start_from(more, tmp_path / "text.npz", ("a",))
