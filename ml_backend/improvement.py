@@ -292,7 +292,8 @@ class Improvement:
     ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """The figures of a model on a labelled folder, and what could not be used.
 
-        "trained_on" counts the images that the version, or an ancestor, was trained on.
+        "headline" are the classes that the means are over; "trained_on" counts the images that the
+        version, or an ancestor, was trained on.
         Raises ValueError where nothing in the folder is labelled.
         """
         found = read_folder(folder)
@@ -307,7 +308,12 @@ class Improvement:
         figures = judge(detector.card, kept, boxes)
         known = set(version.seen_hashes)
         seen = sum(file_hash(example.image) in known for example in kept)
-        result = {"model": version.name, **figures.to_json(), "trained_on": seen}
+        result = {
+            "model": version.name,
+            "headline": list(detector.card.headline),
+            **figures.to_json(),
+            "trained_on": seen,
+        }
         return result, [*found.skipped, *unreadable]
 
     def _champion(self, project: Project) -> Version | None:

@@ -32,6 +32,7 @@ def figures(result: dict[str, Any]) -> RenderableType:
     seen = result["trained_on"]
     return Group(
         whole,
+        *_other_matters(result),
         *([f"It was trained on {seen} of these images, which flatters it."] if seen else []),
         classes,
         _images(result["image_table"]),
@@ -40,6 +41,15 @@ def figures(result: dict[str, Any]) -> RenderableType:
         *_curves(result),
         *skipped(result["skipped"]),
     )
+
+
+def _other_matters(result: dict[str, Any]) -> list[str]:
+    """A line where what is marked is nothing that the detector is about."""
+    marked = [name for name, one in result["classes"].items() if one["truths"]]
+    if not marked or set(marked) & set(result["headline"]):
+        return []
+    about = " or ".join(result["headline"])
+    return [f"No {about}, which this detector is about, is marked here, only {', '.join(marked)}."]
 
 
 _TITLES = {"f1": "F1", "ap50": "AP50", "ap50_95": "AP50-95"}
@@ -84,6 +94,9 @@ def _confusion(counts: dict[str, dict[str, int]]) -> Table:
 
 
 def _curves(result: dict[str, Any]) -> list[str]:
+    """Nothing where there was nothing to find."""
+    if all(point["sensitivity"] is None for point in result["froc"]):
+        return []
     wrong = [str(Fraction(point["false_an_image"])) for point in result["froc"]]
     found = [number(point["sensitivity"]) for point in result["froc"]]
     error = number(result["calibration"]["error"])
