@@ -215,8 +215,7 @@ def _clearance(found: Found, width: int, height: int) -> np.ndarray:
 
 def _groups(found: Found, whole: np.ndarray) -> np.ndarray:
     """(N,) a number for each box, the same for all boxes of one object."""
-    corner = found.view[:, :2].astype(np.int64)
-    window = (corner[:, 0] << 32) + corner[:, 1]
+    _, window = np.unique(found.view, axis=0, return_inverse=True)
     if not (window[1:] != window[:-1]).any():
         return np.arange(len(window))
     first, second = overlapping(found.xyxy)

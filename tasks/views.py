@@ -14,6 +14,9 @@ import numpy as np
 from ml_backend.seams import overlapping
 from tasks.planes import Rect
 
+# Of the margin: the room that a view of the usual size has to leave on both sides of an object.
+ROOM = 3
+
 
 class Squares:
     """Rectangles by where they lie, so that none has to be asked that is far away.
@@ -93,19 +96,22 @@ def around(
 ) -> Rect:
     """A view of `size` (width, height) with the box near its middle, inside the scan.
 
-    It lies on a grid of eighths of its size, so that boxes near each other share one and a
-    slightly different box gets the same; unless the box would end within `margin` px of its
-    edge, and has more room in the very middle.
+    Half as large again is one that leaves a large object little room: all of it may be larger
+    than what its pieces show. It lies on a grid of eighths of its size, so that boxes near each
+    other share one and a slightly different box gets the same; unless the box has more room in
+    the very middle, and needs it.
     """
     edges = []
     for low, high, side, length in (
         (box[0], box[2], size[0], width),
         (box[1], box[3], size[1], height),
     ):
+        if high - low + 2 * ROOM * margin > side:
+            side += side // 2
         step = max(1, side // 8)
         middle = (low + high) / 2 - side / 2
         start = round(middle / step) * step
-        if min(low - start, start + side - high) <= margin:
+        if min(low - start, start + side - high) <= ROOM * margin:
             start = round(middle)
         start = int(min(max(0, start), max(0, length - side)))
         edges.append((start, min(start + side, length)))
@@ -117,13 +123,13 @@ def joined_pieces(boxes: np.ndarray, margin: float, size: tuple[int, int]) -> np
     """The frames (M, 4) of pieces (N, 4) of objects that seams have cut.
 
     Pieces no more than twice `margin` px apart are taken for one object, the nearest first, as
-    long as the frame around them has more than `margin` px of room in a view of `size`.
+    long as the frame around them has room in the larger view `around` it. size: as of `around`.
     """
     near = 2 * margin
     grown = boxes + np.array([-near, -near, near, near]) / 2
     frames = {number: boxes[number] for number in range(len(boxes))}
     owner = list(range(len(boxes)))
-    most = np.array(size) - 2 * margin - 2
+    most = np.array(size) * 3 // 2 - 2 * ROOM * margin
 
     def root(number: int) -> int:
         while owner[number] != number:

@@ -334,6 +334,21 @@ def test_a_projection_is_of_the_planes_that_can_be_read(tmp_path: Path, depth: s
     assert len(finder.skipped) == 3 and len(finder.notes) == 1
 
 
+def test_cells_nearly_as_large_as_tiles_are_found_once(tmp_path: Path) -> None:
+    scene = np.zeros((3 * HEIGHT, 3 * WIDTH), np.uint8)
+    cells = [(50, 40, 88, 74), (150, 100, 90, 70), (262, 20, 14, 79)]
+    for x, y, width, height in cells:
+        scene[y : y + height, x : x + width] = 250
+    cut(tmp_path, scene[None], 3, 3, 0)
+    sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
+    assert sorted(sheet.objects.xyxy.tolist()) == [[x, y, x + w, y + h] for x, y, w, h in cells]
+    assert not sheet.objects.partial.any()
+    views = to_review(
+        sheet, "found", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
+    )
+    assert [one.found for one in views] == [1, 1, 1]
+
+
 def test_what_was_seen_is_remembered(tmp_path: Path) -> None:
     folder = tmp_path / "scan"
     folder.mkdir()

@@ -213,3 +213,12 @@ def test_pairs_are_the_same_however_many_are_compared_at_a_time(
         monkeypatch.setattr(seams, "AT_ONCE", at_once)
         for one, other in zip(overlapping(boxes), whole, strict=True):
             assert one.tolist() == other.tolist()
+
+
+def test_windows_that_begin_at_one_corner_are_two_all_the_same() -> None:
+    """A tile, and a larger view that begins where it does."""
+    views = np.array([[0, 0, 96, 80], [0, 0, 144, 120]])
+    boxes = np.array([[20, 40, 50, 80], [20, 40, 50, 95]], float)
+    found = Found(boxes, np.array(["Cell", "Cell"]), np.array([0.9, 0.8]), views)
+    objects = over_windows(found, 300, 200, MARGIN)
+    assert objects.xyxy.tolist() == [[20, 40, 50, 95]] and not objects.partial.any()
