@@ -73,7 +73,7 @@ class Bench:
         return project
 
     def import_media(self, project: int) -> None:
-        wanted = [one for one in sources(REAL / "images") if one.path.name in self.examples]
+        wanted = [one for one in sources(REAL / "images")[0] if one.path.name in self.examples]
         take_in(
             wanted,
             self.studio,

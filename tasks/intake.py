@@ -16,6 +16,7 @@ from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
 from ml_backend.files import replacing
 from ml_backend.images import UnreadableImage, as_png, decode
 from ml_backend.studio.client import Studio
+from ml_backend.words import counted
 from tasks.sources import image_files
 
 # How files begin that every browser shows; anything else becomes a PNG.
@@ -43,23 +44,35 @@ class Source:
 
 @dataclass(frozen=True)
 class Intake:
-    """new, known: tasks made, and images that were tasks already. bad: (source, reason)."""
+    """new, known: tasks made, and images that were tasks already. copies: images whose file is the
+    same as that of one before. bad: (source, reason)."""
 
     new: int
     known: int
+    copies: int
     bad: tuple[tuple[str, str], ...]
 
+    def text(self) -> str:
+        """How many there were, in a sentence."""
+        text = f"{counted(self.new, 'image')} imported"
+        if self.known:
+            text += f", {self.known} there already"
+        if self.copies:
+            text += f", {self.copies} left out because the same file came before"
+        return f"{text}."
 
-def sources(folder: Path) -> list[Source]:
-    """The images below `folder`, in natural order; see `sources.image_files`.
 
-    Where they lie in two or more sub-folders, a sub-folder is a sample.
+def sources(folder: Path) -> tuple[list[Source], list[tuple[str, str]]]:
+    """The images below `folder`, in natural order, and (name, reason) of what was passed over.
+
+    See `sources.image_files`. Where images lie in two or more sub-folders, a sub-folder is a
+    sample.
     """
-    paths, _ = image_files(folder)
+    paths, skipped = image_files(folder)
     found = [(path, path.relative_to(folder)) for path in paths]
     samples = {inside.parts[0] for _, inside in found if len(inside.parts) > 1}
     grouped = len(samples) > 1
-    return [
+    images = [
         Source(
             path,
             inside.as_posix(),
@@ -67,6 +80,7 @@ def sources(folder: Path) -> list[Source]:
         )
         for path, inside in found
     ]
+    return images, [(one["source"], one["reason"]) for one in skipped]
 
 
 def take_in(
@@ -87,9 +101,10 @@ def take_in(
     An image is known by the hash of its file. Images that cannot be read are listed.
     """
     tasks = list(studio.tasks(project, full=False))
-    known = {task["data"].get("sha256") for task in tasks}
+    before = {task["data"].get("sha256") for task in tasks}
+    known = set(before)
     sides = _sides(images, tasks, image_key, holdout_share)
-    new = old = done = 0
+    new = old = copies = done = 0
     bad: list[tuple[str, str]] = []
     folder = media / str(project)
     with ThreadPoolExecutor(4, thread_name_prefix="intake") as pool:
@@ -100,8 +115,10 @@ def take_in(
             ):
                 if isinstance(outcome, UnreadableImage):
                     bad.append((source.name, outcome.reason))
-                elif outcome.digest in known:
+                elif outcome.digest in before:
                     old += 1
+                elif outcome.digest in known:
+                    copies += 1
                 else:
                     known.add(outcome.digest)
                     fresh.append(_task(source, outcome, project, image_key, sides, blind_share))
@@ -109,7 +126,7 @@ def take_in(
             new += len(fresh)
             done += len(chunk)
             progress(done, len(images))
-    return Intake(new, old, tuple(bad))
+    return Intake(new, old, copies, tuple(bad))
 
 
 @dataclass(frozen=True)

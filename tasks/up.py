@@ -14,7 +14,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -76,7 +76,7 @@ def up(options: Options, settings: Settings) -> None:
     label_config = read_labels(options.labels)
     if options.images and not options.images.is_dir():
         raise UpFailed(f"{options.images} is not a folder of images")
-    if options.images and not sources(options.images):
+    if options.images and not sources(options.images)[0]:
         raise UpFailed(f"there are no images in {options.images}")
     children = Children(settings.data_dir / "children.json")
     with _alone(settings), _ended_by_signals():
@@ -171,11 +171,12 @@ class Home:
         connection = self._project(label_config)
         number = connection.project.id
         self._start_own("worker", "worker")
-        origin, images = self._images()
+        origin, images, passed_over = self._images()
         intake = self._take_in(images, number, connection)
         self._projects.leave(number, "publish")
         if connection.trained:
             self._wait_pre_annotated(connection)
+        intake = replace(intake, bad=(*passed_over, *intake.bad))
         Console().print(self._panel(connection, intake, origin))
         if self._options.browser:
             webbrowser.open(self._address(number))
@@ -218,22 +219,22 @@ class Home:
         log = self._children.log("ML backend")
         raise UpFailed(f"the ML backend does not answer on {self._backend_url}; see {log}")
 
-    def _images(self) -> tuple[str, list[Source]]:
-        """Where the images come from, in words, and the images."""
+    def _images(self) -> tuple[str, list[Source], list[tuple[str, str]]]:
+        """Where the images come from, in words, the images, and what was passed over."""
         if self._options.images:
-            return "", sources(self._options.images)
+            return "", *sources(self._options.images)
         if not self._options.demo:
-            return "", []
+            return "", [], []
         from ml_backend.samples import demo_images
 
         folder = self._settings.data_dir / "demo"
         with console.progress("Demo images") as bar:
             demo = demo_images(folder, bar)
-        return demo.origin, sources(folder / ("real" if demo.real else "generated"))
+        return demo.origin, *sources(folder / ("real" if demo.real else "generated"))
 
     def _take_in(self, images: list[Source], number: int, connection: Connection) -> Intake:
         if not images:
-            return Intake(0, 0, ())
+            return Intake(0, 0, 0, ())
         with console.progress("Importing images") as bar:
             return take_in(
                 images,
@@ -285,8 +286,7 @@ class Home:
             f"[bold]Password[/]      {escape(self.account.password)}",
             f"[bold]Data folder[/]   {escape(str(self._settings.data_dir))}",
             "",
-            f"{counted(intake.new, 'image')} imported"
-            + (f", {intake.known} there already." if intake.known else "."),
+            intake.text(),
         ]
         if origin:
             lines.append(escape(origin))

@@ -150,6 +150,9 @@ def _find_images(root: Path, report: Report) -> Images:
     paths = []
     for place, folders, files in os.walk(root, onerror=unreadable):
         folders[:] = [f for f in folders if f[0] != "." and f.lower() not in _NOT_IMAGES]
+        for folder in folders:
+            if Path(place, folder).is_symlink():
+                report(Path(place, folder), "a link to a folder is not followed")
         paths += [
             Path(place, file)
             for file in files

@@ -188,7 +188,7 @@ def test_the_terminal_says_where_to_go_and_what_was_left_out(first: Started) -> 
     account = read_json(first.data / "label-studio" / "account.json")
     assert f"http://127.0.0.1:{first.port}/projects/1/data" in words
     assert account["username"] in words and account["password"] in words
-    assert "4 images imported, 1 there already" in words
+    assert "4 images imported, 1 left out because the same file came before" in words
     assert "2 could not be read" in words
     assert "Os/broken.png" in words and "Ta/empty.jpg: the file is empty" in words
 
@@ -275,7 +275,7 @@ def test_a_project_deleted_in_label_studio_is_made_anew(
     anew = Started(data, folder, label_studio_env)
     try:
         anew.wait_up()
-        assert "4 images imported, 1 there already" in anew.words()
+        assert "4 images imported, 1 left out because the same file" in anew.words()
         (project,) = anew.studio().projects()
         assert project.id != 1 and project.tasks == 4
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,16 @@ def test_hidden_and_annotation_folders_hold_no_images(tmp_path: Path) -> None:
     for hidden in (".thumbs/b.png", "voc/c.png", "SegmentationClass/d.png", ".e.png"):
         write_image(tmp_path / hidden)
     assert [e.image.name for e in read_folder(tmp_path).examples] == ["a.PNG"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_linked_folder_is_told(tmp_path: Path) -> None:
+    write_image(tmp_path / "mine" / "a.png")
+    write_image(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "elsewhere")
+    folder = read_folder(tmp_path / "mine")
+    assert [e.image.name for e in folder.examples] == ["a.png"]
+    assert folder.skipped == [("more", "a link to a folder is not followed")]
 
 
 def test_sizes_are_those_of_the_image_as_shown(tmp_path: Path) -> None:

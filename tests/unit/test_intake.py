@@ -1,10 +1,12 @@
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 
 from ml_backend.dataset.split import Assignment
-from tasks.intake import Source, _Copy, _sides, _task, sources
+from tasks.intake import Intake, Source, _Copy, _sides, _task, sources
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -15,7 +17,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def test_sub_folders_are_samples_where_there_are_two_or_more(tmp_path: Path) -> None:
-    found = sources(touch(tmp_path, "Os/1.png", "Ta/plate 2/3.TIF", "0.jpg"))
+    found, _ = sources(touch(tmp_path, "Os/1.png", "Ta/plate 2/3.TIF", "0.jpg"))
     assert [(one.name, one.sample) for one in found] == [
         ("0.jpg", ""),
         ("Os/1.png", "Os"),
@@ -24,13 +26,29 @@ def test_sub_folders_are_samples_where_there_are_two_or_more(tmp_path: Path) -> 
 
 
 def test_one_sub_folder_is_no_sample_for_then_nothing_could_be_held_out(tmp_path: Path) -> None:
-    found = sources(touch(tmp_path, "images/1.png", "images/2.png"))
+    found, _ = sources(touch(tmp_path, "images/1.png", "images/2.png"))
     assert [one.sample for one in found] == ["", ""]
 
 
 def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, ".cache/1.png", ".hidden.png", "notes.txt", "boxes.csv", "2.webp")
-    assert [one.name for one in sources(tmp_path)] == ["2.webp"]
+    found, passed_over = sources(tmp_path)
+    assert [one.name for one in found] == ["2.webp"] and passed_over == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_link_that_leads_out_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "mine/1.png", "elsewhere/2.png")
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "elsewhere")
+    found, [(name, reason)] = sources(tmp_path / "mine")
+    assert [one.name for one in found] == ["1.png"]
+    assert name == "more" and "not followed" in reason
+
+
+def test_what_was_taken_in_is_told_in_a_sentence() -> None:
+    assert Intake(1, 0, 0, ()).text() == "1 image imported."
+    assert Intake(0, 5, 0, ()).text() == "0 images imported, 5 there already."
+    assert "3 there already, 2 left out because the same file" in Intake(4, 3, 2, ()).text()
 
 
 def images(*names: str) -> list[Source]:
