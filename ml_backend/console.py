@@ -46,7 +46,10 @@ def settings(context: typer.Context) -> Settings:
 
     given: Path | None = context.obj
     try:
-        return Settings() if given is None else Settings(data_dir=given.resolve())
+        if given is None:
+            return Settings()
+        # No shell has looked at a ~ in the variable, or after --data-dir=.
+        return Settings(data_dir=given.expanduser().resolve())
     except ValidationError as error:
         prefix = Settings.model_config["env_prefix"]
         wrong = (

@@ -47,6 +47,13 @@ def test_a_setting_that_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     assert "\n" not in said
 
 
+def test_the_data_folder_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    context = typer.Context(typer.main.get_command(cli.app), obj=Path("~/cells"))
+    assert console.settings(context).data_dir == tmp_path.resolve() / "cells"
+
+
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "99999"])
 def test_a_port_that_cannot_be_is_a_wrong_option(port: str) -> None:
     done = CliRunner().invoke(cli.app, ["serve", "--port", port])
