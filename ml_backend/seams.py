@@ -215,14 +215,14 @@ def _clearance(found: Found, width: int, height: int) -> np.ndarray:
 
 def _groups(found: Found, whole: np.ndarray) -> np.ndarray:
     """(N,) a number for each box, the same for all boxes of one object."""
-    _, window = np.unique(found.view, axis=0, return_inverse=True)
-    if not (window[1:] != window[:-1]).any():
-        return np.arange(len(window))
+    view = found.view
+    if not (view[1:] != view[:-1]).any():
+        return np.arange(len(view))
     first, second = overlapping(found.xyxy)
-    apart = window[first] != window[second]
+    apart = (view[first] != view[second]).any(axis=1)
     first, second = first[apart], second[apart]
-    low = np.maximum(found.view[first, :2], found.view[second, :2])
-    high = np.minimum(found.view[first, 2:], found.view[second, 2:])
+    low = np.maximum(view[first, :2], view[second, :2])
+    high = np.minimum(view[first, 2:], view[second, 2:])
     a = _clipped(found.xyxy[first], low, high)
     b = _clipped(found.xyxy[second], low, high)
     shared, agreement = _shared(a, b), _iou(a, b)
@@ -233,13 +233,15 @@ def _groups(found: Found, whole: np.ndarray) -> np.ndarray:
     one = (agreement > AGREE) | (same & piece)
     # The surest pairs first: a neighbour that overlaps comes too late.
     order = np.lexsort((second[one], first[one], -agreement[one], ~same[one]))
-    return _united(first[one][order].tolist(), second[one][order].tolist(), window.tolist())
+    return _united(
+        first[one][order].tolist(), second[one][order].tolist(), [*map(tuple, view.tolist())]
+    )
 
 
-def _united(first: list[int], second: list[int], window: list[int]) -> np.ndarray:
+def _united(first: list[int], second: list[int], window: list[tuple[int, ...]]) -> np.ndarray:
     """Join the pairs in turn, unless that would bring two boxes of one window together."""
     parent = list(range(len(window)))
-    windows: dict[int, set[int]] = {}
+    windows: dict[int, set[tuple[int, ...]]] = {}
 
     def root(box: int) -> int:
         while parent[box] != box:
