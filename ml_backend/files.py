@@ -61,6 +61,9 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in _NO_ROOM and not isinstance(error, DiskFull):
             raise DiskFull(path) from error
+        if error.filename and Path(error.filename).name.startswith(f".{path.stem}."):
+            # Nobody knows the temporary file.
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -69,6 +69,6 @@ class Places:
                 for file in spot.files
             ]
             channel = None if group.channelled else self._how.channel
-            limits = common_limits(files, channel) if len(files) > 1 else None
+            limits = common_limits(files, channel) if len(files) > 1 else ()
             self._shown[group.folder] = Showing(channel, limits)
         return self._shown[group.folder]

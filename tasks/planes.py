@@ -33,12 +33,17 @@ class Showing:
     """How samples become what a person sees.
 
     channel: the one that is shown, from 0; else colours as colours, of separate channels
-    the first. limits: what is black and white of samples that are not 8 bits; else by
-    percentiles of the file.
+    the first. limits: what is black and white of samples that are not 8 bits, by the name of
+    their type; of types that are not among them by percentiles of the file.
     """
 
     channel: int | None = None
-    limits: tuple[float, float] | None = None
+    limits: tuple[tuple[str, float, float], ...] = ()
+
+    def of(self, dtype: np.dtype) -> tuple[float, float] | None:
+        """What is black and white of samples of a type, if that is known."""
+        ranges = ((low, high) for name, low, high in self.limits if name == dtype.name)
+        return next(ranges, None)
 
 
 @dataclass(frozen=True)

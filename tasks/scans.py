@@ -15,10 +15,10 @@ from pathlib import Path
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend import microns
-from ml_backend.images import TIFF, UnreadableImage, contrast, decode
+from ml_backend.images import TIFF, UnreadableImage, decode
 from tasks import vendors, zarrs
 from tasks.planes import Decoded, ScanPlane, Showing
-from tasks.shades import SAMPLED_PIXELS, SAMPLED_PLANES, Sampled, sampled
+from tasks.shades import SAMPLED_PLANES, Sampled, ranges
 from tasks.tiff import Read, planes_of
 
 PNG = b"\x89PNG"
@@ -81,11 +81,12 @@ def pixel_size(path: Path) -> float | None:
     return zarrs.pixel_size(path) if zarrs.is_store(path) else microns.of_file(path)
 
 
-def common_limits(paths: Sequence[Path], channel: int | None) -> tuple[float, float] | None:
-    """What is black and white in all of these files, of samples that are not 8 bits.
+def common_limits(
+    paths: Sequence[Path], channel: int | None
+) -> tuple[tuple[str, float, float], ...]:
+    """What is black and white in all of these files, as of `Showing`.
 
-    By some of the TIFFs, evenly chosen; None where these have 8 bits. What cannot be read is
-    said when it is its turn.
+    By some of the TIFFs, evenly chosen. What cannot be read is said when it is its turn.
     """
     tiffs = [path for path in paths if path.suffix.lower() in (".tif", ".tiff")]
     step = max(1, math.ceil(len(tiffs) / SAMPLED_PLANES))
@@ -97,5 +98,4 @@ def common_limits(paths: Sequence[Path], channel: int | None) -> tuple[float, fl
             deep += [one for one in stored if isinstance(one, Sampled) and one.deep]
         except (UnreadableImage, pyvips.Error, OSError):
             continue
-    samples = sampled(deep, SAMPLED_PIXELS)
-    return contrast(samples) if len(samples) else None
+    return ranges(deep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -53,15 +53,25 @@ class Shades:
 
 def sampled(planes: Sequence[Sampled], pixels: int) -> np.ndarray:
     """About so many numbers, (N, 1, 1), of up to SAMPLED_PLANES of the planes."""
+    return np.concatenate([*_samples(planes, pixels)] or [np.zeros((0, 1, 1))])
+
+
+def ranges(planes: Sequence[Sampled]) -> tuple[tuple[str, float, float], ...]:
+    """What is black and white in these planes, by the type of their samples; see `Showing`."""
+    by_type: dict[str, list[np.ndarray]] = {}
+    for one in _samples(planes, SAMPLED_PIXELS):
+        by_type.setdefault(one.dtype.name, []).append(one)
+    return tuple((name, *contrast(np.concatenate(ones))) for name, ones in sorted(by_type.items()))
+
+
+def _samples(planes: Sequence[Sampled], pixels: int) -> Iterator[np.ndarray]:
     step = max(1, math.ceil(len(planes) / SAMPLED_PLANES))
     chosen = planes[step // 2 :: step]
-    samples = [np.zeros((0, 1, 1))]
     for plane in chosen:
         try:
-            samples.append(plane.sample(pixels // len(chosen)).reshape(-1, 1, 1))
+            yield plane.sample(pixels // len(chosen)).reshape(-1, 1, 1)
         except (pyvips.Error, OSError, ValueError):
             continue  # said when it is its turn
-    return np.concatenate(samples[1:] or samples)
 
 
 def stride(width: int, height: int, pixels: int) -> int:

@@ -69,7 +69,7 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
         shape = series.shape[: len(depth)]
         channel = _channel(dict(zip(depth, shape, strict=True)), page, showing.channel)
         sample = None if "C" in depth else showing.channel
-        shades = Shades(showing.limits)
+        shades = Shades(showing.of(np.dtype(page.dtype)))
         mapped = series.dataoffset is not None and page.is_memmappable and _is_plain(page)
         numbers = (
             range(math.prod(shape))

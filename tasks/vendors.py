@@ -40,7 +40,7 @@ def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
             channel = showing.channel or 0
             if channel >= sizes["C"]:
                 raise UnreadableImage(f"there is no channel {channel}; it has {sizes['C']}, from 0")
-            shades = Shades(showing.limits)
+            shades = Shades(showing.of(np.dtype(file.image.dtype)))
             for time, depth in product(range(sizes["T"]), range(sizes["Z"])):
                 plane = _Plane(
                     file, scene, time, channel, depth, sizes["X"], sizes["Y"], sizes["S"], shades

@@ -109,7 +109,7 @@ def _planes(group: Any, showing: Showing) -> list[ScanPlane]:
             f"there is no channel {channel}; it has {depth.get('c', 1)}, from 0 on"
         )
     coarse = next((one for one in levels if one.shape[-2] * one.shape[-1] <= _COARSE), levels[-1])
-    shades = Shades(showing.limits)
+    shades = Shades(showing.of(array.dtype))
     planes = []
     for number, (time, z) in enumerate(product(range(depth.get("t", 1)), range(depth.get("z", 1)))):
         at = {"t": time, "c": channel, "z": z}

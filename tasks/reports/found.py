@@ -234,7 +234,9 @@ class _Opened:
     def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
         group = self._groups.get(one.name)
         if group is None:
-            skipped.append({"source": one.name, "reason": "there is no such image"})
+            entry: Skipped = {"source": one.name, "reason": "there is no such image"}
+            if entry not in skipped:  # told already where its size was asked for
+                skipped.append(entry)
             return
         try:
             places = [(f.x, f.y) for f in self._placed(group)] if group.placed else [(0, 0)]

@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from ml_backend.files import replacing, sweep, write_json
 
 
@@ -28,3 +30,10 @@ def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
     assert not building.exists() and not old.exists() and not export.exists()
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"kept.json", ".lock", "fresh.json"}
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "found.csv"
+    with pytest.raises(PermissionError) as caught, replacing(path) as temporary:
+        raise PermissionError(13, "Permission denied", str(temporary))
+    assert caught.value.filename == str(path)

@@ -186,6 +186,18 @@ def test_contrast_is_that_of_all_tiles(tmp_path: Path) -> None:
     assert sheet.objects.confidence == pytest.approx([1.0, 0.62], abs=0.02)
 
 
+def test_contrast_is_that_of_samples_of_one_type(tmp_path: Path) -> None:
+    """Beside counts in 16 bits what lies between 0 and 1 is no darkness."""
+    for number, (dtype, light) in enumerate(
+        ((np.uint16, 9000), (np.float32, 1), (np.uint16, 6000))
+    ):
+        scene = np.zeros((HEIGHT, WIDTH), dtype)
+        cv2.circle(scene, (48, 40), 15, light, -1)
+        tifffile.imwrite(tmp_path / f"r0_c{number}.tif", scene)
+    sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
+    assert sheet.objects.confidence == pytest.approx([1.0, 1.0, 0.67], abs=0.02)
+
+
 @pytest.mark.parametrize("depth", ["max", "focus"])
 def test_a_stack_as_one_picture(tmp_path: Path, depth: str) -> None:
     rng = np.random.default_rng(0)

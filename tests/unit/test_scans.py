@@ -158,8 +158,10 @@ def test_large_strips_are_read_as_libvips_reads_them(
     assert isinstance(expected.plane, tiff.Read)
     monkeypatch.setattr(pages, "LEAST", 1)
     for channel in (None, *range(bands)):
-        for limits in (None, (20.0, 700.0)):
-            showing = Showing(channel, limits)
+        for showing in (
+            Showing(channel),
+            Showing(channel, ((np.dtype(dtype).name, 20.0, 700.0),)),
+        ):
             (plane,) = open_scan(path, showing)
             assert isinstance(plane.plane, pages.Strips)
             with monkeypatch.context() as libvips:
@@ -389,7 +391,7 @@ def test_a_chunk_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
     image = {"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}
     _image_of_zarr(group, np.arange(6400, dtype=np.uint16).reshape(80, 80), image)
     (tmp_path / "scan.zarr" / "0" / "0.0").write_bytes(b"no chunk")
-    (plane,) = open_scan(tmp_path / "scan.zarr", Showing(limits=(0, 1)))
+    (plane,) = open_scan(tmp_path / "scan.zarr", Showing(limits=(("uint16", 0, 1),)))
     assert list(plane.windows(SIDE, OVERLAP)) == []
     assert plane.failure == "a chunk of it is cut off or corrupt"
     zarr.create_array(tmp_path / "array.zarr", data=np.zeros((8, 8)))
