@@ -1,12 +1,13 @@
 """What a training on real images is worth on samples that it has not seen.
 
-    uv run python benchmarks/plant_mitosis.py [--repeats 1] [--folds 12] [--epochs N]
+    uv run python benchmarks/plant_mitosis.py [--repeats 1] [--folds 12] [--epochs N] [--plain]
 
 The 60 images of 12 plant samples beside the project are split so that no sample is on both
 sides, every sample is held out once a repeat, and the recipe is trained from the COCO
 tensors for every split. What the artefact that would serve says of the held-out images is
 pooled and judged: whole images, boxes, and 640 × 480 tiles cut from the images, of which
-most hold no dividing cell. Intervals are over samples.
+most hold no dividing cell. Intervals are over samples. With `--plain`, every split is also
+learned by a plain fine-tune of ultralytics' (`plain.py`), which is judged in the same way.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from plain import Plain
 
 from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
@@ -30,6 +33,7 @@ from ml_backend.images import decode
 from ml_backend.judging import FLOOR, judge
 from ml_backend.labels import headline, is_clutter
 from ml_backend.learners.detector import Detector
+from ml_backend.learners.model_file import ModelCard
 from ml_backend.learners.training import TrainingJob, run_in_child
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -49,20 +53,25 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=1)
     arguments.add_argument("--folds", type=int, default=12)
     arguments.add_argument("--epochs", type=int)
+    arguments.add_argument("--plain", action="store_true")
     arguments.add_argument("--base", type=Path, default=DATA / "weights/yolov5n_coco_fp16.npz")
     asked = arguments.parse_args()
     if not DATA.is_dir():
         sys.exit(f"the real images are not at {DATA}")
     found = read_folder(DATA / "plant_mitosis")
-    kept: list[Example] = []
-    predictions: list[Boxes] = []
-    tiles: list[Example] = []
-    tile_predictions: list[Boxes] = []
+    ours, plain = Answers(), Answers()
     for repeat in range(asked.repeats):
         for fold, held in enumerate(folds(found.examples, asked.folds, seed=repeat)):
+            learned = [e for e in found.examples if e.group not in held]
+            test = [e for e in found.examples if e.group in held]
+            print(
+                f"repeat {repeat + 1} fold {fold + 1}: {len(learned)} images, "
+                f"held out {', '.join(sorted(held))}",
+                flush=True,
+            )
             with tempfile.TemporaryDirectory() as folder:
                 job = TrainingJob(
-                    examples=[e for e in found.examples if e.group not in held],
+                    examples=learned,
                     classes=found.classes,
                     headline=headline(found.classes),
                     base=asked.base,
@@ -72,25 +81,52 @@ def main() -> None:
                 )
                 started = time.perf_counter()
                 run_in_child(job, lambda line: None)
-                minutes = (time.perf_counter() - started) / 60
                 detector = Detector.load(job.out)
-                test = [e for e in found.examples if e.group in held]
-                drawn = detect(detector, test)
-                print(
-                    f"repeat {repeat + 1} fold {fold + 1}: trained on {len(job.examples)} images "
-                    f"in {minutes:.1f} min, held out {', '.join(sorted(held))}: "
-                    f"AP50 {judge(detector.card, test, drawn).ap50.value:.3f}",
-                    flush=True,
-                )
-                kept += test
-                predictions += drawn
-                pieces, pixels = cut(test)
-                tiles += pieces
-                tile_predictions += detector.predict(pixels, FLOOR)
+                ours.add("recipe", detector.card, test, detector.stream, started)
+            if asked.plain:
+                with tempfile.TemporaryDirectory() as folder:
+                    started = time.perf_counter()
+                    other = Plain(learned, found.classes, asked.base, Path(folder))
+                    plain.add("plain fine-tune", detector.card, test, other.predict, started)
     print(f"\nwhole images, {asked.repeats} × {asked.folds} splits")
-    table(judge(detector.card, kept, predictions), known=KNOWN)
+    card = detector.card
+    table(ours.of_images(card), plain.of_images(card) if asked.plain else None, KNOWN)
     print(f"\n{TILE[1]} × {TILE[0]} tiles of the same images")
-    table(judge(detector.card, tiles, tile_predictions), known={})
+    table(ours.of_tiles(card), plain.of_tiles(card) if asked.plain else None, {})
+
+
+# Boxes from a confidence on of (H, W, 3) RGB images.
+Answer = Callable[[list[np.ndarray], float], Iterable[Boxes]]
+
+
+@dataclass
+class Answers:
+    """What is said of images that were held out, and of tiles cut from them."""
+
+    images: list[Example] = field(default_factory=list)
+    boxes: list[Boxes] = field(default_factory=list)
+    tiles: list[Example] = field(default_factory=list)
+    tile_boxes: list[Boxes] = field(default_factory=list)
+
+    def add(
+        self, name: str, card: ModelCard, test: list[Example], answer: Answer, started: float
+    ) -> None:
+        """started: when its training was, by time.perf_counter()."""
+        minutes = (time.perf_counter() - started) / 60
+        drawn = list(answer([decode(e.image) for e in test], FLOOR))
+        ap50 = judge(card, test, drawn).ap50.value
+        print(f"  {name:16} {minutes:5.1f} min, AP50 {ap50:.3f}", flush=True)
+        self.images += test
+        self.boxes += drawn
+        tiles, pixels = cut(test)
+        self.tiles += tiles
+        self.tile_boxes += answer(pixels, FLOOR)
+
+    def of_images(self, card: ModelCard) -> Figures:
+        return judge(card, self.images, self.boxes)
+
+    def of_tiles(self, card: ModelCard) -> Figures:
+        return judge(card, self.tiles, self.tile_boxes)
 
 
 def folds(examples: list[Example], number: int, seed: int) -> list[set[str]]:
@@ -104,10 +140,6 @@ def folds(examples: list[Example], number: int, seed: int) -> list[set[str]]:
         parts[smallest].add(str(groups[index]))
         counts[smallest] += int(sizes[index])
     return parts
-
-
-def detect(detector: Detector, examples: list[Example]) -> list[Boxes]:
-    return list(detector.stream((decode(e.image) for e in examples), FLOOR))
 
 
 def cut(examples: list[Example]) -> tuple[list[Example], list[np.ndarray]]:
@@ -143,20 +175,26 @@ def shares(xyxy: np.ndarray, window: np.ndarray) -> np.ndarray:
     return np.clip(high - low, 0, None).prod(axis=1) / np.maximum(area, 1e-9)
 
 
-def table(figures: Figures, known: dict[str, float]) -> None:
-    values = figures.to_json()
+def table(ours: Figures, plain: Figures | None, known: dict[str, float]) -> None:
+    sides = [("recipe", ours.to_json())] + ([("plain fine-tune", plain.to_json())] if plain else [])
     names = ["image_accuracy", "always_yes", "image_sensitivity", "image_specificity"]
     names += ["image_sensitivity_at_specificity", "f1", "ap50", "ap50_95"]
+    print("".join([f"  {'':34}", *(f"{side:26}" for side, _ in sides)]))
     for name in names:
-        if values[name] is None:
+        if sides[0][1][name] is None:
             continue
-        interval = values[f"{name}_interval"]
-        shown = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        beside = f"plain fine-tune {known[name]:.3f}" if name in known else ""
-        print(f"  {name:34}{values[name]:7.3f}   {shown:18}{beside}")
-    for name, one in values["classes"].items():
-        print(f"  {name:20}", json.dumps({k: _short(v) for k, v in one.items()}))
-    print(f"  {figures.images} images of {figures.groups} samples, threshold {figures.threshold}")
+        shown = [f"{_in_words(values, name):26}" for _, values in sides]
+        beside = f"other images, plain: {known[name]:.3f}" if name in known else ""
+        print("".join([f"  {name:34}", *shown, beside]))
+    for side, values in sides:
+        for name, one in values["classes"].items():
+            print(f"  {side}, {name}:", json.dumps({k: _short(v) for k, v in one.items()}))
+    print(f"  {ours.images} images of {ours.groups} samples, threshold {ours.threshold}")
+
+
+def _in_words(values: dict[str, Any], name: str) -> str:
+    low, high = values[f"{name}_interval"] or (None, None)
+    return f"{values[name]:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")
 
 
 def _short(value: object) -> object:

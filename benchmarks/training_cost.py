@@ -25,7 +25,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ml_backend.dataset.folder import read_folder, shown_size
+from plain import trainer
+
+from ml_backend.dataset.folder import read_folder
 from ml_backend.labels import headline
 from ml_backend.learners.recipe import RECIPE
 from ml_backend.registry import starter_weights
@@ -90,67 +92,35 @@ class Over(Exception):
 
 
 def bare(epochs: int) -> dict[str, float]:
-    from ultralytics.data import utils
-    from ultralytics.models.yolo.detect import DetectionTrainer
-    from ultralytics.utils import callbacks
-
     from ml_backend.learners import weights
 
-    # Letters for plots, of which there are none; they would be fetched. And who records runs.
-    utils.check_font = lambda *_: None
-    callbacks.add_integration_callbacks = lambda *_: None
     examples, classes = labelled(), read_folder(REAL).classes
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lay_out(examples, classes, folder)
-        trainer: Any = DetectionTrainer(
-            overrides={
-                "model": "yolov5n.yaml",
-                "data": str(folder / "data.yaml"),
-                "project": str(folder / "runs"),
-                "imgsz": RECIPE.imgsz,
-                "batch": RECIPE.batch,
-                "epochs": epochs,
-                "close_mosaic": max(1, epochs // 4),
-                "device": "cpu",
-                "val": False,
-                "plots": False,
-                "save": False,
-                "amp": False,
-            }
+        training = trainer(
+            examples,
+            classes,
+            Path(name),
+            imgsz=RECIPE.imgsz,
+            batch=RECIPE.batch,
+            epochs=epochs,
+            close_mosaic=max(1, epochs // 4),
+            save=False,
         )
         network = weights.build("yolov5n", classes, RECIPE.head)
         weights.start_from(network, starter_weights("mitosis"), classes)
-        trainer.model = network
+        training.model = network
         clock = started(len(examples) * epochs)
 
         def ended(trainer: Any) -> None:
             if trainer.epoch + 1 == epochs:
                 raise Over
 
-        trainer.add_callback("on_train_epoch_end", ended)
+        training.add_callback("on_train_epoch_end", ended)
         try:
-            trainer.train()
+            training.train()
         except Over:
             return clock()
     raise AssertionError("ultralytics ended before its last pass")
-
-
-def lay_out(examples: list[Any], classes: tuple[str, ...], folder: Path) -> None:
-    """The images with their boxes as ultralytics reads them."""
-    for kind in ("images", "labels"):
-        (folder / kind).mkdir()
-    for example in examples:
-        width, height = shown_size(example.image)
-        (folder / "images" / example.image.name).write_bytes(example.image.read_bytes())
-        rows = [
-            f"{classes.index(label)} {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height}"
-            f" {(x2 - x1) / width} {(y2 - y1) / height}\n"
-            for x1, y1, x2, y2, label, _ in example.boxes.rows()
-        ]
-        (folder / "labels" / f"{example.image.stem}.txt").write_text("".join(rows))
-    data = {"path": str(folder), "train": "images", "val": "images", "names": list(classes)}
-    (folder / "data.yaml").write_text(json.dumps(data))  # JSON is YAML
 
 
 def started(images: int) -> Callable[[], dict[str, float]]:
