@@ -155,9 +155,7 @@ class Annotator:
 
     def draw(self, boxes: Boxes, *, width: int, height: int) -> PreAnnotation:
         """The pre-annotation from an image's boxes (from FLOOR on); sizes in pixels."""
-        threshold = self.detector.card.threshold
-        headline = boxes.where(np.isin(boxes.label, list(self.detector.card.headline)))
-        confident = boxes.where(boxes.confidence >= threshold)
+        confident = boxes.where(boxes.confidence >= self.detector.card.threshold)
         self.dropped.update(
             label for label in map(str, confident.label) if label in self.matching.unmatched
         )
@@ -165,7 +163,13 @@ class Annotator:
         result = self.labels.to_regions(
             drawn, width=width, height=height, matching=self.matching, version=self.version
         )
-        return PreAnnotation(result, certainty(headline, threshold), self.version)
+        return PreAnnotation(result, self.certainty(boxes), self.version)
+
+    def certainty(self, boxes: Boxes) -> float:
+        """Of an image, by its boxes of the headline classes (from FLOOR on)."""
+        card = self.detector.card
+        headline = boxes.where(np.isin(boxes.label, list(card.headline)))
+        return certainty(headline, card.threshold)
 
     def queued(
         self,

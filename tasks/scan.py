@@ -16,13 +16,11 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from ml_backend.acquisition import certainty
 from ml_backend.chunks import chunks
 from ml_backend.dataset.division import Divisions
 from ml_backend.files import DiskFull
 from ml_backend.images import as_png
 from ml_backend.learners.detector import Detector
-from ml_backend.learners.model_file import ModelCard
 from ml_backend.models import int8
 from ml_backend.preannotation import Annotator
 from ml_backend.projects import Project, Projects
@@ -156,7 +154,11 @@ def scan(
 
         chosen = views()
         if options.limit is not None:
-            chosen = iter(least_certain(list(chosen), partial(_certainty, card), options.limit))
+            chosen = iter(
+                least_certain(
+                    list(chosen), lambda one: annotator.certainty(one.boxes), options.limit
+                )
+            )
         with _in_background(sender.start, sender.send) as hand_over:
             for chunk in chunks(chosen, CHUNK):
                 hand_over(chunk)
@@ -211,11 +213,6 @@ def _asked(connected: Project, settings: Settings, options: Options) -> tuple[St
     images = ImageSource(connected.url, connected.token, project=connected.id)
     _try_out(store, images, connected.id)
     return studio, label_config, store
-
-
-def _certainty(card: ModelCard, view: View) -> float:
-    headline = view.boxes.where(np.isin(view.boxes.label, list(card.headline)))
-    return certainty(headline, card.threshold)
 
 
 def _data(studio: Studio, project: int) -> list[dict[str, Any]]:
