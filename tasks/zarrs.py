@@ -26,9 +26,10 @@ _COARSE = 4_000_000
 
 def is_store(path: Path) -> bool:
     """Whether a folder is one of Zarr, by its ending or what describes it."""
-    if path.suffix.lower() == ".zarr":
-        return path.is_dir()
-    return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+    if not path.is_dir():  # nearly all are files: one look is enough
+        return False
+    described = (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+    return described or path.suffix.lower() == ".zarr"
 
 
 def pixel_size(path: Path) -> float | None:
