@@ -37,10 +37,10 @@ class Shades:
 
     def limits(self) -> tuple[float, float]:
         if self._limits is None:
-            samples = sampled(self.planes, SAMPLED_PIXELS)
-            if not len(samples):
+            samples = [*_samples(self.planes)]
+            if not samples:
                 raise UnreadableImage(CUT_OFF)
-            self._limits = contrast(samples)
+            self._limits = contrast(np.concatenate(samples))
         return self._limits
 
     def shown(self, deep: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -51,25 +51,21 @@ class Shades:
         return lambda samples: stretched(samples, limits)
 
 
-def sampled(planes: Sequence[Sampled], pixels: int) -> np.ndarray:
-    """About so many numbers, (N, 1, 1), of up to SAMPLED_PLANES of the planes."""
-    return np.concatenate([*_samples(planes, pixels)] or [np.zeros((0, 1, 1))])
-
-
 def ranges(planes: Sequence[Sampled]) -> tuple[tuple[str, float, float], ...]:
     """What is black and white in these planes, by the type of their samples; see `Showing`."""
     by_type: dict[str, list[np.ndarray]] = {}
-    for one in _samples(planes, SAMPLED_PIXELS):
+    for one in _samples(planes):
         by_type.setdefault(one.dtype.name, []).append(one)
     return tuple((name, *contrast(np.concatenate(ones))) for name, ones in sorted(by_type.items()))
 
 
-def _samples(planes: Sequence[Sampled], pixels: int) -> Iterator[np.ndarray]:
+def _samples(planes: Sequence[Sampled]) -> Iterator[np.ndarray]:
+    """Of up to SAMPLED_PLANES of the planes (N, 1, 1) each, together about SAMPLED_PIXELS."""
     step = max(1, math.ceil(len(planes) / SAMPLED_PLANES))
     chosen = planes[step // 2 :: step]
     for plane in chosen:
         try:
-            yield plane.sample(pixels // len(chosen)).reshape(-1, 1, 1)
+            yield plane.sample(SAMPLED_PIXELS // len(chosen)).reshape(-1, 1, 1)
         except (pyvips.Error, OSError, ValueError):
             continue  # said when it is its turn
 
