@@ -6,6 +6,7 @@ import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -181,7 +182,7 @@ def _read_image_labels(images: Images, report: Report) -> dict[Path, _Named]:
     found: dict[Path, _Named] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            for row in csv.DictReader(text):
+            for row in csv.DictReader(text, delimiter=_delimiter(text)):
                 try:
                     image = images.find(row["image"], images.root)
                 except LookupError as error:
@@ -194,8 +195,15 @@ def _read_image_labels(images: Images, report: Report) -> dict[Path, _Named]:
                 found[image] = (
                     (row.get("sample") or "").strip(),
                     not is_clutter(label) if label else None,
-                    microns.known(row.get("pixel_size")),
+                    microns.known((row.get("pixel_size") or "").replace(",", ".")),
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         report(file, f"cannot be read: {error}")
     return found
+
+
+def _delimiter(text: TextIO) -> str:
+    """What parts the columns: spreadsheets write semicolons where numbers have a comma."""
+    header = text.readline()
+    text.seek(0)
+    return max(",;\t", key=header.count)

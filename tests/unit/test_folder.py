@@ -238,6 +238,19 @@ def test_image_labels_give_groups_and_the_truth_of_whole_images(tmp_path: Path) 
     assert folder.skipped == [("image_labels.csv", "no image gone.png")]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_image_labels_as_spreadsheets_of_other_languages_save_them(
+    tmp_path: Path, delimiter: str
+) -> None:
+    write_image(tmp_path / "a.png")
+    rows = ["image", "sample", "image_label", "pixel_size"], ["a.png", "S, 1", "Others", "0,13"]
+    (tmp_path / "image_labels.csv").write_text("\r\n".join(map(delimiter.join, rows)), "utf-8-sig")
+    folder = read_folder(tmp_path)
+    (example,) = folder.examples
+    assert (example.group, example.image_label, example.pixel_size) == ("S, 1", False, 0.13)
+    assert folder.skipped == []
+
+
 def test_every_fault_is_listed_with_its_file_and_none_is_fatal(tmp_path: Path) -> None:
     for name in ("good", "broken", "other", "size", "boxes", "twin"):
         write_image(tmp_path / f"{name}.png")
