@@ -96,7 +96,7 @@ def serve(
 
     settings = console.settings(context)
     check_data_folder(settings.data_dir)
-    check_port(port, "the ML backend", "--port")
+    check_port(port, "the ML backend", "--port or --host", host)
     run(settings, host, port)
 
 

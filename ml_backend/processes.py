@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -16,28 +17,34 @@ from ml_backend.files import read_json, write_json
 
 
 class PortTaken(RuntimeError):
-    """Another program listens on the port."""
+    """The port cannot be listened on, most often because another program does."""
 
 
 class ChildDied(RuntimeError):
     """A child ended by itself."""
 
 
-def check_port(port: int, what: str, option: str) -> None:
-    """Raise PortTaken, in words for the user of `option`, if 127.0.0.1:`port` is not free."""
-    # A listener on all addresses does not keep Windows from binding the local one, so
-    # asking whether anyone answers comes first.
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        taken = probe.connect_ex(("127.0.0.1", port)) == 0
-    if not taken:
-        with socket.socket() as probe:
+def check_port(port: int, what: str, option: str, host: str = "127.0.0.1") -> None:
+    """Raise PortTaken, in words for the user of `option`, if `host`:`port` cannot be had."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        with socket.socket(family) as probe:
             if os.name == "posix":  # a port just closed may be used again
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                taken = True
+            probe.bind(address)
+        # A listener on all addresses does not keep Windows from binding the local one, so
+        # it is also asked whether anyone answers.
+        with socket.socket(family) as probe:
+            probe.settimeout(0.5)
+            taken = probe.connect_ex(address) == 0
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise PortTaken(
+                f"{what} cannot listen on port {port} of {host} ({error.strerror}); "
+                f"choose another with {option}"
+            ) from error
+        taken = True
     if taken:
         raise PortTaken(
             f"port {port} for {what} is taken by another program; choose another with {option}"

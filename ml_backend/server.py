@@ -316,7 +316,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     class Server(BaseApplication):
         def load_config(self) -> None:
             options = {
-                "bind": f"{host}:{port}",
+                "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
                 "workers": 1,
                 "threads": 16,
                 "timeout": 120,

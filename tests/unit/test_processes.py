@@ -42,6 +42,12 @@ def test_a_free_port_passes_and_a_taken_one_says_what_to_do() -> None:
     check_port(port, "Label Studio", "--port")
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_of_another_machine_cannot_be_listened_on(host: str) -> None:
+    with pytest.raises(PortTaken, match=rf"the ML backend cannot listen .* {host} .* --host"):
+        check_port(9090, "the ML backend", "--port or --host", host)
+
+
 def test_stopping_a_child_ends_what_it_started(tmp_path: Path) -> None:
     child = start(PARENT, tmp_path)
     below = grandchild(child)
