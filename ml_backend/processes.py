@@ -26,9 +26,9 @@ class ChildDied(RuntimeError):
 
 def check_port(port: int, what: str, option: str, host: str = "127.0.0.1") -> None:
     """Raise PortTaken, in words for the user of `option`, if `host`:`port` cannot be had."""
+    # As the servers understand it: a name is an IPv4 one.
+    family, address = socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
         with socket.socket(family) as probe:
             if os.name == "posix":  # a port just closed may be used again
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,5 @@
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -39,12 +40,16 @@ def test_a_free_port_passes_and_a_taken_one_says_what_to_do() -> None:
         taken.listen()
         with pytest.raises(PortTaken, match=rf"port {port} for Label Studio .* with --port"):
             check_port(port, "Label Studio", "--port")
+        with pytest.raises(PortTaken, match=rf"port {port} for the ML backend .* with --port"):
+            check_port(port, "the ML backend", "--port", "localhost")
     check_port(port, "Label Studio", "--port")
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "nowhere.invalid", "*"])
 def test_an_address_of_another_machine_cannot_be_listened_on(host: str) -> None:
-    with pytest.raises(PortTaken, match=rf"the ML backend cannot listen .* {host} .* --host"):
+    with pytest.raises(
+        PortTaken, match=rf"the ML backend cannot listen .* {re.escape(host)} .* --host"
+    ):
         check_port(9090, "the ML backend", "--port or --host", host)
 
 
