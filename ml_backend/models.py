@@ -97,7 +97,7 @@ def ready(version: Version, weights: Path, registry: Registry) -> Version:
     with tempfile.TemporaryDirectory() as folder:
         # A process of its own: the export imports torch, which a server must not.
         done = subprocess.run(
-            [sys.executable, "-m", "ml_backend.learners.export", str(weights), folder],
+            [sys.executable, "-P", "-m", "ml_backend.learners.export", str(weights), folder],
             capture_output=True,
             text=True,
         )

@@ -23,7 +23,7 @@ def record_in_child(version: str, settings: Settings, timeout: float = 120.0) ->
     environment = {**os.environ, "CYTOLOOP_DATA_DIR": str(settings.data_dir)}
     try:
         subprocess.run(
-            [sys.executable, "-m", "ml_backend.recorder", version],
+            [sys.executable, "-P", "-m", "ml_backend.recorder", version],
             env=environment,
             check=True,
             capture_output=True,

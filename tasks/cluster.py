@@ -11,6 +11,7 @@ the extra; the detector travels.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -190,7 +191,10 @@ def _connected() -> Iterator[Any]:
     ours = not ray.is_initialized()
     if ours:
         try:
-            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+            # Ray's workers import from the folder that it was started in, before all others; the
+            # one that this package was imported from is no news to them.
+            with contextlib.chdir(Path(__file__).parents[1]):
+                ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterFailed(f"Ray does not start: {_reason(error)}") from error
     context = ray.data.DataContext.get_current()

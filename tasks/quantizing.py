@@ -82,7 +82,7 @@ def _run_nncf(version: Path, inputs: list[np.ndarray], folder: Path) -> None:
     # A process of its own: NNCF imports torch and talks on stdout.
     module = "ml_backend.learners.quantization"
     done = subprocess.run(
-        [sys.executable, "-m", module, str(version), str(kept), str(folder)],
+        [sys.executable, "-P", "-m", module, str(version), str(kept), str(folder)],
         capture_output=True,
         text=True,
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE_NAME = "weights.safetensors"
 # The same network for OpenVINO, in the same folder.
 IR_FILES = ("model.xml", "model.bin")
+
+# A name, never a path: what a file says of itself must not choose which other file is read.
+_ARCHITECTURE = re.compile(r"[a-z0-9]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,10 @@ class ModelCard:
             fields = json.loads((metadata or {})["cytoloop"])
             fields["classes"] = tuple(fields["classes"])
             fields["headline"] = tuple(fields["headline"])
-            return cls(**fields)
+            card = cls(**fields)
+            if not _ARCHITECTURE.fullmatch(card.architecture):
+                raise TypeError("the architecture that it names is none")
+            return card
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{source} is not a cytoloop model file: {error}") from error
 

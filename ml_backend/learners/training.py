@@ -271,7 +271,7 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
         last: dict[str, Any] = {}
         with log.open("wb") as stderr:
             child = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(file), str(os.getpid())],
+                [sys.executable, "-P", "-m", __spec__.name, str(file), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -10,7 +10,7 @@ from zipfile import is_zipfile
 import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import SETTINGS, patches
+from ultralytics.utils import ROOT, SETTINGS, YAML, patches
 
 from ml_backend.files import replacing
 from ml_backend.labels import canonical
@@ -29,14 +29,29 @@ def build(architecture: str, classes: tuple[str, ...], width: int | None = None)
     """A detector with random weights; one output a class, in this order.
 
     width: channels of the head's hidden layers; ultralytics' own where None.
+    Raises ValueError when ultralytics has no such architecture.
     """
     # Its attributes are taken for tensors by torch's annotations.
-    model: Any = DetectionModel(f"{architecture}.yaml", nc=len(classes), verbose=False)
+    model: Any = DetectionModel(_read_architecture(architecture), nc=len(classes), verbose=False)
     if width and width != head.width(model.state_dict()):
         head.narrow(model.model[-1], width)
         model.model[-1].bias_init()
     model.names = dict(enumerate(classes))
     return model
+
+
+def _read_architecture(name: str) -> dict[str, Any]:
+    """The layers of an architecture such as "yolov5n", as ultralytics itself describes them.
+
+    ultralytics would look for a file of that name in the present folder first, and evaluates
+    expressions in what it finds: so the file is taken from the package, and nowhere else.
+    """
+    own = {file.stem: file for file in (ROOT / "cfg" / "models").glob("*/*.yaml")}
+    size = name[-1:] if name[-1:] in "nslmx" else ""
+    for stem in (name, name.removesuffix(size)):
+        if stem in own:
+            return {**YAML.load(own[stem]), "scale": size, "yaml_file": f"{name}.yaml"}
+    raise ValueError(f"there is no architecture {name[:40]!r}; yolov5n is one")
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -152,8 +152,8 @@ class StudioEnvironment:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=_clean_environment(),
-            # Where no project's pyproject.toml, ours least of all, pins anything.
-            cwd=tempfile.gettempdir(),
+            # Where nobody else can lay a uv.toml, and no project's pyproject.toml pins anything.
+            cwd=self.folder.resolve().anchor,
             text=True,
             encoding="utf-8",
             errors="replace",
