@@ -33,9 +33,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.latency import CONFIG, free_port, train, wait_for  # noqa: E402
-from ml_backend.credentials import backend_password  # noqa: E402
-from ml_backend.projects import Project, Projects  # noqa: E402
 from ml_backend.settings import Settings  # noqa: E402
+from ml_backend.state.projects import Project, Projects  # noqa: E402
+from ml_backend.system.credentials import backend_password  # noqa: E402
 
 EVENTS, SECONDS, CONNECTIONS, ROUNDS = 2000, 10.0, 20, 5
 LIMIT = 0.2

@@ -30,14 +30,14 @@ import numpy as np
 from starter import ready
 from tiles import renamed, shown
 
-from ml_backend.boxes import iou
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation import evaluate
-from ml_backend.images import decode
-from ml_backend.learners.detector import Detector
-from ml_backend.learners.training import TrainingJob, run_in_child
-from ml_backend.registry import starter_weights
+from ml_backend.evaluation.metrics import evaluate
+from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.training import TrainingJob, run_in_child
+from ml_backend.registry.versions import starter_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 UNSEEN = ("Asa", "Os", "Ta")

@@ -24,15 +24,15 @@ import cv2
 import numpy as np
 import openvino as ov
 
-from ml_backend.images import decode
-from ml_backend.learners.detector import Detector
+from ml_backend.demo.synthetic_images import field
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
+from ml_backend.learners.detector.preprocess import to_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
-from ml_backend.learners.preprocess import to_input
-from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.registry import starter_weights
-from ml_backend.samples.generator import field
-from tasks.detections import detect
-from tasks.sources import image_files
+from ml_backend.registry.versions import starter_weights
+from tasks.detection.detect_files import detect
+from tasks.sources.discover import image_files
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 SECONDS = 5.0
@@ -43,7 +43,7 @@ def main() -> None:
         scratch = Path(name)
         paths = image_files(Path(sys.argv[1]) if sys.argv[1:] else images(scratch / "images"))[0]
         version = scratch / "version"
-        command = [sys.executable, "-m", "ml_backend.learners.export"]
+        command = [sys.executable, "-m", "ml_backend.learners.detector.export"]
         subprocess.run([*command, str(starter_weights("mitosis")), str(version)], check=True)
         print(f"{len(paths)} images, {os.cpu_count()} cores, images/s")
         measure_decoding(paths)
@@ -113,7 +113,7 @@ def measure_networks(pixels: list[np.ndarray], version: Path) -> None:
                     return rounds * len(data)
 
                 line(f"OpenVINO, {precision}, {streams} stream(s), batches of {batch}", rate(step))
-    from ml_backend.learners.torch_runtime import TorchRuntime
+    from ml_backend.learners.detector.torch_runtime import TorchRuntime
 
     torch_runtime = TorchRuntime(version / FILE_NAME, "cpu")
     for batch in (1, 8):

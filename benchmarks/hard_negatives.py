@@ -24,12 +24,12 @@ import numpy as np
 from corrections_help import CELL, FLOOR, REAL, UNSEEN, taken, tiles
 from starter import ready
 
-from ml_backend.boxes import Boxes, iou, over_smaller
 from ml_backend.dataset.example import Example
-from ml_backend.images import decode
-from ml_backend.learners.detector import Detector
-from ml_backend.learners.training import TrainingJob, run_in_child
-from ml_backend.registry import starter_weights
+from ml_backend.imaging.boxes import Boxes, iou, over_smaller
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.training import TrainingJob, run_in_child
+from ml_backend.registry.versions import starter_weights
 
 SHOWN = 0.02  # the threshold at which the starter marks: low, so that much is deleted
 SOMETHING = 0.5  # see dataset.snapshot

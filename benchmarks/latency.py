@@ -22,26 +22,26 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from ml_backend import models
-from ml_backend.credentials import backend_password
-from ml_backend.dataset import Example
-from ml_backend.learners.training import TrainingJob, run_in_child
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import field
+from ml_backend.dataset.example import Example
+from ml_backend.demo.synthetic_images import field
+from ml_backend.learners.detector.training import TrainingJob, run_in_child
+from ml_backend.registry import resolve
+from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.credentials import backend_password
 
 CONNECTIONS = 8
 REQUESTS = 400
 LIMITS = {"/health": 0.1, "/setup": 0.1, "/webhook": 0.2}
-CONFIG = Path(__file__).parents[1] / "ml_backend" / "configs" / "mitosis.xml"
+CONFIG = Path(__file__).parents[1] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder))
         registry = Registry(settings.versions, settings.champions)
-        starter = models.resolve("starter:mitosis", registry)
+        starter = resolve.resolve("starter:mitosis", registry)
         label_config = CONFIG.read_text(encoding="utf-8")
         projects = Projects(settings.projects_database)
         projects.connect(Project(1, "http://127.0.0.1:1", "none", "bench", label_config))
@@ -94,7 +94,7 @@ def train(folder: Path, started: threading.Event, ended: threading.Event) -> Non
         examples=examples,
         classes=("Mitotic cell", "Other"),
         headline=("Mitotic cell",),
-        base=models.starter_weights("mitosis"),
+        base=resolve.starter_weights("mitosis"),
         out=folder / "out",
         epochs=1000,
     )

@@ -36,17 +36,17 @@ import numpy as np
 import psutil
 import pyvips
 
-from ml_backend.boxes import iou
-from ml_backend.images import decode
-from ml_backend.learners.detector import Detector
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
-from ml_backend.seams import Found
-from ml_backend.windows import cut
-from tasks.detections import detect
-from tasks.finding import Finder, How
-from tasks.looking import Forgetful
-from tasks.planes import Rect
+from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.decode import decode
+from ml_backend.imaging.merge_detections import Found
+from ml_backend.imaging.sliding_windows import cut
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.versions import Registry
+from tasks.detection.detect_files import detect
+from tasks.detection.scan_detector import Finder, How
+from tasks.detection.window_detector import Forgetful
+from tasks.readers.planes import Rect
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 WIDTH, HEIGHT = 7601, 9415

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import shown_size
+from ml_backend.imaging.boxes import Boxes
 
 SIDE, PASSES = 512, 40
 HEAD = "model.24."  # stays random: it has other classes to tell
@@ -72,7 +72,7 @@ class Plain:
     ) -> None:
         from ultralytics import YOLO
 
-        from ml_backend.learners import weights
+        from ml_backend.learners.detector import weights
 
         training = trainer(
             examples,

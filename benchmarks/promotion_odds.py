@@ -22,11 +22,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ml_backend.boxes import iou
-from ml_backend.dataset import Example
-from ml_backend.evaluation import Counts
-from ml_backend.labels import headline
-from ml_backend.promotion import RULE, Rule, Side, decide
+from ml_backend.dataset.example import Example
+from ml_backend.evaluation.class_matches import Counts
+from ml_backend.imaging.boxes import iou
+from ml_backend.label_studio.labeling_config import headline
+from ml_backend.promotion.decision import RULE, Rule, Side, decide
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TASKS = (20, 40, 100, 200)
@@ -169,9 +169,9 @@ def looked(
     classes: tuple[str, ...], learn: list[Example], test: list[Example], seed: int
 ) -> list[np.ndarray]:
     """The headline boxes that a detector trained on `learn` draws on each test image."""
-    from ml_backend.judging import detect_all
-    from ml_backend.learners.detector import Detector
-    from ml_backend.learners.training import TrainingJob, run_in_child
+    from ml_backend.learners.detector.inference import Detector
+    from ml_backend.learners.detector.training import TrainingJob, run_in_child
+    from ml_backend.promotion.detect_examples import detect_all
 
     with tempfile.TemporaryDirectory() as folder:
         base = DATA / "weights" / "yolov5n_coco_fp16.npz"

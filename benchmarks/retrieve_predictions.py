@@ -31,21 +31,23 @@ import numpy as np
 import psutil
 from studio import running
 
-from ml_backend.boxes import Boxes
-from ml_backend.connection import connect
-from ml_backend.dataset import Example
+from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation import evaluate
-from ml_backend.labels import Labels
-from ml_backend.processes import Process
+from ml_backend.evaluation.metrics import evaluate
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.image_source import AccessToken
+from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
-from ml_backend.studio.images import AccessToken
-from tasks.intake import sources, take_in
+from ml_backend.system.processes import Process
+from tasks.launcher.import_images import sources, take_in
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "plant_mitosis"
-CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
+CONFIG = (ROOT / "ml_backend" / "label_studio" / "configs" / "mitosis.xml").read_text(
+    encoding="utf-8"
+)
 LABELS = Labels.parse(CONFIG)
 UNSEEN = ("Os", "Asa", "Ta")
 IMAGES = 40

@@ -33,21 +33,23 @@ from scan_speed import REAL, cut
 from starter import ready
 from studio import running
 
-from ml_backend.images import as_png, decode
-from ml_backend.learners.detector import Detector
-from ml_backend.learners.preprocess import to_input
-from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.studio.client import Studio
-from tasks.detections import detect
-from tasks.finding import Finder, How
-from tasks.ledger import Ledger
-from tasks.provenance import name_of
-from tasks.review import to_review
-from tasks.scan import TILE
-from tasks.sending import CHUNK
+from ml_backend.imaging.decode import as_png, decode
+from ml_backend.label_studio.client import Studio
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
+from ml_backend.learners.detector.preprocess import to_input
+from tasks.detection.detect_files import detect
+from tasks.detection.scan_detector import Finder, How
+from tasks.review.checkpoint import Ledger
+from tasks.review.scan_to_project import TILE
+from tasks.review.selection import to_review
+from tasks.review.task_metadata import name_of
+from tasks.review.upload import CHUNK
 
 ROOT = Path(__file__).parents[1]
-CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
+CONFIG = (ROOT / "ml_backend" / "label_studio" / "configs" / "mitosis.xml").read_text(
+    encoding="utf-8"
+)
 PORT = 8098
 COLUMNS = 20
 ROUNDS = 8  # requests that are timed at each size of the project

@@ -32,15 +32,15 @@ import psutil
 from scan_speed import REAL, cut
 from starter import ready
 
-from ml_backend.images import decode
-from ml_backend.learners.detector import Detector
-from tasks.finding import Finder, How
-from tasks.ledger import Ledger
-from tasks.looking import Seen
-from tasks.mosaic import Depth
-from tasks.provenance import name_of
-from tasks.review import to_review
-from tasks.scan import TILE
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.detector.inference import Detector
+from tasks.detection.scan_detector import Finder, How
+from tasks.detection.window_detector import Seen
+from tasks.mosaic.mosaic import Depth
+from tasks.review.checkpoint import Ledger
+from tasks.review.scan_to_project import TILE
+from tasks.review.selection import to_review
+from tasks.review.task_metadata import name_of
 
 COLUMNS, PLANES = 39, 12
 TILES, BLURS = 24, (0.0, 1.0, 2.0, 3.0)  # px of standard deviation

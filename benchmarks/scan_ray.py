@@ -24,10 +24,10 @@ from pathlib import Path
 import psutil
 from scan_speed import REAL, cut
 
-from ml_backend.learners.detector import Detector
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
-from tasks.detections import detect
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.versions import Registry
+from tasks.detection.detect_files import detect
 
 
 def main() -> None:

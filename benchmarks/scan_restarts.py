@@ -26,15 +26,17 @@ from pathlib import Path
 import cv2
 from studio import running, warm
 
-from ml_backend.models import resolve
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import mitosis_scene
+from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.label_studio.client import Studio
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
+from ml_backend.state.projects import Project, Projects
 
 ROOT = Path(__file__).parents[1]
-CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
+CONFIG = (ROOT / "ml_backend" / "label_studio" / "configs" / "mitosis.xml").read_text(
+    encoding="utf-8"
+)
 ROWS, COLUMNS, WIDTH, HEIGHT = 14, 14, 260, 195
 EARLY = 1 / 8
 PORT = 8097

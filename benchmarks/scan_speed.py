@@ -33,17 +33,17 @@ import numpy as np
 from starter import ready
 from tiles import background, shown
 
-from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation import evaluate
-from ml_backend.images import decode
-from ml_backend.learners.detector import Detector
-from ml_backend.learners.preprocess import to_input
-from ml_backend.learners.runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.models import INT8
-from tasks.detections import Summary, detect, detected_in
-from tasks.quantizing import NotQuantized, lines, quantize
+from ml_backend.evaluation.metrics import evaluate
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
+from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.registry.resolve import INT8
+from tasks.detection.detect_files import Summary, detect, detected_in
+from tasks.detection.quantize import NotQuantized, lines, quantize
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 WIDTH, HEIGHT = 960, 720

@@ -22,11 +22,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ml_backend.learners.detector import Detector
+from ml_backend.imaging.merge_detections import Found, over_windows, overlapping
+from ml_backend.imaging.sliding_windows import spans
+from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
-from ml_backend.seams import Found, over_windows, overlapping
-from ml_backend.windows import spans
-from tasks.finding import Finder, How
+from tasks.detection.scan_detector import Finder, How
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what reads the truth is shared with the tests
 

@@ -25,15 +25,17 @@ from typing import Any
 from scan_speed import REAL, cut, sparse_scan
 from studio import running, warm
 
-from ml_backend.models import resolve
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.installation import StudioEnvironment
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
-from ml_backend.studio.environment import StudioEnvironment
+from ml_backend.state.projects import Project, Projects
 
 ROOT = Path(__file__).parents[1]
-CONFIG = (ROOT / "ml_backend" / "configs" / "mitosis.xml").read_text(encoding="utf-8")
+CONFIG = (ROOT / "ml_backend" / "label_studio" / "configs" / "mitosis.xml").read_text(
+    encoding="utf-8"
+)
 PORT = 8098
 EACH = 30
 FIRST = 40  # tiles of the start that does not count

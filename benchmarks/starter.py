@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.versions import Registry
 
 
 def ready(scratch: Path) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ml_backend.processes import Process
-from ml_backend.studio.environment import StudioEnvironment
+from ml_backend.label_studio.installation import StudioEnvironment
+from ml_backend.system.processes import Process
 
 # Where the tests install it too.
 INSTALLED = Path(__file__).parents[1] / ".cache" / "label-studio"

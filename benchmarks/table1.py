@@ -26,13 +26,13 @@ import numpy as np
 from corrections_help import CELL, REAL, learned, taken, tiles
 from starter import ready
 
-from ml_backend.boxes import Boxes
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation import evaluate
-from ml_backend.evaluation.rosters import ImageRow
-from ml_backend.images import decode
-from ml_backend.judging import detect_all
-from ml_backend.learners.detector import Detector
+from ml_backend.evaluation.metrics import evaluate
+from ml_backend.evaluation.summary_tables import ImageRow
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.promotion.detect_examples import detect_all
 
 WIDTH, HEIGHT = 640, 480
 SEEN = 0.25  # of a cell that is seen counts as a part of it,

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import tifffile
 
-from tasks.registration import found_out
-from tasks.sources import File, Group, Spot
+from tasks.mosaic.tile_offsets import found_out
+from tasks.sources.discover import File, Group, Spot
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "mosaic" / "tiles"
 WIDTH, HEIGHT = 240, 180

@@ -28,9 +28,9 @@ from typing import Any
 from plain import trainer
 
 from ml_backend.dataset.folder import read_folder
-from ml_backend.labels import headline
-from ml_backend.learners.recipe import RECIPE
-from ml_backend.registry import starter_weights
+from ml_backend.label_studio.labeling_config import headline
+from ml_backend.learners.detector.hyperparameters import RECIPE
+from ml_backend.registry.versions import starter_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 ASKED = 1.05  # ours to bare, an image shown
@@ -66,9 +66,9 @@ def labelled() -> list[Any]:
 
 
 def ours(epochs: int) -> dict[str, float]:
-    import ml_backend.learners.export
-    import ml_backend.learners.fitting  # noqa: F401  imported before the clock starts
-    from ml_backend.learners.training import TrainingJob, train
+    import ml_backend.learners.detector.export
+    import ml_backend.learners.detector.train_loop  # noqa: F401  imported before the clock starts
+    from ml_backend.learners.detector.training import TrainingJob, train
 
     examples, classes = labelled(), read_folder(REAL).classes
     ends: dict[int, dict[str, float]] = {}
@@ -92,7 +92,7 @@ class Over(Exception):
 
 
 def bare(epochs: int) -> dict[str, float]:
-    from ml_backend.learners import weights
+    from ml_backend.learners.detector import weights
 
     examples, classes = labelled(), read_folder(REAL).classes
     with tempfile.TemporaryDirectory() as name:

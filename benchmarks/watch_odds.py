@@ -2,8 +2,8 @@
 
     uv run python benchmarks/watch_odds.py
 
-Simulated with the product's own rule (`ml_backend.watch`). Edits a task are drawn from a
-negative binomial distribution: most tasks need few, some need many. `mean` is that under
+Simulated with the product's own rule (`ml_backend.promotion.rollback_test`). Edits a task are drawn
+from a negative binomial distribution: most tasks need few, some need many. `mean` is that under
 the champion before, `spread` its shape (0.7: a few tasks hold most of the edits; 2: more even).
 """
 
@@ -13,9 +13,9 @@ import argparse
 
 import numpy as np
 
-from ml_backend.corrections import Correction, Edit
-from ml_backend.registry import Change
-from ml_backend.watch import AFTER, judge
+from ml_backend.dataset.corrections import Correction, Edit
+from ml_backend.promotion.rollback_test import AFTER, judge
+from ml_backend.registry.versions import Change
 
 RISES = (0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 CHANGE = Change("after", "before", "promotion", 0.0, "cytoloop", "")

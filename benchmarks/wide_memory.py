@@ -28,9 +28,9 @@ import numpy as np
 import psutil
 import pyvips
 
-from ml_backend.learners.detector import Detector
+from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
-from tasks.finding import Finder, How
+from tasks.detection.scan_detector import Finder, How
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 WIDTHS = (60_000, 141_000)

@@ -21,17 +21,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ml_backend.boxes import Boxes, iou
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation import Figure, evaluate
-from ml_backend.files import replacing, write_json
-from ml_backend.images import decode
-from ml_backend.labels import canonical
-from ml_backend.learners.detector import Detector
+from ml_backend.evaluation.bootstrap import Figure
+from ml_backend.evaluation.metrics import evaluate
+from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.decode import decode
+from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.training import TrainingJob, run_in_child
 from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.learners.training import TrainingJob, run_in_child
-from ml_backend.registry import STARTERS, file_hash
+from ml_backend.registry.versions import STARTERS, file_hash
+from ml_backend.system.atomic_files import replacing, write_json
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 COCO = DATA / "weights" / "yolov5n_coco_fp16.npz"

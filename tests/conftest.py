@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.models import resolve
-from ml_backend.registry import Registry
-from ml_backend.studio.client import Studio
-from ml_backend.studio.environment import Account, StudioEnvironment
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.installation import Account, StudioEnvironment
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.versions import Registry
 
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

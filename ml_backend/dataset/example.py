@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.boxes import Boxes
+from ml_backend.imaging.boxes import Boxes
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from typing import TextIO
 
 import numpy as np
 
-from ml_backend import microns
-from ml_backend.boxes import Boxes
-from ml_backend.dataset.annotations import (
+from ml_backend.dataset.annotation_formats.labelled import (
     VOC_FOLDERS,
     Images,
     Marks,
@@ -22,7 +20,9 @@ from ml_backend.dataset.annotations import (
     read_yolo,
 )
 from ml_backend.dataset.example import Example
-from ml_backend.labels import is_clutter, one_spelling
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.imaging.pixel_size import parse_pixel_size, read_file_pixel_size
+from ml_backend.label_studio.labeling_config import is_clutter, one_spelling
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 IMAGE_LABELS = "image_labels.csv"
@@ -110,7 +110,7 @@ def read_folder(folder: Path) -> Folder:
                 boxes=Boxes.drawn(found.rows) if found else None,
                 ignored=np.array(found.ignored if found else [], np.float32).reshape(-1, 4),
                 image_label=image_label,
-                pixel_size=pixel_size or microns.of_file(image),
+                pixel_size=pixel_size or read_file_pixel_size(image),
             )
         )
     return Folder(examples, tuple(sorted(set(spelling.values()))), skipped)
@@ -195,7 +195,7 @@ def _read_image_labels(images: Images, report: Report) -> dict[Path, _Named]:
                 found[image] = (
                     (row.get("sample") or "").strip(),
                     not is_clutter(label) if label else None,
-                    microns.known((row.get("pixel_size") or "").replace(",", ".")),
+                    parse_pixel_size((row.get("pixel_size") or "").replace(",", ".")),
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         report(file, f"cannot be read: {error}")

@@ -18,10 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import microns
-from ml_backend.boxes import Boxes, over_smaller
-from ml_backend.corrections import Deleted, Shown, deleted
-from ml_backend.dataset.annotators import Chosen, Policy, agreement, choose, counted, settle
+from ml_backend.dataset.consensus import Chosen, Policy, agreement, choose, counted, settle
+from ml_backend.dataset.corrections import Deleted, Shown, deleted
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
     SIDES,
@@ -35,8 +33,10 @@ from ml_backend.dataset.split import (
     place_of,
     shown_in,
 )
-from ml_backend.files import read_json, write_json
-from ml_backend.labels import Labels
+from ml_backend.imaging.boxes import Boxes, over_smaller
+from ml_backend.imaging.pixel_size import read_task_pixel_size
+from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.system.atomic_files import read_json, write_json
 
 Row = tuple[float, float, float, float, str]
 
@@ -216,7 +216,7 @@ def to_item(
         blind=bool(one.data.get("blind")),
         place=place_of(one.data),
         deleted=_of_nothing(removed, drawn[:several]),
-        pixel_size=microns.of_task(one.data),
+        pixel_size=read_task_pixel_size(one.data),
     )
 
 

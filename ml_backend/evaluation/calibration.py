@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.evaluation.resampling import Figure, ratio
+from ml_backend.evaluation.bootstrap import Figure, ratio
 
 BINS = 10
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.boxes import iou
 from ml_backend.evaluation.matching import IOU_LEVELS, covered
+from ml_backend.imaging.boxes import iou
 
 MISSED = "missed"
 BACKGROUND = "background"

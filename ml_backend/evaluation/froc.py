@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_backend.evaluation.bootstrap import ratio
 from ml_backend.evaluation.matching import Tally
-from ml_backend.evaluation.resampling import ratio
 
 # The rates at which detection challenges read the curve (first LUNA16).
 FALSE_AN_IMAGE = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.boxes import iou
+from ml_backend.imaging.boxes import iou
 
 # The overlaps at which COCO judges; the first is the one for precision, recall and F1.
 IOU_LEVELS = np.linspace(0.5, 0.95, 10)

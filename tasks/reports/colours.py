@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from xml.etree import ElementTree
 
-from ml_backend.labels import canonical, is_clutter
+from ml_backend.label_studio.labeling_config import canonical, is_clutter
 
 # Okabe and Ito's, without black; also those of the ready-made configs.
 PALETTE = (
@@ -49,7 +49,9 @@ def in_usual_order(classes: Sequence[str]) -> tuple[str, ...]:
 def _ready() -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in ("mitosis", "phases", "tetrads"):
-        text = (files("ml_backend.configs") / f"{kind}.xml").read_text(encoding="utf-8")
+        text = (files("ml_backend.label_studio.configs") / f"{kind}.xml").read_text(
+            encoding="utf-8"
+        )
         found |= _of_config(text)
     return found
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tasks.reports.indices import Index
+from tasks.reports.counts import Count, Field, Thing
+from tasks.reports.mitotic_index import Index
 from tasks.reports.source import Source
-from tasks.reports.survey import Count, Field, Thing
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tasks.reports.counts import Box, Field, Thing
 from tasks.reports.source import Piece, Pixels
-from tasks.reports.survey import Box, Field, Thing
-from tasks.sources import Skipped
+from tasks.sources.discover import Skipped
 
 OVERVIEW = 1400  # px of the longer side of a whole scan
 AREAS = 4  # enlarged ones of a scan

@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ml_backend.files import replacing
-from ml_backend.labels import canonical
-from tasks.names import flat
+from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.system.atomic_files import replacing
+from tasks.exchange.image_names import flat
 from tasks.reports import page, pictures
-from tasks.reports.indices import INTERPHASE, Index, indices
+from tasks.reports.counts import Count, Field, Thing, counts
+from tasks.reports.mitotic_index import INTERPHASE, Index, indices
 from tasks.reports.source import Source
-from tasks.reports.survey import Count, Field, Thing, counts
-from tasks.sources import IMAGE_ENDINGS
+from tasks.sources.discover import IMAGE_ENDINGS
 
 PAGE = "report.html"
 COUNTS, INDICES, OBJECTS, CORRECTIONS = (

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ml_backend.corrections import Usefulness
-from tasks.reports.survey import Field
-from tasks.sources import Skipped
+from ml_backend.dataset.corrections import Usefulness
+from tasks.reports.counts import Field
+from tasks.sources.discover import Skipped
 
 
 @dataclass(frozen=True)

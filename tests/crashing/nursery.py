@@ -60,9 +60,6 @@ def main() -> None:
     import label_studio_sdk.label_interface  # noqa: F401
     import openvino  # noqa: F401
 
-    import ml_backend.server
-    import ml_backend.worker  # noqa: F401
-
     waiting: dict[int, str] = {}
 
     def reap(number: int, frame: object) -> None:
@@ -102,11 +99,11 @@ def become(order: dict[str, Any]) -> None:
         from ml_backend.settings import Settings
 
         if order["role"] == "worker":
-            from ml_backend.worker import work
+            from ml_backend.retraining.worker import work
 
             work(Settings())
         else:
-            from ml_backend.server import serve
+            from ml_backend.serving.app import serve
 
             serve(Settings(), "127.0.0.1", order["port"])
         code = 0

@@ -29,24 +29,24 @@ import numpy as np
 import psutil
 from safetensors.numpy import load_file, save_file
 
-from ml_backend import models
-from ml_backend.boxes import Boxes
-from ml_backend.credentials import backend_password
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.labels import Labels
-from ml_backend.learners.detector import Detector
+from ml_backend.demo.synthetic_images import field as draw_field
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.session import STUDIO_ERRORS, StudioFault
+from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import FILE_NAME, read_card
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry, Version
-from ml_backend.samples.generator import field as draw_field
+from ml_backend.registry import resolve
+from ml_backend.registry.versions import Registry, Version
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
-from ml_backend.studio.line import STUDIO_ERRORS, StudioFault
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.credentials import backend_password
 from tests.crashing.nursery import Nursery
 
-CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text(
-    encoding="utf-8"
-)
+CONFIG = (
+    Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
+).read_text(encoding="utf-8")
 
 SIZE = (480, 360)  # a part of a microscope's field, in pixels
 CORRECTED, LATER, UNTOUCHED = 12, 4, 6
@@ -76,7 +76,7 @@ def template(folder: Path, versions: Path | None = None) -> Template:
     if versions is not None:
         shutil.copytree(versions, folder / "versions")
     registry = Registry(folder / "versions", folder / "champions")
-    starter = models.resolve("starter:mitosis", registry)
+    starter = resolve.resolve("starter:mitosis", registry)
     ready = registry.folder(starter.name)
     blind = folder / "blind"
     blind.mkdir()

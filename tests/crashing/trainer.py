@@ -1,7 +1,7 @@
 """In the place of the optimisation where hundreds of trainings must die: the same writes, no torch.
 
-Takes a training's job and tells, writes and ends as `ml_backend.learners.training` does. Its
-version is the base as it is, a detector that works, with the job's hash in its file so
+Takes a training's job and tells, writes and ends as `ml_backend.learners.detector.training`
+does. Its version is the base as it is, a detector that works, with the job's hash in its file so
 that two jobs never make the same version.
 """
 
@@ -19,10 +19,10 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from ml_backend.files import replacing, write_json
-from ml_backend.learners import priority
+from ml_backend.learners import child_process
+from ml_backend.learners.detector.training import _DONE, TrainingJob, _identity
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
-from ml_backend.learners.training import _DONE, TrainingJob, _identity
+from ml_backend.system.atomic_files import replacing, write_json
 
 
 def main(file: Path, parent: int) -> None:
@@ -39,8 +39,8 @@ def main(file: Path, parent: int) -> None:
 
 
 def run(file: Path, parent: int) -> None:
-    priority.lower()
-    priority.end_with(parent)
+    child_process.lower()
+    child_process.end_with(parent)
     content = file.read_text(encoding="utf-8")
     job = TrainingJob.from_json(json.loads(content))
     (job.out / _DONE).unlink(missing_ok=True)

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_backend.corrections import CHANGES, correct, started_from
-from ml_backend.images import decode
-from ml_backend.labels import Labels
-from ml_backend.samples import field
-from ml_backend.studio.client import Studio
+from ml_backend.dataset.corrections import CHANGES, correct, started_from
+from ml_backend.demo.synthetic_images import field
+from ml_backend.imaging.decode import decode
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.labeling_config import Labels
 from tests.conftest import SHARED_DATA, RunningStudio
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -75,7 +75,7 @@ def marked(label_studio: RunningStudio) -> Marked:
 def mark(label_studio: RunningStudio, boxes: list[Box]) -> Marked:
     """A project with one image, and these boxes as its pre-annotation."""
     studio = label_studio.studio
-    labels = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+    labels = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
     project = studio.create_project("Labeling screen", labels).id
     folder = label_studio.media / str(project)
     folder.mkdir(parents=True)
@@ -264,7 +264,9 @@ def test_what_an_annotator_does_to_each_region_is_told_apart(
         "box70": "prediction-changed",
         "box30": "prediction",
     }
-    labels = Labels.parse((files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8"))
+    labels = Labels.parse(
+        (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
+    )
     (correction,), from_nothing = correct(task, started_from(task), labels)
     assert [edit.change for edit in correction.edits] == list(CHANGES) and from_nothing == 0
     assert correction.version == VERSION and correction.seconds is not None

@@ -24,14 +24,14 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.boxes import Boxes, iou
 from ml_backend.dataset.folder import read_folder
-from ml_backend.files import read_json
-from ml_backend.images import decode
-from ml_backend.labels import canonical
-from ml_backend.registry import Registry
-from ml_backend.studio.backends import start_training
-from ml_backend.studio.client import Studio
+from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.decode import decode
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.webhooks import start_training
+from ml_backend.registry.versions import Registry
+from ml_backend.system.atomic_files import read_json
 from tests.conftest import free_port
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "plant_mitosis"
@@ -58,7 +58,7 @@ def real_fields(folder: Path) -> list[Field]:
 
 
 def generated_fields(folder: Path) -> list[Field]:
-    from ml_backend.samples.generator import field
+    from ml_backend.demo.synthetic_images import field
 
     fields = []
     for i in range(17):

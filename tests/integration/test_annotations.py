@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from ml_backend.projects import Project, Projects
 from ml_backend.settings import Settings
-from tasks.cli import app
+from ml_backend.state.projects import Project, Projects
+from tasks.cli.app import app
 from tests.conftest import RunningStudio
 
-CONFIG = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+CONFIG = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
 SIZE = (80, 50)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend.credentials import backend_password
+from ml_backend.system.credentials import backend_password
 from tests.conftest import free_port
 from tests.integration.test_server import MITOSIS, Backend
 

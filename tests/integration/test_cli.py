@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.improvement import Improvement
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import field
+from ml_backend.demo.synthetic_images import field
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.pipeline import Improvement
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
 
 COMMANDS = [
     ["up"],
@@ -207,7 +207,7 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     assert one["version"] == figures["model"] and one["champion"]
 
     # A version that could draw nothing there does not become a project's champion.
-    labels = (files("ml_backend.configs") / "tetrads.xml").read_text(encoding="utf-8")
+    labels = (files("ml_backend.label_studio.configs") / "tetrads.xml").read_text(encoding="utf-8")
     project = Project(8, "http://127.0.0.1:1", "token", "tetrads", labels)
     Projects(Settings(data_dir=data).projects_database).connect(project)
     refused = cytoloop("models", "promote", trained["version"], "--project", "8", data=data, code=1)

@@ -15,19 +15,19 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.connection import connect
-from ml_backend.credentials import backend_password
-from ml_backend.processes import Process
-from ml_backend.projects import Projects
-from ml_backend.samples import field
+from ml_backend.demo.synthetic_images import field
+from ml_backend.label_studio.http import studio_http
+from ml_backend.label_studio.image_source import AccessToken
+from ml_backend.label_studio.session import StudioFault
+from ml_backend.label_studio.webhooks import start_training
+from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
-from ml_backend.studio.backends import start_training
-from ml_backend.studio.images import AccessToken
-from ml_backend.studio.line import StudioFault
-from ml_backend.studio.transport import studio_http
+from ml_backend.state.projects import Projects
+from ml_backend.system.credentials import backend_password
+from ml_backend.system.processes import Process
 from tests.conftest import RunningStudio, free_port
 
-MITOSIS = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+MITOSIS = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
 BIRDS = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Bird"/></RectangleLabels></View>"""
 CHOICES = """<View><Image name="image" value="$image"/>

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ml_backend.projects import Project, Projects
 from ml_backend.settings import Settings
-from tasks.cli import app
+from ml_backend.state.projects import Project, Projects
+from tasks.cli.app import app
 from tests.conftest import RunningStudio
-from tests.unit.test_corrections import OTHER, region
+from tests.unit.ml_backend.dataset.test_corrections import OTHER, region
 
-CONFIG = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+CONFIG = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ml_backend.studio.client import Studio
-from ml_backend.studio.line import ProjectGone, StudioFault
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.session import ProjectGone, StudioFault
 from tests.conftest import RunningStudio, free_port
 from tests.crashing.nursery import Nursery
 from tests.crashing.rounds import CONFIG, Plan, Round, template

@@ -12,20 +12,20 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.boxes import Boxes
-from ml_backend.dataset import Example
+from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.dataset.snapshot import Item, Snapshot, build
-from ml_backend.evaluation import evaluate
-from ml_backend.improvement import Improvement, Wishes
-from ml_backend.judging import detect_all
-from ml_backend.labels import canonical
-from ml_backend.learners.detector import Detector
-from ml_backend.learners.recipe import RECIPE
-from ml_backend.projects import Project
-from ml_backend.registry import file_hash
-from ml_backend.samples.generator import field
+from ml_backend.demo.synthetic_images import field
+from ml_backend.evaluation.metrics import evaluate
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.learners.detector.hyperparameters import RECIPE
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.promotion.detect_examples import detect_all
+from ml_backend.registry.versions import file_hash
+from ml_backend.retraining.pipeline import Improvement, Wishes
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project
 from tests.conftest import SHARED_DATA
 
 LABELS = ("Mitotic cell", "Other")
@@ -101,7 +101,7 @@ def test_figures_stay_honest_where_labels_are_wrong(
     settings = Settings(data_dir=tmp_path)
     shutil.copytree(starter_versions, settings.versions)
     improvement = Improvement(settings)
-    config = (files("ml_backend.configs") / "mitosis.xml").read_text(encoding="utf-8")
+    config = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
     improvement.projects.connect(Project(1, "http://studio", "token", "Errors", config))
     snapshot = project(examples, settings.images / "1")
 

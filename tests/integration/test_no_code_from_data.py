@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ml_backend.registry import STARTERS
-from ml_backend.samples.generator import field
+from ml_backend.demo.synthetic_images import field
+from ml_backend.registry.versions import STARTERS
 
 COMMAND = Path(sys.executable).with_name("cytoloop")  # as users start it
 MODULES = (

@@ -11,21 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend import publishing
-from ml_backend.corrections import started_from
+from ml_backend.dataset.corrections import started_from
 from ml_backend.dataset.split import queue_place
-from ml_backend.preannotation import QUEUED
-from ml_backend.projects import Project, Projects
-from ml_backend.publishing import Publisher
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import field
-from ml_backend.serving import Serving
+from ml_backend.demo.synthetic_images import field
+from ml_backend.label_studio.http import studio_http
+from ml_backend.label_studio.image_source import AccessToken, ImageSource
+from ml_backend.registry.versions import Registry
+from ml_backend.serving import publish
+from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.preannotation import QUEUED
+from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
-from ml_backend.studio.images import AccessToken, ImageSource
-from ml_backend.studio.transport import studio_http
+from ml_backend.state.projects import Project, Projects
 from tests.conftest import RunningStudio
 
-CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
+CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     # The old one stays for a while: somebody may have it on the screen.
     assert versions(now[second]) == sorted([starter, "next-v1"])
 
-    monkeypatch.setattr(publishing, "GRACE", 0.0)
+    monkeypatch.setattr(publish, "GRACE", 0.0)
     assert publisher.publish().deleted == 2
     now = {task["id"]: task for task in studio.tasks(number)}
     assert versions(now[second]) == versions(now[third]) == ["next-v1"]

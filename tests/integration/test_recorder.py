@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.models import starter_version, starter_weights
-from ml_backend.recorder import record_in_child
-from ml_backend.registry import Registry
+from ml_backend.registry.resolve import starter_version, starter_weights
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.mlflow_log import record_in_child
 from ml_backend.settings import Settings
 
 

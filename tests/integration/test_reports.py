@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
-from ml_backend.boxes import Boxes
-from ml_backend.labels import Labels
-from ml_backend.projects import Project, Projects
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.settings import Settings
-from tasks.cli import app
+from ml_backend.state.projects import Project, Projects
+from tasks.cli.app import app
 from tests.conftest import RunningStudio
 
-CONFIG = (files("ml_backend.configs") / "phases.xml").read_text(encoding="utf-8")
+CONFIG = (files("ml_backend.label_studio.configs") / "phases.xml").read_text(encoding="utf-8")
 LABELS = Labels.parse(CONFIG)
 SIDE = 120
 

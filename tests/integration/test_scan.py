@@ -23,24 +23,27 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.agreement import Agreement
-from ml_backend.cli import main
-from ml_backend.files import DiskFull
-from ml_backend.images import decode
-from ml_backend.models import keep_int8
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import mitosis_scene
+from ml_backend.cli.app import main
+from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.evaluation.detector_agreement import Agreement
+from ml_backend.imaging.decode import decode
+from ml_backend.label_studio import session as studio_line
+from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.registry.resolve import keep_int8
+from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
-from ml_backend.studio import line as studio_line
-from ml_backend.studio.images import ImageSource
-from tasks import emptiness, sending
-from tasks import scan as scan_module
-from tasks.finding import How
-from tasks.scan import Options, ScanFailed, scan
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.atomic_files import DiskFull
+from tasks.detection import background_filter
+from tasks.detection.scan_detector import How
+from tasks.review import scan_to_project as scan_module
+from tasks.review import upload
+from tasks.review.scan_to_project import Options, ScanFailed, scan
 from tests.conftest import RunningStudio, disk, free_port
 
-CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text("utf-8")
+CONFIG = (
+    Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
+).read_text("utf-8")
 ROWS, COLUMNS, WIDTH, HEIGHT = 6, 6, 520, 390
 
 
@@ -210,7 +213,7 @@ def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
     noise = np.random.default_rng(1).normal(120, 3, (14, HEIGHT, WIDTH)).round()
     for number, grey in enumerate(noise.astype(np.uint8)):
         cv2.imwrite(str(tmp_path / f"empty {chr(97 + number)}.png"), grey)
-    monkeypatch.setattr(emptiness, "RUN", 0.5)  # one in a hundred would be none of these
+    monkeypatch.setattr(background_filter, "RUN", 0.5)  # one in a hundred would be none of these
 
     def run(project: int, *more: str, rc: int = 0) -> tuple[str, str]:
         arguments = ["cytoloop", "--data-dir", str(home.settings.data_dir), "scan", str(tmp_path)]
@@ -358,9 +361,9 @@ class Line:
 def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_double(
     home: Home, tiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "CHUNK", 8)
+    monkeypatch.setattr(upload, "CHUNK", 8)
     monkeypatch.setattr(scan_module, "CHUNK", 8)
-    monkeypatch.setattr(sending, "SETTLED", 2.0)
+    monkeypatch.setattr(upload, "SETTLED", 2.0)
     monkeypatch.setattr(studio_line, "_WAITS", (0.1,))
     number = home.project("Far away")
     line = Line(int(home.running.url.rpartition(":")[2]))

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from ml_backend.credentials import backend_password
-from ml_backend.preannotation import QUEUED
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import field
-from ml_backend.server import create_app
+from ml_backend.demo.synthetic_images import field
+from ml_backend.registry.versions import Registry
+from ml_backend.serving.app import create_app
+from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.credentials import backend_password
 
-CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
+CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
 MITOSIS = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
 NO_MATCH = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'

@@ -15,11 +15,11 @@ from flask import Flask
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from ml_backend.credentials import backend_password
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry, starter_name
-from ml_backend.server import create_app
+from ml_backend.registry.versions import Registry, starter_name
+from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.credentials import backend_password
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Mitotic cell"/></RectangleLabels>

@@ -9,10 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend.studio import line
-from ml_backend.studio.client import VIEW_TITLE, Studio
-from ml_backend.studio.images import ImageSource
-from ml_backend.studio.line import ProjectGone, StudioFault, StudioRefused, StudioUnreachable
+from ml_backend.label_studio import session
+from ml_backend.label_studio.client import VIEW_TITLE, Studio
+from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.label_studio.session import (
+    ProjectGone,
+    StudioFault,
+    StudioRefused,
+    StudioUnreachable,
+)
 from tests.conftest import RunningStudio
 
 LABELS = """<View><Image name="image" value="$image"/>
@@ -259,6 +264,6 @@ def test_a_token_that_is_not_accepted_is_told(
 def test_a_server_that_is_not_there_is_told(
     label_studio: RunningStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "_WAITS", (0.01, 0.01))
+    monkeypatch.setattr(session, "_WAITS", (0.01, 0.01))
     with pytest.raises(StudioUnreachable, match="does not answer"):
         Studio("http://127.0.0.1:9", label_studio.account.token).projects()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.files import read_json, write_json
-from ml_backend.processes import PortTaken
-from ml_backend.studio.client import Studio
-from ml_backend.studio.environment import StudioEnvironment, StudioError
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.installation import StudioEnvironment, StudioError
+from ml_backend.system.atomic_files import read_json, write_json
+from ml_backend.system.processes import PortTaken
 from tests.conftest import RunningStudio, free_port
 
 

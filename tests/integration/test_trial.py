@@ -17,13 +17,15 @@ import pytest
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.improvement import Improvement, Wishes
-from ml_backend.projects import Project
-from ml_backend.samples.generator import field
-from ml_backend.serving import Serving
+from ml_backend.demo.synthetic_images import field
+from ml_backend.retraining.pipeline import Improvement, Wishes
+from ml_backend.serving.model_cache import Serving
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project
 
-CONFIG = (Path(__file__).parents[2] / "ml_backend" / "configs" / "mitosis.xml").read_text("utf-8")
+CONFIG = (
+    Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
+).read_text("utf-8")
 TRAINED, HELD = 4, 8
 PROJECT = 1
 

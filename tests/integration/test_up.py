@@ -17,14 +17,14 @@ import numpy as np
 import psutil
 import pytest
 
-from ml_backend.files import NotWritable, read_json
-from ml_backend.images import decode
-from ml_backend.processes import PortTaken
-from ml_backend.samples import field
+from ml_backend.demo.synthetic_images import field
+from ml_backend.imaging.decode import decode
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.settings import Settings
-from ml_backend.studio.client import Studio
-from ml_backend.studio.images import AccessToken, ImageSource
-from tasks.up import Options, UpFailed, project_name, up
+from ml_backend.system.atomic_files import NotWritable, read_json
+from ml_backend.system.processes import PortTaken
+from tasks.launcher.up import Options, UpFailed, project_name, up
 from tests.conftest import free_port
 
 NO_RECTANGLES = '<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>'

@@ -18,15 +18,15 @@ import numpy as np
 import psutil
 import pytest
 
-from ml_backend.labels import Labels
-from ml_backend.projects import Project, Projects
-from ml_backend.registry import Registry
-from ml_backend.samples.generator import field
+from ml_backend.demo.synthetic_images import field
+from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
 from tests.conftest import RunningStudio
-from tests.unit.test_corrections import region
+from tests.unit.ml_backend.dataset.test_corrections import region
 
-CONFIGS = Path(__file__).parents[2] / "ml_backend" / "configs"
+CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
 
 
 class Worker:

@@ -30,8 +30,8 @@ from typing import Any
 ROLES = {
     "worker": ("ml_backend", "worker"),
     "server": ("ml_backend", "serve"),
-    "training": ("ml_backend.learners.training",),
-    "recorder": ("ml_backend.recorder",),
+    "training": ("ml_backend.learners.detector.training",),
+    "recorder": ("ml_backend.retraining.mlflow_log",),
 }
 _WRITE = re.compile(
     r"\s*(?:insert\s+(?:or\s+\w+\s+)?into|update|delete\s+from|replace\s+into|create\s+table"
@@ -130,11 +130,13 @@ def instrument() -> None:
     _children()
     _after_import("httpx", _requests)
     # Waits that would only make a round longer.
-    _after_import("ml_backend.publishing", lambda module: setattr(module, "GRACE", 0.0))
-    _after_import("ml_backend.jobs", lambda module: setattr(module, "FIRST_WAIT", 1.0))
-    _after_import("ml_backend.jobs", lambda module: setattr(module, "GROWTH", 1.5))
-    _after_import("ml_backend.worker", lambda module: setattr(module, "_BACK_OFF", 0.5))
-    _after_import("ml_backend.studio.line", lambda module: setattr(module, "_WAITS", (0.2,)))
+    _after_import("ml_backend.serving.publish", lambda module: setattr(module, "GRACE", 0.0))
+    _after_import("ml_backend.retraining.jobs", lambda module: setattr(module, "FIRST_WAIT", 1.0))
+    _after_import("ml_backend.retraining.jobs", lambda module: setattr(module, "GROWTH", 1.5))
+    _after_import("ml_backend.retraining.worker", lambda module: setattr(module, "_BACK_OFF", 0.5))
+    _after_import(
+        "ml_backend.label_studio.session", lambda module: setattr(module, "_WAITS", (0.2,))
+    )
 
 
 def _inside(path: Any) -> str:

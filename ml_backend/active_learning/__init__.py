@@ -1,0 +1,1 @@
+"""Which task a person should look at first."""

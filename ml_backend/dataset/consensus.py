@@ -1,0 +1,150 @@
+"""What was submitted for a task: how far its annotators agree, and which boxes count. Pure.
+
+Two boxes are of one object where they have one label and an IoU of at least 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+
+from ml_backend.imaging.boxes import Boxes, iou
+
+Policy = Literal["newest", "majority", "agreement"]
+
+SAME = 0.5
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was submitted for a task: the newest annotation of each annotator.
+
+    annotation, updated: of the newest of all, or of the ground truth where one is marked.
+    results, annotations: all of them, that one first; settled: it alone counts.
+    """
+
+    task: int
+    data: dict[str, Any]
+    annotation: int
+    updated: str
+    results: tuple[list[dict[str, Any]], ...] = ()
+    annotations: tuple[int, ...] = ()
+    settled: bool = False
+
+
+def choose(tasks: Iterable[dict[str, Any]]) -> list[Chosen]:
+    """What was submitted for every corrected task, in the order of task ids.
+
+    tasks: Label Studio's, with annotations. Cancelled (skipped) annotations do not
+    count; of one annotator a ground truth does, else the newest.
+    """
+    chosen = []
+    for task in tasks:
+        newest: dict[Any, dict[str, Any]] = {}
+        for one in task.get("annotations") or []:
+            if not one.get("was_cancelled"):
+                who = one.get("completed_by")
+                who = who.get("id") if isinstance(who, dict) else who
+                newest[who] = max(newest.get(who, one), one, key=_weight)
+        if newest:
+            ranked = sorted(newest.values(), key=_weight, reverse=True)
+            chosen.append(
+                Chosen(
+                    task=task["id"],
+                    data=task["data"],
+                    annotation=ranked[0]["id"],
+                    updated=str(ranked[0].get("updated_at")),
+                    results=tuple(one.get("result") or [] for one in ranked),
+                    annotations=tuple(one["id"] for one in ranked),
+                    settled=bool(ranked[0].get("ground_truth")),
+                )
+            )
+    return sorted(chosen, key=lambda one: one.task)
+
+
+def _weight(annotation: dict[str, Any]) -> tuple[bool, str, int]:
+    when = str(annotation.get("updated_at"))
+    return bool(annotation.get("ground_truth")), when, annotation["id"]
+
+
+def counted(one: Chosen, policy: Policy) -> int:
+    """How many of its annotations count: all, or the first alone."""
+    return 1 if one.settled or policy == "newest" else len(one.results)
+
+
+def settle(drawn: Sequence[Boxes], policy: Policy) -> Boxes:
+    """The boxes that count, of one annotation by each annotator, the newest first.
+
+    newest: the first. majority: every object that more than half of them drew, each side
+    at the median of theirs. agreement: the annotation that agrees best with the others, the
+    newest of equally good ones; with two annotators that is the newest.
+    """
+    if policy == "newest" or len(drawn) == 1:
+        return drawn[0]
+    if policy == "majority":
+        return _majority(drawn)
+    sums = [sum(f1(one, other) for other in drawn) for one in drawn]
+    return drawn[sums.index(max(sums))]
+
+
+def agreement(drawn: Sequence[Boxes]) -> float | None:
+    """The mean F1 over all pairs of annotators, 0..1; None where there is only one."""
+    pairs = [f1(a, b) for a, b in combinations(drawn, 2)]
+    return fmean(pairs) if pairs else None
+
+
+def f1(a: Boxes, b: Boxes) -> float:
+    """How much of two annotations is the same: 2 · pairs / all boxes; 1 where both are empty."""
+    both = len(a) + len(b)
+    return 2 * len(_pairs(a, b)) / both if both else 1.0
+
+
+def _pairs(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
+    """Boxes of a and b that show one object; those that overlap most find each other first."""
+    overlap = iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
+    near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME).tolist())
+    found: list[tuple[int, int]] = []
+    for _, i, j in near:
+        if all(i != k and j != m for k, m in found):
+            found.append((i, j))
+    return found
+
+
+def _majority(drawn: Sequence[Boxes]) -> Boxes:
+    """Object by object: the box that most annotators have one like, together with those."""
+    xyxy = np.concatenate([boxes.xyxy for boxes in drawn])
+    label = np.concatenate([boxes.label for boxes in drawn])
+    owner = np.repeat(np.arange(len(drawn)), [len(boxes) for boxes in drawn])
+    near = iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
+    near[near < SAME] = 0
+    np.fill_diagonal(near, 1)
+    free = np.ones(len(owner), bool)
+
+    def most_like(rows: np.ndarray) -> np.ndarray:
+        """By annotator and box: the overlap with the free box that is most like it."""
+        like = near[rows] * free
+        return np.stack(
+            [(like * (owner == one)).max(axis=1, initial=0) for one in range(len(drawn))]
+        )
+
+    best = most_like(np.arange(len(owner)))
+    kept: list[tuple[float, float, float, float, str]] = []
+    while free.any():
+        found = (best > 0).sum(axis=0)
+        box = np.lexsort((-best.sum(axis=0), -found))[0]
+        if 2 * found[box] <= len(drawn):
+            break
+        like = near[box] * free
+        of = [(like * (owner == one)).argmax() for one in np.flatnonzero(best[:, box])]
+        x1, y1, x2, y2 = np.median(xyxy[of], axis=0).tolist()
+        kept.append((x1, y1, x2, y2, str(label[box])))
+        free[of] = False
+        best[:, of] = 0
+        touched = np.flatnonzero(free & near[:, of].any(axis=1))
+        best[:, touched] = most_like(touched)
+    return Boxes.drawn(sorted(kept))

@@ -1,0 +1,121 @@
+"""A version's figures as one picture, kept beside them: curves.png in its folder.
+
+Drawn from the figures alone, so any version's picture can be drawn again. matplotlib is
+imported where it draws: servers go without.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_backend.system.atomic_files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FILE_NAME = "curves.png"
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+MINE, THEIRS, GREY = "#0072B2", "#D55E00", "#999999"
+
+# A detector's figures, as `Figures.to_json` gives them.
+Plain = dict[str, Any]
+
+
+def draw(
+    path: Path, name: str, figures: Plain, other: str = "", before: Plain | None = None
+) -> None:
+    """Write the picture of a version's figures, beside those of the champion at the time.
+
+    name, other: what the two are called. before: the champion's figures on the same tasks.
+    """
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(11, 8.5), layout="constrained")
+    sides = [(name, figures, MINE)] + ([(other, before, THEIRS)] if before else [])
+    (left, right), (below, beside) = canvas.subplots(2, 2)
+    _precision_recall(left, sides)
+    _free_response(right, sides)
+    _calibration(below, sides)
+    _confusion(beside, figures["confusion"])
+    f1 = "undefined" if figures["f1"] is None else f"{figures['f1']:.3f}"
+    canvas.suptitle(
+        f"{name}: F1 {f1} on {figures['images']} images of {figures['groups']} groups",
+        fontsize="large",
+    )
+    with replacing(path) as temporary:
+        canvas.savefig(temporary, format="png", dpi=110)
+
+
+def _precision_recall(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+    for name, figures, colour in sides:
+        points = figures["precision_recall"]
+        recall, precision = ([point[key] for point in points] for key in ("recall", "precision"))
+        ap = figures["ap50"]
+        label = name if ap is None else f"{name}, AP50 {ap:.3f}"
+        axes.plot(recall, precision, color=colour, label=label)
+    axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
+    _unit(axes, both=True)
+    axes.legend(loc="best", fontsize="small")
+
+
+def _free_response(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+    for _, figures, colour in sides:
+        known = [point for point in figures["froc"] if point["sensitivity"] is not None]
+        rates = [point["false_an_image"] for point in known]
+        axes.plot(rates, [p["sensitivity"] for p in known], "o-", color=colour, markersize=4)
+        ranges = [point["sensitivity_interval"] for point in known]
+        if known and all(ranges):
+            low, high = zip(*ranges, strict=True)
+            axes.fill_between(rates, low, high, color=colour, alpha=0.15, linewidth=0)
+    ticks = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4", 8: "8"}
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set(
+        title="Found at so many wrong boxes (shaded: 95 % interval)",
+        xlabel="wrong boxes an image",
+        ylabel="sensitivity",
+    )
+    _unit(axes)
+
+
+def _calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+    axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="what it should be")
+    for _, figures, colour in sides:
+        bins = figures["calibration"]["bins"]
+        most = max((one["boxes"] for one in bins), default=1)
+        sizes = [20 + 120 * one["boxes"] / most for one in bins]
+        confidence, right = ([one[key] for one in bins] for key in ("confidence", "right"))
+        axes.scatter(confidence, right, s=sizes, color=colour, alpha=0.7, linewidth=0)
+    axes.set(
+        title="Does a confidence mean what it says? (larger: more boxes)",
+        xlabel="confidence",
+        ylabel="share that is right",
+    )
+    _unit(axes, both=True)
+    axes.legend(loc="upper left", fontsize="small")
+
+
+def _confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
+    rows, columns = list(counts), list(next(iter(counts.values())))
+    # Shares of the true class, so that a rare class shows as well as a common one.
+    shares = [
+        [number / max(sum(counts[row].values()), 1) for number in counts[row].values()]
+        for row in rows
+    ]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            if (row, column) != (rows[-1], columns[-1]):
+                axes.text(x, y, str(counts[row][column]), ha="center", va="center")
+    axes.set_xticks(range(len(columns)), columns, rotation=20 if len(columns) > 4 else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(title="What was taken for what (boxes)", xlabel="drawn", ylabel="marked")
+
+
+def _unit(axes: Axes, both: bool = False) -> None:
+    axes.set_ylim(-0.02, 1.02)
+    if both:
+        axes.set_xlim(-0.02, 1.02)
+    axes.grid(alpha=0.25)

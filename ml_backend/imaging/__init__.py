@@ -1,0 +1,1 @@
+"""Pixels and boxes: decoding, pixel size, sliding windows, merging of detections."""

@@ -1,0 +1,278 @@
+"""The images of tasks: fetched side by side, each as bytes or as the reason why not.
+
+A task's image may lie anywhere: in Label Studio's uploads or local files, behind one of
+its cloud storages, on some other web server. Label Studio's token goes to Label Studio's
+own origin and nowhere else, whatever redirects say. Files of our own media folder are
+read from the disk: 0.3 ms an image where asking the server takes 12 (two CPU cores).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx
+
+from ml_backend.imaging.decode import UnreadableImage
+from ml_backend.label_studio.http import LOOPBACK, studio_http, world_http
+
+# One image file; more is no tile, and several are in memory at a time.
+MAX_BYTES = 256_000_000
+# Seconds that one image may take, however slowly its bytes come.
+MAX_SECONDS = 60.0
+# Fetched side by side. Label Studio answers with Python threads: more do not help it.
+WORKERS = 8
+# Fetched ahead of what was taken from the generator; bounds the memory.
+AHEAD = 4 * WORKERS
+
+# An access token lives for five minutes.
+_TOKEN_SECONDS = 240.0
+_CLOUD = ("s3", "gs", "azure-blob", "redis")
+
+
+class ImageAway(UnreadableImage):
+    """Label Studio does not hand the image out at present; nothing is known of the image."""
+
+
+class ImageSource:
+    """Images for the tasks of one Label Studio; safe to share among threads.
+
+    url, token: the server and a personal access token (or a legacy one). media: the
+    folder whose files our own server serves as local files. project: the one whose
+    cloud storages resolve addresses such as s3://…
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        media: Path | None = None,
+        project: int | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._base = url.rstrip("/") + "/"
+        self._media = media.resolve() if media else None
+        self._project = project
+        self._max_bytes = max_bytes
+        self._studio = studio_http(url)
+        self._world = world_http()
+        self._token = AccessToken(self._base, token, self._studio)
+
+    def fetch(
+        self, addresses: Sequence[str], deadline: float | None = None
+    ) -> Iterator[tuple[int, bytes | Exception]]:
+        """(index, content or UnreadableImage) of every address at most once, as they come.
+
+        The error is an ImageAway where Label Studio itself does not answer or refuses us.
+
+        addresses: as tasks hold them. deadline: on time.monotonic(); what is not fetched by
+        then does not come. The generator may be left at any time.
+        """
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch")
+        running: dict[Future[bytes], int] = {}
+        try:
+            for index, address in enumerate(addresses):
+                running[pool.submit(self._get, address)] = index
+                if len(running) >= AHEAD:
+                    yield from _finished(running, deadline)
+                if deadline is not None and time.monotonic() >= deadline:
+                    return
+            while running and (deadline is None or time.monotonic() < deadline):
+                yield from _finished(running, deadline)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    # From the disk.
+
+    def _on_disk(self, address: str) -> Path | None:
+        """The file of our media folder that the address names, if it is provably inside."""
+        if self._media is None or "/data/local-files/" not in address:
+            return None
+        parts = urlsplit(urljoin(self._base, address))
+        relative = parse_qs(parts.query).get("d", [""])[0]
+        if not self._is_studio(parts.geturl()) or not relative:
+            return None
+        try:
+            path = (self._media / relative.lstrip("/")).resolve()
+            return path if path.is_relative_to(self._media) and path.is_file() else None
+        except (OSError, ValueError):
+            return None
+
+    def _read(self, path: Path) -> bytes:
+        if path.stat().st_size > self._max_bytes:
+            raise UnreadableImage(f"the file is larger than {self._max_bytes / 1e6:.0f} MB")
+        return _not_empty(path.read_bytes())
+
+    # From the network.
+
+    def _is_studio(self, url: str) -> bool:
+        return _origin(url) == _origin(self._base)
+
+    def _get(self, address: str) -> bytes:
+        if (path := self._on_disk(address)) is not None:
+            return self._read(path)
+        if not address:
+            raise UnreadableImage("the task has no image")
+        shown, scheme = _short(address), urlsplit(address).scheme.lower()
+        if scheme == "data":
+            with urllib.request.urlopen(address) as content:
+                return _not_empty(content.read())
+        if scheme in _CLOUD and self._project is not None:
+            uri = base64.urlsafe_b64encode(address.encode()).decode()
+            address = f"projects/{self._project}/resolve/?fileuri={uri}"
+        elif scheme not in ("", "http", "https"):
+            raise UnreadableImage(f"cannot fetch {shown}: not an http(s) address")
+        absolute = self._absolute(address)
+        away = ImageAway if self._is_studio(absolute) else UnreadableImage
+        for pause in (0.3, 1.0, None):
+            try:
+                return _not_empty(self._follow(absolute, shown))
+            except httpx.TransportError as error:
+                if pause is None:
+                    words = str(error) or type(error).__name__
+                    raise away(f"{shown} does not answer ({words})") from error
+            except _Busy as busy:
+                if pause is None:
+                    raise away(str(busy)) from busy
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _absolute(self, address: str) -> str:
+        """The address with the server that answers it."""
+        url = urljoin(self._base, address)
+        # Tasks may hold localhost where we know 127.0.0.1: one machine, one server.
+        if self._is_studio(url) and urlsplit(url).netloc != urlsplit(self._base).netloc:
+            url = urlsplit(url)._replace(netloc=urlsplit(self._base).netloc).geturl()
+        return url
+
+    def _follow(self, url: str, shown: str) -> bytes:
+        renewed = False
+        hops = 0
+        deadline = time.monotonic() + MAX_SECONDS
+        while True:
+            own = self._is_studio(url)
+            http = self._studio if own else self._world
+            # Only the hop to the server itself carries the token, also after a redirect.
+            headers = {"Authorization": self._token.header(renew=renewed)} if own else {}
+            with http.stream("GET", url, headers=headers, follow_redirects=False) as reply:
+                if reply.status_code == 401 and own and not renewed:
+                    renewed = True
+                    continue
+                if reply.has_redirect_location and hops < 5:
+                    hops += 1
+                    url = self._absolute(urljoin(url, reply.headers["Location"]))
+                    if urlsplit(url).scheme not in ("http", "https"):
+                        raise UnreadableImage(f"{shown} leads to an address that is not http(s)")
+                    continue
+                if reply.status_code in (429, 502, 503, 504):
+                    raise _Busy(f"{shown} answered HTTP {reply.status_code}")
+                if reply.status_code != 200:
+                    raise UnreadableImage(_refusal(shown, reply.status_code))
+                return self._body(reply, shown, deadline)
+
+    def _body(self, reply: httpx.Response, shown: str, deadline: float) -> bytes:
+        too_large = UnreadableImage(f"{shown} is larger than {self._max_bytes / 1e6:.0f} MB")
+        length = reply.headers.get("Content-Length", "")
+        if length.isdigit() and int(length) > self._max_bytes:
+            raise too_large
+        content = bytearray()
+        for part in reply.iter_bytes():
+            content += part
+            if len(content) > self._max_bytes:
+                raise too_large
+            if time.monotonic() > deadline:
+                raise UnreadableImage(f"{shown} took longer than {MAX_SECONDS:.0f} s")
+        return bytes(content)
+
+
+class AccessToken:
+    """The Authorization header for raw requests to Label Studio, renewed in time."""
+
+    def __init__(self, base: str, token: str, http: httpx.Client) -> None:
+        self._url = urljoin(base, "api/token/refresh/")
+        self._token = token
+        self._http = http
+        self._lock = threading.Lock()
+        self._header = ""
+        self._made = float("-inf")
+        # A personal access token is a JWT; the legacy one is a plain word.
+        self._legacy = token.count(".") != 2
+
+    def header(self, *, renew: bool = False) -> str:
+        """The header's value. renew: the last one was refused, so ask for a new one.
+
+        Raises UnreadableImage when the server does not accept the token.
+        """
+        if self._legacy:
+            return f"Token {self._token}"
+        with self._lock:
+            age = time.monotonic() - self._made
+            # Renewed a moment ago, on behalf of another image: that one will do.
+            if age > _TOKEN_SECONDS or (renew and age > 5):
+                reply = self._http.post(self._url, json={"refresh": self._token})
+                if reply.status_code >= 500:
+                    raise _Busy(f"Label Studio gave no access token (HTTP {reply.status_code})")
+                if reply.status_code != 200:
+                    raise ImageAway(
+                        "Label Studio refuses the access token; run cytoloop connect with a new one"
+                    )
+                self._header = f"Bearer {reply.json()['access']}"
+                self._made = time.monotonic()
+            return self._header
+
+
+class _Busy(Exception):
+    """The server may answer when asked again."""
+
+
+def _finished(
+    running: dict[Future[bytes], int], deadline: float | None
+) -> Iterator[tuple[int, bytes | Exception]]:
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    done, _ = wait(running, timeout=left, return_when=FIRST_COMPLETED)
+    for future in done:
+        index = running.pop(future)
+        error = future.exception()
+        if error is None:
+            yield index, future.result()
+        elif isinstance(error, UnreadableImage):
+            yield index, error
+        else:  # one image must not end the others
+            yield index, UnreadableImage(f"cannot be fetched: {str(error) or type(error).__name__}")
+
+
+def _not_empty(content: bytes) -> bytes:
+    if not content:
+        raise UnreadableImage("the file is empty")
+    return content
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port; the names of this machine count as one."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", None
+    with contextlib.suppress(ValueError):
+        port = parts.port
+    if port is None:
+        port = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, "127.0.0.1" if host in LOOPBACK else host, port
+
+
+def _refusal(shown: str, status: int) -> str:
+    if status in (401, 403):
+        return f"{shown} may not be read (HTTP {status})"
+    if status == 404:
+        return f"there is no image at {shown} (HTTP 404)"
+    return f"{shown} answered HTTP {status}"
+
+
+def _short(address: str) -> str:
+    return address if len(address) <= 120 else f"{address[:117]}..."

@@ -1,0 +1,116 @@
+"""The line to a Label Studio: its SDK's client, patience, and its errors as four of ours.
+
+Each error is one line that says what to do: the server cannot be reached, it refuses us,
+the thing asked about is gone, or it answered with something else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+# Not `from label_studio_sdk import LabelStudio`: the same client with an export to pandas
+# on top, which takes 3 s to import where this takes half a second.
+from label_studio_sdk.base_client import LabelStudioBase
+from label_studio_sdk.core.api_error import ApiError
+
+from ml_backend.label_studio.http import studio_http
+
+T = TypeVar("T")
+
+# Waits before another try, in seconds; a server that restarts is back within them.
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+log = logging.getLogger(__name__)
+
+
+class StudioUnreachable(ConnectionError):
+    """Label Studio does not answer."""
+
+
+class StudioRefused(PermissionError):
+    """Label Studio does not accept the token, or this user may not do that."""
+
+
+class ProjectGone(LookupError):
+    """The project, or what was asked about in it, is not in Label Studio (any more)."""
+
+
+class StudioFault(RuntimeError):
+    """Label Studio answered with an error of another kind."""
+
+
+# All that can go wrong between us and the server; what is worth another try, later.
+STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
+
+
+class Line:
+    """sdk: the SDK's client. what: the server in words, for messages.
+
+    Safe to share among threads. Raises StudioRefused for a token that has expired, which
+    is known without asking.
+    """
+
+    def __init__(self, url: str, token: str, timeout: float) -> None:
+        self.what = f"Label Studio at {url}"
+        try:
+            self.sdk = LabelStudioBase(
+                base_url=url,
+                api_key=token,
+                timeout=timeout,
+                max_retries=0,
+                httpx_client=studio_http(url, timeout),
+            )
+        except ApiError as error:
+            raise self._translated(error) from error
+
+    def call(self, act: Callable[..., T], *args: Any, again: bool = True, **options: Any) -> T:
+        """act(*args, **options), with patience; errors of the server and of the line as ours.
+
+        again: acting twice does no harm, so any fault of the line or the server is tried
+        again; else only a connection that was never made.
+        """
+        for wait in (*_WAITS, None):
+            try:
+                return act(*args, **options)
+            except ApiError as error:
+                fault: Exception = self._translated(error)
+                retry = again and (error.status_code or 0) in (408, 429, 500, 502, 503, 504)
+                cause: Exception = error
+            except httpx.TransportError as error:
+                fault = StudioUnreachable(f"{self.what} does not answer ({_words(error)})")
+                retry = again or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                cause = error
+            if wait is None or not retry:
+                raise fault from cause
+            log.info("%s; trying again in %s s", fault, wait)
+            time.sleep(wait)
+        raise AssertionError("unreachable")
+
+    def _translated(self, error: ApiError) -> Exception:
+        detail = _detail(error.body)
+        if error.status_code in (401, 403):
+            return StudioRefused(
+                f"{self.what} refuses the token ({detail}); make a new personal access token "
+                "there under Account & Settings"
+            )
+        if error.status_code == 404:
+            return ProjectGone(f"{self.what} has no such project or task ({detail})")
+        return StudioFault(f"{self.what} answered HTTP {error.status_code} ({detail})")
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _detail(body: Any) -> str:
+    """The server's reason, in one line."""
+    if isinstance(body, dict):
+        errors = body.get("validation_errors")
+        body = f"{body.get('detail', '')} {json.dumps(errors) if errors else ''}"
+    return " ".join(str(body).split())[:400]

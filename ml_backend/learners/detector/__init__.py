@@ -1,0 +1,1 @@
+"""The learner that finds objects: an ultralytics network, trained in torch, served on OpenVINO."""

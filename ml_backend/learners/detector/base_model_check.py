@@ -1,0 +1,41 @@
+"""Does a base find already what it is to learn? Then little has to change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.evaluation.matching import match
+from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.learners.detector.augmentation import View
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.torch_runtime import TorchRuntime
+from ml_backend.learners.model_file import read_card
+
+
+def finds(
+    base: Path, views: Sequence[View], classes: Sequence[str], headline: Sequence[str], device: str
+) -> float:
+    """F1 (0..1, IoU 0.5) of the headline classes together, of a version's weights on views.
+
+    classes: what the views' labels number. 0 where there is nothing to find.
+    """
+    card = read_card(base)
+    wanted = {canonical(name) for name in headline}
+    # Views are at the network's scale already.
+    detector = Detector(replace(card, scale=1.0), TorchRuntime(base, device))
+    numbers = [i for i, name in enumerate(classes) if canonical(name) in wanted]
+    hits = marks = truths = 0
+    drawn = detector.predict(view.pixels for view in views)
+    for view, boxes in zip(views, drawn, strict=True):
+        named = [canonical(str(name)) in wanted for name in boxes.label]
+        found = boxes.where(np.array(named, bool)).xyxy
+        truth = view.xyxy[np.isin(view.label, numbers)]
+        hit, ignored = match(found, truth, view.ignored)
+        hits += int(hit[0].sum())
+        marks += int((~ignored[0]).sum())
+        truths += len(truth)
+    return 2 * hits / (marks + truths) if truths else 0.0

@@ -1,0 +1,100 @@
+"""Objects of one training image laid into another.
+
+Small sets show every cell in one surrounding and every field with its few cells; mixing them
+shows more of both (Ghiasi et al. 2021, Simple Copy-Paste).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ml_backend.learners.detector.augmentation import View, choose
+
+MARGIN = 0.15  # of an object's sides: around it, where it fades into its new field
+
+
+def graft(
+    view: View,
+    donors: Sequence[View],
+    most: int,
+    rng: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> View:
+    """`view` with up to `most` more objects, where nothing was drawn or ignored.
+
+    An object comes from any of the donors, mirrored and turned by quarters, at its own
+    brightness. One that touches another there, or finds no room here, is left out.
+    weights: (donors,), how often each gives; None: all alike.
+    """
+    pixels = view.pixels.copy()
+    taken = np.concatenate([view.xyxy, view.ignored])
+    xyxy, label = [view.xyxy], [view.label]
+    weight = [] if view.weight is None else [view.weight]
+    for _ in range(int(rng.integers(1, most + 1))):
+        donor = donors[choose(weights, len(donors), rng)]
+        if not len(donor.xyxy):
+            continue
+        chosen = choose(donor.weight, len(donor.xyxy), rng)
+        piece, alpha, box = _cut_out(donor, chosen)
+        if piece.size == 0:
+            continue
+        if rng.random() < 0.5:
+            piece, alpha = piece[:, ::-1], alpha[:, ::-1]
+            box = np.array([piece.shape[1], 0, piece.shape[1], 0]) + box[[2, 1, 0, 3]] * [
+                -1,
+                1,
+                -1,
+                1,
+            ]
+        if rng.random() < 0.5:
+            piece, alpha, box = piece.transpose(1, 0, 2), alpha.T, box[[1, 0, 3, 2]]
+        room = np.array(pixels.shape[:2]) - piece.shape[:2]
+        if (room <= 0).any():
+            continue
+        top, left = (int(rng.integers(side)) for side in room)
+        place = np.array([left, top, left + piece.shape[1], top + piece.shape[0]])
+        if _touches(taken, place):
+            continue
+        spot = pixels[place[1] : place[3], place[0] : place[2]]
+        spot[:] = alpha[..., None] * piece + (1 - alpha[..., None]) * spot
+        placed = (box + [left, top, left, top]).astype(np.float32)[None]
+        taken = np.concatenate([taken, placed])
+        xyxy.append(placed)
+        label.append(donor.label[chosen : chosen + 1])
+        if donor.weight is not None:
+            weight.append(donor.weight[chosen : chosen + 1])
+    return View(
+        pixels,
+        np.concatenate(xyxy),
+        np.concatenate(label),
+        view.ignored,
+        np.concatenate(weight) if weight else None,
+    )
+
+
+def _cut_out(donor: View, chosen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An object's pixels with a margin, how much they cover (0..1), and its box in them.
+
+    No pixels where something else reaches into the margin: half of it would come along.
+    """
+    box = donor.xyxy[chosen]
+    margin = MARGIN * (box[2:] - box[:2])
+    low = np.floor(np.maximum(box[:2] - margin, 0)).astype(int)
+    high = np.ceil(np.minimum(box[2:] + margin, donor.pixels.shape[1::-1])).astype(int)
+    others = np.concatenate([np.delete(donor.xyxy, chosen, axis=0), donor.ignored])
+    if _touches(others, np.concatenate([low, high])):
+        return donor.pixels[:0], np.zeros((0, 0), np.float32), box
+    piece = donor.pixels[low[1] : high[1], low[0] : high[0]]
+    inside = box - np.tile(low, 2)
+    x1, y1, x2, y2 = np.round(inside).astype(int)
+    alpha = np.zeros(piece.shape[:2], np.float32)
+    alpha[y1:y2, x1:x2] = 1
+    width, height = (2 * max(1, int(side)) + 1 for side in margin)
+    return piece, cv2.blur(alpha, (width, height)), inside
+
+
+def _touches(xyxy: np.ndarray, box: np.ndarray) -> bool:
+    return bool(((xyxy[:, :2] < box[2:]) & (xyxy[:, 2:] > box[:2])).all(axis=1).any())

@@ -1,0 +1,196 @@
+"""Finding the objects of a version's classes in images.
+
+A version knows one scale, so an image is resampled by it and never fitted into a frame: a
+cell has the size that the network learned, in a field, a tile of it or a stitched slide.
+What would be larger than WINDOW input pixels after that is looked at through overlapping
+`windows`, which bounds memory whatever the image; `seams` makes one object of what several
+of them show.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.imaging.merge_detections import Found, Objects, over_windows
+from ml_backend.imaging.sliding_windows import InMemory, Plane, Window
+from ml_backend.learners.detector.nms import suppress
+from ml_backend.learners.detector.openvino_runtime import Runtime, runtime
+from ml_backend.learners.detector.preprocess import halvings, input_size, scale_of, to_input
+from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+
+WINDOW = 2048  # input px a side; a YOLOv5n in OpenVINO then takes 0.2 GB
+OVERLAP = 256  # input px; a cell larger than that may be whole in no window
+MOST_BOXES = 300  # of an image, the most confident ones; what a person can still review
+EDGE = 2  # input px; a box that ends so close to a window's edge is cut by it
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an input came from: the number of its plane, and its window there, in px.
+
+    ratio: input px for each of them, across and down.
+    """
+
+    plane: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    ratio: tuple[float, float]
+
+
+class _Looking:
+    """A plane that windows are still handed out of, or answered for."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.width, self.height = plane.width, plane.height
+        self.missing = 0
+        self.handed_out = False
+        self.found: list[Found] = []
+
+
+class Detector:
+    """A version ready to detect. May be used by several threads at a time.
+
+    scale: input pixels per image pixel; the card's where it is not given. side, overlap: of
+    the windows that larger planes are looked at through, in image px. halvings: how often the
+    pixels of such windows may be halved before they come here.
+    """
+
+    def __init__(self, card: ModelCard, runtime: Runtime, scale: float | None = None) -> None:
+        self.card = card
+        self.scale = scale or card.scale
+        self.side = max(2, int(WINDOW / self.scale))
+        self.overlap = int(OVERLAP / self.scale)
+        self.halvings = halvings(self.scale)
+        self._runtime = runtime
+        self._names = np.array(card.classes)
+
+    @classmethod
+    def load(cls, folder: Path, threads: int | None = None) -> Detector:
+        """From a version's folder: weights.safetensors with model.xml and model.bin.
+
+        threads: of the CPU, that detecting may take; all of them where not given.
+
+        Raises FileNotFoundError when a file is missing, ValueError when it is not ours.
+        """
+        weights = folder / FILE_NAME
+        if not weights.exists():
+            raise FileNotFoundError(f"{weights} is missing")
+        return cls(read_card(weights), runtime(folder, threads))
+
+    def at(self, pixel_size: float | None) -> Detector:
+        """The same for images of so many µm a pixel, which makes objects as large as those that
+        it learned; where either size is not known, it goes by the card's scale."""
+        scale = scale_of(self.card.scale, self.card.input_um, pixel_size)
+        return self if scale == self.scale else Detector(self.card, self._runtime, scale)
+
+    def predict(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
+        """`stream`, with all images and answers in memory."""
+        return list(self.stream(images, floor))
+
+    def stream(self, images: Iterable[np.ndarray], floor: float | None = None) -> Iterator[Boxes]:
+        """The boxes of each image in order, the most confident first, at most MOST_BOXES.
+
+        images: (H, W, 3) uint8 RGB, of any sizes. floor: the lowest confidence, 0..1; the
+        card's threshold where it is not given.
+        """
+        for found in self.objects(map(InMemory, images), floor):
+            best = found.where(slice(MOST_BOXES))
+            yield Boxes(best.xyxy, best.label, best.confidence)
+
+    def objects(self, planes: Iterable[Plane], floor: float | None = None) -> Iterator[Objects]:
+        """The objects of each plane in order, each once; their labels are names of classes.
+
+        Takes a few windows ahead of what it has answered, so that the network always has
+        work while the next window is read and the last one's boxes are used; a plane's
+        pixels are asked for once, window by window. floor: as in `stream`.
+        """
+        floor = self.card.threshold if floor is None else floor
+        handed: deque[_Place] = deque()  # to the runtime, in order
+        looking: dict[int, _Looking] = {}
+        following = 0
+        for answer in self._runtime.infer(self._batches(planes, handed, looking)):
+            for output in answer:
+                place = handed.popleft()
+                plane = looking[place.plane]
+                plane.found.append(self._found(output, place, floor))
+                plane.missing -= 1
+            while following in looking and self._answered(looking[following]):
+                yield self._objects(looking.pop(following))
+                following += 1
+        for plane in looking.values():  # a plane is known to be complete one window later
+            yield self._objects(plane)
+
+    def _batches(
+        self, planes: Iterable[Plane], handed: deque[_Place], looking: dict[int, _Looking]
+    ) -> Iterator[np.ndarray]:
+        """Inputs of one shape together, as many as the runtime likes."""
+        gathered: dict[tuple[int, ...], list[tuple[_Place, np.ndarray]]] = {}
+
+        def batch(shape: tuple[int, ...]) -> np.ndarray:
+            members = gathered.pop(shape)
+            handed.extend(place for place, _ in members)
+            return np.stack([pixels for _, pixels in members])
+
+        for number, plane in enumerate(planes):
+            at = looking[number] = _Looking(plane)
+            for window in plane.windows(self.side, self.overlap):
+                at.missing += 1
+                pixels = to_input(window.pixels, self.scale, window.halved)
+                if np.may_share_memory(pixels, window.pixels):
+                    pixels = pixels.copy()  # the next window may overwrite it
+                place = self._place(number, plane, window)
+                gathered.setdefault(pixels.shape, []).append((place, pixels))
+                if len(gathered[pixels.shape]) == self._runtime.batch:
+                    yield batch(pixels.shape)
+                elif sum(map(len, gathered.values())) >= 4 * self._runtime.batch:
+                    yield batch(next(iter(gathered)))  # a rare shape does not wait for ever
+            at.handed_out = True
+        while gathered:
+            yield batch(next(iter(gathered)))
+
+    def _place(self, number: int, plane: Plane, window: Window) -> _Place:
+        height, width = input_size(window.height, window.width, self.scale)
+        return _Place(
+            number,
+            window.left,
+            window.top,
+            min(window.left + window.width, plane.width),
+            min(window.top + window.height, plane.height),
+            # Resampling rounds the sides to whole pixels: go back by what came out.
+            (width / window.width, height / window.height),
+        )
+
+    @staticmethod
+    def _answered(plane: _Looking) -> bool:
+        return plane.handed_out and not plane.missing
+
+    def _found(self, output: np.ndarray, place: _Place, floor: float) -> Found:
+        """Decode one output (4 + classes, anchors) to boxes in pixels of the whole plane."""
+        confidence = output[4:].max(axis=0)
+        sure = np.flatnonzero(confidence >= floor)
+        label, confidence = output[4:, sure].argmax(axis=0), confidence[sure]
+        centre, size = output[:2, sure].T, output[2:4, sure].T
+        corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+
+        view = [place.left, place.top, place.right, place.bottom]
+        corner = np.tile(view[:2], 2)
+        xyxy = np.clip(corners / np.tile(place.ratio, 2) + corner, corner, np.tile(view[2:], 2))
+        kept = suppress(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
+        return Found(xyxy[kept], label[kept], confidence[kept], np.tile(view, (len(kept), 1)))
+
+    def _objects(self, plane: _Looking) -> Objects:
+        """The objects of a plane from the boxes of its windows."""
+        if not plane.found:
+            nothing = np.zeros(0)
+            return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))
+        margin = EDGE / self.scale
+        found = over_windows(Found.joined(plane.found), plane.width, plane.height, margin)
+        return Objects(found.xyxy, self._names[found.label], found.confidence, found.partial)

@@ -1,0 +1,129 @@
+"""What runs a detector's network: OpenVINO on CPUs, torch on CUDA.
+
+Both take batches of `preprocess.to_input` images, uint8 (B, H, W, 3) RGB, and answer
+float32 (B, 4 + classes, anchors) in the same order: centre x, centre y, width and height in
+input pixels, then a probability for each class. Both may be called from several threads.
+
+Which one runs is decided without importing torch, so that a process on a CPU never loads it:
+the CUDA driver is asked whether it sees a device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import queue
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ml_backend.learners.model_file import FILE_NAME
+
+IR_NAME = "model.xml"
+
+log = logging.getLogger(__name__)
+
+
+class Runtime(Protocol):
+    """batch: how many images of one size are worth putting together."""
+
+    batch: int
+
+    def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The answer to each batch, in order; the next ones are prepared meanwhile."""
+        ...
+
+
+def runtime(folder: Path, threads: int | None = None) -> Runtime:
+    """The fastest runtime of this machine for a version's folder; threads: see there."""
+    if cuda_devices():
+        from ml_backend.learners.detector.torch_runtime import TorchRuntime, cuda_works
+
+        if cuda_works():
+            return TorchRuntime(folder / FILE_NAME, "cuda", half=True)
+        log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
+    return OpenVinoRuntime(folder / IR_NAME, threads)
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices the driver offers to this process; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int()
+        if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+            return 0
+        return count.value
+    except (OSError, AttributeError):
+        return 0
+
+
+class OpenVinoRuntime:
+    """A few images in flight at a time, each on a few threads (OpenVINO's throughput mode).
+
+    Batches gain nothing on CPUs (two cores, YOLOv5n at 384 × 512: 53 images/s one by one,
+    51 in fours, 49 in eights), so images go one by one and sizes need not match.
+    Calculating in bfloat16, OpenVINO's own choice where the CPU can, is 1.8 times as fast
+    and moves confidences, so that a version would behave differently from machine to
+    machine; 32 bits it is.
+    """
+
+    batch = 1
+
+    def __init__(self, model: Path, threads: int | None = None) -> None:
+        """threads: all that the machine has, where not given.
+
+        Raises FileNotFoundError when the IR is missing.
+        """
+        import openvino as ov
+
+        if not model.exists():
+            raise FileNotFoundError(
+                f"{model} is missing; make it with "
+                f"python -m ml_backend.learners.detector.export WEIGHTS.safetensors {model.parent}"
+            )
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "f32",
+            **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
+        }
+        compiled = ov.Core().compile_model(model, "CPU", options)
+        # Shared by all threads; one holds none while it waits for one, so none waits for ever.
+        self._idle: queue.Queue[ov.InferRequest] = queue.Queue()
+        # One more than run at a time: an answer is taken in order, and who is done need not wait
+        # for that with nothing to do.
+        for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1):
+            self._idle.put(compiled.create_infer_request())
+
+    def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        running: deque[tuple[Any, np.ndarray]] = deque()  # oldest first, with its input
+        try:
+            for batch in batches:
+                answer = None
+                try:
+                    request = self._idle.get(block=not running)
+                except queue.Empty:
+                    request, answer = self._finish(running)
+                running.append((request, batch))
+                request.start_async(batch, share_inputs=True)
+                if answer is not None:
+                    yield answer
+            while running:
+                request, answer = self._finish(running)
+                self._idle.put(request)
+                yield answer
+        finally:
+            for request, _ in running:
+                request.wait()
+                self._idle.put(request)
+
+    @staticmethod
+    def _finish(running: deque[tuple[Any, np.ndarray]]) -> tuple[Any, np.ndarray]:
+        request, _ = running[0]
+        request.wait()
+        answer = request.get_output_tensor().data.copy()
+        running.popleft()
+        return request, answer

@@ -1,0 +1,155 @@
+"""Detectors in torch: built from a base, saved as safetensors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import numpy as np
+import torch
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import ROOT, SETTINGS, YAML, patches
+
+from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.learners.detector import head
+from ml_backend.learners.model_file import ModelCard, read_card
+from ml_backend.system.atomic_files import replacing
+
+# The last layer of a class branch of ultralytics' Detect: its rows (or biases) are classes.
+_CLASS_OUTPUT = re.compile(r"\.cv3\.\d+\.2\.(weight|bias)$")
+
+# It makes PIL want, and install, a HEIF reader whenever a file is no image.
+patches._pil_plugins_registered = True
+SETTINGS["sync"] = False  # no usage reports
+
+
+def build(architecture: str, classes: tuple[str, ...], width: int | None = None) -> DetectionModel:
+    """A detector with random weights; one output a class, in this order.
+
+    width: channels of the head's hidden layers; ultralytics' own where None.
+    Raises ValueError when ultralytics has no such architecture.
+    """
+    # Its attributes are taken for tensors by torch's annotations.
+    model: Any = DetectionModel(_read_architecture(architecture), nc=len(classes), verbose=False)
+    if width and width != head.width(model.state_dict()):
+        head.narrow(model.model[-1], width)
+        model.model[-1].bias_init()
+    model.names = dict(enumerate(classes))
+    return model
+
+
+def _read_architecture(name: str) -> dict[str, Any]:
+    """The layers of an architecture such as "yolov5n", as ultralytics itself describes them.
+
+    ultralytics would look for a file of that name in the present folder first, and evaluates
+    expressions in what it finds: so the file is taken from the package, and nowhere else.
+    """
+    own = {file.stem: file for file in (ROOT / "cfg" / "models").glob("*/*.yaml")}
+    size = name[-1:] if name[-1:] in "nslmx" else ""
+    for stem in (name, name.removesuffix(size)):
+        if stem in own:
+            return {**YAML.load(own[stem]), "scale": size, "yaml_file": f"{name}.yaml"}
+    raise ValueError(f"there is no architecture {name[:40]!r}; yolov5n is one")
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors or .npz file, as float32 where they are floats.
+
+    Raises ValueError when it is neither.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            tensors = load_file(str(path))
+        elif path.suffix == ".npz":
+            if path.exists() and not is_zipfile(path):  # numpy would take it for a pickle
+                raise ValueError("it is no .npz file")
+            with np.load(path, allow_pickle=False) as arrays:
+                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        else:
+            raise ValueError("a base is a .safetensors or an .npz file")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file to start from") from error
+    except Exception as error:
+        raise ValueError(f"{path} cannot be used as a base: {error}") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bool:
+    """Load into `model` what of `base` fits by name and shape.
+
+    A base with a wider head is narrowed to the model's. Of a base of ours the outputs are
+    those of the classes that mean the same. True when the base knows all `classes`, so that
+    nothing of the model stays random.
+    Raises ValueError when nothing fits: then it is another architecture.
+    """
+    tensors = read_tensors(base)
+    own = model.state_dict()
+    if width := head.width(own):
+        try:
+            tensors = head.narrowed(tensors, width)
+        except (KeyError, IndexError) as error:
+            raise ValueError(f"{base} has another kind of head; choose another base") from error
+    fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    shared: list[tuple[int, int]] = []
+    if base.suffix == ".safetensors":
+        known = [canonical(name) for name in read_card(base).classes]
+        wanted = [canonical(name) for name in classes]
+        shared = [(i, known.index(name)) for i, name in enumerate(wanted) if name in known]
+        for name in (n for n in own if _CLASS_OUTPUT.search(n)):
+            if name in tensors and tensors[name].shape[1:] == own[name].shape[1:]:
+                fitting[name] = own[name].clone()
+                for row, source in shared:
+                    fitting[name][row] = tensors[name][source]
+    if not fitting:
+        raise ValueError(f"{base} fits no layer of this architecture; choose another base")
+    model.load_state_dict(fitting, strict=False)
+    return fitting.keys() >= own.keys() and len(shared) == len(classes)
+
+
+def copied(model: DetectionModel) -> dict[str, torch.Tensor]:
+    """The state_dict as it is now, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def mixed(
+    before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], kept: float
+) -> dict[str, torch.Tensor]:
+    """Each weight on the straight line from `after` (kept = 0) to `before` (1).
+
+    Between a network and what it became by a short training, it is often better on all
+    images than either end (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+    """
+    return {
+        name: torch.lerp(tensor.cpu(), before[name], kept)
+        if tensor.is_floating_point()
+        else tensor.cpu()
+        for name, tensor in after.items()
+    }
+
+
+def load(path: Path) -> tuple[DetectionModel, ModelCard]:
+    """The detector in a .safetensors file of ours, ready to predict.
+
+    Raises ValueError when tensors are missing.
+    """
+    card = read_card(path)
+    tensors = read_tensors(path)
+    model = build(card.architecture, card.classes, head.width(tensors))
+    model.load_state_dict(tensors, strict=True)
+    return model.eval(), card
+
+
+def save(tensors: dict[str, torch.Tensor], card: ModelCard, path: Path) -> None:
+    """Write a state_dict as half-precision safetensors with its card, never half-written."""
+    from safetensors.torch import save_file
+
+    half = {
+        name: (t.half() if t.is_floating_point() else t).cpu().contiguous().clone()
+        for name, t in tensors.items()
+    }
+    with replacing(path) as temporary:
+        save_file(half, str(temporary), metadata=card.to_metadata())

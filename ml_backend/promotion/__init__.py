@@ -1,0 +1,1 @@
+"""Is a candidate better than the champion; does a champion stay."""

@@ -1,0 +1,1 @@
+"""Versions, champions and the shipped starters; what the user calls a model."""

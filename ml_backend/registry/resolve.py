@@ -1,0 +1,154 @@
+"""From what a user calls a model to a version that is ready to serve.
+
+A model is a version's name, the path of a .safetensors file of ours, or `starter:KIND`.
+Starters and files become versions at first use, so everything downstream knows versions only.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
+from ml_backend.registry.versions import (
+    STARTERS,
+    Registry,
+    UnknownVersion,
+    Version,
+    file_hash,
+    starter_version,
+    starter_weights,
+)
+from ml_backend.system.atomic_files import read_json, write_json
+
+DEFAULT_MODEL = "starter:mitosis"
+
+# A version's form in 8-bit integers: files as of a version in a folder of its own in the
+# version's, and what came out when the two were compared.
+INT8 = "int8"
+INT8_REPORT = "report.json"
+
+
+class ExportFailed(RuntimeError):
+    """A model file could not be made ready to serve."""
+
+
+class NoInt8(LookupError):
+    """A version has no form in 8-bit integers that agrees with it."""
+
+
+def resolve(model: str, registry: Registry) -> Version:
+    """The version that `model` names, made ready to serve where it is not yet.
+
+    Raises UnknownVersion, ValueError (not a file of ours) or ExportFailed.
+    """
+    if model.startswith("starter:"):
+        kind = model.removeprefix("starter:")
+        return ready(starter_version(kind), starter_weights(kind), registry)
+    path = Path(model)
+    if path.suffix == ".safetensors":
+        if not path.exists():
+            raise UnknownVersion(f"there is no file {path}")
+        read_card(path)
+        name = f"file-{file_hash(path)[:8]}"
+        return ready(Version(name, "file", time.time(), base=path.name), path, registry)
+    if path.suffix == ".npz":
+        raise UnknownVersion(f"{path} holds tensors to start a training from (--base), no detector")
+    return registry.get(model)
+
+
+def base_weights(model: str, registry: Registry) -> tuple[Path, Version | None]:
+    """The file that a training starts from, and the version it belongs to (None: an .npz).
+
+    Raises UnknownVersion or ValueError.
+    """
+    if model.endswith(".npz"):
+        if not Path(model).exists():
+            raise UnknownVersion(f"there is no file {model}")
+        return Path(model), None
+    if model.startswith("starter:"):
+        kind = model.removeprefix("starter:")
+        return starter_weights(kind), starter_version(kind)
+    version = resolve(model, registry)
+    return registry.folder(version.name) / FILE_NAME, version
+
+
+def starters() -> list[str]:
+    """The starters that are shipped, as models."""
+    return [f"starter:{path.stem}" for path in sorted(STARTERS.glob("*.safetensors"))]
+
+
+def ready(version: Version, weights: Path, registry: Registry) -> Version:
+    """Add a version from its weights, with the OpenVINO files that serving needs.
+
+    A training leaves them beside the weights; for other files they are made here.
+    """
+    if registry.has(version.name):
+        return registry.get(version.name)
+    beside = [weights.with_name(name) for name in IR_FILES]
+    if all(path.exists() for path in beside):
+        return registry.add(version, [weights, *beside])
+    with tempfile.TemporaryDirectory() as folder:
+        # A process of its own: the export imports torch, which a server must not.
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "ml_backend.learners.detector.export",
+                str(weights),
+                folder,
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
+        copy = Path(folder) / FILE_NAME
+        shutil.copyfile(weights, copy)
+        return registry.add(version, [copy, *(Path(folder) / name for name in IR_FILES)])
+
+
+def int8(version: str, registry: Registry) -> Path:
+    """The folder of a version's INT8 form, which loads as a version's does. Raises NoInt8."""
+    folder = registry.folder(version) / INT8
+    report = read_json(folder / INT8_REPORT)
+    if report is None:
+        raise NoInt8(
+            f"{version} has no INT8 form yet; make one from tiles of yours: "
+            f"cytoloop quantize FOLDER --model {version}"
+        )
+    if not report["accepted"]:
+        raise NoInt8(
+            f"the INT8 form of {version} was not accepted ({'; '.join(report['why'])}): "
+            "go on without --int8, or fit it to other tiles with cytoloop quantize"
+        )
+    return folder
+
+
+def keep_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
+    """Put an INT8 form, the IR in `made`, into the folder of its version, in one move.
+
+    The files of one that was not accepted are not kept, what was found out about it is.
+    """
+    place = version / INT8
+    building, before = (version / f".{INT8}.{secrets.token_hex(4)}" for _ in range(2))
+    building.mkdir()
+    try:
+        if report["accepted"]:
+            for source in (version / FILE_NAME, *(made / name for name in IR_FILES)):
+                shutil.copyfile(source, building / source.name)
+        write_json(building / INT8_REPORT, report)
+        if place.exists():
+            place.replace(before)
+        building.replace(place)
+    finally:
+        for leftover in (building, before):
+            shutil.rmtree(leftover, ignore_errors=True)

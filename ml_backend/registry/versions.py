@@ -1,0 +1,266 @@
+"""Versions: their files, their ancestry, and which one is the champion of a project.
+
+A version is a folder that appears whole or not at all. The champion of a project is
+one small file that is replaced atomically, so a server may read it at every request
+and all processes agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+from ml_backend.system.atomic_files import read_json, write_json
+
+# Versions trained with `train --dataset` belong to this project.
+DATASET_PROJECT = "dataset"
+STARTERS = Path(__file__).parent / "starters"
+_RECORD = "version.json"
+
+
+class UnknownVersion(LookupError):
+    """There is no such version or model."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A trained detector and where it comes from.
+
+    name: the version string, as in Label Studio. project: the project's id, "dataset"
+    or "starter". base: what its training started from. snapshot: the name of the data it
+    was trained on. figures: what judged it. seen_hashes, seen_groups: SHA-256 of every
+    image file, and every group, that it or any ancestor was trained on.
+    """
+
+    name: str
+    project: str
+    created: float
+    base: str = ""
+    snapshot: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+    decision: dict[str, Any] = field(default_factory=dict)
+    seen_hashes: tuple[str, ...] = ()
+    seen_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One move of a champion: to which version, how, when, by whom, and why."""
+
+    version: str
+    previous: str
+    kind: Literal["promotion", "rollback"]
+    at: float
+    by: str
+    reason: str
+
+
+class Registry:
+    """The versions and champions in a data folder."""
+
+    def __init__(self, versions: Path, champions: Path) -> None:
+        self._versions = versions
+        self._champions = champions
+
+    # Versions.
+
+    def folder(self, name: str) -> Path:
+        return self._versions / name
+
+    def has(self, name: str) -> bool:
+        return _is_name(name) and (self.folder(name) / _RECORD).exists()
+
+    def get(self, name: str) -> Version:
+        """Raises UnknownVersion."""
+        record = read_json(self.folder(name) / _RECORD) if _is_name(name) else None
+        if record is None:
+            known = ", ".join(version.name for version in self.all()) or "none yet"
+            raise UnknownVersion(f"there is no version {name!r}; known versions: {known}")
+        record["seen_hashes"] = tuple(record["seen_hashes"])
+        record["seen_groups"] = tuple(record["seen_groups"])
+        return Version(**record)
+
+    def all(self, project: str | None = None) -> list[Version]:
+        """The versions, oldest first; of one project where it is named."""
+        # A hidden one is a version that was being added when its process was killed.
+        names = {path.parent.name for path in self._versions.glob(f"*/{_RECORD}")}
+        found = [self.get(name) for name in names if _is_name(name)]
+        return sorted(
+            (version for version in found if project in (None, version.project)),
+            key=lambda version: (version.created, version.name),
+        )
+
+    def card(self, name: str) -> ModelCard:
+        """What the version's model file says of itself."""
+        return read_card(self.folder(name) / FILE_NAME)
+
+    def next_name(self, project: str, weights: Path, label: str = "v") -> str:
+        """A name for a new version of the project, with the weights' hash in it."""
+        stem = f"{project}-{label}"
+        numbers = [
+            int(match[1])
+            for version in self.all(project)
+            if (match := re.match(re.escape(stem) + r"(\d+)-", version.name))
+        ]
+        return f"{stem}{max(numbers, default=0) + 1}-{file_hash(weights)[:8]}"
+
+    def add(self, version: Version, files: Iterable[Path]) -> Version:
+        """Make a version visible: all its files, checked, then one move.
+
+        Adding a version that is there already changes nothing, so a job that was killed
+        may simply do it again. Raises ValueError when the model file cannot be read.
+        """
+        if not _is_name(version.name):
+            raise ValueError(f"{version.name!r} cannot be the name of a version")
+        place = self.folder(version.name)
+        if self.has(version.name):
+            return self.get(version.name)
+        building = self._versions / f".{version.name}.{secrets.token_hex(4)}"
+        building.mkdir(parents=True)
+        try:
+            for source in files:
+                target = building / source.name
+                shutil.copyfile(source, target)
+                with open(target, "rb+") as file:
+                    os.fsync(file.fileno())  # it outlives a power cut, as the pointer to it does
+                if file_hash(source) != file_hash(target):
+                    raise OSError(
+                        f"{target} differs from {source} after copying; is the disk full?"
+                    )
+            read_card(building / FILE_NAME)
+            write_json(building / _RECORD, asdict(version))
+            os.replace(building, place)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        return version
+
+    def record(self, version: Version) -> None:
+        """Write down what was learned of a version since (its figures, the decision)."""
+        write_json(self.folder(version.name) / _RECORD, asdict(version))
+
+    # Champions.
+
+    def champion(self, project: str) -> str | None:
+        """The champion's version string; None where the project has none. Cheap."""
+        pointer = read_json(self._champions / f"{project}.json")
+        return None if pointer is None else pointer["version"]
+
+    def champion_of(self, name: str) -> list[str]:
+        """The projects whose champion the version is."""
+        projects = [path.stem for path in self._champions.glob("*.json") if _is_name(path.stem)]
+        return sorted(project for project in projects if self.champion(project) == name)
+
+    def history(self, project: str) -> list[Change]:
+        """Every move of the project's champion, oldest first."""
+        pointer = read_json(self._champions / f"{project}.json", {"history": []})
+        return [Change(**change) for change in pointer["history"]]
+
+    def promote(self, project: str, name: str, *, by: str, reason: str) -> Change:
+        """Make a version the champion. Raises UnknownVersion."""
+        self.get(name)
+        with self._lock():
+            return self._point(project, name, "promotion", by, reason)
+
+    def rollback(self, project: str, *, by: str, reason: str, of: str | None = None) -> Change:
+        """Go back to the champion before the present one.
+
+        Goes back one step each time it is called, never to and fro between two versions.
+        of: the champion that is meant, where another may have followed it meanwhile.
+        Raises UnknownVersion when there is nothing to go back to.
+        """
+        with self._lock():
+            line = _line(self.history(project))
+            if of is not None and line[-1:] != [of]:
+                raise UnknownVersion(f"{of} is not the champion of project {project} any more")
+            if len(line) < 2:
+                raise UnknownVersion(f"project {project} has no earlier champion to go back to")
+            self.get(line[-2])
+            return self._point(project, line[-2], "rollback", by, reason)
+
+    def _lock(self) -> FileLock:
+        """Readers need none; two writers must not lose each other's line of history."""
+        self._champions.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._champions / ".lock", timeout=10)
+
+    def _point(
+        self, project: str, name: str, kind: Literal["promotion", "rollback"], by: str, reason: str
+    ) -> Change:
+        history = self.history(project)
+        previous = history[-1].version if history else ""
+        change = Change(name, previous, kind, time.time(), by, reason)
+        if name != previous:
+            write_json(
+                self._champions / f"{project}.json",
+                {"version": name, "history": [asdict(past) for past in [*history, change]]},
+            )
+        return change
+
+
+def _line(history: list[Change]) -> list[str]:
+    """The champions in force one after the other, with rollbacks undone."""
+    line: list[str] = []
+    for change in history:
+        if change.kind == "rollback":
+            line.pop()
+        else:
+            line.append(change.version)
+    return line
+
+
+def _is_name(name: str) -> bool:
+    """A version's name is one safe folder name."""
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name))
+
+
+def check_word(word: str | None) -> None:
+    """Raise ValueError where the word cannot be in a version's name; none at all may."""
+    if word and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", word):
+        raise ValueError(
+            f"{word!r} cannot be in a version's name: give up to 64 of the letters a to z and A "
+            "to Z, digits, '.', '_' and '-'"
+        )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def starter_weights(kind: str) -> Path:
+    """The model file of `starter:KIND`. Raises UnknownVersion."""
+    path = STARTERS / f"{kind}.safetensors"
+    if not path.exists():
+        known = ", ".join(f"starter:{p.stem}" for p in sorted(STARTERS.glob("*.safetensors")))
+        raise UnknownVersion(f"there is no starter:{kind}; there are: {known}")
+    return path
+
+
+def starter_name(kind: str) -> str:
+    return f"starter-{kind}-{file_hash(starter_weights(kind))[:8]}"
+
+
+def starter_version(kind: str) -> Version:
+    """A starter as a version, with what it was trained on."""
+    weights = starter_weights(kind)
+    seen = json.loads(weights.with_suffix(".seen.json").read_text(encoding="utf-8"))
+    return Version(
+        name=starter_name(kind),
+        project="starter",
+        created=0.0,
+        base="",
+        seen_hashes=tuple(seen["hashes"]),
+        seen_groups=tuple(seen["groups"]),
+    )

@@ -1,0 +1,1 @@
+"""From corrections to a candidate: the durable jobs of the worker."""

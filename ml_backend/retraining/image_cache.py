@@ -1,0 +1,51 @@
+"""The images of annotated tasks, fetched once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ml_backend.dataset.consensus import Chosen
+from ml_backend.dataset.snapshot import Fetched
+from ml_backend.imaging.decode import UnreadableImage, decode
+from ml_backend.label_studio.image_source import ImageAway, ImageSource
+from ml_backend.label_studio.session import StudioUnreachable
+from ml_backend.system.atomic_files import replacing
+
+
+def fetch_images(
+    chosen: Sequence[Chosen], image_key: str, source: ImageSource, folder: Path
+) -> Iterator[Fetched | Exception]:
+    """The images of the chosen tasks, in order, kept below `folder` by task and address."""
+    addresses = [str(one.data.get(image_key) or "") for one in chosen]
+    paths = [
+        folder / f"{one.task}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+        for one, address in zip(chosen, addresses, strict=True)
+    ]
+    missing = [i for i, path in enumerate(paths) if addresses[i] and not path.exists()]
+    failed: dict[int, Exception] = {
+        i: UnreadableImage(f"the task has no image in its field {image_key!r}")
+        for i, address in enumerate(addresses)
+        if not address
+    }
+    for position, got in source.fetch([addresses[i] for i in missing]):
+        index = missing[position]
+        if isinstance(got, ImageAway):
+            # A snapshot without these images would stand for all of them.
+            raise StudioUnreachable(f"an image of task {chosen[index].task}: {got}")
+        if isinstance(got, Exception):
+            failed[index] = got
+            continue
+        with replacing(paths[index]) as temporary:
+            temporary.write_bytes(got)
+    for index, path in enumerate(paths):
+        if index in failed:
+            yield failed[index]
+            continue
+        try:
+            data = path.read_bytes()
+            height, width = decode(data).shape[:2]
+            yield Fetched(path.name, hashlib.sha256(data).hexdigest(), (width, height))
+        except (UnreadableImage, OSError) as error:
+            yield error

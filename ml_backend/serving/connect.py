@@ -1,0 +1,154 @@
+"""Connecting a project: its labels checked, its backend, webhook, version and view set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ml_backend.label_studio.client import Studio, StudioProject
+from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.webhooks import connect_backend
+from ml_backend.registry import resolve
+from ml_backend.registry.versions import Registry, Version
+from ml_backend.serving.model_cache import draws, untrained
+from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.credentials import backend_password
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A project that is connected.
+
+    version: what pre-annotates it, or '<id>-untrained'. drawn: the classes of that
+    version which it draws; not_asked: those that it could draw, when CYTOLOOP_PREANNOTATE
+    is 'all'; without_label: those that have no label here and are dropped.
+    """
+
+    project: StudioProject
+    backend_url: str
+    version: str
+    trained: bool
+    drawn: tuple[str, ...]
+    not_asked: tuple[str, ...]
+    without_label: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "project": self.project.id,
+            "title": self.project.title,
+            "tasks": self.project.tasks,
+            "backend": self.backend_url,
+            "version": self.version,
+            "drawn": list(self.drawn),
+            "not_asked": list(self.not_asked),
+            "without_label": list(self.without_label),
+        }
+
+    def text(self) -> str:
+        lines = [
+            f"Connected project {self.project.id}, {self.project.title!r} "
+            f"({self.project.tasks} tasks), to {self.backend_url}.",
+            self.labels_text(),
+        ]
+        if self.trained:
+            lines.append("Keep `cytoloop worker` running: it pre-annotates the tasks.")
+        return "\n".join(lines)
+
+    def labels_text(self) -> str:
+        """What is drawn with this project's labels and what is not, in a sentence or two."""
+        if not self.trained:
+            return (
+                "No detector matches its labels, so nothing is pre-annotated; correct some tasks "
+                "and the worker trains one."
+            )
+        text = f"{self.version} boxes: {', '.join(self.drawn)}."
+        if self.not_asked:
+            names = ", ".join(self.not_asked)
+            text += f" To have {names} boxed too, set CYTOLOOP_PREANNOTATE=all before the start."
+        if self.without_label:
+            text += f" It also knows {', '.join(self.without_label)}: no label for it, so left out."
+        return text
+
+
+def parse(label_config: str) -> Labels:
+    """The project's labels. Raises ValueError when there is nothing to draw boxes with."""
+    labels = Labels.parse(label_config)
+    if not labels.controls:
+        raise ValueError(
+            "the labeling config has no RectangleLabels on an Image; add them, or start from "
+            "--labels mitosis, phases or tetrads"
+        )
+    return labels
+
+
+def connect(
+    settings: Settings, url: str, token: str, project_id: int, backend_url: str
+) -> Connection:
+    """Connect a project of the Label Studio at `url`; doing it again changes nothing.
+
+    The backend must be running: Label Studio asks for its health meanwhile. Raises the
+    errors of `Studio`, ValueError for labels without rectangles, OtherStudio.
+    """
+    studio = Studio(url, token)
+    found = studio.project(project_id)
+    labels = parse(found.label_config)
+    project = Project(found.id, studio.url, token, found.title, found.label_config)
+    Projects(settings.projects_database).connect(project)
+    version = first_version(settings, project, labels)
+    studio.show_predictions(found.id)
+    studio.ensure_view(found.id)
+    connect_backend(
+        studio.line, found.id, backend_url, settings.backend_user, backend_password(settings)
+    )
+    if version:
+        studio.set_model_version(found.id, version)
+    Projects(settings.projects_database).leave(found.id, "publish")
+    return _described(settings, found, labels, version, backend_url)
+
+
+def _described(
+    settings: Settings, found: StudioProject, labels: Labels, version: str | None, backend_url: str
+) -> Connection:
+    if version is None:
+        return Connection(found, backend_url, untrained(found.id), False, (), (), ())
+    card = Registry(settings.versions, settings.champions).card(version)
+    matching = labels.match(card.classes)
+    asked = card.classes if settings.preannotate == "all" else card.headline
+    return Connection(
+        found,
+        backend_url,
+        version,
+        True,
+        tuple(name for name in matching.mapping if name in asked),
+        tuple(name for name in matching.mapping if name not in asked),
+        matching.unmatched,
+    )
+
+
+def first_version(settings: Settings, project: Project, labels: Labels) -> str | None:
+    """The champion that draws the project's labels; where there is none, a starter that does.
+
+    None when no starter matches. Raises models.ExportFailed.
+    """
+    registry = Registry(settings.versions, settings.champions)
+    champion = registry.champion(str(project.id))
+    if champion is not None:
+        return champion if draws(registry.card(champion), labels) else None
+    version = starter_for(labels, registry)
+    if version is not None:
+        reason = "the project's labels match this starter's classes"
+        registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
+    return version.name if version else None
+
+
+def starter_for(labels: Labels, registry: Registry) -> Version | None:
+    """The first starter that draws the labels, made ready to serve; None where none does.
+
+    Raises models.ExportFailed.
+    """
+    for starter in resolve.starters():
+        weights, _ = resolve.base_weights(starter, registry)
+        if draws(resolve.read_card(weights), labels):
+            return resolve.resolve(starter, registry)
+    return None

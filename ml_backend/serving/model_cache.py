@@ -1,0 +1,97 @@
+"""Which detector answers for a project, decided anew at every request and cheap to decide."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+
+from ml_backend.label_studio.labeling_config import Labels, Matching
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.model_file import ModelCard
+from ml_backend.registry.versions import Registry
+from ml_backend.serving.preannotation import Annotator
+from ml_backend.settings import Settings
+from ml_backend.state.projects import Project
+
+
+def untrained(project: int) -> str:
+    """The version string of a project for which no detector can draw anything."""
+    return f"{project}-untrained"
+
+
+@lru_cache(maxsize=64)
+def parse_labels(label_config: str) -> Labels:
+    return Labels.parse(label_config)
+
+
+def draws(card: ModelCard, labels: Labels) -> Matching | None:
+    """How the detector's classes match the labels; None where no headline class has one."""
+    matching = labels.match(card.classes)
+    return matching if any(name in matching.mapping for name in card.headline) else None
+
+
+class Serving:
+    """The detectors that are loaded, shared by all threads of a process."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        # Replaced as a whole and never changed, so reading needs no lock: /health must not
+        # wait for a detector that loads.
+        self._annotators: dict[tuple[str, int, str], Annotator] = {}
+        self._loading = threading.Lock()
+
+    def version(self, project: Project) -> str:
+        """The one version string of a project: in /setup, in every prediction, in the project."""
+        champion = self._registry.champion(str(project.id))
+        if champion is None:
+            return untrained(project.id)
+        matching = draws(_card(self._registry, champion), parse_labels(project.label_config))
+        return champion if matching else untrained(project.id)
+
+    def annotator(self, project: Project) -> Annotator | None:
+        """What pre-annotates the project's tasks now; None while it is untrained."""
+        key = self._key(project)
+        if key is None:
+            return None
+        found = self._annotators.get(key)
+        if found is None:
+            with self._loading:
+                found = self._annotators.get(key)
+                if found is None:
+                    found = self._build(key[0], project)
+                    # Only what a champion still needs stays in memory.
+                    others = {k: kept for k, kept in self._annotators.items() if k[1] != project.id}
+                    self._annotators = {**others, key: found}
+        return found
+
+    def prepare(self, project: Project) -> None:
+        """Load what pre-annotates the project, without waiting for it."""
+        key = self._key(project)
+        if key is not None and key not in self._annotators:
+            threading.Thread(target=self.annotator, args=(project,), daemon=True).start()
+
+    def loaded(self) -> list[Annotator]:
+        """Every annotator in use, for the counts that /health shows."""
+        return list(self._annotators.values())
+
+    def _key(self, project: Project) -> tuple[str, int, str] | None:
+        version = self.version(project)
+        known = version != untrained(project.id)
+        return (version, project.id, project.label_config) if known else None
+
+    def _build(self, version: str, project: Project) -> Annotator:
+        known = {one.version: one.detector for one in self._annotators.values()}
+        detector = known.get(version) or Detector.load(self._registry.folder(version))
+        labels = parse_labels(project.label_config)
+        matching = labels.match(detector.card.classes)
+        everything = self._settings.preannotate == "all"
+        classes = detector.card.classes if everything else detector.card.headline
+        shown = frozenset(classes) & frozenset(matching.mapping)
+        return Annotator(version, detector, labels, matching, shown)
+
+
+@lru_cache(maxsize=256)
+def _card(registry: Registry, version: str) -> ModelCard:
+    """A version never changes, so its card is read once."""
+    return registry.card(version)

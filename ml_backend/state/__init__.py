@@ -1,0 +1,1 @@
+"""What is kept of projects and of running trainings beside Label Studio."""

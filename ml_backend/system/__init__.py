@@ -1,0 +1,1 @@
+"""Processes, files, secrets and batches: nothing here knows what an image is."""

@@ -1,0 +1,171 @@
+"""Children: started with a log of their own, watched, and ended with all they started."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ml_backend.system.atomic_files import read_json, write_json
+
+
+class PortTaken(RuntimeError):
+    """The port cannot be listened on, most often because another program does."""
+
+
+class ChildDied(RuntimeError):
+    """A child ended by itself."""
+
+
+def check_port(port: int, what: str, option: str, host: str = "127.0.0.1") -> None:
+    """Raise PortTaken, in words for the user of `option`, if `host`:`port` cannot be had."""
+    # As the servers understand it: a name is an IPv4 one.
+    family, address = socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)
+    try:
+        with socket.socket(family) as probe:
+            if os.name == "posix":  # a port just closed may be used again
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        # A listener on all addresses does not keep Windows from binding the local one, so
+        # it is also asked whether anyone answers.
+        with socket.socket(family) as probe:
+            probe.settimeout(0.5)
+            taken = probe.connect_ex(address) == 0
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise PortTaken(
+                f"{what} cannot listen on port {port} of {host} ({error.strerror}); "
+                f"choose another with {option}"
+            ) from error
+        taken = True
+    if taken:
+        raise PortTaken(
+            f"port {port} for {what} is taken by another program; choose another with {option}"
+        )
+
+
+@dataclass(frozen=True)
+class Process:
+    """A child and the log of its output, which starts at byte `started` of `log`."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+    started: int
+
+    @classmethod
+    def start(
+        cls, command: list[str], log: Path, environment: dict[str, str], cwd: Path
+    ) -> Process:
+        """Start a child whose output goes to the end of `log`.
+
+        It gets a group of its own, so that Ctrl-C reaches the parent alone, which then
+        ends its children in order.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            started = output.tell()
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=cwd,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                start_new_session=True,  # has no effect on Windows
+            )
+        return cls(popen, log, started)
+
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def last_words(self, lines: int = 3) -> str:
+        """The last lines that it wrote, joined into one."""
+        with contextlib.suppress(OSError), open(self.log, "rb") as file:
+            file.seek(self.started)
+            text = file.read().decode("utf-8", "replace")
+            return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+        return ""
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End it and all that it started; after `patience` seconds, by force."""
+        stop_all([self], patience)
+
+
+def stop_all(processes: Sequence[Process], patience: float = 10.0) -> None:
+    """End the processes and all their descendants, together; by force after `patience` s."""
+    parents = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parents.append(psutil.Process(process.popen.pid))
+    _end(parents, patience)
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(patience)  # so that no zombie stays
+
+
+def _end(parents: Sequence[psutil.Process], patience: float) -> None:
+    doomed: list[psutil.Process] = []
+    for parent in parents:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            doomed += [*parent.children(recursive=True), parent]
+    for signal in ("terminate", "kill"):
+        for one in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(one, signal)()
+        _, doomed = psutil.wait_procs(doomed, timeout=patience)
+        if not doomed:
+            return
+
+
+class Children:
+    """The children of one parent, by name; also remembered in a file.
+
+    A parent that is killed outright cannot end its children, so the next one does it,
+    by the file: a process counts as ours only if it has the same start time.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._children: dict[str, Process] = {}
+
+    def add(self, name: str, child: Process) -> None:
+        self._children[name] = child
+        started = []
+        for one in self._children.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started.append([one.popen.pid, psutil.Process(one.popen.pid).create_time()])
+        write_json(self._file, started)
+
+    def log(self, name: str) -> Path:
+        return self._children[name].log
+
+    def check(self) -> None:
+        """Raise ChildDied, in one line with its log, when one has ended."""
+        for name, child in self._children.items():
+            if not child.alive():
+                raise ChildDied(f"the {name} ended; see {child.log} ({child.last_words(1)})")
+
+    def end(self) -> None:
+        """End all of them and all that they started."""
+        stop_all(list(self._children.values()))
+        self._children.clear()
+        self._file.unlink(missing_ok=True)
+
+    def end_orphans(self) -> None:
+        """End what a parent before us left running."""
+        orphans = []
+        for pid, started in read_json(self._file, []):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - started) < 1:
+                    orphans.append(process)
+        _end(orphans, 10.0)
+        self._file.unlink(missing_ok=True)

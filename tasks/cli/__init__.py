@@ -1,0 +1,1 @@
+"""The commands that `tasks` adds to the command line."""

@@ -1,0 +1,273 @@
+"""The commands that take images in: to Label Studio, or to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ml_backend.cli import console
+from ml_backend.cli.app import ModelOption
+from ml_backend.cli.console import JsonOption, PortOption
+from ml_backend.cli.words import counted
+from tasks.cli import annotations as annotation_commands
+from tasks.cli import reports as report_commands
+from tasks.cli.source_options import (
+    ChannelOption,
+    ExecutorOption,
+    Int8Option,
+    OverlapOption,
+    PatternOption,
+    PixelSizeOption,
+    SkipEmptyOption,
+    TileOverlapOption,
+    ZOption,
+    how_to_read,
+)
+
+if TYPE_CHECKING:
+    from ml_backend.learners.detector.inference import Detector
+
+app = typer.Typer()
+
+app.add_typer(annotation_commands.app)
+app.add_typer(report_commands.app, name="report")
+
+
+@app.command(epilog="Example: cytoloop up --demo")
+def up(
+    context: typer.Context,
+    demo: Annotated[bool, typer.Option("--demo", help="Bring images to try it on.")] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images; sub-folders are samples.")
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(help="mitosis, phases, tetrads, or a labeling config FILE.xml.")
+    ] = "mitosis",
+    port: Annotated[int, PortOption(help="Port of Label Studio.")] = 8080,
+    backend_port: Annotated[int, PortOption(help="Port of the ML backend.")] = 9090,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
+    ] = True,
+) -> None:
+    """Start Label Studio, the backend and the worker, with a project already marked."""
+    from tasks.launcher.up import Options
+    from tasks.launcher.up import up as run
+
+    run(Options(demo, images, labels, port, backend_port, browser), console.settings(context))
+
+
+@app.command(epilog="Example: cytoloop detect my_images --out found.csv")
+def detect(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="An image, a scan, or a folder of them.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The file to write: .json, .csv, .geojson (QuPath), .coco.json or .createml.json."
+        ),
+    ],
+    model: ModelOption = "starter:mitosis",
+    overlap: OverlapOption = None,
+    tile_overlap: TileOverlapOption = None,
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
+    pixel_size: PixelSizeOption = None,
+    int8: Int8Option = False,
+    skip_empty: SkipEmptyOption = False,
+    executor: ExecutorOption = "local",
+    as_json: JsonOption = False,
+) -> None:
+    """Detect in images and scans without Label Studio."""
+    from tasks.detection.detect_files import detect as run
+    from tasks.exchange.detection_files import writer
+
+    # Told at once: making a starter ready takes some seconds.
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: there is no such file or folder")
+    writer(out)
+    how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
+    detector, version, folder = _loaded(context, model, int8)
+    cluster = folder if executor == "ray" else None
+    with console.progress("Detecting") as bar:
+        summary = run(source, detector, out, version, bar, how, overlap, cluster, skip_empty)
+    if int8:
+        from tasks.detection.quantize import agreed
+
+        summary["notes"].append(agreed(folder))
+    console.finish(
+        summary,
+        as_json=as_json,
+        lines=lambda: [
+            f"{counted(summary['detections'], 'detection')} on "
+            f"{counted(summary['tiles'], 'image')} in "
+            f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
+            f"by {version}, in {out}",
+            *_emptied(summary["emptied"]),
+            *summary["notes"],
+        ],
+    )
+
+
+@app.command(epilog="Example: cytoloop scan my_scan --project 1 --tile-overlap 96")
+def scan(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="A folder of tiles, a mosaic or a z-stack.")],
+    project: Annotated[int, typer.Option(help="The connected project that gets the tasks.")],
+    send: Annotated[
+        Literal["review", "found", "all"],
+        typer.Option(
+            help="found; review: also what was nearly found and 2 % of the rest, by lot; or all."
+        ),
+    ] = "review",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Send at most so many tasks, the least certain.")
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(min=64, help="Cut larger images into tasks of up to so many px a side.")
+    ] = 1024,
+    overlap: OverlapOption = None,
+    tile_overlap: TileOverlapOption = None,
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
+    pixel_size: PixelSizeOption = None,
+    int8: Int8Option = False,
+    skip_empty: SkipEmptyOption = False,
+    executor: ExecutorOption = "local",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Lay the tasks' images into a bucket that Label Studio shows, "
+            "such as s3://bucket/folder, not the media folder."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Detect in a whole scan and send what deserves a look to a project, pre-annotated.
+
+    Stop it whenever you like: the same command goes on where it was, and no task comes twice.
+    """
+    from tasks.review.scan_to_project import Options
+    from tasks.review.scan_to_project import scan as run
+
+    how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
+    options = Options(send, limit, tile, overlap, how, executor, store, int8, skip_empty)
+    try:
+        with console.progress("Scanning") as bar:
+            summary = run(source, project, console.settings(context), options, bar)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on where it was.", err=True)
+        raise typer.Exit(130) from None
+    console.finish(
+        summary,
+        as_json=as_json,
+        lines=lambda: [
+            f"{counted(summary['detections'], 'detection')} on "
+            f"{counted(summary['tiles'], 'tile')} in "
+            f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
+            f"by {summary['model']}",
+            _sent(summary["sent"], summary["known"], project),
+            *_emptied(summary["emptied"]),
+            *summary["notes"],
+        ],
+    )
+
+
+def _emptied(counts: dict[str, int]) -> list[str]:
+    from tasks.detection.background_filter import Emptied
+
+    return [words] if (words := Emptied(**counts).words()) else []
+
+
+def _sent(sent: int, known: int, project: int) -> str:
+    if not sent and not known:
+        return "Nothing was found, so nothing was sent."
+    there = f"; {known} there already" if known else ""
+    return f"{counted(sent, 'task')} sent to project {project}{there}."
+
+
+@app.command(epilog="Example: cytoloop sort my_images --out sorted")
+def sort(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="An image, a scan, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="A new folder, for the sorted images.")],
+    model: ModelOption = "starter:mitosis",
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="A folder for each class, also for stages.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Link to the images in place of copying them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sort images into folders by what they hold: Chromosomes (whole, partial) and Others."""
+    from tasks.detection.sort_images import TABLE, check
+    from tasks.detection.sort_images import sort as run
+
+    check(source, out)
+    detector, version, _ = _loaded(context, model)
+    with console.progress("Sorting") as bar:
+        result = run(source, detector, out, version, by_class=by_class, link=link, progress=bar)
+    console.finish(
+        result,
+        as_json=as_json,
+        lines=lambda: [
+            f"{counted(result['images'], 'image')} sorted by {version}; {out / TABLE} lists them",
+            *(f"{count:7}  {out / folder}" for folder, count in result["folders"].items()),
+        ],
+    )
+
+
+@app.command(epilog="Example: cytoloop quantize my_tiles --model starter:mitosis")
+def quantize(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="Tiles as they will be scanned, 1,100 or more.")],
+    model: ModelOption = "starter:mitosis",
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
+    pixel_size: PixelSizeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version's INT8 form: faster on CPUs, used by scan and detect with --int8.
+
+    It is fitted to some of your tiles and kept only if it finds the same in 1,000 others.
+    """
+    from tasks.detection.quantize import lines
+    from tasks.detection.quantize import quantize as run
+
+    how = how_to_read(pattern, channel, z, None, pixel_size)
+    folder, version = _folder(context, model)
+    with console.progress("Comparing") as bar:
+        result = run(source, folder, bar, how)
+    try:
+        console.finish(
+            {"model": version, **result}, as_json=as_json, lines=lambda: lines(version, result)
+        )
+    except typer.Exit:  # something was skipped, which is the lesser news
+        if result["accepted"]:
+            raise
+    if not result["accepted"]:
+        raise typer.Exit(1)
+
+
+def _folder(context: typer.Context, model: str, int8: bool = False) -> tuple[Path, str]:
+    """The files of a model as the user names it, and its version's name."""
+    from ml_backend.registry import resolve
+    from ml_backend.registry.versions import Registry
+
+    settings = console.settings(context)
+    registry = Registry(settings.versions, settings.champions)
+    version = resolve.resolve(model, registry).name
+    return resolve.int8(version, registry) if int8 else registry.folder(version), version
+
+
+def _loaded(context: typer.Context, model: str, int8: bool = False) -> tuple[Detector, str, Path]:
+    """A model as the user names it, ready to detect; its version's name, its folder."""
+    from ml_backend.learners.detector.inference import Detector
+
+    folder, version = _folder(context, model, int8)
+    return Detector.load(folder), version, folder

@@ -1,0 +1,111 @@
+"""The commands that say what a project or a file of detections holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ml_backend.cli import console
+from ml_backend.cli.app import ProjectOption
+from ml_backend.cli.console import JsonOption
+from ml_backend.cli.words import counted
+from tasks.cli.source_options import (
+    ChannelOption,
+    PatternOption,
+    PixelSizeOption,
+    TileOverlapOption,
+    ZOption,
+    how_to_read,
+)
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback(epilog="Example: cytoloop report --project 1 --out report")
+def report(
+    context: typer.Context,
+    project: Annotated[
+        int | None, typer.Option(help="The project's id, as in its address.")
+    ] = None,
+    detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file that cytoloop detect wrote.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="With --detections: the image or folder that was detected in."),
+    ] = None,
+    tile_overlap: TileOverlapOption = None,
+    pattern: PatternOption = None,
+    channel: ChannelOption = None,
+    z: ZOption = "each",
+    pixel_size: PixelSizeOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page, its tables and pictures.")] = Path(
+        "report"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Counts, mitotic index, corrections and pictures, as one page and CSV files.
+
+    Options on how to read --images: the same as cytoloop detect had.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from tasks.reports.report import report as run
+
+    if (project is None) == (detections is None):
+        raise typer.BadParameter("give either --project ID or --detections FILE")
+    if project is not None:
+        from tasks.reports.project_source import of_project
+
+        source = of_project(project, console.settings(context))
+    else:
+        from tasks.reports.detections_source import of_file
+
+        assert detections is not None
+        how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
+        source = of_file(detections, images, how)
+    with console.progress("Drawing") as bar:
+        result = run(source, out, bar)
+    console.finish(result, as_json=as_json, lines=lambda: _lines(result))
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    from ml_backend.cli import tables
+
+    totals = dict.fromkeys(result["classes"], (0, 0))
+    for row in result["counts"]:
+        reviewed, detected = totals[row["label"]]
+        totals[row["label"]] = reviewed + row["reviewed"], detected + row["detected"]
+    return [
+        f"{counted(result['images'], 'image')}, {result['reviewed_images']} of them reviewed; "
+        f"the page is {result['page']}",
+        *tables.agreement(result),
+        *(
+            f"{label}: {reviewed} reviewed, {detected} more detected, not reviewed"
+            for label, (reviewed, detected) in totals.items()
+        ),
+    ]
+
+
+@app.command("corrections", epilog="Example: cytoloop report corrections --project 1")
+def corrections(
+    context: typer.Context,
+    project: ProjectOption,
+    as_json: JsonOption = False,
+) -> None:
+    """How much annotators had to change, by the version that drew the boxes."""
+    from ml_backend.cli import tables
+    from ml_backend.dataset.corrections import usefulness
+    from ml_backend.retraining.pipeline import Improvement
+
+    submissions = Improvement(console.settings(context)).submissions
+    corrections, from_nothing = submissions.corrections(project)
+    result = {
+        "project": project,
+        "versions": [asdict(one) for one in usefulness(corrections)],
+        "started_from_nothing": from_nothing,
+    }
+    console.say(result, as_json=as_json, text=lambda: tables.corrections(result))

@@ -1,0 +1,75 @@
+"""The options of all commands that read a source: how its files belong together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from tasks.mosaic.layout import How
+
+PatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How files are named: {row}, {column}, {plane} and {channel} stand for numbers, "
+        "* for anything. The usual names are known."
+    ),
+]
+ChannelOption = Annotated[
+    int | None, typer.Option(min=0, help="The channel to look at; else colours, or the first.")
+]
+ZOption = Annotated[
+    Literal["each", "max", "focus"],
+    typer.Option("--z", help="Planes of a stack: each, max (brightest) or focus (sharpest)."),
+]
+OverlapOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="What the windows of a large image share, px; else by objects' size."),
+]
+TileOverlapOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="What the microscope's tiles share, px; else found out."),
+]
+ExecutorOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where it detects: in this process, or on a Ray cluster (extra ray)."),
+]
+PixelSizeOption = Annotated[
+    float | None,
+    typer.Option(
+        help="µm that a pixel shows; else what the files' metadata say. It sets the scale at "
+        "which a version looks that knows its own."
+    ),
+]
+
+Int8Option = Annotated[
+    bool,
+    typer.Option("--int8", help="Detect with the version's INT8 form; see cytoloop quantize."),
+]
+
+SkipEmptyOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-empty", help="Do not look at tiles of nothing but background; 1 % are, to check."
+    ),
+]
+
+
+def how_to_read(
+    pattern: str | None,
+    channel: int | None,
+    z: Literal["each", "max", "focus"],
+    tile_overlap: int | None,
+    pixel_size: float | None = None,
+) -> How:
+    """What the options say. Raises ValueError for a pattern or a pixel size that is none."""
+    from ml_backend.imaging.pixel_size import parse_pixel_size
+    from tasks.mosaic.layout import How
+    from tasks.sources import filename_patterns
+
+    if pattern is not None:
+        filename_patterns.pattern(pattern)  # what is wrong with it is told at once
+    if pixel_size is not None and parse_pixel_size(pixel_size) is None:
+        raise ValueError(f"--pixel-size {pixel_size:g}: no pixel shows so many µm")
+    return How(False, pattern, channel, z, tile_overlap, pixel_size)

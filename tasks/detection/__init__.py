@@ -1,0 +1,1 @@
+"""What a detector finds in scans, tiles and files."""

@@ -1,0 +1,119 @@
+"""A version in 8-bit integers (INT8), fitted to and compared on the user's own tiles."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import tee
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend.evaluation.detector_agreement import MARGINS, Margins, agreement
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
+from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.registry.resolve import INT8_REPORT, keep_int8
+from ml_backend.system.atomic_files import read_json
+from tasks.detection.scan_detector import Progress
+from tasks.detection.tile_sampling import Sampling
+from tasks.mosaic.layout import How
+
+TILE = 1024  # px a side of the tiles that a larger image is cut into
+FIT = 11  # one tile of so many is what the form is fitted to; it is compared on the others
+
+
+class NotQuantized(RuntimeError):
+    """One line that says what is in the way."""
+
+
+def quantize(
+    source: Path, version: Path, progress: Progress, how: How = How(), margins: Margins = MARGINS
+) -> dict[str, Any]:
+    """Make the INT8 form of a version, and keep it where it agrees with the version.
+
+    version: its folder. The form is fitted to some tiles of the source and compared on others,
+    see `agreement`. Answers what was found out, with what was left out of the source.
+    progress: called with (done, all) compared tiles.
+
+    Raises NotQuantized, FileNotFoundError, ValueError where there is nothing to look at.
+    """
+    sampling = Sampling(source, how, TILE)
+    most = margins.tiles * FIT // (FIT - 1) + FIT
+    full = _detector(version, version).at(sampling.pixel_size)
+    fitted = sampling.tiles(most, lambda number: number % FIT == 0)
+    inputs = [to_input(pixels, full.scale) for pixels in fitted]
+    if not inputs:
+        raise NotQuantized(f"no tile in {source} can be read")
+    with tempfile.TemporaryDirectory() as name:
+        made = Path(name)
+        _run_nncf(version, inputs, made)
+        other = _detector(version, made).at(sampling.pixel_size)
+        compared = sampling.tiles(most, lambda number: number % FIT != 0)
+        pairs = _pairs(full, other, compared, lambda done: progress(done, most - most // FIT))
+        report = agreement(pairs, full.card.headline).to_json(margins)
+        del other, pairs  # Windows removes no file that is open
+        report["fitted"] = len(inputs)
+        keep_int8(version, made, report)
+    return {**report, "skipped": sampling.skipped}
+
+
+def _detector(version: Path, ir: Path) -> Detector:
+    return Detector(read_card(version / FILE_NAME), OpenVinoRuntime(ir / IR_NAME))
+
+
+def _pairs(
+    one: Detector, other: Detector, tiles: Iterator[np.ndarray], progress: Callable[[int], None]
+) -> Iterator[tuple[Boxes, Boxes]]:
+    answers = (form.stream(same) for form, same in zip((one, other), tee(tiles), strict=True))
+    for done, pair in enumerate(zip(*answers, strict=True), start=1):
+        progress(done)
+        yield pair
+
+
+def _run_nncf(version: Path, inputs: list[np.ndarray], folder: Path) -> None:
+    kept = folder / "inputs.npz"
+    np.savez(kept, *inputs)
+    # A process of its own: NNCF imports torch and talks on stdout.
+    module = "ml_backend.learners.detector.quantization"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", module, str(version), str(kept), str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    kept.unlink()
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise NotQuantized(lines[-1])
+
+
+def agreed(folder: Path) -> str:
+    """How far an INT8 form, in its folder, agreed with full precision, and what was asked."""
+    report: dict[str, Any] = read_json(folder / INT8_REPORT) or {}
+    margins = Margins(**report["margins"])
+    return (
+        f"looked at in 8-bit integers, whose boxes agreed with full precision on {report['tiles']} "
+        f"tiles: F1 {report['f1']:.3f} (at least {margins.f1:g}), found or empty in both "
+        f"{report['same']:.1%} (at least {margins.same:.0%}), moved by {report['shift']:.2f} px "
+        f"(median, at most {margins.shift:g})"
+    )
+
+
+def lines(version: str, result: dict[str, Any]) -> list[str]:
+    """What `quantize` answered, in words."""
+    if result["f1"] is not None:
+        figures = (
+            f"compared on {result['tiles']} tiles: F1 of its boxes against full precision "
+            f"{result['f1']:.3f}, found or empty in both {result['same']:.1%} of the tiles, "
+            f"boxes moved by {result['shift'] or 0:.2f} px (median)"
+        )
+    else:
+        figures = f"compared on {result['tiles']} tiles, where neither found anything"
+    if result["accepted"]:
+        return [f"{version} has an INT8 form now: use it with --int8", figures]
+    return [f"the INT8 form of {version} is not accepted: {'; '.join(result['why'])}", figures]

@@ -1,0 +1,147 @@
+"""One scan of what was seen in its files: every object once, over all seams and planes.
+
+Where tiles only abut, an object on the seam is nowhere whole: there the detector looks once
+more, at pixels put together from the neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ml_backend.imaging.merge_detections import (
+    Found,
+    Objects,
+    over_planes,
+    over_windows,
+    overlapping,
+)
+from ml_backend.learners.detector.inference import EDGE, Detector
+from tasks.detection.accumulator import Pile
+from tasks.detection.window_detector import Seen
+from tasks.mosaic import rect_index
+from tasks.mosaic.mosaic import Mosaic, Part
+from tasks.readers.planes import Rect
+
+# Looks at parts, each as one plane; a reason where that cannot be done.
+Look = Callable[[Sequence[Part]], Iterable[tuple[Part, list[Seen] | str]]]
+
+# Of the threshold: a piece of an object that is cut by a seam is less sure than all of it.
+PIECE = 0.5
+# Input px: at the edge of a tile a piece's box may end this far from where it is cut. More
+# than at the edge of a window, because here no copy from a neighbouring window shows it.
+SEAM = 3 * EDGE
+# A box below the threshold that lies so much in an object is no doubt of its own.
+SAME = 0.3
+
+
+@dataclass
+class Sheet:
+    """A scan, or a stack of one, with what was found.
+
+    planes: that were read; tiles: how many of all fields. objects: those from the threshold
+    on, each once over seams and planes; best: (N,) the plane of each. drawn, doubts: by plane,
+    what a picture of that plane shows from the threshold on and below it. unread: (field,
+    plane) that could not be read.
+    """
+
+    mosaic: Mosaic
+    planes: list[int]
+    tiles: int
+    objects: Objects
+    best: np.ndarray
+    drawn: dict[int, Objects]
+    doubts: dict[int, Objects]
+    unread: set[tuple[int, int]] = field(default_factory=set)
+
+
+def sheet_of(
+    mosaic: Mosaic,
+    piles: dict[int, Pile],
+    tiles: int,
+    unread: set[tuple[int, int]],
+    detector: Detector,
+    look: Look,
+) -> Sheet:
+    """piles: what all fields show, by plane, px of the scan; they are used up. tiles, unread:
+    as of `Sheet`. look: looks at parts once more."""
+    planes = sorted(piles)
+    if len(mosaic.fields) > 1:
+        _look_again(mosaic, piles, detector, look)
+    drawn, doubts = {}, {}
+    for number in planes:
+        gaps = mosaic.gaps + [mosaic.fields[i].rect for i, plane in unread if plane == number]
+        drawn[number], doubts[number] = _objects(piles.pop(number).all(), mosaic, gaps, detector)
+    objects, places = over_planes([drawn[number] for number in planes])
+    best = np.array(planes)[places]
+    return Sheet(mosaic, planes, tiles, objects, best, drawn, doubts, unread)
+
+
+def _objects(
+    found: Found, mosaic: Mosaic, gaps: list[Rect], detector: Detector
+) -> tuple[Objects, Objects]:
+    """What is seen in a plane from the threshold on, and what below it.
+
+    gaps: where there are no tiles; what ends there may go on.
+    """
+    sure = found.confidence >= detector.card.threshold
+    margin = _margin(mosaic, detector)
+    sides = (mosaic.width, mosaic.height, margin)
+    objects = over_windows(found.where(sure), *sides)
+    grown = objects.xyxy + np.array([-margin, -margin, margin, margin])
+    beside = _within(grown, np.array(gaps).reshape(-1, 4), 0)
+    objects = replace(objects, partial=objects.partial | beside)
+    doubts = over_windows(found.where(~sure), *sides)
+    return objects, doubts.where(~_within(doubts.xyxy, objects.xyxy, SAME))
+
+
+def _margin(mosaic: Mosaic, detector: Detector) -> float:
+    return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.scale
+
+
+def _look_again(mosaic: Mosaic, piles: dict[int, Pile], detector: Detector, look: Look) -> None:
+    """Add what the detector finds where no tile shows an object whole."""
+    margin = _margin(mosaic, detector)
+    size = mosaic.fields[0].width, mosaic.fields[0].height
+    sides = mosaic.width, mosaic.height
+
+    parts: list[Part] = []
+    for number in sorted(piles):
+        found = piles[number].all()
+        sure = found.confidence >= PIECE * detector.card.threshold
+        objects = over_windows(found.where(sure), *sides, margin)
+        held = rect_index.holders(objects.xyxy, mosaic.squares, *sides, margin)
+        pieces = rect_index.joined_pieces(objects.xyxy[held < 0], margin, size)
+        again = {rect_index.around(box, size, *sides, margin) for box in pieces.tolist()}
+        chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
+        parts += [mosaic.part(number, rect) for rect in chosen]
+    for part, seen in look(parts):
+        view = part.rect
+        for one in [] if isinstance(seen, str) else seen:
+            found = one.found.shifted(view[0], view[1])
+            # What ends at the edge of such a view is whole elsewhere, and of what lies in a
+            # tile that tile's opinion counts: two would be more than one box where they differ.
+            clear = rect_index.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
+            over = rect_index.holders(found.xyxy, mosaic.squares, *sides, margin) < 0
+            piles[part.plane].add(found.where(over & (clear > margin)))
+
+
+def _within(boxes: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
+    """(N,) whether more than a share of each box (N, 4) lies in one of the others (M, 4)."""
+    if not len(boxes) or not len(others):
+        return np.zeros(len(boxes), bool)
+    first, second = overlapping(np.concatenate([boxes, others]))
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    across = (low < len(boxes)) & (high >= len(boxes))
+    low, high = low[across], high[across] - len(boxes)
+    inner = np.clip(
+        np.minimum(boxes[low, 2:], others[high, 2:]) - np.maximum(boxes[low, :2], others[high, :2]),
+        0,
+        None,
+    ).prod(axis=1)
+    area = (boxes[low, 2:] - boxes[low, :2]).prod(axis=1)
+    same = np.zeros(len(boxes), bool)
+    same[low[inner > share * area]] = True
+    return same

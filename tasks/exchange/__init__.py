@@ -1,0 +1,1 @@
+"""Annotations and detections in the files of other programs."""

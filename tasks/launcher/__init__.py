@@ -1,0 +1,1 @@
+"""One command: Label Studio, backend, worker and a project whose cells are marked."""

@@ -1,0 +1,1 @@
+"""A scan of many tiles as one system of coordinates."""

@@ -1,0 +1,1 @@
+"""A file of a microscope as planes, read window by window."""

@@ -1,0 +1,171 @@
+"""The planes of an OME-Zarr image: a folder of chunks, read window by window.
+
+Versions 0.4 (Zarr 2) and 0.5 (Zarr 3), also of several images, as bioformats2raw lays them into
+one folder. The first and finest of the resolutions is what is looked at, a coarser one says what
+is black and white.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend.imaging.decode import UnreadableImage
+from ml_backend.imaging.pixel_size import UNITS, parse_pixel_size
+from tasks.readers.contrast import Shades, stride
+from tasks.readers.planes import Reader, ScanPlane, Showing
+
+# A resolution of no more px a plane says what is black and white.
+_COARSE = 4_000_000
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is one of Zarr, by its ending or what describes it."""
+    if not path.is_dir():  # nearly all are files: one look is enough
+        return False
+    described = (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+    return described or path.suffix.lower() == ".zarr"
+
+
+def pixel_size(path: Path) -> float | None:
+    """µm that a pixel of the finest resolution shows, in the first image; None where the store
+    does not say."""
+    try:
+        import zarr
+
+        image = _attributes(_images(zarr.open_group(path, mode="r"))[0])["multiscales"][0]
+        across: Any = image["axes"][-1]
+        scales = [
+            one["coordinateTransformations"]
+            for one in (image["datasets"][0], image)
+            if "coordinateTransformations" in one
+        ]
+        factors = [step["scale"][-1] for steps in scales for step in steps if "scale" in step]
+        return parse_pixel_size(math.prod(factors) * UNITS[across["unit"]])
+    except Exception:  # what is wrong with it is told when its planes are read
+        return None
+
+
+def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
+    """The planes of its images, in the order of time and depth. Raises UnreadableImage."""
+    try:
+        import zarr
+        from zarr.errors import ContainsArrayError
+    except ImportError as error:
+        raise UnreadableImage("OME-Zarr needs the extra zarr: uv sync --extra zarr") from error
+    try:
+        planes: list[ScanPlane] = []
+        for group in _images(zarr.open_group(path, mode="r")):
+            stacks = 1 + max((one.stack for one in planes), default=-1)
+            planes += [
+                replace(one, number=len(planes) + number, stack=stacks + one.stack)
+                for number, one in enumerate(_planes(group, showing))
+            ]
+        return planes
+    except UnreadableImage:
+        raise
+    except (KeyError, IndexError, TypeError) as error:
+        raise UnreadableImage(
+            "no image of OME-Zarr; of a plate, give the folder of one of its images"
+        ) from error
+    except ContainsArrayError as error:
+        raise UnreadableImage("an array of Zarr, and no image of OME-Zarr") from error
+    except Exception as error:  # zarr raises whatever it stumbles over
+        raise UnreadableImage("the OME-Zarr folder is incomplete or corrupt") from error
+
+
+def _attributes(group: Any) -> Any:
+    attributes: Any = dict(group.attrs)
+    return attributes.get("ome", attributes)
+
+
+def _images(group: Any) -> list[Any]:
+    """The groups of images: itself, or the series that a converter laid into it."""
+    if "bioformats2raw.layout" not in _attributes(group):
+        return [group]
+    try:
+        names = _attributes(group["OME"])["series"]
+    except KeyError:
+        names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
+    return [group[name] for name in names]
+
+
+def _planes(group: Any, showing: Showing) -> list[ScanPlane]:
+    """Of an image. Raises UnreadableImage; KeyError, IndexError, TypeError where it is none."""
+    image = _attributes(group)["multiscales"][0]
+    levels: list[Any] = [group[one["path"]] for one in image["datasets"]]
+    axes: list[str] = [one["name"] if isinstance(one, dict) else one for one in image["axes"]]
+    if axes[-2:] != ["y", "x"] or set(axes[:-2]) - set("tcz"):
+        raise UnreadableImage(f"its axes are {', '.join(axes)}; known are t, c, z, y, x")
+    array = levels[0]
+    depth = dict(zip(axes[:-2], array.shape[:-2], strict=True))
+    channel = showing.channel or 0
+    if channel >= depth.get("c", 1):
+        raise UnreadableImage(
+            f"there is no channel {channel}; it has {depth.get('c', 1)}, from 0 on"
+        )
+    coarse = next((one for one in levels if one.shape[-2] * one.shape[-1] <= _COARSE), levels[-1])
+    shades = Shades(showing.of(array.dtype))
+    planes = []
+    for number, (time, z) in enumerate(product(range(depth.get("t", 1)), range(depth.get("z", 1)))):
+        at = {"t": time, "c": channel, "z": z}
+        index = tuple(at[axis] for axis in axes[:-2])
+        # Coarser levels may have fewer planes.
+        low = tuple(min(i, n - 1) for i, n in zip(index, coarse.shape[:-2], strict=True))
+        plane = _Chunked(array, index, coarse, low, shades)
+        shades.planes.append(plane)
+        planes.append(ScanPlane(number, time, plane))
+    return planes
+
+
+@dataclass(frozen=True)
+class _Chunked:
+    """array[index] is the plane, coarse[low] the same with fewer px."""
+
+    array: Any
+    index: tuple[int, ...]
+    coarse: Any
+    low: tuple[int, ...]
+    shades: Shades
+
+    @property
+    def width(self) -> int:
+        return int(self.array.shape[-1])
+
+    @property
+    def height(self) -> int:
+        return int(self.array.shape[-2])
+
+    @property
+    def deep(self) -> bool:
+        return self.array.dtype != np.uint8
+
+    def reader(self) -> Reader:
+        shown = self.shades.shown(self.deep)
+
+        def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            part = _decoded(self.array, (*self.index, slice(top, bottom), slice(left, right)))
+            return shown(part[..., None])
+
+        # A chunk is decoded as a whole, so as many rows as can be are read at once.
+        return Reader(self.width, self.height, rows, strip=self.height)
+
+    def sample(self, pixels: int) -> np.ndarray:
+        height, width = self.coarse.shape[-2:]
+        step = stride(width, height, pixels)
+        return _decoded(self.coarse, self.low)[::step, ::step, None]
+
+
+def _decoded(array: Any, place: tuple[int | slice, ...]) -> np.ndarray:
+    """Raises UnreadableImage."""
+    try:
+        return np.asarray(array[place])
+    except MemoryError:
+        raise
+    except Exception as error:  # every codec has a kind of its own
+        raise UnreadableImage("a chunk of it is cut off or corrupt") from error

@@ -1,0 +1,1 @@
+"""From detections to review tasks in Label Studio, sent once."""

@@ -1,0 +1,139 @@
+"""What a scan remembers, so that it can be stopped at any point and started again.
+
+One SQLite file a project, detector and way of looking: what was seen in each file, and the
+tasks that were on their way to Label Studio and not known to have arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.imaging.merge_detections import Found
+from tasks.detection.background_filter import Emptied
+from tasks.detection.window_detector import NOTHING, Seen
+from tasks.readers.planes import Rect
+
+_SCHEMA = """
+create table if not exists seen (mark text primary key, content blob not null);
+create table if not exists window (
+    mark text not null, plane integer not null, view text not null, content blob not null,
+    primary key (mark, plane, view)
+);
+create table if not exists sending (key text primary key, at real not null);
+"""
+
+
+class Ledger:
+    """Safe among threads; `looking.Memory`."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(
+            path, timeout=10, check_same_thread=False, isolation_level=None
+        )
+        self._database.execute("pragma journal_mode = wal")
+        # What the last moments before a power cut wrote is found again, not mourned.
+        self._database.execute("pragma synchronous = normal")
+        self._database.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def recall(self, mark: str) -> list[Seen] | None:
+        """What was seen in files, by what changes when they do; None where it is not known."""
+        with self._lock:
+            row = self._database.execute(
+                "select content from seen where mark = ?", (mark,)
+            ).fetchone()
+        return None if row is None else [_seen(one) for one in json.loads(zlib.decompress(row[0]))]
+
+    def keep(self, mark: str, seen: list[Seen]) -> None:
+        content = zlib.compress(json.dumps([_plain(one) for one in seen]).encode(), 1)
+        with self._lock:
+            self._database.execute("begin")
+            self._database.execute("insert or replace into seen values (?, ?)", (mark, content))
+            self._database.execute("delete from window where mark = ?", (mark,))
+            self._database.execute("commit")
+
+    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]:
+        """What was seen in windows of files that were not looked at to their end."""
+        with self._lock:
+            rows = self._database.execute(
+                "select plane, view, content from window where mark = ?", (mark,)
+            ).fetchall()
+        known = {}
+        for plane, view, content in rows:
+            left, top, right, bottom = json.loads(view)
+            (seen,) = map(_seen, json.loads(zlib.decompress(content)))
+            known[plane, (left, top, right, bottom)] = seen.found
+        return known
+
+    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None:
+        seen = Seen(plane, 0, 0, 0, found)
+        content = zlib.compress(json.dumps([_plain(seen)]).encode(), 1)
+        with self._lock:
+            self._database.execute(
+                "insert or replace into window values (?, ?, ?, ?)",
+                (mark, plane, json.dumps(view), content),
+            )
+
+    def send(self, keys: Iterable[str]) -> None:
+        """These are about to be sent."""
+        now = time.time()
+        with self._lock:
+            self._database.execute("begin")
+            self._database.executemany(
+                "insert or replace into sending values (?, ?)", [(key, now) for key in keys]
+            )
+            self._database.execute("commit")
+
+    def arrived(self) -> None:
+        """Nothing is on its way any more."""
+        with self._lock:
+            self._database.execute("delete from sending")
+
+    def on_the_way(self) -> tuple[set[str], float]:
+        """What was about to be sent, and how many seconds ago the last of it."""
+        with self._lock:
+            rows = self._database.execute("select key, at from sending").fetchall()
+        age = time.time() - max((at for _, at in rows), default=0.0)
+        return {key for key, _ in rows}, max(0.0, age)
+
+
+def _plain(one: Seen) -> list:
+    found = one.found
+    return [
+        [one.number, one.stack, one.width, one.height, *astuple(one.emptied)],
+        found.xyxy.tolist(),
+        found.label.tolist(),
+        found.confidence.tolist(),
+        found.view.tolist(),
+    ]
+
+
+def _seen(content: list) -> Seen:
+    place, xyxy, label, confidence, view = content
+    if not xyxy:
+        return _in(place, NOTHING)
+    found = Found(
+        np.array(xyxy, np.float64),
+        np.array(label, np.str_),
+        np.array(confidence, np.float32),
+        np.array(view, np.int64),
+    )
+    return _in(place, found)
+
+
+def _in(place: list[int], found: Found) -> Seen:
+    number, stack, width, height, *emptied = place
+    return Seen(number, stack, width, height, found, None, Emptied(*emptied))

@@ -1,0 +1,106 @@
+"""Where a picture for review comes from: what its task says of it, and the key that names it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from ml_backend.dataset.small_scans import Divisions
+from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
+from ml_backend.settings import Settings
+from tasks.mosaic.mosaic import Mosaic
+from tasks.readers.open import pixel_size
+from tasks.review.selection import Tile, View, fingerprint, grid
+from tasks.sources.discover import File
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a task's data says of its picture.
+
+    pixel_size: µm; else what the files say. most: as of `review.grid`.
+    """
+
+    settings: Settings
+    pixel_size: float | None
+    most: int
+    divisions: Divisions
+    _sizes: dict[str, Grid] = field(default_factory=dict)
+
+    def of(self, view: View, key: str) -> dict[str, Any]:
+        mosaic, tile = view.mosaic, view.tile
+        group = mosaic.group
+        whole = tile.rect == (0, 0, mosaic.width, mosaic.height)
+        # A file without a place is a tile of its folder, which is the scan; where it lies there
+        # nobody knows. A mosaic or a stack is a scan by itself.
+        alone = not group.placed and whole and mosaic.planes == 1
+        scan = group.folder if alone else group.name
+        row, column = (0, group.number) if alone else (tile.row, tile.column)
+        size = (1, group.of) if alone else self._size(mosaic)
+        division = self.divisions.of(scan, size)
+        place = Place(scan, row, column, division.block, tile.rows, tile.columns)
+        share = self.settings.holdout_share
+        side = division.whole or assign_tile(place, share, grid=size)
+        data: dict[str, Any] = {
+            "scan": scan,
+            "source": group.name,
+            "row": row,
+            "column": column,
+            **({} if division.block == BLOCK else {"block": division.block}),
+            **({"down": tile.rows, "across": tile.columns} if tile.stitched else {}),
+            "plane": view.plane,
+            **({} if alone else {"x": tile.rect[0], "y": tile.rect[1]}),
+            "stitched": tile.stitched,
+            **side.task_data(key, self.settings.blind_share),
+            "sampling_p": round(view.probability, 6),
+            "sampling_reason": view.reason,
+        }
+        microns = self.pixel_size or pixel_size(mosaic.fields[0].files[0].path)
+        return data | ({"pixel_size": microns} if microns else {})
+
+    def _size(self, mosaic: Mosaic) -> Grid:
+        """Rows and columns of the tiles of a scan."""
+        if mosaic.name not in self._sizes:
+            tiles, _ = grid(mosaic, self.most)
+            rows, columns = (max(one.row for one in tiles), max(one.column for one in tiles))
+            self._sizes[mosaic.name] = rows + 1, columns + 1
+        return self._sizes[mosaic.name]
+
+
+def key_of(view: View) -> str:
+    """Names a picture by what it shows: the same on every machine and at every start."""
+    return name_of(view.mosaic, view.plane, view.tile)
+
+
+def name_of(mosaic: Mosaic, plane: int, tile: Tile) -> str:
+    """As of `key_of`, of a picture that may be chosen."""
+    files = [
+        file
+        for number in mosaic.under(tile.rect)
+        for file in mosaic.fields[number].files
+        if file.plane in (None, plane) or mosaic.depth != "each"
+    ]
+    showing = f"{mosaic.depth} {mosaic.showing.channel}"
+    place = f"{plane} {mosaic.stack} {tile.rect}"
+    return fingerprint([mosaic.name, showing, place, *map(_content, files)])
+
+
+@lru_cache(maxsize=100_000)
+def _content(file: File) -> str:
+    """Of a file, wherever it lies: its size, its start and its end."""
+    try:
+        if file.path.is_dir():  # chunks by name and size, which differ wherever the pixels do
+            inside = (one for one in sorted(file.path.rglob("*")) if one.is_file())
+            return fingerprint(
+                [f"{one.relative_to(file.path).as_posix()} {one.stat().st_size}" for one in inside]
+            )
+        with file.path.open("rb") as opened:
+            start = opened.read(1 << 16)
+            size = opened.seek(0, 2)
+            opened.seek(max(0, size - (1 << 16)))
+            end = opened.read()
+    except OSError:
+        return "gone"
+    return f"{size} {hashlib.sha256(start + end).hexdigest()}"

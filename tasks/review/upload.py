@@ -1,0 +1,261 @@
+"""Pictures of a scan as tasks of a project: each once, whatever stops and starts meanwhile.
+
+A task is known by its key, which says what it shows. Before a chunk is sent, Label Studio is
+asked for the keys that it holds; a request that failed, or whose sender was killed, may still
+be carried out, so what was on its way is waited for before it is sent again. While Label
+Studio is away, sending waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from ml_backend.imaging.decode import as_png, plain_png
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.session import StudioFault, StudioUnreachable
+from ml_backend.serving.preannotation import Annotator, PreAnnotation
+from tasks.readers.planes import Rect
+from tasks.review.checkpoint import Ledger
+from tasks.review.image_storage import Store
+from tasks.review.selection import View
+
+T = TypeVar("T")
+
+CHUNK = 32  # tasks that are sent with one request; the most that a kill can lose
+AWAY = 600.0  # s that Label Studio may be away
+LONGEST_WAIT = 30.0  # s between two tries
+# s after which a request that was on its way when its sender died is not carried out any
+# more: Label Studio creates a chunk in well under a second.
+SETTLED = 20.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Sent:
+    """sent, known: tasks made, and those that the project held already. unread: (scan, reason)
+    of pictures that could not be made."""
+
+    sent: int = 0
+    known: int = 0
+    unread: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Sender:
+    """Sends to one project.
+
+    store: where pictures are laid. key: a picture's name; data: the fields of its task, by
+    picture and name, without the image. certainties: see `Annotator.queued`.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        project: int,
+        label_config: str,
+        annotator: Annotator,
+        store: Store,
+        ledger: Ledger,
+        key: Callable[[View], str],
+        data: Callable[[View, str], dict[str, Any]],
+        certainties: Callable[[Sequence[float]], Sequence[float]],
+    ) -> None:
+        self._label_config = label_config
+        self._studio, self._project, self._annotator = studio, project, annotator
+        self._store, self._ledger = store, ledger
+        self._key, self._data, self._certainties = key, data, certainties
+        self._held: dict[str, int] = {}
+        self._last = 0
+        self.outcome = Sent()
+
+    @cached_property
+    def _interface(self) -> Any:
+        # It takes a second to import: when there is something to send, while others detect.
+        from label_studio_sdk.label_interface import LabelInterface
+
+        return LabelInterface(self._label_config)
+
+    def start(self) -> None:
+        """Learn what the project holds; wait for what an earlier run had on its way."""
+        self._ask()
+        waiting, age = self._ledger.on_the_way()
+        while waiting - self._held.keys() and age < SETTLED:
+            time.sleep(min(1.0, SETTLED - age))
+            self._ask()
+            age = self._ledger.on_the_way()[1]
+        self._ledger.arrived()
+
+    def send(self, views: Sequence[View]) -> None:
+        """Make tasks of the pictures that the project does not hold; OSError, studio's errors."""
+        fresh: dict[str, View] = {}
+        for view in views:
+            key = self._key(view)
+            if key in self._held or key in fresh:
+                self.outcome.known += 1
+            else:
+                fresh[key] = view
+        if not fresh:
+            return
+        names = self._pictures(fresh)
+        self._deliver(self._tasks(fresh, names))
+
+    # Pictures.
+
+    def _pictures(self, views: dict[str, View]) -> dict[str, str]:
+        """The name in the store of each picture, which is written."""
+        names = {key: f"{self._project}/scans/{key}.png" for key in views}
+        wanted: dict[tuple[int, int], list[str]] = {}
+        for key, view in views.items():
+            wanted.setdefault((id(view.mosaic), view.plane), []).append(key)
+        with ThreadPoolExecutor(4, thread_name_prefix="picture") as pool:
+            for done in pool.map(lambda keys: self._write(keys, views, names), wanted.values()):
+                for key, reason in done.items():
+                    view = views[key]
+                    self.outcome.unread.append((f"{view.mosaic.name} {view.tile.rect}", reason))
+                    del names[key]
+        return names
+
+    def _write(
+        self, keys: list[str], views: dict[str, View], names: dict[str, str]
+    ) -> dict[str, str]:
+        """Write the pictures of one plane; the reasons for those that cannot be made."""
+        left = []
+        for key in keys:
+            if (content := _as_it_is(views[key])) is not None:
+                self._store.write(names[key], content)
+            else:
+                left.append(key)
+        if not left:
+            return {}
+        first, unread = views[keys[0]], set(left)
+        rects: list[Rect] = [views[key].tile.rect for key in left]
+        for place, pixels in first.mosaic.parts(first.plane, rects):
+            self._store.write(names[left[place]], as_png(pixels))
+            unread.discard(left[place])
+        return dict.fromkeys(unread, "it cannot be read any more")
+
+    # Tasks.
+
+    def _tasks(self, views: dict[str, View], names: dict[str, str]) -> dict[str, dict[str, Any]]:
+        """Tasks by key, each with its pre-annotation; blind ones with an empty one."""
+        tasks: list[dict[str, Any]] = []
+        drawn: list[tuple[int, PreAnnotation]] = []
+        for number, (key, name) in enumerate(names.items()):
+            view = views[key]
+            one = self._annotator.draw(view.boxes, width=view.width, height=view.height)
+            data = {
+                self._annotator.labels.image_key: self._store.address(name),
+                **self._data(view, key),
+                "certainty": round(one.score, 4),
+                "key": key,
+            }
+            if data["blind"]:
+                one = PreAnnotation([], 1.0, one.version, blind=True)
+            tasks.append({"data": data})
+            drawn.append((number, one))
+        for number, one in self._annotator.queued(tasks, drawn, self._certainties):
+            prediction = one.entry()
+            problems = self._interface.validate_prediction(prediction, return_errors=True)
+            if problems:
+                source = tasks[number]["data"]["source"]
+                raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")
+            tasks[number]["predictions"] = [prediction]
+        return {task["data"]["key"]: task for task in tasks}
+
+    def _deliver(self, tasks: dict[str, dict[str, Any]]) -> None:
+        waits = _waits()
+        while True:
+            self._ask()
+            missing = {key: task for key, task in tasks.items() if key not in self._held}
+            self.outcome.known += len(tasks) - len(missing)
+            if not missing:
+                self._ledger.arrived()
+                return
+            tasks = missing
+            self._ledger.send(missing)
+            try:
+                self._studio.import_tasks(self._project, missing.values(), chunk=len(missing))
+            except (StudioUnreachable, StudioFault) as error:
+                if not _passes(error):
+                    raise
+                # It may have been carried out all the same, or still be.
+                _pause(waits, error)
+                self._settle(tasks)
+            else:
+                self.outcome.sent += len(missing)
+                self._ledger.arrived()
+                return
+
+    def _settle(self, tasks: Iterable[str]) -> None:
+        """Wait until a request whose end is unknown has come to an end."""
+        deadline = time.monotonic() + SETTLED
+        self._ask()
+        while not all(key in self._held for key in tasks) and time.monotonic() < deadline:
+            time.sleep(1.0)
+            self._ask()
+        self._last = 0  # once more from the first: ids may come out of order
+        self._ask()
+        arrived = sum(key in self._held for key in tasks)
+        self.outcome.sent += arrived
+        self.outcome.known -= arrived  # counted as known when it is looked at again
+
+    def _ask(self) -> None:
+        """Read the keys of the tasks that came since the last time."""
+        patiently(self._read)
+
+    def _read(self) -> None:
+        for task in self._studio.tasks(self._project, after=self._last, full=False):
+            self._last = max(self._last, task["id"])
+            if key := task["data"].get("key"):
+                self._held[str(key)] = task["id"]
+
+
+def _as_it_is(view: View) -> bytes | None:
+    """The picture, where a file holds it as it is to be shown; else it is put together."""
+    file = view.mosaic.file(view.plane, view.tile.rect)
+    if file is None or file.path.suffix.lower() != ".png":
+        return None
+    try:
+        return plain_png(file.path.read_bytes())
+    except OSError:
+        return None  # reading its pixels says what is wrong
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """act(), again and again while Label Studio is away, for AWAY s; doing it twice must not
+    matter. Raises what it raised last."""
+    waits = _waits()
+    while True:
+        try:
+            return act()
+        except (StudioUnreachable, StudioFault) as error:
+            if not _passes(error):
+                raise
+            _pause(waits, error)
+
+
+def _pause(waits: list[float], error: Exception) -> None:
+    if not waits:
+        raise error
+    log.warning("%s; sending waits", error)
+    time.sleep(waits.pop(0))
+
+
+def _waits() -> list[float]:
+    """Seconds to wait before each further try, AWAY in all."""
+    waits = [1.0]
+    while sum(waits) < AWAY:
+        waits.append(min(2 * waits[-1], LONGEST_WAIT))
+    return waits
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a fault may go away by itself."""
+    status = getattr(error.__cause__, "status_code", None)
+    return isinstance(error, StudioUnreachable) or (status or 0) in (408, 429, 500, 502, 503, 504)

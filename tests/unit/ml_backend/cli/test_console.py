@@ -1,0 +1,60 @@
+"""What commands print: plain lines as they are, and nothing of what never began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ml_backend.cli import app, console
+
+
+def test_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "left out: tiles [old]/r1.png: " + "a long reason " * 20
+    console.say({}, as_json=False, text=lambda: line)
+    assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_an_error_of_the_system_names_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        console.run(lambda **_: (tmp_path / "nowhere").read_bytes())
+    said = capsys.readouterr().err
+    assert said == f"cytoloop: {tmp_path / 'nowhere'}: No such file or directory\n"
+
+
+def test_a_bar_that_never_began_is_not_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError), console.progress("Detecting"):
+        raise ValueError("no images")
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ValueError), console.progress("Detecting") as bar:
+        bar(3, 5)
+        raise ValueError("the disk is full")
+    assert "3/5" in capsys.readouterr().err
+
+
+def test_a_setting_that_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYTOLOOP_RETRAIN_AFTER", "0")
+    monkeypatch.setenv("CYTOLOOP_HOLDOUT_SHARE", "much")
+    context = typer.Context(typer.main.get_command(app.app))
+    with pytest.raises(ValueError) as caught:
+        console.settings(context)
+    said = str(caught.value)
+    assert "CYTOLOOP_RETRAIN_AFTER=0: " in said and "CYTOLOOP_HOLDOUT_SHARE=much: " in said
+    assert "\n" not in said
+
+
+def test_the_data_folder_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    context = typer.Context(typer.main.get_command(app.app), obj=Path("~/cells"))
+    assert console.settings(context).data_dir == tmp_path.resolve() / "cells"
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "99999"])
+def test_a_port_that_cannot_be_is_a_wrong_option(port: str) -> None:
+    done = CliRunner().invoke(app.app, ["serve", "--port", port])
+    assert done.exit_code == 2 and "--port" in done.output

@@ -1,0 +1,83 @@
+"""Several annotators of one image: laws, and an optimal pairing as the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from ml_backend.dataset.consensus import agreement, f1, settle
+from ml_backend.imaging.boxes import Boxes, iou
+
+corners = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["a", "b"]))
+# On a coarse grid with a little jitter: many boxes are nearly, but not quite, the same.
+drawn = st.lists(
+    st.tuples(corners, st.floats(-2, 2), st.floats(-2, 2)), max_size=6, unique_by=lambda one: one[0]
+)
+
+
+def boxes(rows: list[tuple[tuple[int, int, str], float, float]]) -> Boxes:
+    return Boxes.drawn(
+        (20 * i + dx, 20 * j + dy, 20 * i + 18 + dx, 20 * j + 18 + dy, label)
+        for (i, j, label), dx, dy in rows
+    )
+
+
+def cell(x: float, label: str = "a") -> tuple[float, float, float, float, str]:
+    return (x, 0, x + 10, 10, label)
+
+
+@given(drawn, drawn)
+def test_f1_is_that_of_the_best_pairing(one: list, other: list) -> None:
+    a, b = boxes(one), boxes(other)
+    same = (iou(a.xyxy, b.xyxy) >= 0.5) & (a.label[:, None] == b.label[None, :])
+    pairs = same[linear_sum_assignment(-same.astype(int))].sum()
+    expected = 2 * pairs / (len(a) + len(b)) if len(a) + len(b) else 1.0
+    assert f1(a, b) == pytest.approx(expected)
+    assert f1(a, b) == f1(b, a) and f1(a, a) == 1
+
+
+@given(st.lists(drawn, min_size=1, max_size=5))
+def test_every_policy_keeps_what_all_agree_on(all_rows: list) -> None:
+    everyone = [boxes(rows) for rows in all_rows]
+    same = [everyone[0]] * len(everyone)
+    for policy in ("newest", "majority", "agreement"):
+        assert f1(settle(same, policy), everyone[0]) == 1
+        assert len(settle(everyone, policy)) <= max(map(len, everyone), default=0) * 2
+    assert any(settle(everyone, "agreement") is one for one in everyone)
+    share = agreement(everyone)
+    assert (share is None) == (len(everyone) == 1) and (share is None or 0 <= share <= 1)
+
+
+@given(st.permutations(range(3)))
+def test_the_majority_does_not_depend_on_the_order(order: list[int]) -> None:
+    three = [
+        Boxes.drawn([cell(0), cell(40)]),
+        Boxes.drawn([cell(1), cell(80)]),
+        Boxes.drawn([cell(2), cell(41, "b"), cell(81)]),
+    ]
+    found = settle([three[i] for i in order], "majority")
+    np.testing.assert_allclose(found.xyxy, [[1, 0, 11, 10], [80.5, 0, 90.5, 10]])
+
+
+def test_two_annotators_are_a_majority_only_together() -> None:
+    two = [Boxes.drawn([cell(0), cell(40)]), Boxes.drawn([cell(0)])]
+    assert len(settle(two, "majority")) == 1
+    assert settle(two, "agreement") is two[0] is settle(two, "newest")
+
+
+def test_many_boxes_are_settled_quickly() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 5000, (300, 2))
+    crowd = [
+        Boxes.drawn((x, y, x + 30, y + 30, "a") for x, y in places + rng.normal(0, 1, (300, 2)))
+        for _ in range(3)
+    ]
+    assert len(settle(crowd, "majority")) == pytest.approx(300, abs=5)
+
+
+def test_nobody_drew_anything() -> None:
+    none = [Boxes(), Boxes()]
+    assert agreement(none) == 1 and len(settle(none, "majority")) == 0

@@ -1,0 +1,72 @@
+"""Reliability: hand-made cases, and what must make it better or worse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_backend.evaluation.calibration import calibration
+from tests.unit.ml_backend.evaluation.test_metrics import example, judge, predicted, random_case
+
+
+def error(confidence, hit) -> float:
+    group = np.zeros(len(hit), int)
+    found = calibration(np.array(confidence), np.array(hit, bool), group, np.ones((1, 1)))
+    assert found.error.value is not None
+    return found.error.value
+
+
+def test_what_says_what_it_means_has_no_error() -> None:
+    assert error([0.8] * 10, [1] * 8 + [0] * 2) == pytest.approx(0)
+    assert error([1.0] * 3 + [0.0] * 4, [1] * 3 + [0] * 4) == pytest.approx(0)
+
+
+def test_by_hand() -> None:
+    found = calibration(
+        np.array([0.95, 0.85, 0.85, 0.15]),
+        np.array([True, True, False, False]),
+        np.array([0, 0, 1, 1]),
+        np.array([[1.0, 1.0], [2.0, 0.0]]),
+    )
+    assert [(b.low, b.boxes, b.right) for b in found.bins] == [
+        (0.1, 1, 0.0),
+        (0.8, 2, 0.5),
+        (0.9, 1, 1.0),
+    ]
+    assert [b.confidence for b in found.bins] == pytest.approx([0.15, 0.85, 0.95])
+    assert found.error.value == pytest.approx((0.15 + 2 * 0.35 + 0.05) / 4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50))
+def test_it_is_the_weighted_mean_over_the_bins(drawn) -> None:
+    confidence, hit = [c for c, _ in drawn], [h for _, h in drawn]
+    wanted = 0.0
+    for number in range(10):
+        inside = [
+            (c, h) for c, h in zip(confidence, hit, strict=True) if min(int(c * 10), 9) == number
+        ]
+        if inside:
+            apart = np.mean([h for _, h in inside]) - np.mean([c for c, _ in inside])
+            wanted += abs(apart) * len(inside) / len(hit)
+    assert error(confidence, hit) == pytest.approx(wanted)
+    assert 0 <= error(confidence, hit) <= 1
+
+
+def test_boasting_is_punished() -> None:
+    right = [1, 0] * 20
+    assert error([0.55] * 40, right) < error([0.75] * 40, right) < error([0.95] * 40, right)
+
+
+def test_in_the_figures() -> None:
+    figures = judge(*random_case(1, images=60), threshold=0.3)
+    one = figures.classes["Mitotic cell"]
+    assert sum(b.boxes for b in figures.calibration.bins) == one.predicted
+    assert min(b.low for b in figures.calibration.bins) == pytest.approx(0.3)
+    plain = figures.to_json()["calibration"]
+    assert set(plain) == {"error", "error_interval", "bins"}
+    assert set(plain["bins"][0]) == {"low", "high", "boxes", "confidence", "right"}
+    nothing = judge([example([])], [predicted([])]).calibration
+    assert nothing.error.value is None and nothing.bins == ()

@@ -1,0 +1,357 @@
+"""Labeling configs, regions and the names of classes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ml_backend
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.labeling_config import Labels, canonical, headline, is_clutter
+
+CONFIGS = Path(ml_backend.__file__).parent / "label_studio" / "configs"
+READY_MADE = {
+    "mitosis": ("Mitotic cell", "Other"),
+    "phases": ("Interphase", "Prophase", "Metaphase", "Anaphase", "Telophase"),
+    "tetrads": ("Tetrad", "Triad", "Dyad", "Monad"),
+}
+WIDTH, HEIGHT = 1300, 1030
+
+
+def config(*controls: str, image: str = '<Image name="image" value="$image"/>') -> str:
+    return f"<View>{image}{''.join(controls)}</View>"
+
+
+def rectangles(*labels: str, name: str = "label", to: str = "image") -> str:
+    tags = "".join(label if "<" in label else f'<Label value="{label}"/>' for label in labels)
+    return f'<RectangleLabels name="{name}" toName="{to}">{tags}</RectangleLabels>'
+
+
+def region(value: dict, labels: list[str] | None = None, **fields: object) -> dict:
+    value = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, **value}
+    if labels is not None:
+        value["rectanglelabels"] = labels
+    return {
+        "id": "r",
+        "type": "rectanglelabels",
+        "from_name": "label",
+        "to_name": "image",
+        "value": value,
+        **fields,
+    }
+
+
+@cache
+def interface(label_config: str):
+    from label_studio_sdk.label_interface import LabelInterface
+
+    return LabelInterface(label_config)
+
+
+def ready_made(name: str) -> str:
+    return (CONFIGS / f"{name}.xml").read_text("utf-8")
+
+
+# The ready-made configs.
+
+
+@pytest.mark.parametrize("name", READY_MADE)
+def test_ready_made_configs_are_valid_and_hold_their_classes(name: str) -> None:
+    label_config = ready_made(name)
+    interface(label_config).validate()
+    labels = Labels.parse(label_config)
+    assert labels.values == READY_MADE[name]
+    assert labels.image_key == "image"
+    assert labels.match(READY_MADE[name]).unmatched == ()
+
+
+@pytest.mark.parametrize("name", READY_MADE)
+def test_ready_made_configs_have_controls_hotkeys_and_safe_colours(name: str) -> None:
+    from xml.etree import ElementTree
+
+    # Okabe and Ito's colours, which colour-blind people can tell apart, and a grey.
+    safe = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999"}
+    root = ElementTree.fromstring(ready_made(name))
+    (image,) = root.iter("Image")
+    for control in ("zoom", "zoomControl", "brightnessControl", "contrastControl"):
+        assert image.get(control) == "true"
+    labels = list(root.iter("Label"))
+    assert {label.get("background") for label in labels} <= safe
+    for attribute in ("background", "hotkey"):
+        assert len({label.get(attribute) for label in labels}) == len(labels)
+
+
+# Names.
+
+
+def test_the_fields_names_mean_one_class() -> None:
+    for name in ("Chromosomes", "mitosis", "Mitotic_figure", " MITOTIC  cell ", "mitotic-cells"):
+        assert canonical(name) == "Mitotic cell"
+    assert canonical("Others") == canonical("debris") == "Other"
+    assert canonical("Metaphase plate") == canonical("MF") == "Metaphase"
+    assert canonical("prometaphase") == "Prophase"
+    assert canonical("Tetrads") == "Tetrad"
+    assert canonical("RBC") == canonical("rbc") != canonical("WBC")
+
+
+def test_headline_classes_are_all_but_clutter() -> None:
+    assert headline(("Mitotic cell", "Other")) == ("Mitotic cell",)
+    assert headline(("Chromosomes", "Others")) == ("Chromosomes",)
+    assert headline(READY_MADE["phases"]) == READY_MADE["phases"][1:]
+    assert headline(READY_MADE["tetrads"]) == READY_MADE["tetrads"]
+    assert headline(("RBC", "background", "Debris", "interphase")) == ("RBC",)
+    assert not is_clutter("Chromosomes")
+
+
+# Configs as people write them.
+
+
+def test_matching_ignores_case_follows_predicted_values_and_knows_aliases() -> None:
+    labels = Labels.parse(
+        config(
+            rectangles(
+                "MITOTIC CELL",
+                '<Label value="Round" predicted_values="monad, Dyad"/>',
+                '<Label value="Tetrad grains" alias="tetrads"/>',
+            )
+        )
+    )
+    matching = labels.match(("Mitotic cell", "Monad", "Dyad", "Tetrad", "Other"))
+    values = {name: value for name, (_, value) in matching.mapping.items()}
+    assert values == {
+        "Mitotic cell": "MITOTIC CELL",
+        "Monad": "Round",
+        "Dyad": "Round",
+        "Tetrad": "tetrads",
+    }
+    assert matching.unmatched == ("Other",)
+
+
+def test_the_nearest_name_wins_over_an_alias() -> None:
+    labels = Labels.parse(config(rectangles("Mitosis", "chromosomes", "Mitotic cell")))
+    mapping = labels.match(("Chromosomes", "Mitotic figure")).mapping
+    assert mapping["Chromosomes"][1] == "chromosomes"
+    assert mapping["Mitotic figure"][1] == "Mitosis"
+
+
+def test_several_rectangle_controls_share_the_classes() -> None:
+    labels = Labels.parse(
+        config(rectangles("Tetrad", name="a"), rectangles("Dyad", "Tetrad", name="b"))
+    )
+    mapping = labels.match(("Tetrad", "Dyad")).mapping
+    assert [(c.name, value) for c, value in mapping.values()] == [("a", "Tetrad"), ("b", "Dyad")]
+    found, problems = labels.from_regions(
+        [
+            region({}, ["Dyad"], id="1", from_name="b"),
+            region({}, ["Tetrad"], id="2", from_name="a"),
+        ],
+        WIDTH,
+        HEIGHT,
+    )
+    assert list(found.label) == ["Dyad", "Tetrad"] and problems == []
+
+
+def test_the_image_is_the_one_that_the_rectangles_mark() -> None:
+    images = '<Image name="map" value="$overview"/><Image name="image" value="$photo"/>'
+    other = rectangles("Tetrad", name="other", to="map")
+    labels = Labels.parse(config(rectangles("Tetrad"), other, image=images))
+    assert labels.image_key == "photo"
+    assert [control.name for control in labels.controls] == ["label"]
+
+
+@pytest.mark.parametrize(
+    "label_config",
+    [
+        "<View/>",
+        config('<Choices name="c" toName="image"><Choice value="a"/></Choices>'),
+        config('<PolygonLabels name="p" toName="image"><Label value="a"/></PolygonLabels>'),
+        config(rectangles("a", to="elsewhere")),
+    ],
+)
+def test_a_config_without_rectangles_has_nothing_to_draw_with(label_config: str) -> None:
+    labels = Labels.parse(label_config)
+    assert labels.controls == () and labels.image_key == ""
+    assert labels.match(("Tetrad",)).unmatched == ("Tetrad",)
+    assert (
+        labels.to_regions(
+            Boxes.drawn([(0, 0, 9, 9, "Tetrad")]),
+            width=10,
+            height=10,
+            matching=labels.match(("Tetrad",)),
+            version="v",
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("label_config", ["", "<View>", "no xml", "<a>&b;</a>"])
+def test_a_config_that_is_not_xml_is_one_clear_error(label_config: str) -> None:
+    with pytest.raises(ValueError, match="not valid XML"):
+        Labels.parse(label_config)
+
+
+# Regions.
+
+PAIR = config(
+    '<Rectangle name="shape" toName="image"/>',
+    '<Labels name="kind" toName="image">',
+    '<Label value="Mitotic cell"/><Label value="Other"/></Labels>',
+)
+ROUND_TRIPS = [ready_made("mitosis"), PAIR]
+
+coordinate = st.tuples(st.integers(0, 9_999), st.integers(1, 10_000)).filter(lambda p: p[0] < p[1])
+rows = st.lists(
+    st.builds(
+        lambda x, y, label: (
+            x[0] / 10_000 * WIDTH,
+            y[0] / 10_000 * HEIGHT,
+            x[1] / 10_000 * WIDTH,
+            y[1] / 10_000 * HEIGHT,
+            label,
+        ),
+        coordinate,
+        coordinate,
+        st.sampled_from(READY_MADE["mitosis"]),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows, label_config=st.sampled_from(ROUND_TRIPS))
+def test_boxes_come_back_from_regions_that_the_server_accepts(rows, label_config) -> None:
+    labels, boxes = Labels.parse(label_config), Boxes.drawn(rows)
+    result = labels.to_regions(
+        boxes,
+        width=WIDTH,
+        height=HEIGHT,
+        matching=labels.match(READY_MADE["mitosis"]),
+        version="v1",
+    )
+    result = json.loads(json.dumps(result, allow_nan=False))
+    checked = interface(label_config).validate_prediction({"result": result}, return_errors=True)
+    assert checked == []
+    found, problems = labels.from_regions(result, WIDTH, HEIGHT)
+    assert problems == []
+    np.testing.assert_allclose(found.xyxy, boxes.xyxy, atol=1e-3)
+    np.testing.assert_array_equal(found.label, boxes.label)
+
+
+def test_regions_are_the_same_every_time_and_carry_their_score() -> None:
+    labels = Labels.parse(ready_made("mitosis"))
+    boxes = Boxes(
+        np.array([[13, 103, 26, 206], [13, 103, 26, 206], [0, 0, 9, 9]]),
+        np.array(["Chromosomes", "Chromosomes", "no label"]),
+        np.array([0.9, 0.75, 0.5]),
+    )
+
+    def draw(version: str) -> list[dict]:
+        matching = labels.match(("Chromosomes", "no label"))
+        return labels.to_regions(
+            boxes, width=WIDTH, height=HEIGHT, matching=matching, version=version
+        )
+
+    result = draw("v1")
+    assert result == draw("v1")
+    assert len({one["id"] for one in (*result, *draw("v2"))}) == 4
+    assert [one["score"] for one in result] == [0.9, 0.75]
+    first = result[0]
+    assert first["value"] == {
+        "x": 1,
+        "y": 10,
+        "width": 1,
+        "height": 10,
+        "rotation": 0,
+        "rectanglelabels": ["Mitotic cell"],
+    }
+    assert (first["original_width"], first["original_height"]) == (WIDTH, HEIGHT)
+
+
+@settings(deadline=None)
+@given(
+    angle=st.floats(-720, 720),
+    x=st.floats(30, 60),
+    y=st.floats(30, 60),
+    w=st.floats(1, 20),
+    h=st.floats(1, 20),
+)
+def test_a_rotated_rectangle_becomes_the_box_around_it(angle, x, y, w, h) -> None:
+    value = {"x": x, "y": y, "width": w, "height": h, "rotation": angle}
+    # In the complex plane, a turn is a product.
+    corner = complex(x * WIDTH, y * HEIGHT) / 100
+    right, down = w * WIDTH / 100, 1j * h * HEIGHT / 100
+    turn = np.exp(1j * np.deg2rad(angle))
+    corners = corner + turn * np.array([0, right, down, right + down])
+    expected = [corners.real.min(), corners.imag.min(), corners.real.max(), corners.imag.max()]
+    expected = np.clip(expected, 0, [WIDTH, HEIGHT] * 2)
+    labels = Labels.parse(ready_made("mitosis"))
+    found, problems = labels.from_regions([region(value, ["Other"])], WIDTH, HEIGHT)
+    assert any("is turned by" in said for said in problems) == (angle % 360 != 0)
+    np.testing.assert_allclose(found.xyxy[0], expected, atol=1e-2)
+
+
+def test_a_quarter_turn_is_about_the_top_left_corner() -> None:
+    labels = Labels.parse(ready_made("mitosis"))
+    turned = region({"x": 50, "y": 50, "width": 10, "height": 20, "rotation": 90}, ["Other"])
+    found, _ = labels.from_regions([turned], 200, 100)
+    # 20 × 20 px from (100, 50), turned clockwise: to the left of its corner.
+    np.testing.assert_allclose(found.xyxy, [[80, 50, 100, 70]], atol=1e-4)
+
+
+def test_what_reaches_beyond_the_image_is_clipped() -> None:
+    labels = Labels.parse(ready_made("mitosis"))
+    wide = region({"x": -10, "y": 90, "width": 60, "height": 30}, ["Other"])
+    found, problems = labels.from_regions([wide], 100, 100)
+    np.testing.assert_allclose(found.xyxy, [[0, 90, 50, 100]])
+    assert problems == ["region r reaches beyond the image: only what lies inside"]
+    rounded = region({"x": 89.9999999, "y": 0, "width": 10.0000002, "height": 50}, ["Other"])
+    assert labels.from_regions([rounded], 100, 100)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (region({"width": 0}, ["Other"]), "no area"),
+        (region({"x": 120}, ["Other"]), "no area"),
+        (region({"x": "left"}, ["Other"]), "no readable place"),
+        (region({"height": None}, ["Other"]), "no readable place"),
+        (region({"y": float("nan")}, ["Other"]), "no readable place"),
+        (region({}, ["Cat"]), "no label Cat"),
+        (region({}, []), "has no label"),
+        (region({}), "has no label"),
+        (region({}, ["Other"], from_name="elsewhere"), "rectanglelabels: not a rectangle"),
+        ({"type": "polygonlabels", "from_name": "p", "value": {"points": []}}, "polygonlabels"),
+        ({"type": "relation", "from_id": "a", "to_id": "b"}, "relation"),
+        ({}, "not a rectangle"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_said_and_harms_nothing_else(item: dict, said: str) -> None:
+    labels = Labels.parse(ready_made("mitosis"))
+    found, problems = labels.from_regions(
+        [{**item, "id": "bad"}, region({}, ["Other"], id="good")], WIDTH, HEIGHT
+    )
+    assert list(found.label) == ["Other"]
+    assert len(problems) == 1 and said in problems[0]
+
+
+def test_several_labels_on_a_region_are_a_box_each() -> None:
+    labels = Labels.parse(ready_made("mitosis"))
+    found, problems = labels.from_regions([region({}, ["Other", "Mitotic cell"])], WIDTH, HEIGHT)
+    assert list(found.label) == ["Other", "Mitotic cell"] and problems == []
+    np.testing.assert_array_equal(found.xyxy[0], found.xyxy[1])
+
+
+def test_reading_a_config_loads_no_sdk() -> None:
+    """The server must answer /setup at once: label_studio_sdk's interface takes a second."""
+    room = "ml_backend.label_studio.labeling_config"
+    script = f"import sys, {room}; print('label_studio_sdk' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "False"

@@ -1,0 +1,103 @@
+"""The INT8 form of the starter: made from tiles, compared on others, asked for by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.evaluation.detector_agreement import Margins
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.registry.resolve import INT8, INT8_REPORT, NoInt8, int8, keep_int8
+from ml_backend.registry.versions import Registry
+from tasks.detection.quantize import quantize
+from tasks.detection.tile_sampling import Sampling
+from tasks.mosaic.layout import How
+
+SIDE = 192
+
+
+@pytest.fixture
+def registry(starter_versions: Path, tmp_path: Path) -> Registry:
+    shutil.copytree(starter_versions, tmp_path / "versions")
+    return Registry(tmp_path / "versions", tmp_path / "champions")
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    scene = mitosis_scene(3, (6 * SIDE, 4 * SIDE), dividing=16).image
+    for row in range(4):
+        for column in range(6):
+            tile = scene[row * SIDE :, column * SIDE :][:SIDE, :SIDE]
+            cv2.imwrite(str(folder / f"{row}{column}.png"), tile[..., ::-1])
+    (folder / "99.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+def test_an_int8_form_is_made_compared_and_used(registry: Registry, tiles: Path) -> None:
+    pytest.importorskip("nncf", reason="the extra int8 is not installed")
+    (version,) = registry.all()
+    told: list[float] = []
+    loose = Margins(tiles=20, f1=0.6, same=0.6, shift=4.0)  # generated cells, three to fit to
+    result = quantize(
+        tiles, registry.folder(version.name), lambda done, _: told.append(done), margins=loose
+    )
+    assert result["accepted"], result["why"]
+    assert (result["fitted"], result["tiles"]) == (3, 21)
+    assert told[-1] == 21
+    assert [one["source"] for one in result["skipped"]] == ["99.png"]
+    folder = int8(version.name, registry)
+    assert "i8" in (folder / "model.xml").read_text(encoding="utf-8")
+    image = mitosis_scene(4, (SIDE, SIDE), dividing=2).image
+    full, fast = (Detector.load(one) for one in (registry.folder(version.name), folder))
+    assert len(fast.predict([image])[0]) == len(full.predict([image])[0])
+
+
+def test_a_version_without_an_accepted_form_says_what_to_do(
+    registry: Registry, tmp_path: Path
+) -> None:
+    (version,) = registry.all()
+    with pytest.raises(NoInt8, match=f"cytoloop quantize FOLDER --model {version.name}"):
+        int8(version.name, registry)
+    folder = registry.folder(version.name)
+    keep_int8(folder, folder, {"accepted": True})
+    assert int8(version.name, registry) == folder / INT8
+    keep_int8(folder, tmp_path, {"accepted": False, "why": ["boxes move by 3 px"]})
+    with pytest.raises(NoInt8, match="boxes move by 3 px"):
+        int8(version.name, registry)
+    assert [path.name for path in (folder / INT8).iterdir()] == [INT8_REPORT]
+    assert json.loads((folder / INT8 / INT8_REPORT).read_text())["accepted"] is False
+    assert not list(folder.glob(".*"))
+
+
+def test_tiles_are_sampled_evenly_and_apart(tmp_path: Path) -> None:
+    """Tile i is i grey; a large image is cut, and both halves of the sample share nothing."""
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8), number, np.uint8))
+    sampling = Sampling(tmp_path, How(), 64)
+    assert [int(one[0, 0, 0]) for one in sampling.tiles(4)] == [0, 3, 6, 9]
+    every = [int(one[0, 0, 0]) for one in sampling.tiles(100)]
+    assert every == list(range(10))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    ramp = np.arange(256, dtype=np.uint8).repeat(2)[None].repeat(32, axis=0)
+    cv2.imwrite(str(alone / "wide.png"), ramp)
+    sampling = Sampling(alone, How(), 64)
+    even = [int(one[0, 0, 0]) for one in sampling.tiles(100, lambda number: number % 2 == 0)]
+    odd = [int(one[0, 0, 0]) for one in sampling.tiles(100, lambda number: number % 2 == 1)]
+    assert (even, odd) == ([0, 64, 128, 192], [32, 96, 160, 224])
+
+
+def test_what_cannot_be_read_is_listed_once_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((8, 8), np.uint8))
+    sampling = Sampling(tmp_path, How(), 64)
+    assert [len(list(sampling.tiles(100))) for _ in range(2)] == [1, 1]
+    assert sampling.skipped == [{"source": "empty.png", "reason": "the file is empty"}]

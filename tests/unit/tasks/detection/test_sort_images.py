@@ -1,0 +1,121 @@
+"""Sorting images by what they hold, with a detector that reads the truth off the pixels."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.detection.sort_images import TABLE, Shelves, Sorted, sort
+from tasks.exchange.detection_files import Detected, Detection
+from tests.unit.tasks.detection.test_detect_files import DETECTOR, tile
+
+STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
+TETRADS = ("Tetrad", "Triad")
+
+
+def run(source: Path, out: Path, *, by_class: bool = False, link: bool = False) -> Sorted:
+    return sort(
+        source, DETECTOR, out, "v1", by_class=by_class, link=link, progress=lambda done, total: None
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiles"
+    tile(folder / "cell.png", 200)
+    tile(folder / "deeper" / "cell.png", 201)
+    tile(folder / "dark.png", 3)
+    (folder / "broken.png").write_bytes(b"not an image")
+    return folder
+
+
+def files(out: Path) -> list[str]:
+    return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_every_image_lies_where_it_belongs(folder: Path, tmp_path: Path, link: bool) -> None:
+    out = tmp_path / "sorted"
+    result = run(folder, out, link=link)
+    assert files(out) == [
+        "Chromosomes/whole/cell.png",
+        "Chromosomes/whole/deeper/cell.png",
+        "Others/dark.png",
+        TABLE,
+    ]
+    assert result["images"] == 3
+    assert result["folders"] == {"Chromosomes/whole": 2, "Chromosomes/partial": 0, "Others": 1}
+    assert [one["source"] for one in result["skipped"]] == ["broken.png"]
+    for name, place in (("cell.png", "Chromosomes/whole"), ("dark.png", "Others")):
+        assert (out / place / name).read_bytes() == (folder / name).read_bytes()
+        assert (out / place / name).samefile(folder / name) == link
+
+
+def test_the_table_says_where_each_image_went_and_why(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "sorted", by_class=True)
+    with (tmp_path / "sorted" / TABLE).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["cell.png", "dark.png", "deeper/cell.png"]
+    assert [row["folders"] for row in rows] == [
+        "Mitotic cell/whole",
+        "Others",
+        "Mitotic cell/whole",
+    ]
+    assert [row["Mitotic cell"] for row in rows] == ["1", "0", "1"]
+    assert {row["Mitotic cell (partial)"] for row in rows} == {"0"}
+
+
+def test_a_single_image_is_sorted_too(folder: Path, tmp_path: Path) -> None:
+    run(folder / "deeper" / "cell.png", tmp_path / "sorted")
+    assert files(tmp_path / "sorted") == ["Chromosomes/whole/cell.png", TABLE]
+
+
+def test_nothing_is_written_over_or_left_half_done(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("precious")
+    for out, words in ((tmp_path / "mine", "not an empty"), (folder / "sorted", "lies within")):
+        with pytest.raises(ValueError, match=words):
+            run(folder, out)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        run(tmp_path / "none", tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "none", "tiles"]
+
+
+def found(*objects: tuple[str, bool]) -> Detected:
+    boxes = [Detection(0, 0, 9, 9, label, 0.9, 0, partial) for label, partial in objects]
+    return Detected("a.png", 99, 99, boxes)
+
+
+def test_a_whole_object_outweighs_cut_ones() -> None:
+    shelves = Shelves(("Mitotic cell",))
+    assert shelves.of(found(("Mitotic cell", True))) == ["Chromosomes/partial"]
+    assert shelves.of(found(("Mitotic cell", True), ("Mitotic cell", False))) == [
+        "Chromosomes/whole"
+    ]
+    assert shelves.of(found(("Other", False))) == ["Others"]
+
+
+def test_stages_are_chromosomes_unless_asked_for_and_tetrads_never() -> None:
+    one = found(("Metaphase", False), ("Anaphase", True))
+    assert Shelves(STAGES).of(one) == ["Chromosomes/whole"]
+    assert Shelves(STAGES, by_class=True).of(one) == ["Anaphase/partial", "Metaphase/whole"]
+    assert Shelves(TETRADS).of(found(("Triad", False))) == ["Triad/whole"]
+    assert Shelves(("a/b: c?", "..")).all()[0] == "a_b_ c_/whole"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([*STAGES, "Interphase"]), st.booleans()), max_size=6),
+    st.booleans(),
+)
+def test_every_image_has_a_place_and_every_place_exists(
+    objects: list[tuple[str, bool]], by_class: bool
+) -> None:
+    shelves = Shelves(STAGES, by_class)
+    places = shelves.of(found(*objects))
+    assert places and set(places) <= set(shelves.all())
+    assert (places == ["Others"]) == all(label == "Interphase" for label, _ in objects)
