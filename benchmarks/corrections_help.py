@@ -36,8 +36,8 @@ from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import iou
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import TrainingJob, run_in_child
-from ml_backend.registry.versions import starter_weights
+from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.registry.starters import find_starter_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 UNSEEN = ("Asa", "Os", "Ta")
@@ -137,7 +137,9 @@ def tiles(images: Sequence[Example], folder: Path, seed: int) -> list[Example]:
 
 
 def learned(tasks: Sequence[Example], out: Path, seed: int) -> Detector:
-    job = TrainingJob(tasks, (CELL, "Other"), (CELL,), starter_weights("mitosis"), out, seed=seed)
+    job = TrainingJob(
+        tasks, (CELL, "Other"), (CELL,), find_starter_weights("starter:mitosis"), out, seed=seed
+    )
     run_in_child(job, lambda line: None)
     return Detector.load(out)
 

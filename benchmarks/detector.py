@@ -30,7 +30,7 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import to_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
-from ml_backend.registry.versions import starter_weights
+from ml_backend.registry.starters import find_starter_weights
 from tasks.detection.detect_files import detect
 from tasks.sources.discover import image_files
 
@@ -44,7 +44,9 @@ def main() -> None:
         paths = image_files(Path(sys.argv[1]) if sys.argv[1:] else images(scratch / "images"))[0]
         version = scratch / "version"
         command = [sys.executable, "-m", "ml_backend.learners.detector.export"]
-        subprocess.run([*command, str(starter_weights("mitosis")), str(version)], check=True)
+        subprocess.run(
+            [*command, str(find_starter_weights("starter:mitosis")), str(version)], check=True
+        )
         print(f"{len(paths)} images, {os.cpu_count()} cores, images/s")
         measure_decoding(paths)
         measure_networks([decode(path) for path in paths[:16]], version)

@@ -28,8 +28,8 @@ from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes, iou, over_smaller
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import TrainingJob, run_in_child
-from ml_backend.registry.versions import starter_weights
+from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.registry.starters import find_starter_weights
 
 SHOWN = 0.02  # the threshold at which the starter marks: low, so that much is deleted
 SOMETHING = 0.5  # see dataset.snapshot
@@ -62,7 +62,7 @@ def main() -> None:
             print(f"seed {seed}: {len(tasks)} tasks with {cells} cells, {removed} boxes deleted")
             for which, learned in (("without", without), ("with", tasks)):
                 out = scratch / f"{which}-{seed}"
-                base = starter_weights("mitosis")
+                base = find_starter_weights("starter:mitosis")
                 job = TrainingJob(
                     learned, (CELL, "Other"), (CELL,), base, out, epochs=asked.epochs, seed=seed
                 )

@@ -24,8 +24,9 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.demo.synthetic_images import field
-from ml_backend.learners.detector.training import TrainingJob, run_in_child
+from ml_backend.learners.training_job import TrainingJob, run_in_child
 from ml_backend.registry import resolve
+from ml_backend.registry.starters import find_starter_weights
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -94,7 +95,7 @@ def train(folder: Path, started: threading.Event, ended: threading.Event) -> Non
         examples=examples,
         classes=("Mitotic cell", "Other"),
         headline=("Mitotic cell",),
-        base=resolve.starter_weights("mitosis"),
+        base=find_starter_weights("starter:mitosis"),
         out=folder / "out",
         epochs=1000,
     )

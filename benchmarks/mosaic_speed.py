@@ -116,7 +116,7 @@ def warm(detector: Detector) -> None:
     """The model has run: once on every part of the runtime, at the windows' size."""
     rows, columns = grid(detector)
     blank = np.zeros((rows[0][1], columns[0][1], 3), np.uint8)
-    detector.predict([blank] * 4)
+    detector.detect([blank] * 4)
 
 
 # cytoloop.
@@ -169,7 +169,7 @@ def sahi_model(detector: Detector) -> Any:
             self.perform_batch_inference([image])
 
         def perform_batch_inference(self, images: list[np.ndarray]) -> None:
-            self._original_predictions = detector.predict(images)
+            self._original_predictions = detector.detect(images)
 
         def _create_object_prediction_list_from_original_predictions(
             self, shift_amount_list: Any = None, full_shape_list: Any = None

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_backend.promotion.detect_examples import FLOOR, judge
 from plain import Plain
 
 from ml_backend.dataset.example import Example
@@ -30,11 +31,10 @@ from ml_backend.dataset.folder import read_folder
 from ml_backend.evaluation.metrics import Figures
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
-from ml_backend.label_studio.labeling_config import headline, is_clutter
+from ml_backend.label_studio.class_names import headline, is_clutter
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import TrainingJob, run_in_child
 from ml_backend.learners.model_file import ModelCard
-from ml_backend.promotion.detect_examples import FLOOR, judge
+from ml_backend.learners.training_job import TrainingJob, run_in_child
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TILE = (480, 640)  # height, width

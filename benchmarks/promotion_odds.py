@@ -25,7 +25,7 @@ import numpy as np
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.class_matches import Counts
 from ml_backend.imaging.boxes import iou
-from ml_backend.label_studio.labeling_config import headline
+from ml_backend.label_studio.class_names import headline
 from ml_backend.promotion.decision import RULE, Rule, Side, decide
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -170,8 +170,8 @@ def looked(
 ) -> list[np.ndarray]:
     """The headline boxes that a detector trained on `learn` draws on each test image."""
     from ml_backend.learners.detector.inference import Detector
-    from ml_backend.learners.detector.training import TrainingJob, run_in_child
-    from ml_backend.promotion.detect_examples import detect_all
+    from ml_backend.learners.training_job import TrainingJob, run_in_child
+    from ml_backend.promotion.predict_examples import predict_examples
 
     with tempfile.TemporaryDirectory() as folder:
         base = DATA / "weights" / "yolov5n_coco_fp16.npz"
@@ -180,11 +180,11 @@ def looked(
         )
         run_in_child(job, lambda step: None)
         detector = Detector.load(job.out)
-        _, drawn, _ = detect_all(detector, test)
+        _, drawn, _ = predict_examples(detector, test)
     card = detector.card
     return [
         boxes.xyxy[np.isin(boxes.label, card.headline) & (boxes.confidence >= card.threshold)]
-        for boxes in drawn
+        for boxes in (prediction.boxes for prediction in drawn)
     ]
 
 

@@ -32,7 +32,7 @@ from ml_backend.evaluation.summary_tables import ImageRow
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.promotion.detect_examples import detect_all
+from ml_backend.promotion.predict_examples import predict_examples
 
 WIDTH, HEIGHT = 640, 480
 SEEN = 0.25  # of a cell that is seen counts as a part of it,
@@ -108,11 +108,12 @@ def clipped(xyxy: np.ndarray, left: int, top: int) -> tuple[np.ndarray, np.ndarr
 
 def positive(detector: Detector, pieces: Sequence[Example]) -> list[bool]:
     """Whether a mitotic cell is found in each tile, at the detector's own threshold."""
-    _, found, skipped = detect_all(detector, pieces)
+    _, found, skipped = predict_examples(detector, pieces)
     if skipped:
         sys.exit(f"{skipped[0][0]}: {skipped[0][1]}")
     sure = detector.card.threshold
-    return [bool(((one.label == CELL) & (one.confidence >= sure)).any()) for one in found]
+    boxes = [one.boxes for one in found]
+    return [bool(((one.label == CELL) & (one.confidence >= sure)).any()) for one in boxes]
 
 
 def report(judged: Sequence[Example], called: dict[str, list[bool]], tasks: int) -> None:

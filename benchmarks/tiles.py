@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 
 WHOLE = 0.9  # of a box that is seen; smaller remnants in a tile neither count nor punish
 

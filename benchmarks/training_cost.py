@@ -28,9 +28,9 @@ from typing import Any
 from plain import trainer
 
 from ml_backend.dataset.folder import read_folder
-from ml_backend.label_studio.labeling_config import headline
+from ml_backend.label_studio.class_names import headline
 from ml_backend.learners.detector.hyperparameters import RECIPE
-from ml_backend.registry.versions import starter_weights
+from ml_backend.registry.starters import find_starter_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 ASKED = 1.05  # ours to bare, an image shown
@@ -68,7 +68,8 @@ def labelled() -> list[Any]:
 def ours(epochs: int) -> dict[str, float]:
     import ml_backend.learners.detector.export
     import ml_backend.learners.detector.train_loop  # noqa: F401  imported before the clock starts
-    from ml_backend.learners.detector.training import TrainingJob, train
+    from ml_backend.learners.detector.training import train
+    from ml_backend.learners.training_job import TrainingJob
 
     examples, classes = labelled(), read_folder(REAL).classes
     ends: dict[int, dict[str, float]] = {}
@@ -79,7 +80,7 @@ def ours(epochs: int) -> dict[str, float]:
             ends[step["epoch"]] = clock()
 
     with tempfile.TemporaryDirectory() as out:
-        base = starter_weights("mitosis")
+        base = find_starter_weights("starter:mitosis")
         job = TrainingJob(
             examples, classes, headline(classes), base, Path(out), epochs=epochs, imgsz=RECIPE.imgsz
         )
@@ -107,7 +108,7 @@ def bare(epochs: int) -> dict[str, float]:
             save=False,
         )
         network = weights.build("yolov5n", classes, RECIPE.head)
-        weights.start_from(network, starter_weights("mitosis"), classes)
+        weights.start_from(network, find_starter_weights("starter:mitosis"), classes)
         training.model = network
         clock = started(len(examples) * epochs)
 

@@ -28,8 +28,9 @@ from playwright.sync_api import Page, sync_playwright
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.class_names import headline
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.labeling_config import Labels, headline
+from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.system.atomic_files import read_json
 
 OUT = Path(__file__).parent.parent / "docs" / "images"

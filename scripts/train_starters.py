@@ -27,11 +27,12 @@ from ml_backend.evaluation.bootstrap import Figure
 from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes, iou
 from ml_backend.imaging.decode import decode
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import TrainingJob, run_in_child
 from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.registry.versions import STARTERS, file_hash
+from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.registry.starters import STARTERS
+from ml_backend.registry.versions import file_hash
 from ml_backend.system.atomic_files import replacing, write_json
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -113,7 +114,7 @@ def tetrads() -> None:
         )
         below = marks.where(marks.xyxy[:, 1] >= HELD_FROM)
         below = replace(below, xyxy=below.xyxy - np.array([0, HELD_FROM, 0, HELD_FROM]))
-        [drawn] = detector.predict([image[HELD_FROM:]])
+        [drawn] = detector.detect([image[HELD_FROM:]])
         lines = recalls(below, drawn)
         keep("tetrads", folder / "out", [FIELD], {"tetrads/qrt_field"})
     write_card(

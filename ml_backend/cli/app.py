@@ -159,12 +159,15 @@ def train(
     """Train a version: of a project, or on a labelled folder."""
     import time
 
-    from ml_backend.retraining.pipeline import Improvement, Wishes, who
+    from ml_backend.registry.versions import Registry
+    from ml_backend.retraining.labelled_folder import train_folder
+    from ml_backend.retraining.train_version import Wishes
 
     if (project is None) == (dataset is None):
         raise typer.BadParameter("give either --project ID or --dataset DIR")
     started = time.monotonic()
-    improvement = Improvement(console.settings(context))
+    settings = console.settings(context)
+    registry = Registry(settings.versions, settings.champions)
     wishes = Wishes(base, epochs, imgsz, name)
     promoted, reasons = False, ["nothing is promoted with --dataset"]
     skipped: list[tuple[str, str]] = []
@@ -179,15 +182,21 @@ def train(
                 skipped.append((step["skipped"], step["reason"]))
 
         if dataset is not None:
-            version, unread = improvement.train_folder(dataset, wishes, show)
+            version, unread = train_folder(settings, registry, dataset, wishes, show)
             skipped += unread
             snapshot = version.snapshot
         else:
+            from ml_backend.retraining.collect import open_submissions
+            from ml_backend.retraining.pipeline import Pipeline
+            from ml_backend.state.projects import Projects
+
             assert project is not None
-            taken = improvement.submissions.take(project)
+            projects = Projects(settings.projects_database)
+            taken = open_submissions(settings, projects, registry).take(project)
             snapshot = taken.name
-            version = improvement.train(taken, wishes, show)
-            decision = improvement.try_out(version, taken, wishes, show)
+            pipeline = Pipeline(settings, projects, registry)
+            version = pipeline.train(taken, wishes, show)
+            decision = pipeline.try_out(version, taken, wishes, show)
             promoted, reasons = decision.promoted, list(decision.reasons)
             if said := taken.one_sided():
                 reasons.append(said)
@@ -195,8 +204,8 @@ def train(
             changed += [(f"task {i.task}", said) for i in taken.items for said in i.problems]
             lost += [(f"task {task}", reason) for task, reason in taken.lost]
             if promoted:
-                improvement.promote(version.name, project, reasons, by=who())
-            improvement.projects.attempted(project, snapshot, reasons[0])
+                pipeline.promote(version.name, project, reasons, by=console.name_user())
+            projects.attempted(project, snapshot, reasons[0])
     result = {
         "version": version.name,
         "promoted": promoted,
@@ -233,11 +242,10 @@ def evaluate(
 ) -> None:
     """The figures of a model on a labelled folder."""
     from ml_backend.cli import tables
-    from ml_backend.retraining.pipeline import Improvement
+    from ml_backend.retraining.labelled_folder import evaluate_folder
 
-    improvement = Improvement(console.settings(context))
     with console.progress("Evaluating") as bar:
-        figures, skipped = improvement.evaluate_folder(dataset, model, bar)
+        figures, skipped = evaluate_folder(_registry(context), dataset, model, bar)
     result = {**figures, "skipped": [{"source": s, "reason": r} for s, r in skipped]}
     console.say(result, as_json=as_json, text=lambda: tables.figures(result))
 
@@ -294,18 +302,21 @@ def promote(
     """Make a version the champion of a project."""
     from ml_backend.label_studio.labeling_config import Labels
     from ml_backend.registry.resolve import resolve
-    from ml_backend.retraining.pipeline import Improvement, who
-    from ml_backend.serving.model_cache import draws
+    from ml_backend.retraining.pipeline import Pipeline
+    from ml_backend.serving.model_cache import match_labels
+    from ml_backend.state.projects import Projects
 
-    improvement = Improvement(console.settings(context))
-    labels = Labels.parse(improvement.projects.get(project).label_config)
-    name = resolve(version, improvement.registry).name
-    card = improvement.registry.card(name)
-    if not draws(card, labels):
+    settings, registry = console.settings(context), _registry(context)
+    projects = Projects(settings.projects_database)
+    labels = Labels.parse(projects.get(project).label_config)
+    name = resolve(version, registry).name
+    card = registry.card(name)
+    if not match_labels(card, labels):
         raise ValueError(
             f"{name} boxes {', '.join(card.headline)}, which project {project} has no label for"
         )
-    improvement.promote(name, project, ["promoted by hand"], by=who())
+    pipeline = Pipeline(settings, projects, registry)
+    pipeline.promote(name, project, ["promoted by hand"], by=console.name_user())
     _say_champion(name, project, as_json)
 
 
@@ -316,12 +327,13 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Go back to the champion before the present one."""
-    from ml_backend.retraining.pipeline import Improvement, who
+    from ml_backend.state.projects import Projects
 
-    improvement = Improvement(console.settings(context))
-    improvement.projects.get(project)
-    change = improvement.registry.rollback(str(project), by=who(), reason="rolled back by hand")
-    improvement.projects.leave(project, "publish")
+    projects = Projects(console.settings(context).projects_database)
+    projects.get(project)
+    by = console.name_user()
+    change = _registry(context).rollback(str(project), by=by, reason="rolled back by hand")
+    projects.leave(project, "publish")
     _say_champion(change.version, project, as_json)
 
 

@@ -87,6 +87,17 @@ def finish(result: Mapping[str, Any], *, as_json: bool, lines: Callable[[], Iter
         raise typer.Exit(SKIPPED)
 
 
+def name_user() -> str:
+    """Name who gives a command, for the records."""
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return os.environ.get("USERNAME", "somebody")
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
     """A progress bar on stderr; call with (done, total), None where nobody knows."""

@@ -5,6 +5,7 @@ Two boxes are of one object where they have one label and an IoU of at least 0.5
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.label_studio.labeling_config import Labels
 
 Policy = Literal["newest", "majority", "agreement"]
 
@@ -90,6 +92,55 @@ def settle(drawn: Sequence[Boxes], policy: Policy) -> Boxes:
         return _majority(drawn)
     sums = [sum(f1(one, other) for other in drawn) for one in drawn]
     return drawn[sums.index(max(sums))]
+
+
+def settle_choices(
+    chosen: Sequence[tuple[str, ...] | None], policy: Policy
+) -> tuple[str, ...] | None:
+    """Settle what an image is called, from the choices of each annotator, the newest first.
+
+    Args:
+        chosen: What each chose; None who chose nothing.
+        policy: With "newest" the first counts; otherwise every class that more than half of
+            those who chose agree on, and where there is none, the newest choice.
+
+    Returns:
+        The classes in the order of the newest who chose; None where nobody did.
+    """
+    made = [names for names in chosen if names]
+    if not made or policy == "newest":
+        return chosen[0] if chosen and policy == "newest" else None
+    votes = Counter(name for names in made for name in names)
+    most = tuple(name for name in votes if 2 * votes[name] > len(made))
+    return most or made[0]
+
+
+def choices_of_regions(
+    results: Sequence[list[dict[str, Any]]], labels: Labels, boxes: Boxes, size: tuple[int, int]
+) -> list[tuple[str, ...]]:
+    """What annotators chose for each of the settled boxes: the newest who drew it decides.
+
+    Args:
+        results: Of each annotator who counts, the newest first.
+        labels: Of the project.
+        boxes: That were settled on, N of them.
+        size: Width and height of the image, in pixels.
+
+    Returns:
+        The choices of each box, N tuples; () where nobody chose.
+    """
+    found: list[tuple[str, ...]] = [()] * len(boxes)
+    if not any(control.per_region for control in labels.choices):
+        return found
+    for result in results:
+        regions = [one for one in labels.read_regions(result, *size)[0] if one.choices]
+        if not regions:
+            continue
+        overlap = iou(boxes.xyxy, np.array([one.xyxy for one in regions]))
+        for box, region in enumerate(overlap.argmax(axis=1).tolist()):
+            if not found[box] and overlap[box, region] >= SAME:
+                found[box] = regions[region].choices
+    return found
 
 
 def agreement(drawn: Sequence[Boxes]) -> float | None:

@@ -154,7 +154,22 @@ def compare(
     edits = [_edit(*pair) for pair in pairs]
     edits += [Edit("deleted", one.label) for one in gone]
     edits += [Edit("added", one.label) for one in new]
+    edits += _compare_choices(labels.read_choices(shown), labels.read_choices(submitted))
     return sorted(edits, key=lambda edit: (CHANGES.index(edit.change), edit.label, edit.iou or 0))
+
+
+def _compare_choices(
+    shown: tuple[str, ...] | None, submitted: tuple[str, ...] | None
+) -> list[Edit]:
+    """What became of the choice for the whole image, as of one region that has no place."""
+    if shown and submitted:
+        same = sorted(shown) == sorted(submitted)
+        return [Edit("kept" if same else "relabelled", " + ".join(sorted(shown)))]
+    changes: tuple[tuple[Change, tuple[str, ...] | None], ...] = (
+        ("deleted", shown),
+        ("added", submitted),
+    )
+    return [Edit(change, " + ".join(sorted(names))) for change, names in changes if names]
 
 
 def deleted(

@@ -22,7 +22,7 @@ from ml_backend.dataset.annotation_formats.labelled import (
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.pixel_size import parse_pixel_size, read_file_pixel_size
-from ml_backend.label_studio.labeling_config import is_clutter, one_spelling
+from ml_backend.label_studio.class_names import is_clutter, one_spelling
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 IMAGE_LABELS = "image_labels.csv"

@@ -18,7 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.dataset.consensus import Chosen, Policy, agreement, choose, counted, settle
+from ml_backend.dataset.consensus import (
+    Chosen,
+    Policy,
+    agreement,
+    choices_of_regions,
+    choose,
+    counted,
+    settle,
+    settle_choices,
+)
 from ml_backend.dataset.corrections import Deleted, Shown, deleted
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
@@ -56,7 +65,8 @@ class Item:
     see `dataset.annotators`. blind: nothing was drawn on it before.
     place: of a tile in its scan. deleted: pre-annotations that were removed, where no box
     lies in their place: what looks like an object and is none. pixel_size: µm that a pixel
-    shows, where it is known.
+    shows, where it is known. choices: of the image as a whole, None where nothing was chosen.
+    region_choices: of each of the boxes, in their order; () where no region has one.
     """
 
     task: int
@@ -76,6 +86,8 @@ class Item:
     place: Place | None = None
     deleted: tuple[Deleted, ...] = ()
     pixel_size: float | None = None
+    choices: tuple[str, ...] | None = None
+    region_choices: tuple[tuple[str, ...], ...] = ()
 
     @property
     def groups(self) -> set[str]:
@@ -92,8 +104,9 @@ class Item:
 class Snapshot:
     """name: the hash of all below but `lost`.
 
-    left_out: corrected tasks that could not be used, and why. lost: held-out tasks of the
-    snapshot before that are not held out in this one, and why.
+    labels: of rectangles. choices: classes of whole images. left_out: corrected tasks that
+    could not be used, and why. lost: held-out tasks of the snapshot before that are not held
+    out in this one, and why.
     """
 
     name: str
@@ -102,6 +115,7 @@ class Snapshot:
     items: tuple[Item, ...]
     left_out: tuple[tuple[int, str], ...]
     lost: tuple[tuple[int, str], ...] = ()
+    choices: tuple[str, ...] = ()
 
     def side(self, side: Side) -> list[Item]:
         return [item for item in self.items if item.split == side]
@@ -179,6 +193,7 @@ def to_item(
     """
     read = [labels.from_regions(result, *image.size) for result in one.results]
     drawn = [boxes for boxes, _ in read]
+    chosen = [labels.read_choices(result) for result in one.results]
     several = counted(one, policy)
     boxes = settle(drawn[:several], policy)
     problems = [said for _, told in read[:several] for said in told]
@@ -195,10 +210,12 @@ def to_item(
         place = place_of(one.data)
         assignment = assign_tile(place, holdout_share) if place else assign(group, holdout_share)
         split, p, reason = assignment.side, assignment.probability, assignment.reason
-    rows = sorted(
+    rows = [
         (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
         for x1, y1, x2, y2, label, _ in boxes.rows()
-    )
+    ]
+    within = choices_of_regions(one.results[:several], labels, boxes, image.size)
+    order = sorted(range(len(rows)), key=lambda i: (rows[i], within[i]))
     return Item(
         task=one.task,
         annotation=one.annotation,
@@ -209,7 +226,7 @@ def to_item(
         split=split,
         sampling_p=None if p is None else float(p),
         sampling_reason=str(reason or ""),
-        boxes=tuple(rows),
+        boxes=tuple(rows[i] for i in order),
         problems=tuple(problems),
         annotations=one.annotations,
         agreement=agreement(drawn),
@@ -217,6 +234,8 @@ def to_item(
         place=place_of(one.data),
         deleted=_of_nothing(removed, drawn[:several]),
         pixel_size=read_task_pixel_size(one.data),
+        choices=settle_choices(chosen[:several], policy),
+        region_choices=tuple(within[i] for i in order) if any(within) else (),
     )
 
 
@@ -231,7 +250,11 @@ def _of_nothing(removed: Iterable[Deleted], drawn: Sequence[Boxes]) -> tuple[Del
 
 
 def build(
-    project: int, labels: Sequence[str], items: Iterable[Item], left_out: Iterable[tuple[int, str]]
+    project: int,
+    labels: Sequence[str],
+    items: Iterable[Item],
+    left_out: Iterable[tuple[int, str]],
+    choices: Sequence[str] = (),
 ) -> Snapshot:
     """A snapshot with its name, from items in any order."""
     snapshot = Snapshot(
@@ -240,8 +263,14 @@ def build(
         tuple(labels),
         tuple(sorted(items, key=lambda item: item.task)),
         tuple(sorted(left_out)),
+        choices=tuple(choices),
     )
     content = {key: value for key, value in asdict(snapshot).items() if key != "lost"}
+    # Without choices a snapshot is called what it was called before there were any.
+    for part in (content, *content["items"]):
+        for key in ("choices", "region_choices"):
+            if not part.get(key):
+                part.pop(key, None)
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return replace(snapshot, name=hashlib.sha256(text.encode("utf-8")).hexdigest()[:16])
 
@@ -281,7 +310,7 @@ def take(
         else item
         for item in items
     ]
-    return build(project, labels.values, items, left_out)
+    return build(project, labels.values, items, left_out, labels.choice_values)
 
 
 def lost(
@@ -330,6 +359,8 @@ def load(name: str, folder: Path) -> Snapshot | None:
                 "annotations": tuple(item.get("annotations", ())),
                 "place": Place(*item["place"]) if item.get("place") else None,
                 "deleted": tuple(Deleted(*row) for row in item.get("deleted", ())),
+                "choices": tuple(item["choices"]) if item.get("choices") else None,
+                "region_choices": tuple(map(tuple, item.get("region_choices", ()))),
             }
         )
         for item in value["items"]
@@ -341,6 +372,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
         items,
         tuple((task, reason) for task, reason in value["left_out"]),
         tuple((task, reason) for task, reason in value.get("lost", ())),
+        tuple(value.get("choices", ())),
     )
 
 
@@ -352,4 +384,6 @@ def to_example(item: Item, images: Path) -> Example:
         Boxes.drawn(item.boxes),
         deleted=np.array([gone[:4] for gone in item.deleted], np.float32).reshape(-1, 4),
         pixel_size=item.pixel_size,
+        choices=item.choices,
+        region_choices=item.region_choices,
     )

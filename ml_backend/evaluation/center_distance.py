@@ -16,7 +16,7 @@ from ml_backend.evaluation.bootstrap import Figure
 from ml_backend.evaluation.class_matches import are, rates, tallies
 from ml_backend.evaluation.froc import pooled
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.evaluation.bootstrap import ratio
 from ml_backend.evaluation.matching import Matcher, Tally, match, tally
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 
 
 def tallies(

@@ -34,7 +34,7 @@ from ml_backend.evaluation.summary_tables import (
     stage_rows,
 )
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 
 SPECIFICITY = 0.985
 

@@ -17,7 +17,7 @@ from ml_backend.evaluation.center_distance import by_centres
 from ml_backend.evaluation.class_matches import tallies
 from ml_backend.evaluation.froc import pooled, sensitivity_at_rates
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 
 # µm from a mitotic figure's centre: the mitosis challenges (MIDOG) judge so.
 RADIUS = 7.5

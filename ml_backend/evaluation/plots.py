@@ -6,9 +6,11 @@ imported where it draws: servers go without.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_backend.evaluation.confusion import BACKGROUND, MISSED
 from ml_backend.system.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ FILE_NAME = "curves.png"
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 MINE, THEIRS, GREY = "#0072B2", "#D55E00", "#999999"
 
-# A detector's figures, as `Figures.to_json` gives them.
+# The figures of a version, as its `to_json` gives them.
 Plain = dict[str, Any]
 
 
@@ -32,13 +34,21 @@ def draw(
     """
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(11, 8.5), layout="constrained")
     sides = [(name, figures, MINE)] + ([(other, before, THEIRS)] if before else [])
-    (left, right), (below, beside) = canvas.subplots(2, 2)
-    _precision_recall(left, sides)
-    _free_response(right, sides)
-    _calibration(below, sides)
-    _confusion(beside, figures["confusion"])
+    panels: list[Callable[[Axes], None]] = [
+        lambda axes: _calibration(axes, sides),
+        lambda axes: _confusion(axes, figures["confusion"]),
+    ]
+    if "precision_recall" in figures:  # only of boxes
+        panels = [
+            lambda axes: _precision_recall(axes, sides),
+            lambda axes: _free_response(axes, sides),
+            *panels,
+        ]
+    rows = len(panels) // 2
+    canvas = Canvas(figsize=(11, 4.25 * rows), layout="constrained")
+    for panel, axes in zip(panels, canvas.subplots(rows, 2, squeeze=False).flat, strict=True):
+        panel(axes)
     f1 = "undefined" if figures["f1"] is None else f"{figures['f1']:.3f}"
     canvas.suptitle(
         f"{name}: F1 {f1} on {figures['images']} images of {figures['groups']} groups",
@@ -89,7 +99,7 @@ def _calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
         confidence, right = ([one[key] for one in bins] for key in ("confidence", "right"))
         axes.scatter(confidence, right, s=sizes, color=colour, alpha=0.7, linewidth=0)
     axes.set(
-        title="Does a confidence mean what it says? (larger: more boxes)",
+        title="Does a confidence mean what it says? (larger: more of them)",
         xlabel="confidence",
         ylabel="share that is right",
     )
@@ -107,11 +117,11 @@ def _confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
-            if (row, column) != (rows[-1], columns[-1]):
+            if (row, column) != (BACKGROUND, MISSED):
                 axes.text(x, y, str(counts[row][column]), ha="center", va="center")
     axes.set_xticks(range(len(columns)), columns, rotation=20 if len(columns) > 4 else 0)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set(title="What was taken for what (boxes)", xlabel="drawn", ylabel="marked")
+    axes.set(title="What was taken for what", xlabel="predicted", ylabel="marked")
 
 
 def _unit(axes: Axes, both: bool = False) -> None:

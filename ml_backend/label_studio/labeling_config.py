@@ -1,4 +1,4 @@
-"""A project's labeling config ↔ classes; Label Studio's regions ↔ boxes; names ↔ one name.
+"""A project's labeling config ↔ classes; Label Studio's regions ↔ boxes, choices ↔ classes.
 
 The config is read with the standard library: the SDK's LabelInterface takes over a second
 to import, in a server that must answer /setup at once. The tests hold the two together.
@@ -9,86 +9,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
 from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.class_names import canonical, fold
 
-# What people call the classes that the ready-made configs and starters know. Prometaphase
-# counts as prophase: with five phases its chromosomes, condensed and not yet in a plate,
-# are nearest to it. The two-letter codes are those of cell cycle tables (PF, PM, MF, ...).
-_ALIASES = {
-    "Mitotic cell": "chromosomes, chromosome, mitosis, mitoses, mitotic, mitotic cells, "
-    "mitotic figure, mitotic figures, dividing cell, dividing cells, dividing",
-    "Other": "others, other cell, other cells, debris, background, clutter, artefact, artifact, "
-    "artefacts, artifacts, non mitotic, not mitotic, nonmitotic, not a cell, nc, negative, "
-    "none, nothing, other: interphase nuclei and debris, interphase nuclei and debris",
-    "Interphase": "interphase nucleus, interphase nuclei, interphase cell, interphase cells, "
-    "g0, g1, g2",
-    "Prophase": "prophases, prometaphase, pro metaphase, pf, pm",
-    "Metaphase": "metaphases, metaphase plate, metaphase plates, mf",
-    "Anaphase": "anaphases, af",
-    "Telophase": "telophases, tf",
-    "Tetrad": "tetrads",
-    "Triad": "triads",
-    "Dyad": "dyads",
-    "Monad": "monads",
-}
 # The editor rounds: a side this many pixels outside the image lies on its edge.
 BEYOND = 0.5
-
-_CLUTTER = frozenset({"Other", "Interphase"})
-STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
-
-
-_CANONICAL = {
-    _folded(alias): name
-    for name, aliases in _ALIASES.items()
-    for alias in (name, *aliases.split(", "))
-}
-
-
-def canonical(name: str) -> str:
-    """The one name for a class: 'Chromosomes' is 'Mitotic cell'; an unknown name, folded.
-
-    Two names mean the same class exactly when their canonical names are equal; case,
-    hyphens, underscores and spaces around do not matter.
-    """
-    folded = _folded(name)
-    return _CANONICAL.get(folded, folded)
-
-
-def one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """How each of the names is written most often; names that differ in case, hyphens,
-    underscores or spaces alone are one. names: each as often as it occurs.
-    """
-    counts = Counter(names)
-    chosen: dict[str, str] = {}
-    for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        chosen.setdefault(_folded(name), name)
-    return {name: chosen[_folded(name)] for name in counts}
-
-
-def is_clutter(name: str) -> bool:
-    """Is it what a project is not about: other things, debris, interphase nuclei?"""
-    return canonical(name) in _CLUTTER
-
-
-def is_mitotic(name: str) -> bool:
-    """Is it a dividing cell, of whatever stage?"""
-    return canonical(name) in ("Mitotic cell", *STAGES)
-
-
-def headline(classes: Iterable[str]) -> tuple[str, ...]:
-    """The classes that a project is about, in their order: all but clutter."""
-    return tuple(name for name in classes if not is_clutter(name))
 
 
 @dataclass(frozen=True)
@@ -113,30 +44,79 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Matching:
-    """mapping: a detector's class → the control and label value that draw it.
-    unmatched: the classes without a label, which cannot be drawn."""
+class Choices:
+    """A Choices control over an image, or over each region of it.
 
-    mapping: dict[str, tuple[Control, str]]
+    Attributes:
+        name: The control's name.
+        image: The Image's name.
+        labels: What can be chosen.
+        per_region: The choice is about a region, not about the whole image.
+        several: More than one may be chosen.
+    """
+
+    name: str
+    image: str
+    labels: tuple[Label, ...]
+    per_region: bool = False
+    several: bool = False
+
+
+AnyControl = TypeVar("AnyControl", Control, Choices)
+
+
+@dataclass(frozen=True)
+class Matching(Generic[AnyControl]):
+    """Where the classes of a model are drawn.
+
+    Attributes:
+        mapping: A class → the control and the label value that draw it.
+        unmatched: The classes without a label, which cannot be drawn.
+    """
+
+    mapping: dict[str, tuple[AnyControl, str]]
     unmatched: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The rectangle controls of a labeling config that mark one image.
+class Region:
+    """A rectangle that somebody drew.
 
-    image_key: the field of a task's data that holds the image; "" without such a control.
+    Attributes:
+        id: Label Studio's, unique in its annotation.
+        xyxy: Left, top, right, bottom in pixels of the image as shown, inside it.
+        labels: Its labels, as the config writes them.
+        choices: What was chosen for it.
+    """
+
+    id: str
+    xyxy: tuple[float, float, float, float]
+    labels: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The controls of a labeling config that say something of one image.
+
+    Attributes:
+        image_key: The field of a task's data that holds the image; "" without such a control.
+        controls: Those that mark rectangles.
+        choices: Those that choose classes, for the image or for each region.
     """
 
     image_key: str
     controls: tuple[Control, ...]
+    choices: tuple[Choices, ...] = ()
 
     @classmethod
     def parse(cls, label_config: str) -> Labels:
-        """From a project's XML. RectangleLabels, and Rectangle together with Labels.
+        """Read a project's XML: RectangleLabels, Rectangle together with Labels, Choices.
 
-        Of controls on several images, those on the first one count. A config without
-        any rectangle control has no controls. Raises ValueError when it is not XML.
+        Of controls on several images, those on the first one count; rectangles come first.
+
+        Raises:
+            ValueError: It is not XML.
         """
         try:
             root = ElementTree.fromstring(label_config)
@@ -161,38 +141,94 @@ class Labels:
                     for other in root.iter("Labels")
                     if image in _targets(other)
                 ]
-        controls = [control for control in controls if control.image == controls[0].image]
-        return cls(images[controls[0].image] if controls else "", tuple(controls))
+        choices = [
+            Choices(
+                name=tag.get("name", ""),
+                image=image,
+                labels=_labels(tag, "Choice"),
+                per_region=tag.get("perRegion", "").lower() == "true",
+                several=tag.get("choice", "").lower() == "multiple",
+            )
+            for tag in root.iter("Choices")
+            for image in _targets(tag)[:1]
+            if image in images
+        ]
+        everything: tuple[Control | Choices, ...] = (*controls, *choices)
+        shown = everything[0].image if everything else ""
+        return cls(
+            images.get(shown, ""),
+            tuple(control for control in controls if control.image == shown),
+            tuple(control for control in choices if control.image == shown),
+        )
 
     @cached_property
     def values(self) -> tuple[str, ...]:
-        """All label values, in the order of the config."""
+        """All labels of rectangles, in the order of the config."""
         return tuple(dict.fromkeys(label.value for c in self.controls for label in c.labels))
 
-    def match(self, classes: Iterable[str]) -> Matching:
-        """Where each class of a detector is drawn.
+    @cached_property
+    def image_choices(self) -> tuple[Choices, ...]:
+        """The controls that choose for the whole image."""
+        return tuple(control for control in self.choices if not control.per_region)
+
+    @cached_property
+    def choice_values(self) -> tuple[str, ...]:
+        """All classes that can be chosen for the whole image, in the order of the config."""
+        return tuple(dict.fromkeys(label.value for c in self.image_choices for label in c.labels))
+
+    def match(self, classes: Iterable[str]) -> Matching[Control]:
+        """Find the rectangle label that draws each class of a detector.
 
         First what `predicted_values` says, then the label of that name whatever its case,
         then a label that means the same (`canonical`).
         """
-        known = [(control, label) for control in self.controls for label in control.labels]
-        mapping: dict[str, tuple[Control, str]] = {}
-        unmatched = []
-        for name in classes:
-            folded, meant = _folded(name), canonical(name)
-            ranked = (
-                [found for found in known if folded in map(_folded, found[1].predicted)]
-                + [found for found in known if folded in map(_folded, found[1].names)]
-                + [found for found in known if meant in map(canonical, found[1].names)]
-            )
-            if ranked:
-                mapping[name] = (ranked[0][0], ranked[0][1].value)
-            else:
-                unmatched.append(name)
-        return Matching(mapping, tuple(unmatched))
+        return _match(self.controls, classes)
+
+    def match_choices(self, classes: Iterable[str]) -> Matching[Choices]:
+        """Find the choice for the whole image that says each class, by the rules of `match`."""
+        return _match(self.image_choices, classes)
+
+    def to_choices(
+        self, chosen: Mapping[str, float], *, matching: Matching[Choices], version: str
+    ) -> list[dict[str, Any]]:
+        """Write chosen classes as the `result` of a prediction.
+
+        Args:
+            chosen: The classes that an image is of, each with its probability, 0..1.
+            matching: See `match_choices`; classes without a choice are left out.
+            version: The version that chose; it makes the ids of its answers.
+        """
+        by_control: dict[Choices, dict[str, float]] = {}
+        for name, probability in chosen.items():
+            if name in matching.mapping:
+                control, value = matching.mapping[name]
+                by_control.setdefault(control, {})[value] = probability
+        return [
+            {
+                "id": _make_id(f"{version}/{control.name}/{sorted(values)}"),
+                "type": "choices",
+                "from_name": control.name,
+                "to_name": control.image,
+                "value": {"choices": list(values)},
+                "score": round(min(values.values()), 4),
+            }
+            for control, values in by_control.items()
+        ]
+
+    def read_choices(self, result: Sequence[dict[str, Any]]) -> tuple[str, ...] | None:
+        """Read what an annotation chose for the whole image; None where it chose nothing."""
+        sources = {control.name for control in self.image_choices}
+        chosen = [
+            str(name)
+            for item in result
+            if item.get("from_name") in sources and isinstance(item.get("value"), dict)
+            for name in _listed(item["value"], "choices")
+        ]
+        known = [name for name in dict.fromkeys(chosen) if name in self.choice_values]
+        return tuple(known) or None
 
     def to_regions(
-        self, boxes: Boxes, *, width: int, height: int, matching: Matching, version: str
+        self, boxes: Boxes, *, width: int, height: int, matching: Matching[Control], version: str
     ) -> list[dict[str, Any]]:
         """Boxes (pixels of an image of width × height) as the `result` of a prediction.
 
@@ -217,7 +253,7 @@ class Labels:
             }
             key = f"{version}/{number}/{control.name}/{label}/{sorted(shape.items())}"
             region = {
-                "id": hashlib.sha256(key.encode("utf-8")).hexdigest()[:10],
+                "id": _make_id(key),
                 "to_name": control.image,
                 "original_width": width,
                 "original_height": height,
@@ -240,33 +276,47 @@ class Labels:
     def from_regions(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[Boxes, list[str]]:
-        """The boxes of an annotation's `result`, and in words what was not taken over as it is.
+        """The boxes of an annotation's `result`; see `read_regions`.
 
-        width, height: of the image as shown, in pixels. A rotated rectangle becomes the
-        box around it; what reaches beyond the image is clipped; a region with several
-        labels is a box for each of them.
+        A region with several labels is a box for each of them.
+        """
+        regions, problems = self.read_regions(result, width, height)
+        return Boxes.drawn((*one.xyxy, name) for one in regions for name in one.labels), problems
+
+    def read_regions(
+        self, result: Sequence[dict[str, Any]], width: int, height: int
+    ) -> tuple[list[Region], list[str]]:
+        """Read the rectangles of an annotation, and in words what was not taken over as it is.
+
+        A rotated rectangle becomes the box around it; what reaches beyond the image is clipped.
+
+        Args:
+            result: Label Studio's, of an annotation or a prediction.
+            width: Of the image as shown, in pixels.
+            height: Likewise.
         """
         sources = {name for c in self.controls for name in (c.name, c.labels_name)}
+        choosing = {control.name for control in self.choices}
         shapes: dict[str, dict[str, Any]] = {}
         chosen: dict[str, list[str]] = {}
+        choices: dict[str, list[str]] = {}
         others: Counter[str] = Counter()
-        problems: list[str] = []
         for number, item in enumerate(result):
             kind, value = str(item.get("type")), item.get("value")
-            if item.get("from_name") not in sources or not isinstance(value, dict):
-                others[kind] += 1
-                continue
             region = str(item.get("id") or f"number {number + 1}")
-            shapes.setdefault(region, {}).update(value)
-            if isinstance(names := value.get(kind), list):
-                chosen.setdefault(region, []).extend(map(str, names))
-        problems += [f"{count} × {kind}: not a rectangle" for kind, count in others.items()]
-
-        rows = []
+            if item.get("from_name") in choosing and isinstance(value, dict):
+                choices.setdefault(region, []).extend(_listed(value, "choices"))
+            elif item.get("from_name") not in sources or not isinstance(value, dict):
+                others[kind] += 1
+            else:
+                shapes.setdefault(region, {}).update(value)
+                chosen.setdefault(region, []).extend(_listed(value, kind))
+        problems = [f"{count} × {kind}: not a rectangle" for kind, count in others.items()]
+        regions = []
         for region, shape in shapes.items():
             try:
                 corners = _around(shape, width, height)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 problems.append(f"region {region} has no readable place and size")
                 continue
             inside = _clip(*corners, width, height)
@@ -277,23 +327,55 @@ class Labels:
                 problems.append(f"region {region} is turned by {turned:g}°: only the box around it")
             if max(abs(a - b) for a, b in zip(corners, inside, strict=True)) > BEYOND:
                 problems.append(f"region {region} reaches beyond the image: only what lies inside")
-            if not chosen.get(region):
+            names = dict.fromkeys(chosen[region])
+            if not names:
                 problems.append(f"region {region} has no label")
-            for name in dict.fromkeys(chosen.get(region, [])):
-                if name in self.values:
-                    rows.append((*inside, name))
-                else:
-                    problems.append(f"region {region}: the config has no label {name}")
-        return Boxes.drawn(rows), problems
+            problems += [
+                f"region {region}: the config has no label {name}"
+                for name in names
+                if name not in self.values
+            ]
+            known = tuple(name for name in names if name in self.values)
+            regions.append(Region(region, inside, known, tuple(choices.get(region, ()))))
+        return regions, problems
+
+
+def _match(controls: Sequence[AnyControl], classes: Iterable[str]) -> Matching[AnyControl]:
+    known = [(control, label) for control in controls for label in control.labels]
+    mapping: dict[str, tuple[AnyControl, str]] = {}
+    unmatched = []
+    for name in classes:
+        folded, meant = fold(name), canonical(name)
+        ranked = (
+            [found for found in known if folded in map(fold, found[1].predicted)]
+            + [found for found in known if folded in map(fold, found[1].names)]
+            + [found for found in known if meant in map(canonical, found[1].names)]
+        )
+        if ranked:
+            mapping[name] = (ranked[0][0], ranked[0][1].value)
+        else:
+            unmatched.append(name)
+    return Matching(mapping, tuple(unmatched))
+
+
+def _make_id(key: str) -> str:
+    """An id of a region: the same for the same content, so that a repeated answer is the same."""
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()[:10]
+
+
+def _listed(value: dict[str, Any], key: str) -> list[str]:
+    """The names in a list of a region's value; none where it is no list."""
+    names = value.get(key)
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _targets(tag: ElementTree.Element) -> list[str]:
     return [name.strip() for name in tag.get("toName", "").split(",")]
 
 
-def _labels(tag: ElementTree.Element) -> tuple[Label, ...]:
+def _labels(tag: ElementTree.Element, kind: str = "Label") -> tuple[Label, ...]:
     found = []
-    for label in tag.iter("Label"):
+    for label in tag.iter(kind):
         alias, value = label.get("alias", ""), label.get("value", "")
         if names := tuple(name for name in (alias, value) if name):
             predicted = label.get("predicted_values", "").split(",")

@@ -1,32 +1,37 @@
-"""The file of a detector: safetensors with what serving must know in its header, no pickle."""
+"""The file of a model: safetensors with what serving must know in its header, no pickle."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 FILE_NAME = "weights.safetensors"
 # The same network for OpenVINO, in the same folder.
 IR_FILES = ("model.xml", "model.bin")
 
 # A name, never a path: what a file says of itself must not choose which other file is read.
-_ARCHITECTURE = re.compile(r"[a-z0-9]{1,40}")
+_ARCHITECTURE = re.compile(r"[a-z0-9_]{1,60}")
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a detector's file says of itself.
+    """What a model's file says of itself.
 
-    architecture: an ultralytics model name such as "yolov5n".
-    classes: names in the order of the head's outputs.
-    headline: the classes that the project is about, as against clutter.
-    scale: input pixels per image pixel at which it was trained; serving resamples to it.
-    threshold: the confidence from which a box is shown and counted.
-    nms_iou: two boxes of one class that overlap more are one object.
-    input_um: µm that an input pixel shows at this scale, in the median training image; None
-        where the pixel size of most of them was not known.
+    Attributes:
+        architecture: The network's name, such as "yolov5n".
+        classes: Names in the order of the network's outputs.
+        headline: The classes that the project is about, as against clutter.
+        scale: Input pixels for each image pixel at which it was trained.
+        threshold: The confidence from which an answer is shown and counted, 0..1.
+        nms_iou: Two boxes of one class that overlap more are one object.
+        input_um: µm that an input pixel shows at this scale, in the median training image; None
+            where the pixel size of most of them was not known.
+        kind: The learner that made it; files without one are detectors.
+        options: What the learner keeps for itself.
     """
 
     architecture: str
@@ -36,14 +41,23 @@ class ModelCard:
     threshold: float
     nms_iou: float = 0.6
     input_um: float | None = None
+    kind: str = "detector"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_metadata(self) -> dict[str, str]:
         """As safetensors metadata: strings only."""
-        return {"cytoloop": json.dumps(asdict(self), sort_keys=True)}
+        fields = asdict(self)
+        if self.kind == "detector":  # as release 0.1.0 wrote them, so that it reads them too
+            del fields["kind"], fields["options"]
+        return {"cytoloop": json.dumps(fields, sort_keys=True)}
 
     @classmethod
-    def from_metadata(cls, metadata: dict[str, str] | None, source: Path) -> ModelCard:
-        """Raises ValueError when the file was not written by cytoloop."""
+    def from_metadata(cls, metadata: Mapping[str, str] | None, source: Path) -> ModelCard:
+        """Read a card.
+
+        Raises:
+            ValueError: The file was not written by cytoloop.
+        """
         try:
             fields = json.loads((metadata or {})["cytoloop"])
             fields["classes"] = tuple(fields["classes"])
@@ -51,6 +65,8 @@ class ModelCard:
             card = cls(**fields)
             if not _ARCHITECTURE.fullmatch(card.architecture):
                 raise TypeError("the architecture that it names is none")
+            if not 1e-3 <= card.scale <= 1e3:
+                raise TypeError("its scale is none")
             return card
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{source} is not a cytoloop model file: {error}") from error

@@ -15,7 +15,7 @@ import numpy as np
 from ml_backend.dataset.snapshot import Item
 from ml_backend.evaluation.bootstrap import draw_weights, mean_defined
 from ml_backend.evaluation.class_matches import Counts, f1_by_class
-from ml_backend.evaluation.metrics import Figures
+from ml_backend.learners.base import Figures
 from ml_backend.promotion.decision import Side
 
 Kind = Literal["held_out", "blind", "pre_annotated"]
@@ -49,7 +49,7 @@ class Apart:
 def _brief(figures: Figures) -> dict[str, Any]:
     plain = figures.to_json()
     names = ("groups", "f1", "f1_interval", "ap50", "ap50_interval", "image_sensitivity")
-    return {name: plain[name] for name in names}
+    return {name: plain[name] for name in names if name in plain}
 
 
 def places(items: Sequence[Item]) -> dict[Kind, list[int]]:

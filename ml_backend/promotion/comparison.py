@@ -14,21 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folds import Fold, folds
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.evaluation.class_matches import count
-from ml_backend.evaluation.metrics import Figures
-from ml_backend.imaging.boxes import Boxes
-from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import TrainingJob, run_in_child
+from ml_backend.learners.base import Figures, Model, Prediction
+from ml_backend.learners.kinds import find_learner, load_model
+from ml_backend.learners.training_job import TrainingJob, run_in_child
 from ml_backend.promotion import blind_review
 from ml_backend.promotion.blind_review import Apart, Kind
 from ml_backend.promotion.decision import RULE, Decision, Side, decide, fair
-from ml_backend.promotion.detect_examples import detect_all, judge
+from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.system.atomic_files import read_json, write_json
@@ -40,8 +36,8 @@ FOLDS = 2
 FEWEST_LENT = 5
 
 Progress = Callable[[dict[str, Any]], None]
-# By task: its image with the truth, and what was found in it.
-Found = dict[int, tuple[Example, Boxes]]
+# By task: its image with the truth, and what a model answered for it.
+Answers = dict[int, tuple[Example, Prediction]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ class Trial:
         self._images, self._workspace = images, workspace
         self._epochs, self._imgsz = epochs, imgsz
         self._card = registry.card(candidate.name)
-        self._weights, base = resolve.base_weights(candidate.base, registry)
+        self._weights, base = resolve.find_base(candidate.base, registry)
         self.plan = plan(snapshot, candidate, base, champion)
 
     def fold(self, number: int, progress: Progress = lambda step: None) -> None:
@@ -158,41 +154,41 @@ class Trial:
             headline=self._card.headline,
             base=self._weights,
             out=out,
+            kind=self._card.kind,
             epochs=self._epochs,
             imgsz=self._imgsz,
         )
         which = {"fold": number + 1, "folds": len(self.plan.folds)}
         run_in_child(job, lambda step: progress({**which, **step}))
-        found = self._found(Detector.load(out), fold.judged)
+        found = self._predict(load_model(out), fold.judged)
         write_json(
-            answers,
-            {
-                str(task): {"size": example.size, "boxes": boxes.rows()}
-                for task, (example, boxes) in found.items()
-            },
+            answers, {str(task): prediction.to_json() for task, (_, prediction) in found.items()}
         )
         shutil.rmtree(out, ignore_errors=True)
 
     def judge(self) -> Judgement:
         """Candidate and champion on the judged tasks; all folds must be done."""
         items = self.plan.items
-        mine = self._candidates_boxes()
-        theirs = None if self.champion is None else self._found(self._load(self.champion), items)
+        mine = self._answer_for_candidate()
+        theirs = None if self.champion is None else self._predict(self._load(self.champion), items)
         # An image that has become unreadable since is judged for neither.
         both = [i for i in items if i.task in mine and (theirs is None or i.task in theirs)]
         examples = [mine[item.task][0] for item in both]
         at = blind_review.places(both)
 
-        def side(version: Version, found: Found) -> tuple[Side, Figures, dict[Kind, Figures]]:
-            boxes = [found[item.task][1] for item in both]
+        def side(version: Version, found: Answers) -> tuple[Side, Figures, dict[Kind, Figures]]:
+            predictions = [found[item.task][1] for item in both]
             # The champion may know other classes; what counts is what the project is about now.
             card = replace(self._registry.card(version.name), headline=self._card.headline)
-            counts = count(examples, boxes, threshold=card.threshold, headline=card.headline)
+            learner = find_learner(card.kind)
+            counts = learner.count(examples, predictions, card)
             apart = {
-                kind: judge(card, [examples[i] for i in places], [boxes[i] for i in places])
+                kind: learner.evaluate(
+                    [examples[i] for i in places], [predictions[i] for i in places], card
+                )
                 for kind, places in at.items()
             }
-            return Side(version.name, counts), judge(card, examples, boxes), apart
+            return Side(version.name, counts), learner.evaluate(examples, predictions, card), apart
 
         candidate, figures, apart = side(self.candidate, mine)
         champion, before = None, None
@@ -212,29 +208,27 @@ class Trial:
             Apart({kind: len(places) for kind, places in at.items()}, apart, before_apart),
         )
 
-    def _candidates_boxes(self) -> Found:
-        found: Found = {}
+    def _answer_for_candidate(self) -> Answers:
+        found: Answers = {}
         if self.plan.held_out:
-            found = self._found(self._load(self.candidate), self.plan.held_out)
+            found = self._predict(self._load(self.candidate), self.plan.held_out)
         for number, fold in enumerate(self.plan.folds):
             answers = read_json(self._answers(number))
             kept = [item for item in fold.judged if str(item.task) in answers]
             for item, example in zip(kept, self._examples(kept), strict=True):
-                answer = answers[str(item.task)]
-                confidence = np.array([row[5] for row in answer["boxes"]], np.float32)
-                boxes = replace(Boxes.drawn(answer["boxes"]), confidence=confidence)
-                found[item.task] = (replace(example, size=tuple(answer["size"])), boxes)
+                prediction = Prediction.from_json(answers[str(item.task)])
+                found[item.task] = (replace(example, size=prediction.size), prediction)
         return found
 
-    def _found(self, detector: Detector, items: Sequence[Item]) -> Found:
-        """What it finds in the tasks whose image can be read, by task."""
+    def _predict(self, model: Model, items: Sequence[Item]) -> Answers:
+        """What it answers for the tasks whose image can be read, by task."""
         task = {self._images / item.image: item.task for item in items}
-        kept, boxes, _ = detect_all(detector, self._examples(items))
-        found = zip(kept, boxes, strict=True)
-        return {task[example.image]: (example, one) for example, one in found}
+        kept, predictions, _ = predict_examples(model, self._examples(items))
+        found = zip(kept, predictions, strict=True)
+        return {task[example.image]: (example, prediction) for example, prediction in found}
 
-    def _load(self, version: Version) -> Detector:
-        return Detector.load(self._registry.folder(version.name))
+    def _load(self, version: Version) -> Model:
+        return load_model(self._registry.folder(version.name))
 
     def _examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]

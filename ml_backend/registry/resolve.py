@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from ml_backend.learners.kinds import find_learner
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
-from ml_backend.registry.versions import (
-    STARTERS,
-    Registry,
-    UnknownVersion,
-    Version,
-    file_hash,
-    starter_version,
-    starter_weights,
-)
+from ml_backend.registry.starters import PREFIX, find_starter_weights, read_starter
+from ml_backend.registry.versions import Registry, UnknownVersion, Version, file_hash
 from ml_backend.system.atomic_files import read_json, write_json
 
 DEFAULT_MODEL = "starter:mitosis"
@@ -33,10 +25,6 @@ DEFAULT_MODEL = "starter:mitosis"
 # version's, and what came out when the two were compared.
 INT8 = "int8"
 INT8_REPORT = "report.json"
-
-
-class ExportFailed(RuntimeError):
-    """A model file could not be made ready to serve."""
 
 
 class NoInt8(LookupError):
@@ -48,72 +36,69 @@ def resolve(model: str, registry: Registry) -> Version:
 
     Raises UnknownVersion, ValueError (not a file of ours) or ExportFailed.
     """
-    if model.startswith("starter:"):
-        kind = model.removeprefix("starter:")
-        return ready(starter_version(kind), starter_weights(kind), registry)
+    if model.startswith(PREFIX):
+        return ready(read_starter(model), find_starter_weights(model), registry)
     path = Path(model)
     if path.suffix == ".safetensors":
         if not path.exists():
             raise UnknownVersion(f"there is no file {path}")
-        read_card(path)
+        kind = read_card(path).kind
         name = f"file-{file_hash(path)[:8]}"
-        return ready(Version(name, "file", time.time(), base=path.name), path, registry)
+        version = Version(name, "file", time.time(), base=path.name, kind=kind)
+        return ready(version, path, registry)
     if path.suffix == ".npz":
-        raise UnknownVersion(f"{path} holds tensors to start a training from (--base), no detector")
+        raise UnknownVersion(f"{path} holds tensors to start a training from (--base), no model")
     return registry.get(model)
 
 
-def base_weights(model: str, registry: Registry) -> tuple[Path, Version | None]:
-    """The file that a training starts from, and the version it belongs to (None: an .npz).
+def find_base(model: str, registry: Registry) -> tuple[Path | None, Version | None]:
+    """Find the file that a training starts from, and the version that it belongs to.
 
-    Raises UnknownVersion or ValueError.
+    Args:
+        model: As the user names it; "" for the learner's own start.
+        registry: Of the data folder.
+
+    Returns:
+        The file, None for the learner's own start; the version, None where the file is an .npz.
+
+    Raises:
+        UnknownVersion: There is no such model.
+        ValueError: The file is not ours.
     """
+    if not model:
+        return None, None
     if model.endswith(".npz"):
         if not Path(model).exists():
             raise UnknownVersion(f"there is no file {model}")
         return Path(model), None
-    if model.startswith("starter:"):
-        kind = model.removeprefix("starter:")
-        return starter_weights(kind), starter_version(kind)
+    if model.startswith(PREFIX):
+        return find_starter_weights(model), read_starter(model)
     version = resolve(model, registry)
     return registry.folder(version.name) / FILE_NAME, version
 
 
-def starters() -> list[str]:
-    """The starters that are shipped, as models."""
-    return [f"starter:{path.stem}" for path in sorted(STARTERS.glob("*.safetensors"))]
-
-
 def ready(version: Version, weights: Path, registry: Registry) -> Version:
-    """Add a version from its weights, with the OpenVINO files that serving needs.
+    """Add a version from its weights, with the files that serving needs beside them.
 
     A training leaves them beside the weights; for other files they are made here.
+
+    Raises:
+        ExportFailed: They cannot be made.
+        UnknownKind: The learner of the weights is not installed here.
     """
     if registry.has(version.name):
         return registry.get(version.name)
-    beside = [weights.with_name(name) for name in IR_FILES]
+    learner = find_learner(read_card(weights).kind)
+    beside = [weights.with_name(name) for name in learner.serving_files]
     if all(path.exists() for path in beside):
         return registry.add(version, [weights, *beside])
     with tempfile.TemporaryDirectory() as folder:
-        # A process of its own: the export imports torch, which a server must not.
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "ml_backend.learners.detector.export",
-                str(weights),
-                folder,
-            ],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
+        learner.make_servable(weights, Path(folder))
         copy = Path(folder) / FILE_NAME
         shutil.copyfile(weights, copy)
-        return registry.add(version, [copy, *(Path(folder) / name for name in IR_FILES)])
+        return registry.add(
+            version, [copy, *(Path(folder) / name for name in learner.serving_files)]
+        )
 
 
 def int8(version: str, registry: Registry) -> Path:

@@ -8,7 +8,6 @@ and all processes agree.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -26,7 +25,6 @@ from ml_backend.system.atomic_files import read_json, write_json
 
 # Versions trained with `train --dataset` belong to this project.
 DATASET_PROJECT = "dataset"
-STARTERS = Path(__file__).parent / "starters"
 _RECORD = "version.json"
 
 
@@ -36,12 +34,19 @@ class UnknownVersion(LookupError):
 
 @dataclass(frozen=True)
 class Version:
-    """A trained detector and where it comes from.
+    """A trained model and where it comes from.
 
-    name: the version string, as in Label Studio. project: the project's id, "dataset"
-    or "starter". base: what its training started from. snapshot: the name of the data it
-    was trained on. figures: what judged it. seen_hashes, seen_groups: SHA-256 of every
-    image file, and every group, that it or any ancestor was trained on.
+    Attributes:
+        name: The version string, as in Label Studio.
+        project: The project's id, "dataset", "file" or "starter".
+        created: Seconds since 1970.
+        base: What its training started from.
+        snapshot: The name of the data it was trained on.
+        figures: What judged it.
+        decision: Was it promoted, and why.
+        seen_hashes: SHA-256 of every image file that it or any ancestor was trained on.
+        seen_groups: Every group of these images.
+        kind: The learner that trained it.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Version:
     decision: dict[str, Any] = field(default_factory=dict)
     seen_hashes: tuple[str, ...] = ()
     seen_groups: tuple[str, ...] = ()
+    kind: str = "detector"
 
 
 @dataclass(frozen=True)
@@ -237,30 +243,3 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def starter_weights(kind: str) -> Path:
-    """The model file of `starter:KIND`. Raises UnknownVersion."""
-    path = STARTERS / f"{kind}.safetensors"
-    if not path.exists():
-        known = ", ".join(f"starter:{p.stem}" for p in sorted(STARTERS.glob("*.safetensors")))
-        raise UnknownVersion(f"there is no starter:{kind}; there are: {known}")
-    return path
-
-
-def starter_name(kind: str) -> str:
-    return f"starter-{kind}-{file_hash(starter_weights(kind))[:8]}"
-
-
-def starter_version(kind: str) -> Version:
-    """A starter as a version, with what it was trained on."""
-    weights = starter_weights(kind)
-    seen = json.loads(weights.with_suffix(".seen.json").read_text(encoding="utf-8"))
-    return Version(
-        name=starter_name(kind),
-        project="starter",
-        created=0.0,
-        base="",
-        seen_hashes=tuple(seen["hashes"]),
-        seen_groups=tuple(seen["groups"]),
-    )

@@ -13,6 +13,7 @@ from ml_backend.dataset.snapshot import Fetched, Snapshot
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.promotion.rollback import Aftermath
+from ml_backend.registry.versions import Registry
 from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
@@ -23,6 +24,11 @@ log = logging.getLogger(__name__)
 
 # Annotated tasks whose pre-annotations are copied with one write.
 _COPIED = 100
+
+
+def open_submissions(settings: Settings, projects: Projects, registry: Registry) -> Submissions:
+    """Open what was submitted to the connected projects of a data folder."""
+    return Submissions(settings, projects, Aftermath(projects, registry))
 
 
 class Submissions:

@@ -23,14 +23,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
-from ml_backend.learners.detector.training import TrainingFailed, TrainingInterrupted
+from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
 from ml_backend.promotion.comparison import Trial
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.mlflow_log import record_in_child
-from ml_backend.retraining.pipeline import Improvement, NothingToLearn
+from ml_backend.retraining.pipeline import Pipeline
+from ml_backend.retraining.train_version import NothingToLearn
 from ml_backend.serving.model_cache import Serving
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
-from ml_backend.state.projects import NotConnected
+from ml_backend.state.projects import NotConnected, Projects
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +68,12 @@ class Jobs:
         # Set when the process is about to end, and with it the children of its jobs.
         self.ending = False
         self._stopped: set[str] = set()
-        improvement = Improvement(settings)
-        self._projects = improvement.projects
-        serving = Serving(settings, improvement.registry)
-        projects, submissions = improvement.projects, improvement.submissions
+        projects = Projects(settings.projects_database)
+        registry = Registry(settings.versions, settings.champions)
+        submissions = open_submissions(settings, projects, registry)
+        pipeline = Pipeline(settings, projects, registry)
+        self._projects = projects
+        serving = Serving(settings, registry)
 
         @DBOS.step(name="snapshot")
         def take_snapshot(project: int) -> str:
@@ -79,15 +84,15 @@ class Jobs:
             def progress(step: dict[str, Any]) -> None:
                 log.info("project %s: training %s", project, _said(step))
 
-            return improvement.train(submissions.snapshot(snapshot), progress=progress).name
+            return pipeline.train(submissions.snapshot(snapshot), progress=progress).name
 
         def trial(version: str, snapshot: str, champion: str | None) -> Trial:
-            candidate = improvement.registry.get(version)
-            return improvement.trial(candidate, submissions.snapshot(snapshot), champion)
+            candidate = registry.get(version)
+            return pipeline.trial(candidate, submissions.snapshot(snapshot), champion)
 
         @DBOS.step(name="plan")
         def plan(version: str, snapshot: str) -> tuple[str | None, int]:
-            champion = improvement.opponent(improvement.registry.get(version))
+            champion = pipeline.opponent(registry.get(version))
             return champion, len(trial(version, snapshot, champion).plan.folds)
 
         @DBOS.step(name="fold")
@@ -95,21 +100,21 @@ class Jobs:
             def progress(step: dict[str, Any]) -> None:
                 log.info("judging %s: %s", version, _said(step))
 
-            improvement.fold(trial(version, snapshot, champion), number, progress)
+            pipeline.fold(trial(version, snapshot, champion), number, progress)
 
         @DBOS.step(name="judge")
         def judge(version: str, snapshot: str, champion: str | None) -> tuple[bool, list[str]]:
-            decision = improvement.judge(trial(version, snapshot, champion))
+            decision = pipeline.judge(trial(version, snapshot, champion))
             return decision.promoted, list(decision.reasons)
 
         @DBOS.step(name="unjudged")
         def unjudged(version: str, why: str) -> tuple[bool, list[str]]:
-            decision = improvement.unjudged(improvement.registry.get(version), why)
+            decision = pipeline.unjudged(registry.get(version), why)
             return decision.promoted, list(decision.reasons)
 
         @DBOS.step(name="promote")
         def promote(project: int, version: str, reasons: list[str]) -> None:
-            improvement.promote(version, project, reasons, by="cytoloop")
+            pipeline.promote(version, project, reasons, by="cytoloop")
 
         @DBOS.step(name="record")
         def record(version: str) -> bool:
@@ -168,7 +173,6 @@ class Jobs:
             source = ImageSource(
                 project.url, project.token, media=settings.media, project=project_id
             )
-            registry = improvement.registry
             publisher = Publisher(project, projects, serving, registry, studio, source)
             return publisher.publish().version
 

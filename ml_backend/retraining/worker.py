@@ -23,11 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml_backend.dataset.consensus import choose
 from ml_backend.dataset.snapshot import corrected_since
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
+from ml_backend.promotion.rollback import Aftermath
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.jobs import Jobs
-from ml_backend.retraining.pipeline import Improvement
 from ml_backend.settings import Settings
 from ml_backend.state import training_progress
-from ml_backend.state.projects import NotConnected, Note
+from ml_backend.state.projects import NotConnected, Note, Projects
 from ml_backend.system.atomic_files import sweep
 
 log = logging.getLogger(__name__)
@@ -58,9 +60,10 @@ def work(settings: Settings) -> None:
 class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._improvement = Improvement(settings)
-        self._projects = self._improvement.projects
-        self._submissions = self._improvement.submissions
+        self._projects = Projects(settings.projects_database)
+        registry = Registry(settings.versions, settings.champions)
+        self._submissions = open_submissions(settings, self._projects, registry)
+        self._aftermath = Aftermath(self._projects, registry)
         self._jobs = Jobs(settings)
         self._ended = threading.Event()
         self._not_before: dict[int, float] = {}
@@ -148,7 +151,7 @@ class Worker:
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
         found = self._projects.get(project)
         tasks = list(self._submissions.annotated(found))
-        self._improvement.aftermath.watch(found, tasks)
+        self._aftermath.watch(found, tasks)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._jobs.enqueue("improve", project)

@@ -8,9 +8,11 @@ from typing import Any
 from ml_backend.label_studio.client import Studio, StudioProject
 from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.label_studio.webhooks import connect_backend
-from ml_backend.registry import resolve
-from ml_backend.registry.versions import Registry, Version
-from ml_backend.serving.model_cache import draws, untrained
+from ml_backend.learners.kinds import choose_learner, find_learner
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.starters import choose_starter
+from ml_backend.registry.versions import Registry
+from ml_backend.serving.model_cache import match_labels, untrained
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.credentials import backend_password
@@ -72,9 +74,9 @@ class Connection:
 
 
 def parse(label_config: str) -> Labels:
-    """The project's labels. Raises ValueError when there is nothing to draw boxes with."""
+    """The project's labels. Raises ValueError when there is nothing to draw or to choose."""
     labels = Labels.parse(label_config)
-    if not labels.controls:
+    if choose_learner(labels) is None:
         raise ValueError(
             "the labeling config has no RectangleLabels on an Image; add them, or start from "
             "--labels mitosis, phases or tetrads"
@@ -113,7 +115,8 @@ def _described(
     if version is None:
         return Connection(found, backend_url, untrained(found.id), False, (), (), ())
     card = Registry(settings.versions, settings.champions).card(version)
-    matching = labels.match(card.classes)
+    matching = find_learner(card.kind).match(card, labels)
+    assert matching is not None  # first_version gave it because it matches
     asked = card.classes if settings.preannotate == "all" else card.headline
     return Connection(
         found,
@@ -134,21 +137,11 @@ def first_version(settings: Settings, project: Project, labels: Labels) -> str |
     registry = Registry(settings.versions, settings.champions)
     champion = registry.champion(str(project.id))
     if champion is not None:
-        return champion if draws(registry.card(champion), labels) else None
-    version = starter_for(labels, registry)
-    if version is not None:
-        reason = "the project's labels match this starter's classes"
-        registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
-    return version.name if version else None
-
-
-def starter_for(labels: Labels, registry: Registry) -> Version | None:
-    """The first starter that draws the labels, made ready to serve; None where none does.
-
-    Raises models.ExportFailed.
-    """
-    for starter in resolve.starters():
-        weights, _ = resolve.base_weights(starter, registry)
-        if draws(resolve.read_card(weights), labels):
-            return resolve.resolve(starter, registry)
-    return None
+        return champion if match_labels(registry.card(champion), labels) else None
+    starter = choose_starter(labels)
+    if starter is None:
+        return None
+    version = resolve(starter, registry)
+    reason = "the project's labels match this starter's classes"
+    registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
+    return version.name

@@ -1,12 +1,13 @@
-"""Which detector answers for a project, decided anew at every request and cheap to decide."""
+"""Which model answers for a project, decided anew at every request and cheap to decide."""
 
 from __future__ import annotations
 
 import threading
 from functools import lru_cache
+from typing import Any
 
 from ml_backend.label_studio.labeling_config import Labels, Matching
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.preannotation import Annotator
@@ -15,7 +16,7 @@ from ml_backend.state.projects import Project
 
 
 def untrained(project: int) -> str:
-    """The version string of a project for which no detector can draw anything."""
+    """The version string of a project for which no model can draw anything."""
     return f"{project}-untrained"
 
 
@@ -24,20 +25,19 @@ def parse_labels(label_config: str) -> Labels:
     return Labels.parse(label_config)
 
 
-def draws(card: ModelCard, labels: Labels) -> Matching | None:
-    """How the detector's classes match the labels; None where no headline class has one."""
-    matching = labels.match(card.classes)
-    return matching if any(name in matching.mapping for name in card.headline) else None
+def match_labels(card: ModelCard, labels: Labels) -> Matching[Any] | None:
+    """Find where the labels take a model's classes; None where they take no headline one."""
+    return find_learner(card.kind).match(card, labels)
 
 
 class Serving:
-    """The detectors that are loaded, shared by all threads of a process."""
+    """The models that are loaded, shared by all threads of a process."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
         # Replaced as a whole and never changed, so reading needs no lock: /health must not
-        # wait for a detector that loads.
+        # wait for a model that loads.
         self._annotators: dict[tuple[str, int, str], Annotator] = {}
         self._loading = threading.Lock()
 
@@ -46,7 +46,7 @@ class Serving:
         champion = self._registry.champion(str(project.id))
         if champion is None:
             return untrained(project.id)
-        matching = draws(_card(self._registry, champion), parse_labels(project.label_config))
+        matching = match_labels(_card(self._registry, champion), parse_labels(project.label_config))
         return champion if matching else untrained(project.id)
 
     def annotator(self, project: Project) -> Annotator | None:
@@ -81,14 +81,15 @@ class Serving:
         return (version, project.id, project.label_config) if known else None
 
     def _build(self, version: str, project: Project) -> Annotator:
-        known = {one.version: one.detector for one in self._annotators.values()}
-        detector = known.get(version) or Detector.load(self._registry.folder(version))
+        known = {one.version: one.model for one in self._annotators.values()}
+        model = known.get(version) or load_model(self._registry.folder(version))
         labels = parse_labels(project.label_config)
-        matching = labels.match(detector.card.classes)
+        matching = match_labels(model.card, labels)
+        assert matching is not None  # else the project would be called untrained
         everything = self._settings.preannotate == "all"
-        classes = detector.card.classes if everything else detector.card.headline
+        classes = model.card.classes if everything else model.card.headline
         shown = frozenset(classes) & frozenset(matching.mapping)
-        return Annotator(version, detector, labels, matching, shown)
+        return Annotator(version, model, labels, matching, shown)
 
 
 @lru_cache(maxsize=256)

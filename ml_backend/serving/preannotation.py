@@ -11,18 +11,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from ml_backend.active_learning.certainty import at_place, certainty
 from ml_backend.dataset.split import queue_place
-from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.labeling_config import Labels, Matching
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.base import Model, Picture, Prediction
+from ml_backend.learners.kinds import find_learner
 from ml_backend.system.batching import chunks
 
 # Tasks that go through the model together. Images of one size share a batch; two
@@ -65,16 +64,22 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Annotator:
-    """A detector that draws with the labels of one project.
+    """A model that draws with the labels of one project.
 
-    shown: the labels' names of the detector's classes that are drawn; other classes
-    with a label are found but not drawn, classes without a label cannot be.
+    Attributes:
+        version: The model's version string.
+        model: It answers for images.
+        labels: The project's.
+        matching: Where the labels take the model's classes.
+        shown: The model's classes that are drawn; other classes with a label are found but
+            not drawn, classes without a label cannot be.
+        dropped: How often a confident class without a label was found.
     """
 
     version: str
-    detector: Detector
+    model: Model
     labels: Labels
-    matching: Matching
+    matching: Matching[Any]
     shown: frozenset[str]
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -119,57 +124,55 @@ class Annotator:
                         continue
                     ahead.append((index, size, pool.submit(decode, got)))
                     if len(ahead) >= 2 * BATCH:
-                        yield from self._detect([ahead.popleft() for _ in range(BATCH)])
+                        yield from self._decode([ahead.popleft() for _ in range(BATCH)])
                 for rest in chunks(list(ahead), BATCH):
-                    yield from self._detect(rest)
+                    yield from self._decode(rest)
             finally:
                 for *_, future in ahead:
                     future.cancel()
 
-    def _detect(self, batch: Iterable[_Ahead]) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
+    def _decode(self, batch: Iterable[_Ahead]) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         decoded = []
         for index, size, future in batch:
             try:
-                decoded.append((index, size, future.result()))
+                decoded.append((index, Picture(future.result(), size)))
             except Exception as error:  # a decoder may fail in any way; the task is listed
                 yield index, LeftOut(str(error))
-        if not decoded:
-            return
+        yield from self._predict(decoded)
+
+    def _predict(
+        self, decoded: Sequence[tuple[int, Picture]]
+    ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         try:
-            found = [
-                boxes
-                for size, members in groupby(decoded, key=lambda one: one[1])
-                for boxes in self.detector.at(size).predict([image for *_, image in members], FLOOR)
-            ]
+            found = list(self.model.predict([picture for _, picture in decoded], FLOOR))
         except Exception as error:
             if len(decoded) == 1:
-                yield decoded[0][0], LeftOut(f"the detector failed on this image: {error}")
+                yield decoded[0][0], LeftOut(f"the model failed on this image: {error}")
                 return
-            for index, size, image in decoded:  # one by one, so that one image fails alone
-                done: Future[np.ndarray] = Future()
-                done.set_result(image)
-                yield from self._detect([(index, size, done)])
+            for alone in decoded:  # one by one, so that one image fails alone
+                yield from self._predict([alone])
             return
-        for (index, _, image), boxes in zip(decoded, found, strict=True):
-            yield index, self.draw(boxes, width=image.shape[1], height=image.shape[0])
+        for (index, _), prediction in zip(decoded, found, strict=True):
+            yield index, self.draw(prediction)
 
-    def draw(self, boxes: Boxes, *, width: int, height: int) -> PreAnnotation:
-        """The pre-annotation from an image's boxes (from FLOOR on); sizes in pixels."""
-        confident = boxes.where(boxes.confidence >= self.detector.card.threshold)
+    def draw(self, prediction: Prediction) -> PreAnnotation:
+        """The pre-annotation from a prediction that was made from FLOOR on."""
+        card = self.model.card
+        learner = find_learner(card.kind)
         self.dropped.update(
-            label for label in map(str, confident.label) if label in self.matching.unmatched
+            name
+            for name in learner.list_confident(prediction, card)
+            if name in self.matching.unmatched
         )
-        drawn = confident.where(np.isin(confident.label, list(self.shown)))
-        result = self.labels.to_regions(
-            drawn, width=width, height=height, matching=self.matching, version=self.version
+        result = learner.draw(
+            prediction, card, self.labels, self.matching, self.shown, self.version
         )
-        return PreAnnotation(result, self.certainty(boxes), self.version)
+        return PreAnnotation(result, self.certainty(prediction), self.version)
 
-    def certainty(self, boxes: Boxes) -> float:
-        """Of an image, by its boxes of the headline classes (from FLOOR on)."""
-        card = self.detector.card
-        headline = boxes.where(np.isin(boxes.label, list(card.headline)))
-        return certainty(headline, card.threshold)
+    def certainty(self, prediction: Prediction) -> float:
+        """How sure it is that nobody has to correct the image, 0..1."""
+        card = self.model.card
+        return certainty(find_learner(card.kind).list_answers(prediction, card), card.threshold)
 
     def queued(
         self,

@@ -99,9 +99,13 @@ def corrections(
     """How much annotators had to change, by the version that drew the boxes."""
     from ml_backend.cli import tables
     from ml_backend.dataset.corrections import usefulness
-    from ml_backend.retraining.pipeline import Improvement
+    from ml_backend.registry.versions import Registry
+    from ml_backend.retraining.collect import open_submissions
+    from ml_backend.state.projects import Projects
 
-    submissions = Improvement(console.settings(context)).submissions
+    settings = console.settings(context)
+    registry = Registry(settings.versions, settings.champions)
+    submissions = open_submissions(settings, Projects(settings.projects_database), registry)
     corrections, from_nothing = submissions.corrections(project)
     result = {
         "project": project,

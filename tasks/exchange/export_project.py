@@ -18,10 +18,12 @@ from ml_backend.dataset.snapshot import Fetched, Item, to_item
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.image_cache import fetch_images
-from ml_backend.retraining.pipeline import Improvement
 from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Projects
 from ml_backend.system.batching import chunks
 from tasks.exchange import dataset_folders, detection_files
 from tasks.exchange.dataset_folders import Labelled
@@ -79,11 +81,12 @@ def export(
     and what `check` raises.
     """
     check(out, form)
-    improvement = Improvement(settings)
-    project = improvement.projects.get(project_id)
+    projects = Projects(settings.projects_database)
+    registry = Registry(settings.versions, settings.champions)
+    project = projects.get(project_id)
     studio = Studio(project.url, project.token)
     labels = parse_labels(studio.project(project_id).label_config)
-    chosen = choose(improvement.submissions.annotated(project))
+    chosen = choose(open_submissions(settings, projects, registry).annotated(project))
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
     tasks = studio.tasks(project_id, full=False)

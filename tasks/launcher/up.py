@@ -31,8 +31,10 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import studio_http
 from ml_backend.label_studio.installation import StudioEnvironment
 from ml_backend.label_studio.session import ProjectGone
+from ml_backend.registry.resolve import resolve
+from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.connect import Connection, connect, parse, starter_for
+from ml_backend.serving.connect import Connection, connect, parse
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
@@ -145,7 +147,8 @@ class Home:
 
     def _make_starter(self, label_config: str) -> None:
         registry = Registry(self._settings.versions, self._settings.champions)
-        starter_for(parse(label_config), registry)
+        if starter := choose_starter(parse(label_config)):
+            resolve(starter, registry)
 
     def _start_own(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from xml.etree import ElementTree
 
-from ml_backend.label_studio.labeling_config import canonical, is_clutter
+from ml_backend.label_studio.class_names import canonical, is_clutter
 
 # Okabe and Ito's, without black; also those of the ready-made configs.
 PALETTE = (

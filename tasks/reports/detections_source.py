@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_backend.dataset.folder import shown_size
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.label_studio.labeling_config import headline
+from ml_backend.label_studio.class_names import headline
 from tasks.exchange.detection_files import COLUMNS, Detected, Detection
 from tasks.mosaic import mosaic
 from tasks.mosaic.layout import How, Places

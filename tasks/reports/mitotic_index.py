@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.label_studio.labeling_config import STAGES, canonical, is_mitotic
+from ml_backend.label_studio.class_names import STAGES, canonical, is_mitotic
 from tasks.reports.counts import Field
 
 INTERPHASE = "Interphase"

@@ -20,9 +20,10 @@ from ml_backend.dataset.consensus import (
 from ml_backend.dataset.corrections import Shown, correct, started_from, usefulness
 from ml_backend.dataset.split import GROUP_FIELDS
 from ml_backend.imaging.decode import UnreadableImage, decode
+from ml_backend.label_studio.class_names import headline
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels, headline
+from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects

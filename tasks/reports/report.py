@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 from ml_backend.system.atomic_files import replacing
 from tasks.exchange.image_names import flat
 from tasks.reports import page, pictures

@@ -21,7 +21,7 @@ from ml_backend.imaging.decode import as_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import StudioFault
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.kinds import as_detector, load_detector
 from ml_backend.registry.resolve import int8
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import Serving
@@ -104,10 +104,11 @@ def scan(
         asked = pool.submit(_asked, connected, settings, options)
         annotator, folder = _annotator(connected, settings, registry, options)
         studio, label_config, store = asked.result()
+    detector = as_detector(annotator.model)
     with _remembered(source, settings, project, annotator, options) as ledger:
         finder = Finder(
             source,
-            annotator.detector,
+            detector,
             options.how,
             overlap=options.overlap,
             memory=ledger,
@@ -119,7 +120,7 @@ def scan(
             from tasks.detection.quantize import agreed
 
             finder.notes.append(agreed(folder))
-        card = annotator.detector.card
+        card = detector.card
         provenance = Provenance(
             settings,
             options.how.pixel_size,
@@ -156,7 +157,7 @@ def scan(
         if options.limit is not None:
             chosen = iter(
                 least_certain(
-                    list(chosen), lambda one: annotator.certainty(one.boxes), options.limit
+                    list(chosen), lambda one: annotator.certainty(one.prediction), options.limit
                 )
             )
         with _in_background(sender.start, sender.send) as hand_over:
@@ -197,7 +198,7 @@ def _annotator(
     folder = registry.folder(annotator.version)
     if options.int8:
         folder = int8(annotator.version, registry)
-        annotator = replace(annotator, detector=Detector.load(folder))
+        annotator = replace(annotator, model=load_detector(folder))
     return annotator, folder
 
 

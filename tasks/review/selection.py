@@ -17,6 +17,7 @@ import numpy as np
 from ml_backend.dataset.split import unit_hash
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects
+from ml_backend.learners.base import Prediction
 from tasks.detection.scan_result import Sheet
 from tasks.mosaic import rect_index
 from tasks.mosaic.mosaic import Mosaic
@@ -71,6 +72,11 @@ class View:
     @property
     def height(self) -> int:
         return self.tile.rect[3] - self.tile.rect[1]
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the detector said of it."""
+        return Prediction((self.width, self.height), self.boxes)
 
 
 def grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:

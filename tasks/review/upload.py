@@ -148,7 +148,7 @@ class Sender:
         drawn: list[tuple[int, PreAnnotation]] = []
         for number, (key, name) in enumerate(names.items()):
             view = views[key]
-            one = self._annotator.draw(view.boxes, width=view.width, height=view.height)
+            one = self._annotator.draw(view.prediction)
             data = {
                 self._annotator.labels.image_key: self._store.address(name),
                 **self._data(view, key),

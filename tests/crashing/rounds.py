@@ -96,7 +96,7 @@ def template(folder: Path, versions: Path | None = None) -> Template:
     truth: list[Boxes] = []
     for seed in count():
         pixels, _ = draw_field(np.random.default_rng(seed), size=SIZE, dividing=2)
-        (found,) = detector.predict([pixels], card.threshold)
+        (found,) = detector.detect([pixels], card.threshold)
         found = found.where(found.label == "Mitotic cell")
         if len(found):
             cv2.imwrite(str(images / f"{len(truth)}.png"), pixels[..., ::-1])
@@ -479,7 +479,7 @@ class Round:
         pixels = cv2.imread(str(self.template.folder / "images" / "0.png"))
         for name in {*self._promoted(), *(one.name for one in self.registry.all())}:
             try:
-                Detector.load(self.registry.folder(name)).predict([pixels], 0.05)
+                Detector.load(self.registry.folder(name)).detect([pixels], 0.05)
             except Exception as error:  # whatever it is, this version does not serve
                 broken.append(f"version {name} does not load: {error}")
         return broken

@@ -1,6 +1,6 @@
 """In the place of the optimisation where hundreds of trainings must die: the same writes, no torch.
 
-Takes a training's job and tells, writes and ends as `ml_backend.learners.detector.training`
+Takes a training's job and tells, writes and ends as `ml_backend.learners.training_job`
 does. Its version is the base as it is, a detector that works, with the job's hash in its file so
 that two jobs never make the same version.
 """
@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from ml_backend.learners import child_process
-from ml_backend.learners.detector.training import _DONE, TrainingJob, _identity
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
+from ml_backend.learners.training_job import DONE, TrainingJob, identify
 from ml_backend.system.atomic_files import replacing, write_json
 
 
@@ -43,7 +43,7 @@ def run(file: Path, parent: int) -> None:
     child_process.end_with(parent)
     content = file.read_text(encoding="utf-8")
     job = TrainingJob.from_json(json.loads(content))
-    (job.out / _DONE).unlink(missing_ok=True)
+    (job.out / DONE).unlink(missing_ok=True)
     for epoch in (1, 2):
         told = {"epoch": epoch, "epochs": 2, "loss": 1.0 / epoch, "seconds_left": 0.2 * (2 - epoch)}
         print(json.dumps(told), flush=True)
@@ -61,5 +61,5 @@ def run(file: Path, parent: int) -> None:
             shutil.copyfile(trained / name, Path(folder) / name)
         for name in reversed(IR_FILES):
             (Path(folder) / name).replace(job.out / name)
-    write_json(job.out / _DONE, _identity(json.loads(content)))
+    write_json(job.out / DONE, identify(json.loads(content)))
     print(json.dumps({"done": True, "seconds": 0.4}), flush=True)

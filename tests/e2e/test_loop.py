@@ -27,8 +27,8 @@ import pytest
 from ml_backend.dataset.folder import read_folder
 from ml_backend.imaging.boxes import Boxes, iou
 from ml_backend.imaging.decode import decode
+from ml_backend.label_studio.class_names import canonical
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.labeling_config import canonical
 from ml_backend.label_studio.webhooks import start_training
 from ml_backend.registry.versions import Registry
 from ml_backend.system.atomic_files import read_json

@@ -17,7 +17,7 @@ import pytest
 
 from ml_backend.demo.synthetic_images import field
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.pipeline import Improvement
+from ml_backend.retraining.labelled_folder import evaluate_folder
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 
@@ -169,12 +169,13 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     for one in figures["classes"].values():
         assert {"precision", "recall", "f1", "ap50"} <= set(one)
     assert figures["trained_on"] == 0
-    improvement = Improvement(Settings(data_dir=data))
-    flattered, _ = improvement.evaluate_folder(dataset, trained["version"], lambda *_: None)
+    settings = Settings(data_dir=data)
+    registry = Registry(settings.versions, settings.champions)
+    flattered, _ = evaluate_folder(registry, dataset, trained["version"], lambda *_: None)
     assert flattered["trained_on"] == 6
     shutil.copy(dataset / "1.png", tmp_path)
     with pytest.raises(ValueError, match="none of its 1 images is labelled"):
-        improvement.evaluate_folder(tmp_path, "starter:mitosis", lambda *_: None)
+        evaluate_folder(registry, tmp_path, "starter:mitosis", lambda *_: None)
 
     out = tmp_path / "found.csv"
     found = json.loads(

@@ -18,14 +18,15 @@ from ml_backend.dataset.snapshot import Item, Snapshot, build
 from ml_backend.demo.synthetic_images import field
 from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.promotion.detect_examples import detect_all
-from ml_backend.registry.versions import file_hash
-from ml_backend.retraining.pipeline import Improvement, Wishes
+from ml_backend.promotion.predict_examples import predict_examples
+from ml_backend.registry.versions import Registry, file_hash
+from ml_backend.retraining.pipeline import Pipeline
+from ml_backend.retraining.train_version import Wishes
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project
+from ml_backend.state.projects import Project, Projects
 from tests.conftest import SHARED_DATA
 
 LABELS = ("Mitotic cell", "Other")
@@ -100,29 +101,31 @@ def test_figures_stay_honest_where_labels_are_wrong(
 ) -> None:
     settings = Settings(data_dir=tmp_path)
     shutil.copytree(starter_versions, settings.versions)
-    improvement = Improvement(settings)
+    projects = Projects(settings.projects_database)
+    registry = Registry(settings.versions, settings.champions)
     config = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
-    improvement.projects.connect(Project(1, "http://studio", "token", "Errors", config))
+    projects.connect(Project(1, "http://studio", "token", "Errors", config))
     snapshot = project(examples, settings.images / "1")
 
-    version = improvement.train(snapshot, Wishes(epochs=1, imgsz=256))
+    version = Pipeline(settings, projects, registry).train(snapshot, Wishes(epochs=1, imgsz=256))
 
     # The hold-out chose nothing: its images were not even there, and the threshold is the
     # recipe's.
     held = snapshot.side("holdout")
     assert held and not {item.image_hash for item in held} & set(version.seen_hashes)
     assert not {item.group for item in held} & set(version.seen_groups)
-    card = improvement.registry.card(version.name)
+    card = registry.card(version.name)
     assert card.threshold == RECIPE.threshold and set(card.classes) == set(LABELS)
 
     # Judged by a truth with errors, a detector does not look better than it is, and no
     # worse than the errors explain.
     clean = [one for one in examples if one.group in HELD]
     rng = np.random.default_rng(1)
-    (starter,) = (one.name for one in improvement.registry.all() if one.project == "starter")
+    (starter,) = (one.name for one in registry.all() if one.project == "starter")
     for name in (starter, version.name):
-        detector = Detector.load(improvement.registry.folder(name))
-        kept, boxes, unread = detect_all(detector, clean)
+        detector = Detector.load(registry.folder(name))
+        kept, answers, unread = predict_examples(detector, clean)
+        boxes = [answer.boxes for answer in answers]
         assert not unread and len(kept) == len(clean)
         true = f1(detector, (kept, boxes))
         told = [

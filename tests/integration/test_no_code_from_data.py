@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ml_backend.demo.synthetic_images import field
-from ml_backend.registry.versions import STARTERS
+from ml_backend.registry.starters import STARTERS
 
 COMMAND = Path(sys.executable).with_name("cytoloop")  # as users start it
 MODULES = (

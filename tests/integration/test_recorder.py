@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.registry.resolve import starter_version, starter_weights
+from ml_backend.registry.starters import find_starter_weights, read_starter
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.mlflow_log import record_in_child
 from ml_backend.settings import Settings
@@ -19,9 +19,9 @@ from ml_backend.settings import Settings
 def settings(tmp_path: Path) -> Settings:
     settings = Settings(data_dir=tmp_path / "data")
     weights = tmp_path / FILE_NAME
-    weights.write_bytes(starter_weights("mitosis").read_bytes())
+    weights.write_bytes(find_starter_weights("starter:mitosis").read_bytes())
     version = replace(
-        starter_version("mitosis"),
+        read_starter("starter:mitosis"),
         name="1-v1-test",
         project="1",
         figures={"f1": 0.75, "ap50": None, "f1_interval": [0.5, 0.9]},

@@ -15,7 +15,8 @@ from flask import Flask
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from ml_backend.registry.versions import Registry, starter_name
+from ml_backend.registry.starters import name_starter
+from ml_backend.registry.versions import Registry
 from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -26,7 +27,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 </View>"""
 NO_RECTANGLES = '<View><Text name="t" value="$text"/></View>'
 UNTRAINED, TRAINED = 1, 2
-VERSION = starter_name("mitosis")
+VERSION = name_starter("starter:mitosis")
 
 Post = Callable[..., TestResponse]
 

@@ -18,10 +18,12 @@ import pytest
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Item, Snapshot
 from ml_backend.demo.synthetic_images import field
-from ml_backend.retraining.pipeline import Improvement, Wishes
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.pipeline import Pipeline
+from ml_backend.retraining.train_version import Wishes
 from ml_backend.serving.model_cache import Serving
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project
+from ml_backend.state.projects import Project, Projects
 
 CONFIG = (
     Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
@@ -31,23 +33,25 @@ PROJECT = 1
 
 
 @pytest.fixture(scope="module")
-def improvement(
+def pipeline(
     starter_versions: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Improvement]:
+) -> Iterator[Pipeline]:
     """A project with the starter as its champion; nothing here asks its Label Studio."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("trial"))
     shutil.copytree(starter_versions, settings.versions)
-    improvement = Improvement(settings)
-    improvement.projects.connect(Project(PROJECT, "http://127.0.0.1:1", "", "Trial", CONFIG))
-    (starter,) = improvement.registry.all()
-    improvement.registry.promote(str(PROJECT), starter.name, by="test", reason="start")
-    yield improvement
+    projects = Projects(settings.projects_database)
+    registry = Registry(settings.versions, settings.champions)
+    pipeline = Pipeline(settings, projects, registry)
+    pipeline.projects.connect(Project(PROJECT, "http://127.0.0.1:1", "", "Trial", CONFIG))
+    (starter,) = pipeline.registry.all()
+    pipeline.registry.promote(str(PROJECT), starter.name, by="test", reason="start")
+    yield pipeline
 
 
 @pytest.fixture(scope="module")
-def items(improvement: Improvement) -> list[Item]:
+def items(pipeline: Pipeline) -> list[Item]:
     """Corrected tasks, each a file of its own: those of the training side first."""
-    folder = improvement.settings.images / str(PROJECT)
+    folder = pipeline.settings.images / str(PROJECT)
     folder.mkdir(parents=True)
     made = []
     for number in range(TRAINED + HELD):
@@ -72,18 +76,18 @@ def items(improvement: Improvement) -> list[Item]:
     return made
 
 
-def snapshot(improvement: Improvement, items: Sequence[Item]) -> Snapshot:
+def snapshot(pipeline: Pipeline, items: Sequence[Item]) -> Snapshot:
     taken = snapshots.build(PROJECT, ("Mitotic cell", "Other"), items, ())
-    snapshots.save(taken, improvement.settings.snapshots)
+    snapshots.save(taken, pipeline.settings.snapshots)
     return taken
 
 
-def drawn(improvement: Improvement) -> bytes:
+def drawn(pipeline: Pipeline) -> bytes:
     """What the champion draws in the held-out tasks, as Label Studio would be sent it."""
-    serving = Serving(improvement.settings, improvement.registry)
-    annotator = serving.annotator(improvement.projects.get(PROJECT))
+    serving = Serving(pipeline.settings, pipeline.registry)
+    annotator = serving.annotator(pipeline.projects.get(PROJECT))
     assert annotator is not None
-    folder = improvement.settings.images / str(PROJECT)
+    folder = pipeline.settings.images / str(PROJECT)
 
     def fetch(addresses: Sequence[str], deadline: float | None) -> Iterator[tuple[int, bytes]]:
         for position, address in enumerate(addresses):
@@ -96,9 +100,9 @@ def drawn(improvement: Improvement) -> bytes:
 
 @pytest.mark.timeout(600)
 def test_worse_is_refused_better_is_promoted_and_rolled_back(
-    improvement: Improvement, items: list[Item]
+    pipeline: Pipeline, items: list[Item]
 ) -> None:
-    registry = improvement.registry
+    registry = pipeline.registry
     starter = registry.champion(str(PROJECT))
 
     # The boxes of every training image lie in another one.
@@ -106,10 +110,10 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
         replace(item, boxes=items[(place + 1) % TRAINED].boxes) if place < TRAINED else item
         for place, item in enumerate(items)
     ]
-    wrong = snapshot(improvement, shuffled)
+    wrong = snapshot(pipeline, shuffled)
     wishes = Wishes(base="starter:mitosis", epochs=25, imgsz=256)
-    worse = improvement.train(wrong, wishes)
-    decision = improvement.try_out(worse, wrong, wishes)
+    worse = pipeline.train(wrong, wishes)
+    decision = pipeline.try_out(worse, wrong, wishes)
     assert not decision.promoted
     assert decision.reasons[0].startswith("not better: F1 of")
     assert decision.difference is not None and decision.difference < -0.1
@@ -128,18 +132,18 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     assert apart["held_out"]["champion_f1"] == kept.decision["champion_f1"]
 
     # Chosen by hand all the same: what it saw does not count any more.
-    improvement.promote(worse.name, PROJECT, ["by hand"], by="ann")
-    before = drawn(improvement)
-    right = snapshot(improvement, items)
+    pipeline.promote(worse.name, PROJECT, ["by hand"], by="ann")
+    before = drawn(pipeline)
+    right = snapshot(pipeline, items)
     wishes = replace(wishes, epochs=1)
-    better = improvement.train(right, wishes)
-    decision = improvement.try_out(better, right, wishes)
+    better = pipeline.train(right, wishes)
+    decision = pipeline.try_out(better, right, wishes)
     assert decision.promoted and decision.reasons[0].startswith("better: F1 of")
     assert set(registry.get(better.name).decision["judged"]) == set(range(TRAINED, TRAINED + HELD))
-    improvement.promote(better.name, PROJECT, decision.reasons, by="cytoloop")
-    assert drawn(improvement) != before
+    pipeline.promote(better.name, PROJECT, decision.reasons, by="cytoloop")
+    assert drawn(pipeline) != before
 
     registry.rollback(str(PROJECT), by="ann", reason="to see the old boxes")
-    assert drawn(improvement) == before
+    assert drawn(pipeline) == before
     last = registry.history(str(PROJECT))[-1]
     assert (last.kind, last.by, last.version) == ("rollback", "ann", worse.name)

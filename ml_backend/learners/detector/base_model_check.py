@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.evaluation.matching import match
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 from ml_backend.learners.detector.augmentation import View
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
@@ -29,7 +29,7 @@ def finds(
     detector = Detector(replace(card, scale=1.0), TorchRuntime(base, device))
     numbers = [i for i, name in enumerate(classes) if canonical(name) in wanted]
     hits = marks = truths = 0
-    drawn = detector.predict(view.pixels for view in views)
+    drawn = detector.detect(view.pixels for view in views)
     for view, boxes in zip(views, drawn, strict=True):
         named = [canonical(str(name)) in wanted for name in boxes.label]
         found = boxes.where(np.array(named, bool)).xyxy

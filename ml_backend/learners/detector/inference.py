@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Found, Objects, over_windows
 from ml_backend.imaging.sliding_windows import InMemory, Plane, Window
+from ml_backend.learners.base import Picture, Prediction
 from ml_backend.learners.detector.nms import suppress
 from ml_backend.learners.detector.openvino_runtime import Runtime, runtime
 from ml_backend.learners.detector.preprocess import halvings, input_size, scale_of, to_input
@@ -28,6 +30,11 @@ WINDOW = 2048  # input px a side; a YOLOv5n in OpenVINO then takes 0.2 GB
 OVERLAP = 256  # input px; a cell larger than that may be whole in no window
 MOST_BOXES = 300  # of an image, the most confident ones; what a person can still review
 EDGE = 2  # input px; a box that ends so close to a window's edge is cut by it
+
+
+def _note_size(pixels: np.ndarray, sizes: deque[tuple[int, int]]) -> np.ndarray:
+    sizes.append((pixels.shape[1], pixels.shape[0]))
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Detector:
         self.scale = scale or card.scale
         self.side = max(2, int(WINDOW / self.scale))
         self.overlap = int(OVERLAP / self.scale)
+        self.margin = EDGE / self.scale
         self.halvings = halvings(self.scale)
         self._runtime = runtime
         self._names = np.array(card.classes)
@@ -91,7 +99,20 @@ class Detector:
         scale = scale_of(self.card.scale, self.card.input_um, pixel_size)
         return self if scale == self.scale else Detector(self.card, self._runtime, scale)
 
-    def predict(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
+    def predict(
+        self, pictures: Iterable[Picture], floor: float | None = None
+    ) -> Iterator[Prediction]:
+        """Find the objects of each picture, in order; see `learners.base.Model`.
+
+        Pictures of one pixel size in a row go through the network together.
+        """
+        for pixel_size, members in groupby(pictures, key=lambda picture: picture.pixel_size):
+            sizes: deque[tuple[int, int]] = deque()
+            images = (_note_size(picture.pixels, sizes) for picture in members)
+            for boxes in self.at(pixel_size).stream(images, floor):
+                yield Prediction(sizes.popleft(), boxes)
+
+    def detect(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
         """`stream`, with all images and answers in memory."""
         return list(self.stream(images, floor))
 
@@ -191,6 +212,5 @@ class Detector:
         if not plane.found:
             nothing = np.zeros(0)
             return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))
-        margin = EDGE / self.scale
-        found = over_windows(Found.joined(plane.found), plane.width, plane.height, margin)
+        found = over_windows(Found.joined(plane.found), plane.width, plane.height, self.margin)
         return Objects(found.xyxy, self._names[found.label], found.confidence, found.partial)

@@ -12,7 +12,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ROOT, SETTINGS, YAML, patches
 
-from ml_backend.label_studio.labeling_config import canonical
+from ml_backend.label_studio.class_names import canonical
 from ml_backend.learners.detector import head
 from ml_backend.learners.model_file import ModelCard, read_card
 from ml_backend.system.atomic_files import replacing

@@ -30,7 +30,7 @@ from typing import Any
 ROLES = {
     "worker": ("ml_backend", "worker"),
     "server": ("ml_backend", "serve"),
-    "training": ("ml_backend.learners.detector.training",),
+    "training": ("ml_backend.learners.training_job",),
     "recorder": ("ml_backend.retraining.mlflow_log",),
 }
 _WRITE = re.compile(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import ml_backend
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import Labels, canonical, headline, is_clutter
+from ml_backend.label_studio.class_names import canonical, headline, is_clutter
+from ml_backend.label_studio.labeling_config import Labels
 
 CONFIGS = Path(ml_backend.__file__).parent / "label_studio" / "configs"
 READY_MADE = {
@@ -171,7 +172,6 @@ def test_the_image_is_the_one_that_the_rectangles_mark() -> None:
     "label_config",
     [
         "<View/>",
-        config('<Choices name="c" toName="image"><Choice value="a"/></Choices>'),
         config('<PolygonLabels name="p" toName="image"><Label value="a"/></PolygonLabels>'),
         config(rectangles("a", to="elsewhere")),
     ],
@@ -355,3 +355,45 @@ def test_reading_a_config_loads_no_sdk() -> None:
     script = f"import sys, {room}; print('label_studio_sdk' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert loaded.stdout.strip() == "False"
+
+
+CHOICES = config(
+    '<Choices name="kind" toName="image" choice="multiple">'
+    '<Choice value="Chromosomes"/><Choice value="rest" alias="Others"/></Choices>'
+    '<Choices name="stage" toName="image" perRegion="true"><Choice value="Early"/></Choices>'
+    + rectangles("Mitotic cell")
+)
+
+
+def test_choices_of_the_image_and_of_regions_are_told_apart() -> None:
+    labels = Labels.parse(CHOICES)
+    assert [control.name for control in labels.image_choices] == ["kind"]
+    assert labels.image_choices[0].several and labels.choices[1].per_region
+    assert labels.choice_values == ("Chromosomes", "Others")
+    assert Labels.parse(config('<Choices name="c" toName="image"/>')).image_key == "image"
+
+
+def test_choices_come_back_as_they_were_written() -> None:
+    labels = Labels.parse(CHOICES)
+    matching = labels.match_choices(("mitosis", "Other", "Unknown"))
+    assert matching.unmatched == ("Unknown",)
+    chosen = {"Other": 0.7, "mitosis": 0.9, "Unknown": 1.0}
+    (answer,) = labels.to_choices(chosen, matching=matching, version="1-v1")
+    assert answer["value"] == {"choices": ["Others", "Chromosomes"]} and answer["score"] == 0.7
+    assert labels.read_choices([answer]) == ("Others", "Chromosomes")
+    assert labels.read_choices([]) is None
+    # The same answer has the same id, another one another.
+    assert labels.to_choices(chosen, matching=matching, version="1-v1") == [answer]
+    (other,) = labels.to_choices({"Other": 0.7}, matching=matching, version="1-v1")
+    assert other["id"] != answer["id"]
+
+
+def test_a_region_keeps_what_was_chosen_for_it() -> None:
+    labels = Labels.parse(CHOICES)
+    boxes = Boxes.drawn([(10, 10, 20, 20, "Mitotic cell"), (30, 30, 50, 50, "Mitotic cell")])
+    matching = labels.match(("Mitotic cell",))
+    result = labels.to_regions(boxes, width=100, height=100, matching=matching, version="x")
+    stage = {**result[1], "type": "choices", "from_name": "stage"}
+    stage["value"] = {**stage["value"], "choices": ["Early"]}
+    regions, problems = labels.read_regions([*result, stage], 100, 100)
+    assert [region.choices for region in regions] == [(), ("Early",)] and not problems

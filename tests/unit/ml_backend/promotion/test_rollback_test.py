@@ -15,10 +15,10 @@ from scipy.stats import permutation_test
 
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.promotion import rollback_test
+from ml_backend.promotion.rollback import Aftermath
 from ml_backend.registry.versions import Change, Registry, Version
-from ml_backend.retraining.pipeline import Improvement
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project
+from ml_backend.state.projects import Project, Projects
 from tests.unit.ml_backend.dataset.test_corrections import LABELS, region
 from tests.unit.ml_backend.registry.test_versions import weights
 
@@ -119,10 +119,11 @@ class Lab:
     """A project with two versions, the second on trial, and tasks annotated from each."""
 
     def __init__(self, folder: Path) -> None:
-        self.improvement = Improvement(Settings(data_dir=folder))
-        self.registry: Registry = self.improvement.registry
+        settings = Settings(data_dir=folder)
+        self.projects = Projects(settings.projects_database)
+        self.registry = Registry(settings.versions, settings.champions)
         self.project = Project(1, "http://studio", "token", "Watched", CONFIG)
-        self.improvement.projects.connect(self.project)
+        self.projects.connect(self.project)
         for name in ("v1", "v2"):
             self.registry.add(Version(name, "1", 1.0), [weights(folder)])
             self.registry.promote("1", name, by="cytoloop", reason="better")
@@ -141,11 +142,11 @@ class Lab:
                 "predictions": [{"id": number, "model_version": version, "result": shown}],
                 "annotations": [{"id": number, "parent_prediction": number, "result": drawn}],
             }
-            self.improvement.projects.keep_shown(1, started_from(task))
+            self.projects.keep_shown(1, started_from(task))
             self.tasks.append(task)
 
     def watch(self) -> rollback_test.Verdict | None:
-        return self.improvement.aftermath.watch(self.project, self.tasks)
+        return Aftermath(self.projects, self.registry).watch(self.project, self.tasks)
 
 
 def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path
     last = lab.registry.history("1")[-1]
     assert (last.kind, last.by, last.previous) == ("rollback", "cytoloop", "v2")
     assert "4.00 edits a task" in last.reason
-    assert (1, "publish") in {note[:2] for note in lab.improvement.projects.notes()}
+    assert (1, "publish") in {note[:2] for note in lab.projects.notes()}
     # The version keeps what was found of it.
     figures = lab.registry.get("v2").figures
     assert figures["watch"]["worse"] and figures["watch"]["said"] == found.said

@@ -57,7 +57,7 @@ def test_an_int8_form_is_made_compared_and_used(registry: Registry, tiles: Path)
     assert "i8" in (folder / "model.xml").read_text(encoding="utf-8")
     image = mitosis_scene(4, (SIDE, SIDE), dividing=2).image
     full, fast = (Detector.load(one) for one in (registry.folder(version.name), folder))
-    assert len(fast.predict([image])[0]) == len(full.predict([image])[0])
+    assert len(fast.detect([image])[0]) == len(full.detect([image])[0])
 
 
 def test_a_version_without_an_accepted_form_says_what_to_do(

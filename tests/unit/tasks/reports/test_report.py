@@ -20,7 +20,8 @@ from PIL import Image
 from ml_backend.dataset.consensus import choose
 from ml_backend.dataset.snapshot import Fetched, to_item
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import Labels, canonical
+from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.labeling_config import Labels
 from tasks.exchange.detection_files import FORMATS, Detected, Detection, writer
 from tasks.mosaic.layout import How
 from tasks.reports.colours import PALETTE, colours, in_usual_order

@@ -18,8 +18,9 @@ from ml_backend.learners.detector.augmentation import View
 from ml_backend.learners.detector.base_model_check import finds
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
-from ml_backend.learners.detector.training import TrainingJob, train
+from ml_backend.learners.detector.training import train
 from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.training_job import TrainingJob
 
 STARTER = Path(__file__).parents[5] / "ml_backend" / "registry" / "starters" / "mitosis.safetensors"
 CLASSES = ("Mitotic cell", "Other")
@@ -31,7 +32,7 @@ def seen() -> tuple[np.ndarray, Boxes]:
     """A field at the starter's scale, and what the starter finds in it."""
     pixels = cv2.resize(field(3, dividing=4)[0], (512, 384), interpolation=cv2.INTER_AREA)
     detector = Detector(replace(read_card(STARTER), scale=1.0), TorchRuntime(STARTER, "cpu"))
-    [found] = detector.predict([pixels])
+    [found] = detector.detect([pixels])
     assert (found.label == CLASSES[0]).any()
     return pixels, found
 

@@ -123,8 +123,8 @@ def test_on_real_images_the_starter_is_the_same_in_both(
     (version,) = starter_versions.iterdir()
     card = read_card(version / FILE_NAME)
     images = [decode(path) for path in sorted(real_images.glob("images/*.png"))[::40]]
-    on_cpu = Detector(card, OpenVinoRuntime(version / "model.xml")).predict(images, 0.1)
-    on_torch = Detector(card, TorchRuntime(version / FILE_NAME, "cpu")).predict(images, 0.1)
+    on_cpu = Detector(card, OpenVinoRuntime(version / "model.xml")).detect(images, 0.1)
+    on_torch = Detector(card, TorchRuntime(version / FILE_NAME, "cpu")).detect(images, 0.1)
     assert sum(map(len, on_cpu)) > 0
     for a, b in zip(on_cpu, on_torch, strict=True):
         # What one side has just above the floor the other may have just below it.
@@ -139,19 +139,19 @@ def test_many_images_answer_as_each_alone(
     images = [scene(*size, seed=i) for i, size in enumerate(sizes)]
     for runtime in (openvino, in_torch):
         detector = Detector(CARD, runtime)
-        together = detector.predict(images, 0.3)
+        together = detector.detect(images, 0.3)
         assert any(len(boxes) for boxes in together)
         for boxes, image in zip(together, images, strict=True):
-            (alone,) = detector.predict([image], 0.3)
+            (alone,) = detector.detect([image], 0.3)
             assert len(boxes) == len(alone)
             assert_found(boxes, alone, 0.01, 1e-3)
 
 
 def test_threads_share_a_detector(detector: Detector) -> None:
     images = [scene(90 + 10 * i, 160, seed=i) for i in range(6)]
-    expected = detector.predict(images)
+    expected = detector.detect(images)
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: detector.predict(images), range(12)))
+        answers = list(pool.map(lambda _: detector.detect(images), range(12)))
     for answer in answers:
         for boxes, alone in zip(answer, expected, strict=True):
             np.testing.assert_array_equal(boxes.xyxy, alone.xyxy)
@@ -161,10 +161,10 @@ def test_a_failing_input_does_not_cost_a_request(detector: Detector) -> None:
     broken = np.zeros((5, 5), np.uint8)  # no channels
     for _ in range(8):  # more often than there are requests
         with pytest.raises(Exception):  # noqa: B017  whatever numpy or OpenCV raises
-            detector.predict([scene(64, 64), broken])
+            detector.detect([scene(64, 64), broken])
     done = threading.Event()
     threading.Thread(
-        target=lambda: (detector.predict([scene(64, 64)]), done.set()), daemon=True
+        target=lambda: (detector.detect([scene(64, 64)]), done.set()), daemon=True
     ).start()
     assert done.wait(20)
 
@@ -176,7 +176,7 @@ def test_a_failing_input_does_not_cost_a_request(detector: Detector) -> None:
     floor=st.floats(0.05, 0.9),
 )
 def test_boxes_lie_in_the_image(detector: Detector, height: int, width: int, floor: float) -> None:
-    (boxes,) = detector.predict([scene(height, width)], floor)
+    (boxes,) = detector.detect([scene(height, width)], floor)
     assert len(boxes) <= module.MOST_BOXES
     assert (boxes.xyxy >= 0).all()
     assert (boxes.xyxy[:, [0, 2]] <= width).all() and (boxes.xyxy[:, [1, 3]] <= height).all()
@@ -186,13 +186,13 @@ def test_boxes_lie_in_the_image(detector: Detector, height: int, width: int, flo
 
 
 def test_no_images_no_boxes(detector: Detector) -> None:
-    assert detector.predict([]) == []
+    assert detector.detect([]) == []
 
 
 def test_the_threshold_of_the_card_is_the_default_floor(detector: Detector) -> None:
     image = scene(200, 300)
-    (boxes,) = detector.predict([image])
-    (same,) = detector.predict([image], CARD.threshold)
+    (boxes,) = detector.detect([image])
+    (same,) = detector.detect([image], CARD.threshold)
     np.testing.assert_array_equal(boxes.xyxy, same.xyxy)
     assert (boxes.confidence >= CARD.threshold).all()
 
@@ -269,7 +269,7 @@ def test_in_a_huge_image_every_object_is_found_once(scale: float) -> None:
         image[top:bottom, left:right] = 114
     blobs = Blobs()
     card = ModelCard("yolov5n", CARD.classes, CARD.headline, scale, 0.3)
-    (boxes,) = Detector(card, blobs).predict([image])
+    (boxes,) = Detector(card, blobs).detect([image])
     assert blobs.largest <= module.WINDOW
     assert len(boxes) == len(truth_boxes)
     assert (
@@ -318,7 +318,7 @@ def test_a_process_on_a_cpu_detects_without_torch_and_mlflow(folder: Path) -> No
         "import ml_backend.serving.app, tasks.detection.detect_files\n"
         "from ml_backend.imaging.decode import decode\n"
         "from ml_backend.learners.detector.inference import Detector\n"
-        "Detector.load(Path(sys.argv[1])).predict([np.zeros((64, 64, 3), np.uint8)])\n"
+        "Detector.load(Path(sys.argv[1])).detect([np.zeros((64, 64, 3), np.uint8)])\n"
         "print([m for m in ('torch', 'mlflow', 'ultralytics') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -22,11 +22,11 @@ from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.learners.detector import inference as module
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.preprocess import FAR, scale_of
-from ml_backend.learners.detector.training import TrainingJob
 from ml_backend.learners.detector.training_images import read_views, usual_pixel_size
 from ml_backend.learners.model_file import ModelCard, read_card
-from ml_backend.promotion.detect_examples import detect_all
-from ml_backend.registry.versions import STARTERS
+from ml_backend.learners.training_job import TrainingJob
+from ml_backend.promotion.predict_examples import predict_examples
+from ml_backend.registry.starters import STARTERS
 from ml_backend.serving.preannotation import Annotator, PreAnnotation
 from tasks.cli.source_options import how_to_read
 from tasks.detection.scan_detector import Finder, How
@@ -72,8 +72,8 @@ def test_windows_and_boxes_in_microns_do_not_hang_on_the_pixel_size(
             lengths = [getattr(coarse, side) * 0.25, getattr(fine, side) * 0.25 / factor]
             assert abs(lengths[0] - lengths[1]) <= 0.25
         pixels = scene(seed)
-        (a,) = coarse.predict([pixels])
-        (b,) = fine.predict([finer(pixels, factor)])
+        (a,) = coarse.detect([pixels])
+        (b,) = fine.detect([finer(pixels, factor)])
     assert len(a) == len(b) > 4
     # Within an input pixel, which shows 0.5 µm.
     there = in_order(a.xyxy * 0.25), in_order(b.xyxy * 0.25 / factor)
@@ -161,10 +161,10 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
         path = tmp_path / f"{number}.png"
         path.write_bytes(content[number])
         examples.append(Example(path, "g", Boxes(), pixel_size=size))
-    kept, found, skipped = detect_all(detector, examples)
+    kept, found, skipped = predict_examples(detector, examples)
     assert [one.image for one in kept] == [one.image for one in examples] and not skipped
     assert runtime.shapes == [(96, 128)] * 3
-    assert len(found[0]) == len(found[1]) == len(found[2])
+    assert len({len(one.boxes) for one in found}) == 1
 
 
 class Sizes(Blobs):

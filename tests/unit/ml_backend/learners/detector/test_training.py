@@ -20,17 +20,12 @@ import pytest
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
+from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
 from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import (
-    TrainingFailed,
-    TrainingInterrupted,
-    TrainingJob,
-    finished,
-    run_in_child,
-    train,
-)
+from ml_backend.learners.detector.training import train
 from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.training_job import TrainingJob, is_finished, run_in_child
 
 STARTER = Path(__file__).parents[5] / "ml_backend" / "registry" / "starters" / "mitosis.safetensors"
 CLASSES = ("Mitotic cell", "Other")
@@ -71,7 +66,7 @@ def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     assert epochs[-1]["seconds_left"] == 0 and np.isfinite(epochs[-1]["loss"])
     card = read_card(path)
     assert (card.classes, card.headline, card.scale) == (CLASSES, CLASSES[:1], 1.0)
-    found = Detector.load(path.parent).predict([np.zeros((96, 128, 3), np.uint8)], 0.01)
+    found = Detector.load(path.parent).detect([np.zeros((96, 128, 3), np.uint8)], 0.01)
     assert len(found) == 1
     files = {FILE_NAME, "model.xml", "model.bin", "done.json"}
     assert {p.name for p in path.parent.iterdir()} == files
@@ -80,10 +75,10 @@ def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     told.clear()
     assert run_in_child(job(tmp_path, examples, epochs=2), told.append) == path
     assert not told
-    assert not finished(job(tmp_path, examples, epochs=3))
-    assert not finished(job(tmp_path, examples[:-1], epochs=2))
+    assert not is_finished(job(tmp_path, examples, epochs=3))
+    assert not is_finished(job(tmp_path, examples[:-1], epochs=2))
     unmarked = [*examples[:3], replace(nothing, deleted=corrupt.deleted), corrupt]
-    assert not finished(job(tmp_path, unmarked, epochs=2))
+    assert not is_finished(job(tmp_path, unmarked, epochs=2))
 
 
 def test_nothing_to_learn_is_no_interruption(tmp_path: Path) -> None:
@@ -137,7 +132,7 @@ def test_malformed_job_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "job.json"
     file.write_text(json.dumps({"examples": []}))
     done = subprocess.run(
-        [sys.executable, "-m", "ml_backend.learners.detector.training", str(file)],
+        [sys.executable, "-m", "ml_backend.learners.training_job", str(file)],
         capture_output=True,
         text=True,
     )
@@ -156,8 +151,7 @@ def the_child() -> psutil.Process:
     return next(
         child
         for child in psutil.Process().children()
-        if "ml_backend.learners.detector.training"
-        in child.as_dict(["cmdline"], ad_value=[])["cmdline"]
+        if "ml_backend.learners.training_job" in child.as_dict(["cmdline"], ad_value=[])["cmdline"]
     )
 
 
@@ -188,7 +182,7 @@ def test_child_is_of_low_priority_and_ends_with_its_parent(tmp_path: Path) -> No
     file.write_text(json.dumps(endless(tmp_path).to_json()))
     start = (
         "import subprocess, sys, os, time;"
-        "child = subprocess.Popen([sys.executable, '-m', 'ml_backend.learners.detector.training',"
+        "child = subprocess.Popen([sys.executable, '-m', 'ml_backend.learners.training_job',"
         " sys.argv[1], str(os.getpid())], stdout=subprocess.PIPE);"
         "child.stdout.readline(); print(child.pid, flush=True); time.sleep(600)"
     )
@@ -297,12 +291,13 @@ def test_a_real_lack_of_memory_is_known(tmp_path: Path) -> None:
     file.write_text(json.dumps(job(tmp_path, examples, imgsz=1024).to_json()))
     limited = (
         "import resource, sys, psutil, torch;"
-        "from ml_backend.learners import fitting, export, training;"
+        "from ml_backend.learners import training_job as job;"
+        "from ml_backend.learners.detector import train_loop, export, training;"
         "torch.set_num_threads(1);"
         "torch.zeros(1, 3, 64, 64);"
         "now = psutil.Process().memory_info().vms;"
         "resource.setrlimit(resource.RLIMIT_AS, (now + 1_000_000_000,) * 2);"
-        "sys.argv = ['', sys.argv[1]]; sys.exit(training.main())"
+        "sys.argv = ['', sys.argv[1]]; sys.exit(job.main())"
     )
     with subprocess.Popen(
         [sys.executable, "-c", limited, str(file)], stdout=subprocess.PIPE, text=True

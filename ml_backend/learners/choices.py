@@ -1,0 +1,104 @@
+"""What all learners of choices share: classes of whole images, as Label Studio's Choices.
+
+A learner of choices adds how it trains and how it loads; see `docs/extending.md` for one in
+under fifty lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ml_backend.dataset.example import Example
+from ml_backend.evaluation.class_matches import Counts
+from ml_backend.evaluation.classification import (
+    ClassificationFigures,
+    choose,
+    count_choices,
+    evaluate_choices,
+)
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.labeling_config import Choices, Labels, Matching
+from ml_backend.learners.base import Prediction
+from ml_backend.learners.model_file import ModelCard
+
+
+class ChoiceLearner:
+    """The part of `learners.base.Learner` that is about choices.
+
+    A card's option `several` says that more than one class may be chosen for an image.
+    """
+
+    default_base = ""
+    serving_files: Sequence[str] = ()
+    recipe: Mapping[str, Any] = {}
+
+    def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """Every class is an answer, 'Other' as well."""
+        return tuple(classes)
+
+    def fits(self, labels: Labels) -> bool:
+        return bool(labels.image_choices)
+
+    def match(self, card: ModelCard, labels: Labels) -> Matching[Choices] | None:
+        matching = labels.match_choices(card.classes)
+        return matching if matching.mapping else None
+
+    def draw(
+        self,
+        prediction: Prediction,
+        card: ModelCard,
+        labels: Labels,
+        matching: Matching[Choices],
+        shown: frozenset[str],
+        version: str,
+    ) -> list[dict[str, Any]]:
+        drawn = {
+            name: prediction.choices[name]
+            for name in self.list_confident(prediction, card)
+            if name in shown
+        }
+        return labels.to_choices(drawn, matching=matching, version=version)
+
+    def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
+        return list(choose(prediction.choices, card.threshold, _takes_several(card)))
+
+    def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
+        width, height = prediction.size
+        return Boxes(
+            np.tile(np.array([0, 0, width, height], np.float32), (len(prediction.choices), 1)),
+            np.array(list(prediction.choices), np.str_),
+            np.array(list(prediction.choices.values()), np.float32),
+        )
+
+    def read_truth(self, example: Example) -> tuple[str, ...] | None:
+        return example.choices
+
+    def count(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
+    ) -> Counts:
+        chosen = [self.list_confident(prediction, card) for prediction in predictions]
+        return count_choices([one.choices or () for one in examples], chosen, card.headline)
+
+    def evaluate(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
+    ) -> ClassificationFigures:
+        pairs = [
+            (example, prediction)
+            for example, prediction in zip(examples, predictions, strict=True)
+            if example.choices is not None
+        ]
+        return evaluate_choices(
+            [example.choices or () for example, _ in pairs],
+            [prediction.choices for _, prediction in pairs],
+            [example.group for example, _ in pairs],
+            classes=card.classes,
+            threshold=card.threshold,
+            several=_takes_several(card),
+        )
+
+
+def _takes_several(card: ModelCard) -> bool:
+    return bool(card.options.get("several"))

@@ -1,0 +1,107 @@
+"""The detector as a learner: boxes of objects, from boxes that annotators drew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend.dataset.example import Example
+from ml_backend.evaluation.class_matches import Counts, count
+from ml_backend.evaluation.metrics import Figures, evaluate
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.class_names import headline
+from ml_backend.label_studio.labeling_config import Control, Labels, Matching
+from ml_backend.learners.base import ExportFailed, Prediction, Progress
+from ml_backend.learners.detector.hyperparameters import RECIPE
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.kinds import DETECTOR
+from ml_backend.learners.model_file import IR_FILES, ModelCard
+from ml_backend.learners.training_job import TrainingJob
+
+
+class DetectorLearner:
+    """See `learners.base.Learner`."""
+
+    kind = DETECTOR
+    default_base = "starter:mitosis"
+    serving_files = IR_FILES
+    recipe: Mapping[str, Any] = asdict(RECIPE)
+
+    def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:
+        return headline(classes)
+
+    def match(self, card: ModelCard, labels: Labels) -> Matching[Control] | None:
+        matching = labels.match(card.classes)
+        return matching if any(name in matching.mapping for name in card.headline) else None
+
+    def fits(self, labels: Labels) -> bool:
+        return bool(labels.controls)
+
+    def draw(
+        self,
+        prediction: Prediction,
+        card: ModelCard,
+        labels: Labels,
+        matching: Matching[Control],
+        shown: frozenset[str],
+        version: str,
+    ) -> list[dict[str, Any]]:
+        boxes = prediction.boxes
+        drawn = boxes.where(
+            (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
+        )
+        width, height = prediction.size
+        return labels.to_regions(
+            drawn, width=width, height=height, matching=matching, version=version
+        )
+
+    def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
+        boxes = prediction.boxes
+        return [str(name) for name in boxes.label[boxes.confidence >= card.threshold]]
+
+    def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
+        boxes = prediction.boxes
+        return boxes.where(np.isin(boxes.label, list(card.headline)))
+
+    def read_truth(self, example: Example) -> tuple[str, ...] | None:
+        return None if example.boxes is None else tuple(map(str, example.boxes.label))
+
+    def train(self, job: TrainingJob, progress: Progress) -> Path:
+        from ml_backend.learners.detector.training import train
+
+        return train(job, progress)
+
+    def make_servable(self, weights: Path, folder: Path) -> None:
+        # A process of its own: the export imports torch, which a server must not.
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "ml_backend.learners.detector.export", weights, folder],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
+
+    def load(self, folder: Path, threads: int | None = None) -> Detector:
+        return Detector.load(folder, threads)
+
+    def count(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
+    ) -> Counts:
+        boxes = [prediction.boxes for prediction in predictions]
+        return count(examples, boxes, threshold=card.threshold, headline=card.headline)
+
+    def evaluate(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
+    ) -> Figures:
+        boxes = [prediction.boxes for prediction in predictions]
+        return evaluate(examples, boxes, threshold=card.threshold, headline=card.headline)
+
+
+LEARNER = DetectorLearner()

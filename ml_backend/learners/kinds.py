@@ -1,0 +1,98 @@
+"""The table of kinds: which learner a model's card, or a project's labels, ask for.
+
+A package adds a kind by an entry point of the group `cytoloop.learners`, whose name is the kind
+and whose object is a `Learner`; our own kinds are entered in the same way, but without asking
+what is installed. Nothing is imported before it is needed: a server loads one learner alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
+
+from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.learners.base import Learner, Model, ObjectDetector
+from ml_backend.learners.model_file import FILE_NAME, read_card
+
+GROUP = "cytoloop.learners"
+DETECTOR = "detector"
+OWN = {DETECTOR: "ml_backend.learners.detector.learner:LEARNER"}
+
+
+class UnknownKind(LookupError):
+    """No learner of that name is installed."""
+
+
+@cache
+def find_learner(kind: str) -> Learner:
+    """Find a learner by its name.
+
+    Raises:
+        UnknownKind: The package that brought it is not installed here.
+    """
+    if kind in OWN:
+        module, name = OWN[kind].split(":")
+        return cast(Learner, getattr(import_module(module), name))
+    for entry in entry_points(group=GROUP):
+        if entry.name == kind:
+            return cast(Learner, entry.load())
+    raise UnknownKind(
+        f"there is no learner {kind!r} here; there are: {', '.join(list_kinds())}. A package that "
+        f"brings one names it in its entry points {GROUP}"
+    )
+
+
+@cache
+def list_kinds() -> tuple[str, ...]:
+    """List all kinds; those that a package adds come first, because somebody installed it."""
+    return (*sorted({entry.name for entry in entry_points(group=GROUP)} - set(OWN)), *OWN)
+
+
+def choose_learner(labels: Labels) -> Learner | None:
+    """Choose the kind that learns a project with these labels; None where none does."""
+    found = map(find_learner, list_kinds())
+    return next((learner for learner in found if learner.fits(labels)), None)
+
+
+def load_model(folder: Path, threads: int | None = None) -> Model:
+    """Load a version from its folder.
+
+    Args:
+        folder: With the weights, and what its kind serves from.
+        threads: Of the CPU, that predicting may take; all where None.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: The file is not ours.
+        UnknownKind: Its learner is not installed here.
+    """
+    weights = folder / FILE_NAME
+    if not weights.exists():
+        raise FileNotFoundError(f"{weights} is missing")
+    return find_learner(read_card(weights).kind).load(folder, threads)
+
+
+def load_detector(folder: Path, threads: int | None = None) -> ObjectDetector:
+    """Load a version that finds objects; see `load_model`.
+
+    Raises:
+        ValueError: The version answers for whole images and finds no objects.
+    """
+    return as_detector(load_model(folder, threads))
+
+
+def as_detector(model: Model) -> ObjectDetector:
+    """Take a model that finds objects for what it is.
+
+    Raises:
+        ValueError: It answers for whole images and finds no objects.
+    """
+    if not hasattr(model, "objects"):
+        raise ValueError(
+            f"this version is a {model.card.kind}, which answers for whole images; choose one "
+            "that finds objects, such as starter:mitosis"
+        )
+    return cast(ObjectDetector, model)

@@ -1,0 +1,59 @@
+"""What a model answers for labelled examples: the artefact that serves is what is judged."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from ml_backend.dataset.example import Example
+from ml_backend.imaging.decode import decode
+from ml_backend.learners.base import Model, Picture, Prediction
+from ml_backend.system.batching import chunks
+
+# The curve behind AP50 needs answers far below any threshold; below this they change nothing.
+FLOOR = 0.01
+# Images decoded ahead of the model; bounds the memory.
+_AHEAD = 8
+
+
+def predict_examples(
+    model: Model,
+    examples: Sequence[Example],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Example], list[Prediction], list[tuple[str, str]]]:
+    """Predict each example as it would be served: by its pixel size, where that is known.
+
+    Args:
+        model: It is asked for everything from FLOOR on.
+        examples: Their truth is not looked at, but for boxes: a model of regions answers for
+            those that a person marked.
+        progress: Called with how many are done, and of how many.
+
+    Returns:
+        The examples that could be read, with their size; the prediction of each; and (file,
+        reason) of those that could not be read.
+    """
+    kept: list[Example] = []
+    skipped: list[tuple[str, str]] = []
+    waiting: deque[Example] = deque()
+
+    def read() -> Iterator[Picture]:
+        with ThreadPoolExecutor(2) as pool:
+            for chunk in chunks(examples, _AHEAD):
+                for example, future in [(e, pool.submit(decode, e.image)) for e in chunk]:
+                    try:
+                        pixels = future.result()
+                    except ValueError as error:
+                        skipped.append((str(example.image), str(error)))
+                    else:
+                        waiting.append(example)
+                        yield Picture(pixels, example.pixel_size)
+
+    found = []
+    for prediction in model.predict(read(), FLOOR):
+        kept.append(replace(waiting.popleft(), size=prediction.size))
+        found.append(prediction)
+        progress(len(found) + len(skipped), len(examples))
+    return kept, found, skipped

@@ -1,0 +1,117 @@
+"""One training, whatever taught it: from examples and a base to a version that can serve."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ml_backend.dataset.example import Example
+from ml_backend.learners.base import Progress
+from ml_backend.learners.kinds import find_learner
+from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.registry import resolve
+from ml_backend.registry.versions import Registry, Version, check_word
+from ml_backend.settings import Settings
+from ml_backend.state.training_progress import telling
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may ask of a training; None leaves it to the recipe and the settings.
+
+    Attributes:
+        base: What to start from, as the user names a model.
+        epochs: Passes over the images.
+        imgsz: Input pixels of the longest side of the median image.
+        name: A word for the version's name.
+    """
+
+    base: str | None = None
+    epochs: int | None = None
+    imgsz: int | None = None
+    name: str | None = None
+
+
+class NothingToLearn(ValueError):
+    """The corrected tasks do not hold what a training needs."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a version is taught.
+
+    Attributes:
+        kind: The learner.
+        examples: Labelled images.
+        classes: The model's outputs, in this order.
+        snapshot: The name of the data.
+        hashes: SHA-256 of each image file.
+        groups: What these images belong to.
+    """
+
+    kind: str
+    examples: Sequence[Example]
+    classes: Sequence[str]
+    snapshot: str
+    hashes: Sequence[str]
+    groups: Sequence[str]
+
+
+def train_version(
+    settings: Settings,
+    registry: Registry,
+    project: str,
+    lesson: Lesson,
+    base: str,
+    wishes: Wishes,
+    progress: Progress,
+) -> Version:
+    """Train in a process of its own and add the version, with its whole ancestry.
+
+    Args:
+        settings: Of the data folder.
+        registry: Gets the version.
+        project: The project's id, or "dataset".
+        lesson: What is taught.
+        base: What the training starts from, as the user names it; "" for the learner's own
+            start.
+        wishes: What a person asked for.
+        progress: Called with what the training tells.
+
+    Raises:
+        TrainingFailed: It made no version.
+        UnknownVersion: There is no such base.
+    """
+    check_word(wishes.name)  # before the training, not after it
+    weights, ancestor = resolve.find_base(base, registry)
+    out = settings.training / f"{project}-{lesson.snapshot}"
+    job = TrainingJob(
+        examples=lesson.examples,
+        classes=tuple(lesson.classes),
+        headline=find_learner(lesson.kind).choose_headline(lesson.classes),
+        base=weights,
+        epochs=wishes.epochs or settings.epochs,
+        imgsz=wishes.imgsz or settings.imgsz,
+        out=out,
+        kind=lesson.kind,
+    )
+    with telling(settings.progress, project, progress) as tell:
+        trained = run_in_child(job, tell)
+    name = registry.next_name(project, trained, wishes.name or "v")
+    seen_hashes = set(lesson.hashes) | set(ancestor.seen_hashes if ancestor else ())
+    seen_groups = set(lesson.groups) | set(ancestor.seen_groups if ancestor else ())
+    version = Version(
+        name=name,
+        project=project,
+        created=time.time(),
+        base=base,
+        snapshot=lesson.snapshot,
+        seen_hashes=tuple(sorted(seen_hashes)),
+        seen_groups=tuple(sorted(seen_groups)),
+        kind=lesson.kind,
+    )
+    added = resolve.ready(version, trained, registry)
+    shutil.rmtree(out, ignore_errors=True)
+    return added

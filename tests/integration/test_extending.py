@@ -1,0 +1,138 @@
+"""What docs/extending.md shows, as it stands there: installed beside cytoloop and used for real."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml_backend.dataset.split import unit_hash
+from ml_backend.registry.versions import Registry
+from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+from tests.conftest import RunningStudio
+from tests.integration.test_worker import Worker
+
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
+CONFIG = """<View>
+  <Image name="image" value="$image"/>
+  <Choices name="light" toName="image"><Choice value="Dark"/><Choice value="Bright"/></Choices>
+</View>"""
+
+
+def read_blocks(heading: str) -> dict[str, str]:
+    """The titled blocks of code below a heading of the page, by their title."""
+    section = PAGE.read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return {m[1]: m[2] for m in re.finditer(r'```\w+ title="([^"]+)"\n(.*?)```', section, re.S)}
+
+
+def install(folder: Path, blocks: dict[str, str]) -> None:
+    """Lay a package into a folder of the path, as an installer would."""
+    points = tomllib.loads(blocks["pyproject.toml"])["project"]["entry-points"]
+    info = folder / "example-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
+    lines = [
+        line
+        for group, entries in points.items()
+        for line in (f"[{group}]", *(f"{name} = {place}" for name, place in entries.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for title, code in blocks.items():
+        if title != "pyproject.toml":
+            (folder / title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / title).write_text(code)
+
+
+@pytest.mark.timeout(600)
+def test_a_learner_from_outside_goes_through_the_whole_loop(
+    label_studio: RunningStudio, tmp_path: Path
+) -> None:
+    blocks = read_blocks("A learner")
+    code = [line for line in blocks["brightness.py"].splitlines() if line.strip()]
+    assert len(code) < 50, "the page promises a learner in under fifty lines"
+    install(tmp_path / "plugins", blocks)
+
+    # Thirty images, half of them bright; twenty of them are named.
+    studio = label_studio.studio
+    number = studio.create_project("Brightness", CONFIG).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    truth = ["Bright" if i % 2 else "Dark" for i in range(30)]
+    for i, name in enumerate(truth):
+        light = 180 if name == "Bright" else 40
+        pixels = rng.normal(light, 10, (48, 64, 3)).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{i}.png"), pixels)
+    studio.add_media_folder(number, folder)
+    data = [
+        {
+            "image": f"/data/local-files/?d={number}/{i}.png",
+            "sample": f"s{i}",
+            "split": "holdout" if i % 4 >= 2 else "train",
+        }
+        for i in range(30)
+    ]
+    ids = studio.import_tasks(number, [{"data": one} for one in data])
+    for task, name in list(zip(ids, truth, strict=True))[:20]:
+        studio.submit_annotation(task, [choice(name)])
+
+    settings = Settings(data_dir=tmp_path / "data")
+    settings.data_dir.mkdir()
+    projects = Projects(settings.projects_database)
+    url, token = label_studio.url, label_studio.account.token
+    projects.connect(Project(number, url, token, "Brightness", CONFIG))
+    worker = Worker(settings, PYTHONPATH=str(tmp_path / "plugins"))
+    try:
+        projects.leave(number, "train")
+        registry = Registry(settings.versions, settings.champions)
+        worker.until("a champion", lambda: registry.champion(str(number)))
+        worker.until("published", lambda: len(predictions(studio, number)) >= 10)
+        (version,) = registry.all(str(number))
+        assert version.kind == "brightness" and version.decision["promoted"]
+        assert version.figures["balanced_accuracy"] == 1.0
+        assert version.figures["confusion"]["Dark"] == {"Dark": 5, "Bright": 0}
+        # The ten untouched tasks are named, rightly, by that version.
+        found = predictions(studio, number)
+        for task, name in list(zip(ids, truth, strict=True))[20:]:
+            (prediction,) = found[task]
+            assert prediction["model_version"] == version.name
+            (answer,) = prediction["result"]
+            assert answer["type"] == "choices" and answer["value"]["choices"] == [name]
+            assert 0 < prediction["score"] <= 1
+
+        # Corrections of what was shown are counted like those of boxes.
+        wrong, right = ids[20], ids[21]
+        for task, name in ((wrong, "Bright"), (right, truth[21])):
+            parent = found[task][0]["id"]
+            studio.submit_annotation(task, [choice(name)], parent_prediction=parent)
+        projects.leave(number, "train")
+        worker.until("judged again", lambda: len(registry.all(str(number))) == 2)
+        worker.until("the job is over", lambda: not projects.notes())
+        usefulness = registry.get(version.name).figures["usefulness"][str(number)]
+        assert usefulness["accepted"] == 1
+        assert usefulness["classes"]["Dark"]["relabelled"] == 1
+    finally:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def choice(name: str) -> dict[str, Any]:
+    return {
+        "id": f"c{unit_hash(name):.6f}",
+        "type": "choices",
+        "from_name": "light",
+        "to_name": "image",
+        "value": {"choices": [name]},
+    }
+
+
+def predictions(studio: Any, project: int) -> dict[int, list[dict[str, Any]]]:
+    return {
+        task["id"]: task["predictions"] for task in studio.tasks(project) if task["predictions"]
+    }
