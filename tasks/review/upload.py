@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from ml_backend.imaging.decode import as_png, plain_png
-from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.client import Studio, make_prediction_check
 from ml_backend.label_studio.session import StudioFault, StudioUnreachable
 from ml_backend.serving.preannotation import Annotator, PreAnnotation
 from tasks.readers.planes import Rect
@@ -75,11 +75,9 @@ class Sender:
         self.outcome = Sent()
 
     @cached_property
-    def _interface(self) -> Any:
-        # It takes a second to import: when there is something to send, while others detect.
-        from label_studio_sdk.label_interface import LabelInterface
-
-        return LabelInterface(self._label_config)
+    def _find_problems(self) -> Callable[[dict[str, Any]], list[str]]:
+        # It takes a second to make: when there is something to send, while others detect.
+        return make_prediction_check(self._label_config)
 
     def start(self) -> None:
         """Learn what the project holds; wait for what an earlier run had on its way."""
@@ -161,8 +159,7 @@ class Sender:
             drawn.append((number, one))
         for number, one in self._annotator.queued(tasks, drawn, self._certainties):
             prediction = one.entry()
-            problems = self._interface.validate_prediction(prediction, return_errors=True)
-            if problems:
+            if problems := self._find_problems(prediction):
                 source = tasks[number]["data"]["source"]
                 raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")
             tasks[number]["predictions"] = [prediction]

@@ -121,6 +121,14 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
+    def restore(self, state: dict[str, Any]) -> None:
+        """Hold what another stand-in held: its `projects` and `tasks` as JSON, with their ids."""
+        self._projects = {project["id"]: project for project in state["projects"]}
+        self._tasks = {task["id"]: Task(**task) for task in state["tasks"]}
+        held = [one for task in self._tasks.values() for one in task.predictions + task.annotations]
+        used = [*self._projects, *self._tasks, *(one["id"] for one in held)]
+        self._numbers = itertools.count(max(used) + 1)
+
     @property
     def down(self) -> bool:
         return self._handler.down
