@@ -90,7 +90,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the ML backend alone."""
-    from ml_backend.serving.app import serve as run
+    from ml_backend.serving.server import serve as run
     from ml_backend.system.atomic_files import check_data_folder
     from ml_backend.system.processes import check_port
 

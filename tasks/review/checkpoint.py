@@ -12,7 +12,8 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable
-from dataclasses import astuple
+from contextlib import closing, suppress
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,45 @@ class Ledger:
             rows = self._database.execute("select key, at from sending").fetchall()
         age = time.time() - max((at for _, at in rows), default=0.0)
         return {key for key, _ in rows}, max(0.0, age)
+
+
+@dataclass(frozen=True)
+class ScanProgress:
+    """How far a scan is, by its checkpoint.
+
+    Attributes:
+        files: Read to their end.
+        unfinished: Large files, of which only some windows were read.
+        windows: Those windows.
+        sending: Tasks that were on their way to Label Studio and not known to have arrived.
+        written: When the checkpoint was last written, in seconds since 1970.
+    """
+
+    files: int
+    unfinished: int
+    windows: int
+    sending: int
+    written: float
+
+
+def read_progress(path: Path) -> ScanProgress:
+    """Return how far the scan with this checkpoint is, while it goes on or later.
+
+    Raises:
+        OSError: The file is gone.
+        sqlite3.Error: It is no checkpoint, or damaged.
+    """
+    written = path.stat().st_mtime
+    mode = "immutable=1"  # else SQLite would lay a log beside it, as new as this moment
+    with suppress(FileNotFoundError):  # there while a scan writes, or after it was killed
+        written = max(written, path.with_name(f"{path.name}-wal").stat().st_mtime)
+        mode = "mode=ro"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
+        files, unfinished, windows, sending = database.execute(
+            "select (select count(*) from seen), (select count(distinct mark) from window),"
+            " (select count(*) from window), (select count(*) from sending)"
+        ).fetchone()
+    return ScanProgress(files, unfinished, windows, sending, written)
 
 
 def _plain(one: Seen) -> list:

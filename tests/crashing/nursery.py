@@ -103,7 +103,7 @@ def become(order: dict[str, Any]) -> None:
 
             work(Settings())
         else:
-            from ml_backend.serving.app import serve
+            from ml_backend.serving.server import serve
 
             serve(Settings(), "127.0.0.1", order["port"])
         code = 0

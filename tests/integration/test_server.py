@@ -147,15 +147,16 @@ def test_what_is_not_done_in_time_is_queued(backend: Backend) -> None:
     client = hasty.client()
     predict(client, [task(1, "good.png")])  # the detector is loaded now
     started = time.monotonic()
-    results = predict(client, [task(n, "good.png") for n in range(5000)]).get_json()["results"]
+    tasks = [task(number, "good.png") for number in range(1, 5001)]
+    results = predict(client, tasks).get_json()["results"]
     assert time.monotonic() - started < 10
     done = [entry for entry in results if entry]
     assert len(results) == 5000 and 0 < len(done) < 5000
     left_out = backend.projects.left_out(1, limit=10_000)
     queued = {one["task"] for one in left_out if one["reason"] == QUEUED}
-    assert queued == {n for n, entry in enumerate(results) if not entry}
+    assert queued == {n for n, entry in enumerate(results, start=1) if not entry}
     assert (1, "publish") in {(project, kind) for project, kind, _, _ in backend.projects.notes()}
-    backend.projects.let_in(1, list(range(5000)))
+    backend.projects.let_in(1, list(range(1, 5001)))
 
 
 def test_a_slow_image_server_does_not_hold_the_answer(backend: Backend) -> None:

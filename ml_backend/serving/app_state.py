@@ -1,0 +1,84 @@
+"""What every route and page of one server works on: opened once, found through the Flask app."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flask import current_app
+
+from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.registry.versions import Registry
+from ml_backend.serving.metrics import ServerMetrics
+from ml_backend.serving.model_cache import Serving
+from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+from ml_backend.system.credentials import backend_password
+
+# Where the Flask app keeps its state, in `app.extensions`.
+EXTENSION = "cytoloop"
+
+
+class ImageSources:
+    """One image source for each project, made when first asked for; safe among threads.
+
+    Args:
+        media: The folder whose files our own Label Studio serves as local files.
+    """
+
+    def __init__(self, media: Path) -> None:
+        self._media = media
+        self._sources: dict[Project, ImageSource] = {}
+        self._lock = threading.Lock()
+
+    def get(self, project: Project) -> ImageSource:
+        """Return the source of a project's images."""
+        with self._lock:
+            if project not in self._sources:
+                self._sources[project] = ImageSource(
+                    project.url, project.token, media=self._media, project=project.id
+                )
+            return self._sources[project]
+
+
+@dataclass(frozen=True)
+class AppState:
+    """One data folder, opened for a server.
+
+    Attributes:
+        settings: Every setting, and the layout of the data folder.
+        projects: The connected projects, and the notes left for the worker.
+        registry: The versions, and which one is the champion of a project.
+        models: What is loaded and pre-annotates.
+        metrics: The counts of this process.
+        images: Where the images of a project's tasks come from.
+        password: What each request must carry, with `settings.backend_user`.
+    """
+
+    settings: Settings
+    projects: Projects
+    registry: Registry
+    models: Serving
+    metrics: ServerMetrics
+    images: ImageSources
+    password: str = field(repr=False)
+
+    @classmethod
+    def open(cls, settings: Settings) -> AppState:
+        """Open the data folder that the settings name; a new one is made."""
+        registry = Registry(settings.versions, settings.champions)
+        return cls(
+            settings=settings,
+            projects=Projects(settings.projects_database),
+            registry=registry,
+            models=Serving(settings, registry),
+            metrics=ServerMetrics(settings.progress),
+            images=ImageSources(settings.media),
+            password=backend_password(settings),
+        )
+
+
+def current_state() -> AppState:
+    """Return the state of the app that answers the present request."""
+    return current_app.extensions[EXTENSION]

@@ -1,0 +1,73 @@
+"""Reads what Label Studio sends; whatever else comes is refused in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Request
+
+
+class BadRequest(ValueError):
+    """What the caller must change, in one line."""
+
+
+def read_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object in a request, whatever its content type.
+
+    Raises:
+        BadRequest: The body is not JSON, or not an object.
+    """
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError:
+        body = None
+    if not isinstance(body, dict):
+        raise BadRequest("the request's body must be a JSON object")
+    return body
+
+
+def read_project_id(body: dict[str, Any]) -> int:
+    """Return the project's id, from `5`, `"5"`, `"5.1700000000"` or `{"id": 5}`.
+
+    Raises:
+        BadRequest: There is none.
+    """
+    project = body.get("project")
+    if isinstance(project, dict):
+        project = project.get("id")
+    if isinstance(project, bool) or not isinstance(project, (int, str)):
+        raise BadRequest("'project' is missing")
+    try:
+        return int(str(project).split(".")[0])
+    except ValueError:
+        raise BadRequest(f"'project' must be a project's id, not {project!r}") from None
+
+
+def read_tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tasks to pre-annotate.
+
+    Raises:
+        BadRequest: They are not a list of objects.
+    """
+    tasks = body.get("tasks")
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise BadRequest("'tasks' must be a list of Label Studio tasks")
+    return tasks
+
+
+def read_label_config(body: dict[str, Any]) -> str | None:
+    """Return the labeling config that `/setup` brings; None where it brings none."""
+    schema = body.get("schema")
+    return schema if isinstance(schema, str) and schema.strip() else None
+
+
+def read_action(body: dict[str, Any]) -> str:
+    """Return the name of a webhook's event.
+
+    Raises:
+        BadRequest: There is none.
+    """
+    action = body.get("action")
+    if not isinstance(action, str):
+        raise BadRequest("'action' is missing")
+    return action

@@ -1,0 +1,48 @@
+"""Who is let in, and what a browser is told about the answer."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from ml_backend.serving.security import CONTENT_SECURITY_POLICY
+
+EVENT = {"action": "ANNOTATION_CREATED", "project": 1}
+
+
+@pytest.mark.parametrize("path", ["/", "/static/cytoloop.css", "/scans/", "/metrics", "/nowhere"])
+def test_a_stranger_sees_nothing_but_how_to_get_in(
+    app: Flask, browser: dict[str, str], path: str
+) -> None:
+    answer = app.test_client().get(path, headers=browser)
+    assert answer.status_code == 401 and answer.mimetype == "text/html"
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="cytoloop"'
+    assert "backend.json" in answer.text and "Leaves" not in answer.text
+    # The page needs nothing that wants the password.
+    assert "src=" not in answer.text and "href=" not in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_page_may_load_only_what_is_of_this_server(
+    client: FlaskClient, browser: dict[str, str]
+) -> None:
+    for path in ("/", "/nowhere"):
+        answer = client.get(path, headers=browser)
+        assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Vary"] == "Accept"
+        assert "<script" not in answer.text and "http://www" not in answer.text
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8080", "https://evil.example", "null"])
+def test_a_page_of_another_site_can_change_nothing(client: FlaskClient, origin: str) -> None:
+    answer = client.post("/webhook", json=EVENT, headers={"Origin": origin})
+    assert answer.status_code == 403 and set(answer.get_json()) == {"error"}
+
+
+def test_label_studio_and_our_own_pages_may(client: FlaskClient) -> None:
+    assert client.post("/webhook", json=EVENT).status_code == 200
+    own = {"Origin": "http://localhost"}
+    assert client.post("/webhook", json=EVENT, headers=own).status_code == 200
+    assert client.get("/", headers={"Origin": "https://evil.example"}).status_code == 200
