@@ -36,7 +36,8 @@ from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import iou
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry.starters import find_starter_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"

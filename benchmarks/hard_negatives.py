@@ -28,7 +28,8 @@ from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes, iou, over_smaller
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry.starters import find_starter_weights
 
 SHOWN = 0.02  # the threshold at which the starter marks: low, so that much is deleted

@@ -24,7 +24,8 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.demo.synthetic_images import field
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
 from ml_backend.registry.starters import find_starter_weights
 from ml_backend.registry.versions import Registry

@@ -34,7 +34,8 @@ from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.class_names import headline, is_clutter
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TILE = (480, 640)  # height, width

@@ -170,7 +170,8 @@ def looked(
 ) -> list[np.ndarray]:
     """The headline boxes that a detector trained on `learn` draws on each test image."""
     from ml_backend.learners.detector.inference import Detector
-    from ml_backend.learners.training_job import TrainingJob, run_in_child
+    from ml_backend.learners.training_child import run_in_child
+    from ml_backend.learners.training_job import TrainingJob
     from ml_backend.promotion.predict_examples import predict_examples
 
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,8 @@ from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.class_names import canonical
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry.starters import STARTERS
 from ml_backend.registry.versions import file_hash
 from ml_backend.system.atomic_files import replacing, write_json

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from ml_backend.imaging.merge_detections import Objects
 from ml_backend.imaging.sliding_windows import Plane
 from ml_backend.label_studio.labeling_config import Labels, Matching
 from ml_backend.learners.model_file import ModelCard
-
-if TYPE_CHECKING:
-    from ml_backend.learners.training_job import TrainingJob
+from ml_backend.learners.training_job import TrainingJob
 
 # What a training tells while it runs, one dict a line:
 #   {"skipped": path, "reason": why}                    an image that cannot be read
@@ -245,6 +243,9 @@ class Learner(Protocol):
     ) -> Figures:
         """Judge predictions, made from a low floor on, at the card's own threshold."""
         ...
+
+
+NO_MEMORY = "there is not enough memory; close other programs, or choose a smaller --imgsz"
 
 
 class ExportFailed(RuntimeError):

@@ -15,10 +15,9 @@ from typing import cast
 
 from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.learners.base import Learner, Model, ObjectDetector
-from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.model_file import DETECTOR, FILE_NAME, read_card
 
 GROUP = "cytoloop.learners"
-DETECTOR = "detector"
 OWN = {DETECTOR: "ml_backend.learners.detector.learner:LEARNER"}
 
 

@@ -13,6 +13,9 @@ FILE_NAME = "weights.safetensors"
 # The same network for OpenVINO, in the same folder.
 IR_FILES = ("model.xml", "model.bin")
 
+# The kind of a file that names none.
+DETECTOR = "detector"
+
 # A name, never a path: what a file says of itself must not choose which other file is read.
 _ARCHITECTURE = re.compile(r"[a-z0-9_]{1,60}")
 
@@ -41,13 +44,13 @@ class ModelCard:
     threshold: float
     nms_iou: float = 0.6
     input_um: float | None = None
-    kind: str = "detector"
+    kind: str = DETECTOR
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_metadata(self) -> dict[str, str]:
         """As safetensors metadata: strings only."""
         fields = asdict(self)
-        if self.kind == "detector":  # as release 0.1.0 wrote them, so that it reads them too
+        if self.kind == DETECTOR:  # as release 0.1.0 wrote them, so that it reads them too
             del fields["kind"], fields["options"]
         return {"cytoloop": json.dumps(fields, sort_keys=True)}
 

@@ -1,20 +1,7 @@
-"""A training in a process of its own, whatever the kind.
-
-    python -m ml_backend.learners.training_job JOB.json [PARENT]
-
-A training takes minutes, all cores and gigabytes, and may be killed for it. The worker and
-the command line therefore start it as a child at low priority (`run_in_child`) and read
-its progress, one JSON object a line. Whatever happens there is a `TrainingFailed` here.
-"""
+"""What a training is of: written down so that a process of its own can read it."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import __version__
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.learners.base import Progress, TrainingFailed, TrainingInterrupted
-from ml_backend.learners.kinds import DETECTOR, find_learner
-from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.system.atomic_files import read_json, write_json
-
-# The last line that a child tells, beside those of `learners.base.Progress`:
-#   {"done": true, "seconds"}, or {"error": why, "again": may another try do}
-
-# Written into `out` when all else is there: what the training was of.
-DONE = "done.json"
-
-NO_MEMORY = "there is not enough memory; close other programs, or choose a smaller --imgsz"
+from ml_backend.learners.model_file import DETECTOR
 
 
 @dataclass(frozen=True)
@@ -131,127 +106,3 @@ def _from_json(example: dict[str, Any]) -> Example:
         choices=None if choices is None else tuple(choices),
         region_choices=tuple(tuple(names) for names in example.get("region_choices", ())),
     )
-
-
-def is_finished(job: TrainingJob) -> bool:
-    """Tell whether exactly this job, by this release and recipe, ended well in `out`."""
-    try:
-        return read_json(job.out / DONE) == identify(job.to_json())
-    except ValueError:
-        return False
-
-
-def identify(job: dict[str, Any]) -> dict[str, Any]:
-    """What makes two trainings the same, as DONE holds it."""
-    recipe = dict(find_learner(job["kind"]).recipe)
-    identity = {"job": job, "recipe": recipe, "release": __version__}
-    return dict(json.loads(json.dumps(identity)))
-
-
-def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
-    """Train in a child process at low priority.
-
-    A training that was finished, and whose parent was killed before it took the result, is
-    not done again: the files that exactly this job left in `out` are taken.
-
-    Args:
-        job: What to train.
-        on_progress: Called with what the child tells, except its last line. An exception from
-            it ends the child.
-
-    Returns:
-        The path of the weights.
-
-    Raises:
-        TrainingFailed: The child found nothing to train on, or failed.
-        TrainingInterrupted: It was killed, or the machine had no room for it.
-    """
-    learner = find_learner(job.kind)
-    if all(learner.read_truth(example) is None for example in job.examples):
-        raise TrainingFailed("no image is labelled yet; correct and submit some tasks first")
-    if is_finished(job):
-        return job.out / FILE_NAME
-    with tempfile.TemporaryDirectory(prefix="cytoloop-training-") as folder:
-        file, log = Path(folder, "job.json"), Path(folder, "stderr.txt")
-        write_json(file, job.to_json())
-        last: dict[str, Any] = {}
-        with log.open("wb") as stderr:
-            child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "ml_backend.learners.training_job",
-                    str(file),
-                    str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                encoding="utf-8",
-            )
-            assert child.stdout is not None
-            try:
-                for line in child.stdout:
-                    last = json.loads(line)
-                    if not last.keys() & {"done", "error"}:
-                        on_progress(last)
-                child.wait()
-            finally:
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
-                child.stdout.close()
-        if not last.get("done") or child.returncode:
-            told = log.read_text(encoding="utf-8", errors="replace").strip()
-            if "error" in last:
-                raise (TrainingInterrupted if last.get("again") else TrainingFailed)(last["error"])
-            killed = child.returncode < 0 or not told
-            raise (TrainingInterrupted if killed else TrainingFailed)(_why(child.returncode, told))
-    return job.out / FILE_NAME
-
-
-def _why(returncode: int, told: str) -> str:
-    """One line for a child that died without a word of its own."""
-    if returncode == -getattr(signal, "SIGKILL", 9):
-        return f"the training was killed, most often because {NO_MEMORY}"
-    reason = told.splitlines()[-1] if told else "nothing was written to its log"
-    return f"the training ended with code {returncode}: {reason}"
-
-
-def main() -> int:
-    """The child: a job's file, and the parent's process id with which to end, if any."""
-    # Libraries print where they like; only progress may reach the real stdout.
-    lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-
-    def tell(line: dict[str, Any]) -> None:
-        print(json.dumps(line), file=lines, flush=True)
-
-    try:
-        from ml_backend.learners import child_process
-
-        child_process.lower()
-        if len(sys.argv) > 2:
-            child_process.end_with(int(sys.argv[2]))
-        import time
-
-        started = time.monotonic()
-        with open(sys.argv[1], encoding="utf-8") as file:
-            content = json.load(file)
-        job = TrainingJob.from_json(content)
-        (job.out / DONE).unlink(missing_ok=True)
-        find_learner(job.kind).train(job, tell)
-        write_json(job.out / DONE, identify(content))
-        tell({"done": True, "seconds": round(time.monotonic() - started, 1)})
-        return 0
-    except MemoryError:
-        tell({"error": NO_MEMORY, "again": True})
-    except (TrainingFailed, OSError, ValueError) as error:
-        again = isinstance(error, (TrainingInterrupted, OSError))
-        tell({"error": " ".join(str(error).split()), "again": again})
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,7 +20,8 @@ from ml_backend.dataset.folds import Fold, folds
 from ml_backend.dataset.snapshot import Item, Snapshot
 from ml_backend.learners.base import Figures, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import blind_review
 from ml_backend.promotion.blind_review import Apart, Kind
 from ml_backend.promotion.decision import RULE, Decision, Side, decide, fair

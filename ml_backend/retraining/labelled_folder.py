@@ -11,7 +11,8 @@ from typing import Any
 from ml_backend.dataset.folder import read_folder
 from ml_backend.label_studio.class_names import headline
 from ml_backend.learners.base import Progress
-from ml_backend.learners.kinds import DETECTOR, find_learner, load_model
+from ml_backend.learners.kinds import find_learner, load_model
+from ml_backend.learners.model_file import DETECTOR
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, file_hash

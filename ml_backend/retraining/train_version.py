@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ml_backend.dataset.example import Example
 from ml_backend.learners.base import Progress
 from ml_backend.learners.kinds import find_learner
-from ml_backend.learners.training_job import TrainingJob, run_in_child
+from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version, check_word
 from ml_backend.settings import Settings

@@ -1,6 +1,6 @@
 """In the place of the optimisation where hundreds of trainings must die: the same writes, no torch.
 
-Takes a training's job and tells, writes and ends as `ml_backend.learners.training_job`
+Takes a training's job and tells, writes and ends as `ml_backend.learners.training_child`
 does. Its version is the base as it is, a detector that works, with the job's hash in its file so
 that two jobs never make the same version.
 """
@@ -21,7 +21,8 @@ from safetensors.numpy import load_file, save_file
 
 from ml_backend.learners import child_process
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
-from ml_backend.learners.training_job import DONE, TrainingJob, identify
+from ml_backend.learners.training_child import DONE, identify
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.system.atomic_files import replacing, write_json
 
 

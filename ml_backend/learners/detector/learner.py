@@ -20,8 +20,7 @@ from ml_backend.label_studio.labeling_config import Control, Labels, Matching
 from ml_backend.learners.base import ExportFailed, Prediction, Progress
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.kinds import DETECTOR
-from ml_backend.learners.model_file import IR_FILES, ModelCard
+from ml_backend.learners.model_file import DETECTOR, IR_FILES, ModelCard
 from ml_backend.learners.training_job import TrainingJob
 
 

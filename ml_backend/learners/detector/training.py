@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.label_studio.class_names import canonical
-from ml_backend.learners.base import Progress, TrainingFailed, TrainingInterrupted
+from ml_backend.learners.base import (
+    NO_MEMORY,
+    Progress,
+    TrainingFailed,
+    TrainingInterrupted,
+)
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.preprocess import scale_of
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
-from ml_backend.learners.training_job import NO_MEMORY, TrainingJob
+from ml_backend.learners.training_job import TrainingJob
 
 ARCHITECTURE = "yolov5n"
 

@@ -30,7 +30,7 @@ from typing import Any
 ROLES = {
     "worker": ("ml_backend", "worker"),
     "server": ("ml_backend", "serve"),
-    "training": ("ml_backend.learners.training_job",),
+    "training": ("ml_backend.learners.training_child",),
     "recorder": ("ml_backend.retraining.mlflow_log",),
 }
 _WRITE = re.compile(

@@ -25,7 +25,8 @@ from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.training import train
 from ml_backend.learners.model_file import FILE_NAME, read_card
-from ml_backend.learners.training_job import TrainingJob, is_finished, run_in_child
+from ml_backend.learners.training_child import is_finished, run_in_child
+from ml_backend.learners.training_job import TrainingJob
 
 STARTER = Path(__file__).parents[5] / "ml_backend" / "registry" / "starters" / "mitosis.safetensors"
 CLASSES = ("Mitotic cell", "Other")
@@ -132,7 +133,7 @@ def test_malformed_job_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "job.json"
     file.write_text(json.dumps({"examples": []}))
     done = subprocess.run(
-        [sys.executable, "-m", "ml_backend.learners.training_job", str(file)],
+        [sys.executable, "-m", "ml_backend.learners.training_child", str(file)],
         capture_output=True,
         text=True,
     )
@@ -151,7 +152,8 @@ def the_child() -> psutil.Process:
     return next(
         child
         for child in psutil.Process().children()
-        if "ml_backend.learners.training_job" in child.as_dict(["cmdline"], ad_value=[])["cmdline"]
+        if "ml_backend.learners.training_child"
+        in child.as_dict(["cmdline"], ad_value=[])["cmdline"]
     )
 
 
@@ -182,7 +184,7 @@ def test_child_is_of_low_priority_and_ends_with_its_parent(tmp_path: Path) -> No
     file.write_text(json.dumps(endless(tmp_path).to_json()))
     start = (
         "import subprocess, sys, os, time;"
-        "child = subprocess.Popen([sys.executable, '-m', 'ml_backend.learners.training_job',"
+        "child = subprocess.Popen([sys.executable, '-m', 'ml_backend.learners.training_child',"
         " sys.argv[1], str(os.getpid())], stdout=subprocess.PIPE);"
         "child.stdout.readline(); print(child.pid, flush=True); time.sleep(600)"
     )
@@ -291,7 +293,7 @@ def test_a_real_lack_of_memory_is_known(tmp_path: Path) -> None:
     file.write_text(json.dumps(job(tmp_path, examples, imgsz=1024).to_json()))
     limited = (
         "import resource, sys, psutil, torch;"
-        "from ml_backend.learners import training_job as job;"
+        "from ml_backend.learners import training_child as job;"
         "from ml_backend.learners.detector import train_loop, export, training;"
         "torch.set_num_threads(1);"
         "torch.zeros(1, 3, 64, 64);"
