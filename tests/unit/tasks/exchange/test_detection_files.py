@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.exchange.detection_files import COLUMNS, FORMATS, Detected, Detection, writer
+from ml_backend.dataset.annotation_formats.detection_table import COLUMNS
+from ml_backend.dataset.annotation_formats.formats import FILES
+from ml_backend.dataset.annotation_formats.records import Detected, Detection
+from tasks.exchange.detection_files import open_writer
 
 cents = st.integers(0, 100_000).map(lambda value: value / 100)
 
@@ -50,7 +53,7 @@ found_strategy = names.flatmap(
 
 
 def write(out: Path, found: tuple[Detected, ...]) -> Path:
-    with writer(out) as add:
+    with open_writer(out) as add:
         for one in found:
             add(one)
     return out
@@ -138,11 +141,11 @@ def test_geojson_holds_closed_rectangles_as_qupath_reads_them(
         assert (properties["source"], properties["partial"]) == (source, d.partial)
 
 
-@pytest.mark.parametrize("ending", [*FORMATS, ".JSON"])
+@pytest.mark.parametrize("ending", [*(form.ending for form in FILES), ".JSON"])
 def test_a_run_that_fails_leaves_the_old_file(tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"out{ending}"
     out.write_text("the last run's")
-    with pytest.raises(KeyboardInterrupt), writer(out) as add:
+    with pytest.raises(KeyboardInterrupt), open_writer(out) as add:
         add(Detected("a", 1, 1, []))
         raise KeyboardInterrupt
     assert out.read_text() == "the last run's" and len(list(tmp_path.iterdir())) == 1
@@ -150,4 +153,4 @@ def test_a_run_that_fails_leaves_the_old_file(tmp_path: Path, ending: str) -> No
 
 def test_another_ending_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.geojson, a \.json or a \.csv"):
-        writer(tmp_path / "out.xlsx")
+        open_writer(tmp_path / "out.xlsx")
