@@ -34,13 +34,14 @@ class Names:
             for task, names in self._all.items()
         }
         self._exact: dict[str, set[int]] = defaultdict(set)
+        self._flat: dict[str, set[int]] = defaultdict(set)
         self._last: dict[str, set[int]] = defaultdict(set)
         self._stem: dict[str, set[int]] = defaultdict(set)
         for task, names in self._all.items():
             for name in {*names, self._names[task], add_number(task, self._names[task])}:
                 name = _compose(name)
                 self._exact[name].add(task)
-                self._exact[flatten(name)].add(task)
+                self._flat[flatten(name)].add(task)
                 self._last[PurePosixPath(name).name].add(task)
                 self._stem[PurePosixPath(name).stem].add(task)
                 self._stem[PurePosixPath(flatten(name)).stem].add(task)
@@ -67,9 +68,10 @@ class Names:
         """
         written = _compose(str(written).replace("\\", "/"))
         last = PurePosixPath(written).name
-        exact = self._exact.get(written, set())
-        if not stem and len(exact) == 1:
-            return next(iter(exact))
+        for whole in () if stem else (self._exact, self._flat):
+            exact = whole.get(written, set())
+            if len(exact) == 1:
+                return next(iter(exact))
         found = (self._stem if stem else self._last).get(last, set())
         if len(found) > 1:
             folders = PurePosixPath(written).parts[:-1]

@@ -128,28 +128,31 @@ class _Images:
             self._fields[group.name] = self._places.fields(group)
         return self._fields[group.name]
 
-    def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
-        group = self._groups.get(one.name)
+    def pieces(
+        self, field: Field, looks: Collection[int], skipped: list[Skipped]
+    ) -> Iterator[Piece]:
+        """The pictures of a field, see `source.Pixels`."""
+        group = self._groups.get(field.name)
         if group is None:
-            entry: Skipped = {"source": one.name, "reason": "there is no such image"}
+            entry: Skipped = {"source": field.name, "reason": "there is no such image"}
             if entry not in skipped:  # told already where its size was asked for
                 skipped.append(entry)
             return
         try:
-            places = [(f.x, f.y) for f in self._place(group)] if group.placed else [(0, 0)]
-            size = self.measure(one.name)
+            places = [(tile.x, tile.y) for tile in self._place(group)] if group.placed else [(0, 0)]
+            size = self.measure(field.name)
         except ValueError as error:
-            skipped.append({"source": one.name, "reason": str(error)})
+            skipped.append({"source": field.name, "reason": str(error)})
             return
-        if max(abs(size[0] - one.width), abs(size[1] - one.height)) > MOVED:
+        if max(abs(size[0] - field.width), abs(size[1] - field.height)) > MOVED:
             reason = (
-                f"{size[0]} × {size[1]} px here, and {one.width} × {one.height} px where it was "
-                "detected in"
+                f"{size[0]} × {size[1]} px here, and {field.width} × {field.height} px where "
+                "it was detected in"
             )
-            skipped.append({"source": one.name, "reason": reason})
+            skipped.append({"source": field.name, "reason": reason})
             return
         showing = self._places.showing(group)
-        wanted = {thing.plane for thing in one.things}
+        wanted = {thing.plane for thing in field.things}
         for (left, top), spot in zip(places, group.spots, strict=True):
             try:
                 planes = open_planes(spot.files, showing, self._depth)

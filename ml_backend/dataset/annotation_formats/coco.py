@@ -34,10 +34,11 @@ def read(content: Any, report: Callable[[str], None]) -> list[ImageAnnotations]:
 
     Args:
         content: A parsed file.
-        report: Called with how many boxes are of images that the file does not list.
+        report: Called with how many boxes are of images that the file does not list, and
+            with each image that has no name.
 
     Returns:
-        Every image that the file lists, in its order; of several with one id the last.
+        Every image that the file names, in its order; of several with one id the last.
 
     Raises:
         KeyError, TypeError, AttributeError: The lists are not those of COCO.
@@ -47,24 +48,21 @@ def read(content: Any, report: Callable[[str], None]) -> list[ImageAnnotations]:
     boxes: dict[Any, list[Any]] = {number: [] for number in entries}
     strays = 0
     for annotation in content["annotations"]:
-        if annotation["image_id"] in boxes:
+        try:
             boxes[annotation["image_id"]].append(annotation)
-        else:
+        except (KeyError, TypeError):
             strays += 1
     if strays:
         report(f"{strays} boxes are of images that it does not list")
     read_box = partial(_read_box, labels=labels)
     images = []
     for number, entry in entries.items():
+        if "file_name" not in entry:
+            report(f"the image with the id {number} has no file_name")
+            continue
         size = (entry.get("width"), entry.get("height"))
-        images.append(
-            ImageAnnotations(
-                str(entry["file_name"]),
-                boxes[number],
-                read_box,
-                size if all(size) else None,
-            )
-        )
+        name, stated = str(entry["file_name"]), size if all(size) else None
+        images.append(ImageAnnotations(name, boxes[number], read_box, stated))
     return images
 
 

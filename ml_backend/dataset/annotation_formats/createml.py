@@ -39,18 +39,18 @@ def read(content: Any, report: Callable[[str], None]) -> Iterator[ImageAnnotatio
 
     Args:
         content: A parsed file.
-        report: Not called: the format has no fault that concerns no single box.
+        report: Called with each image whose annotations are no list.
 
     Yields:
-        Every image that the file lists, in its order.
-
-    Raises:
-        TypeError: The boxes of an image are no list; those before it are yielded.
+        Every other image that the file lists, in its order.
     """
     for entry in content:
         name = entry.get("image", entry.get("imagefilename"))
         boxes = entry.get("annotations", entry.get("annotation"))
-        yield ImageAnnotations(str(name), list(boxes), _read_box)
+        if isinstance(boxes, list):
+            yield ImageAnnotations(str(name), boxes, _read_box)
+        else:
+            report(f"{name}: its annotations are no list")
 
 
 def _read_box(annotation: Any) -> Annotation:

@@ -37,23 +37,29 @@ def read(content: Any, report: Callable[[str], None]) -> list[ImageAnnotations]:
 
     Args:
         content: A collection of features, a list of them, or a single feature.
-        report: Not called: the format has no fault that concerns no single box.
+        report: Called with how many features are none.
 
     Returns:
         The images in the order in which the features name them; those that name none are of
         one image without a name. A file without a feature is about such an image, too.
 
     Raises:
-        TypeError, AttributeError: The content holds something other than features.
+        TypeError: The features are no list.
     """
     features = content.get("features", [content]) if isinstance(content, dict) else content
-    by_source: dict[str, list[Any]] = {}
+    by_source: dict[str, list[Any]] = {} if features else {"": []}
+    strays = 0
     for feature in features:
-        source = str((feature.get("properties") or {}).get("source") or "")
-        by_source.setdefault(source, []).append(feature)
+        try:
+            source = str((feature.get("properties") or {}).get("source") or "")
+        except AttributeError:
+            strays += 1
+        else:
+            by_source.setdefault(source, []).append(feature)
+    if strays:
+        report(f"{strays} features are no GeoJSON objects")
     return [
-        ImageAnnotations(source or None, boxes, _read_box)
-        for source, boxes in (by_source or {"": []}).items()
+        ImageAnnotations(source or None, boxes, _read_box) for source, boxes in by_source.items()
     ]
 
 
@@ -76,7 +82,13 @@ def _read_box(feature: Any) -> Annotation:
 
 
 def _find_points(part: Any) -> Iterator[tuple[float, float]]:
-    """The points of an outline, however deep its lists are."""
+    """The points of an outline, however deep its lists are.
+
+    Raises:
+        TypeError, IndexError: There is something else in the lists.
+    """
+    if isinstance(part, str):  # each letter of which is a string again
+        raise TypeError(f"{part!r} is not a point")
     if part and isinstance(part[0], int | float):
         yield float(part[0]), float(part[1])
     else:

@@ -94,8 +94,8 @@ def write(out: Path, form: str, truth: dict[str, list[Row]], media: Path) -> Pat
 
 def close(a: list[Row], b: list[Row]) -> bool:
     return len(a) == len(b) and all(
-        one[4] == other[4] and one[:4] == pytest.approx(other[:4], abs=0.011)
-        for one, other in zip(a, b, strict=True)
+        left[4] == right[4] and left[:4] == pytest.approx(right[:4], abs=0.011)
+        for left, right in zip(a, b, strict=True)
     )
 
 
@@ -105,15 +105,17 @@ def close(a: list[Row], b: list[Row]) -> bool:
 def test_what_is_exported_is_imported(
     form: str, truth: dict[str, list[Row]], media: Path, images: TaskImages
 ) -> None:
-    said: list[str] = []
+    reported: list[str] = []
     with tempfile.TemporaryDirectory() as out:
         files = find_annotation_files(write(Path(out), form, truth, media))
-        found = list(read_annotation_files(files, images, lambda file, reason: said.append(reason)))
+        found = list(
+            read_annotation_files(files, images, lambda file, reason: reported.append(reason))
+        )
     if form == ".geojson" and not any(truth.values()):
         # It has no place for images without a box, and then says nothing of any image.
-        assert said == ["no image of the project is called out"]
+        assert reported == ["no image of the project is called out"]
         return
-    assert said == []
+    assert reported == []
     read = {image.as_posix(): marks for image, _, marks in found}
     if form == ".geojson":
         truth = {name: boxes for name, boxes in truth.items() if boxes}
@@ -142,8 +144,8 @@ def test_an_exported_folder_is_a_labelled_folder(
         if example.boxes is not None
     )
     assert len(boxes) == len(SIZES)
-    for one, other in zip(boxes, sorted(map(sorted, truth.values())), strict=True):
-        assert close(one, other)
+    for read, written in zip(boxes, sorted(map(sorted, truth.values())), strict=True):
+        assert close(read, written)
 
 
 def test_what_is_held_out_stays_apart(tmp_path: Path, media: Path) -> None:
@@ -167,8 +169,8 @@ def test_a_person_has_no_confidence(tmp_path: Path, media: Path) -> None:
     assert feature["properties"]["objectType"] == "annotation"
 
 
-def test_what_cannot_be_used_is_said(tmp_path: Path, images: TaskImages) -> None:
-    said: list[tuple[str, str]] = []
+def test_what_cannot_be_used_is_reported(tmp_path: Path, images: TaskImages) -> None:
+    reported: list[tuple[str, str]] = []
     (tmp_path / "stray.json").write_text("{}")
     (tmp_path / "broken.geojson").write_text('{"features": 7}')
     (tmp_path / "elsewhere.xml").write_text("<annotation><filename>no.png</filename></annotation>")
@@ -191,10 +193,10 @@ def test_what_cannot_be_used_is_said(tmp_path: Path, images: TaskImages) -> None
         read_annotation_files(
             find_annotation_files(tmp_path),
             images,
-            lambda file, reason: said.append((file.name, reason)),
+            lambda file, reason: reported.append((file.name, reason)),
         )
     )
-    assert [name for name, _ in said] == [
+    assert [name for name, _ in reported] == [
         *("1.xml", "broken.geojson", "data.yaml", "elsewhere.xml", "stray.json"),
     ]
     ((image, _, marks),) = found

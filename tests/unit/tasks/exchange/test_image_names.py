@@ -79,6 +79,11 @@ def test_every_task_has_a_name_of_its_own_that_means_it(sources: list[str]) -> N
             assert names.find(name) == number
 
 
+def test_a_whole_name_is_not_taken_for_anothers_flat_one() -> None:
+    tasks = [(number, {"source": source}) for number, source in enumerate(["a", "1/a", "a."])]
+    assert Names(tasks, "image").find("a") == 0
+
+
 @given(st.text(max_size=20))
 def test_a_flat_name_is_one_file(name: str) -> None:
     made = flatten(name)
