@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.annotation_formats.records import (
@@ -16,6 +17,10 @@ from ml_backend.dataset.annotation_formats.records import (
 
 LABELS = ("Mitotic cell", "Other", "Zelle, „groß“\n")
 WIDTH, HEIGHT = 1200, 900
+
+# Tests of laws on detections: fewer examples than usual, each of which is large, and no limit of
+# time, which a busy machine exceeds.
+laws = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Hundredths of a pixel, as detections are written.
 cents = st.integers(0, 40_000).map(lambda value: value / 100)

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ml_backend.dataset.annotation_formats.formats import FILES
 from ml_backend.dataset.annotation_formats.records import Detected
 from tasks.exchange.detection_files import open_writer, read_detections
-from tests.detections import images, write_text
+from tests.detections import images, laws, write_text
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", FILES, ids=lambda form: form.ending)
-@settings(max_examples=25)
+@laws
 @given(found=images())
 def test_the_ending_decides_how_a_file_is_written_and_the_content_how_it_is_read(
     folder: Path, form, found: list[Detected]

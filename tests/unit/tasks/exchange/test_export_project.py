@@ -100,7 +100,7 @@ def close(a: list[Row], b: list[Row]) -> bool:
 
 
 @pytest.mark.parametrize("form", [*FILES, *FOLDERS])
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(truth=marked)
 def test_what_is_exported_is_imported(
     form: str, truth: dict[str, list[Row]], media: Path, images: TaskImages
@@ -129,7 +129,7 @@ def test_what_is_exported_is_imported(
 
 
 @pytest.mark.parametrize("form", ["yolo", "voc"])
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(truth=marked)
 def test_an_exported_folder_is_a_labelled_folder(
     form: str, truth: dict[str, list[Row]], media: Path

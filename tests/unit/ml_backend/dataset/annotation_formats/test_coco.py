@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from pycocotools.coco import COCO as IndependentReader
 
 from ml_backend.dataset.annotation_formats.coco import COCO, read, recognizes
 from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import Detected, to_detected
-from tests.detections import HEIGHT, WIDTH, images, read_text, write_text
+from tests.detections import HEIGHT, WIDTH, images, laws, read_text, write_text
 
 
+@laws
 @given(found=images())
 def test_what_is_written_is_read(found: list[Detected]) -> None:
     assert list(map(to_detected, read_text(COCO, write_text(COCO, found)))) == found
 
 
+@laws
 @given(found=images(min_boxes=1, by_hand=True))
 def test_boxes_of_a_person_stay_a_persons(found: list[Detected]) -> None:
     text = write_text(COCO, found)
@@ -35,7 +37,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("coco") / "out.coco.json"
 
 
-@settings(max_examples=25)
+@laws
 @given(found=images())
 def test_pycocotools_reads_the_same_boxes(file: Path, found: list[Detected]) -> None:
     file.write_text(write_text(COCO, found), encoding="utf-8")

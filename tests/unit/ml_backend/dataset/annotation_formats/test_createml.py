@@ -12,7 +12,7 @@ from hypothesis import given
 from ml_backend.dataset.annotation_formats.createml import CREATE_ML, read, recognizes
 from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import Detected, to_detected
-from tests.detections import images, read_text, write_text
+from tests.detections import images, laws, read_text, write_text
 
 
 def without_what_it_lacks(detected: Detected) -> Detected:
@@ -20,12 +20,14 @@ def without_what_it_lacks(detected: Detected) -> Detected:
     return replace(detected, width=0, height=0, detections=boxes)
 
 
+@laws
 @given(found=images())
 def test_what_is_written_is_read(found: list[Detected]) -> None:
     again = list(map(to_detected, read_text(CREATE_ML, write_text(CREATE_ML, found))))
     assert again == list(map(without_what_it_lacks, found))
 
 
+@laws
 @given(found=images(min_boxes=1, by_hand=True))
 def test_boxes_of_a_person_stay_a_persons(found: list[Detected]) -> None:
     text = write_text(CREATE_ML, found)
@@ -33,6 +35,7 @@ def test_boxes_of_a_person_stay_a_persons(found: list[Detected]) -> None:
     assert all(to_detected(image).by_hand for image in read_text(CREATE_ML, text))
 
 
+@laws
 @given(found=images())
 def test_boxes_are_written_by_their_centre(found: list[Detected]) -> None:
     for detected, entry in zip(found, json.loads(write_text(CREATE_ML, found)), strict=True):

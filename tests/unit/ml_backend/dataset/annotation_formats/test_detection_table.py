@@ -17,11 +17,12 @@ from ml_backend.dataset.annotation_formats.detection_table import (
     parse_csv,
 )
 from ml_backend.dataset.annotation_formats.records import Detected, FileFormat, to_detected
-from tests.detections import images, read_text, write_text
+from tests.detections import images, laws, read_text, write_text
 
 
 @pytest.mark.parametrize("form", [CSV_TABLE, JSON_TABLE])
 @pytest.mark.parametrize("by_hand", [False, True])
+@laws
 @given(found=images())
 def test_what_is_written_is_read(form: FileFormat, by_hand: bool, found: list[Detected]) -> None:
     found = [replace(detected, by_hand=by_hand) for detected in found]
@@ -36,6 +37,7 @@ def test_what_is_written_is_read(form: FileFormat, by_hand: bool, found: list[De
     assert list(again) == expected
 
 
+@laws
 @given(found=images())
 def test_both_hold_every_column(found: list[Detected]) -> None:
     truth = [

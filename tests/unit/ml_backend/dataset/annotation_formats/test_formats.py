@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ml_backend.dataset.annotation_formats.formats import (
     FILES,
@@ -16,7 +16,7 @@ from ml_backend.dataset.annotation_formats.formats import (
 )
 from ml_backend.dataset.annotation_formats.labelled_folder import FolderImages
 from ml_backend.dataset.annotation_formats.records import Detected, FileFormat
-from tests.detections import HEIGHT, WIDTH, images, write_text
+from tests.detections import HEIGHT, WIDTH, images, laws, write_text
 
 ROOT = Path("/images")
 SIZES = {ROOT / f"a/scan {n}.tif": (WIDTH, HEIGHT) for n in range(9)}
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", OF_PEOPLE, ids=lambda form: form.name)
-@settings(max_examples=25)
+@laws
 @given(found=images(min_boxes=1))
 def test_a_file_is_read_by_its_suffix_and_its_content(
     folder: Path, form: FileFormat, found: list[Detected]

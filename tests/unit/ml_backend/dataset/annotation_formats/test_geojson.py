@@ -17,9 +17,10 @@ from ml_backend.dataset.annotation_formats.geojson import (
 )
 from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import Detected, to_detected
-from tests.detections import images, read_text, write_text
+from tests.detections import images, laws, read_text, write_text
 
 
+@laws
 @given(found=images())
 def test_what_is_written_is_read(found: list[Detected]) -> None:
     again = [image for image in read_text(GEOJSON, write_text(GEOJSON, found)) if image.entries]
@@ -28,6 +29,7 @@ def test_what_is_written_is_read(found: list[Detected]) -> None:
     assert list(map(to_detected, again)) == marked
 
 
+@laws
 @given(found=images(min_boxes=1, by_hand=True))
 def test_boxes_of_a_person_stay_a_persons(found: list[Detected]) -> None:
     text = write_text(GEOJSON, found)
@@ -36,6 +38,7 @@ def test_boxes_of_a_person_stay_a_persons(found: list[Detected]) -> None:
         assert image.name is None or to_detected(image).by_hand
 
 
+@laws
 @given(found=images())
 def test_a_feature_is_a_closed_rectangle_as_qupath_reads_it(found: list[Detected]) -> None:
     written = json.loads(write_text(GEOJSON, found))
@@ -106,6 +109,7 @@ def test_measurements_that_are_not_understood_make_no_box_a_persons() -> None:
         to_detected(image)
 
 
+@laws
 @given(found=images(min_boxes=1))
 def test_in_a_folder_each_image_has_a_file_beside_it(found: list[Detected]) -> None:
     layout = GeoJsonFolder()

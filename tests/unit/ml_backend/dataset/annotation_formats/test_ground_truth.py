@@ -13,6 +13,7 @@ from ml_backend.dataset.annotation_formats.ground_truth import (
     fit_to_image,
 )
 from ml_backend.dataset.annotation_formats.records import Annotation, ImageAnnotations
+from tests.detections import laws
 
 SIZE = (60, 40)
 
@@ -28,6 +29,7 @@ def read_box(entry: Entry) -> Annotation:
     return Annotation(BoundingBox(label=label, xmin=x1, ymin=y1, xmax=x2, ymax=y2), ignored)
 
 
+@laws
 @given(entries)
 def test_every_box_is_kept_within_the_image_or_listed(found: list[Entry]) -> None:
     truth = fit_to_image(ImageAnnotations("a", found, read_box), SIZE)
@@ -37,6 +39,7 @@ def test_every_box_is_kept_within_the_image_or_listed(found: list[Entry]) -> Non
     assert {row[4] for row in truth.rows} <= {"x", "y"}
 
 
+@laws
 @given(entries, st.integers(0, 20))
 def test_a_box_that_cannot_be_read_changes_nothing_for_the_others(
     found: list[Entry], place: int

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.dataset.annotation_formats.json_array import dump, write_array
+from tests.detections import laws
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -16,6 +17,7 @@ values = st.recursive(
 )
 
 
+@laws
 @given(st.lists(values))
 def test_the_array_is_what_was_added_a_value_a_line(added: list[object]) -> None:
     text = io.StringIO()

@@ -14,7 +14,7 @@ from ml_backend.dataset.annotation_formats.records import (
     ImageAnnotations,
     to_detected,
 )
-from tests.detections import detections
+from tests.detections import detections, laws
 
 
 def image(*annotations: Annotation, name: str | None = "a", **options: Any) -> ImageAnnotations:
@@ -25,6 +25,7 @@ def box(label: str = "x") -> BoundingBox:
     return BoundingBox(label=label, xmin=1.001, ymin=2, xmax=3.0000001, ymax=4)
 
 
+@laws
 @given(detections())
 def test_a_detection_becomes_a_box_and_a_detection_again(detection: Detection) -> None:
     annotation = Annotation(

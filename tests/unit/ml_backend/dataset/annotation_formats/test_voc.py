@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.dataset.annotation_formats.voc import VocFolder, read, write
-from tests.detections import HEIGHT, WIDTH, images
+from tests.detections import HEIGHT, WIDTH, images, laws
 
 OBJECT = (
     "<object><name>x</name><difficult>{}</difficult><bndbox><xmin>1</xmin><ymin>2</ymin>"
@@ -19,6 +19,7 @@ OBJECT = (
 )
 
 
+@laws
 @given(found=images())
 def test_what_is_written_is_read(found: list[Detected]) -> None:
     for detected in found:
@@ -31,6 +32,7 @@ def test_what_is_written_is_read(found: list[Detected]) -> None:
         ]
 
 
+@laws
 @given(found=images())
 def test_a_file_holds_the_numbers_of_its_boxes(found: list[Detected]) -> None:
     for detected in found:
@@ -68,6 +70,7 @@ def test_something_else_is_refused() -> None:
         read(ElementTree.fromstring("<kml/>"))
 
 
+@laws
 @given(parts=st.lists(st.sampled_from(["train", "val", "buffer"]), max_size=6))
 def test_in_a_folder_the_parts_are_listed_and_the_buffer_is_not(parts: list[str]) -> None:
     layout = VocFolder()

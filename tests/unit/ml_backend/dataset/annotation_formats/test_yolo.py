@@ -18,12 +18,13 @@ from ml_backend.dataset.annotation_formats.yolo import (
     read_classes,
     write,
 )
-from tests.detections import HEIGHT, LABELS, WIDTH, images
+from tests.detections import HEIGHT, LABELS, WIDTH, images, laws
 
 NUMBERS = {label: number for number, label in enumerate(LABELS)}
 SIZE = (WIDTH, HEIGHT)
 
 
+@laws
 @given(found=images())
 def test_what_is_written_is_read(found: list[Detected]) -> None:
     for detected in found:
@@ -35,6 +36,7 @@ def test_what_is_written_is_read(found: list[Detected]) -> None:
             assert row[:4] == pytest.approx((box.x1, box.y1, box.x2, box.y2), abs=1e-9)
 
 
+@laws
 @given(found=images())
 def test_a_line_is_class_centre_and_size_in_shares_of_the_image(found: list[Detected]) -> None:
     for detected in found:
@@ -51,6 +53,7 @@ def test_a_line_is_class_centre_and_size_in_shares_of_the_image(found: list[Dete
 corners = st.tuples(st.integers(0, 8), st.integers(0, 8))
 
 
+@laws
 @given(outline=st.lists(corners, min_size=3, max_size=6))
 def test_a_polygon_is_read_as_the_box_around_it(outline: list[tuple[int, int]]) -> None:
     line = " ".join(["0", *(str(part / 8) for point in outline for part in point)])
@@ -85,6 +88,7 @@ def test_the_last_folder_of_images_becomes_labels() -> None:
     assert find_label_file(Path("a/1.png")) == Path("a/1.txt")
 
 
+@laws
 @given(parts=st.lists(st.sampled_from(["train", "val", "buffer"]), max_size=6))
 def test_a_folder_can_be_trained_on_whatever_was_held_out(parts: list[str]) -> None:
     layout = YoloFolder(LABELS)
