@@ -87,7 +87,7 @@ def _find_points(part: Any) -> Iterator[tuple[float, float]]:
     Raises:
         TypeError, IndexError: There is something else in the lists.
     """
-    if isinstance(part, str):  # each letter of which is a string again
+    if part and isinstance(part, str):  # each letter of which is a string again
         raise TypeError(f"{part!r} is not a point")
     if part and isinstance(part[0], int | float):
         yield float(part[0]), float(part[1])
