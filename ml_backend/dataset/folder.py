@@ -10,11 +10,11 @@ from typing import TextIO
 
 import numpy as np
 
-from ml_backend.dataset.annotation_formats.labelled import (
-    VOC_FOLDERS,
-    Images,
-    Marks,
-    Report,
+from ml_backend.dataset.annotation_formats import voc
+from ml_backend.dataset.annotation_formats.formats import Report
+from ml_backend.dataset.annotation_formats.ground_truth import GroundTruth
+from ml_backend.dataset.annotation_formats.labelled_folder import (
+    FolderImages,
     read_json,
     read_voc,
     read_yolo,
@@ -28,7 +28,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".
 IMAGE_LABELS = "image_labels.csv"
 
 # Folders whose pictures are annotations (VOC keeps its masks as PNG), in lower case.
-_NOT_IMAGES = {*map(str.lower, VOC_FOLDERS), "segmentationclass", "segmentationobject"}
+_NOT_IMAGES = {*map(str.lower, voc.FOLDERS), "segmentationclass", "segmentationobject"}
 
 
 @dataclass(frozen=True)
@@ -79,30 +79,29 @@ def read_folder(folder: Path) -> Folder:
         skipped.append((name.as_posix(), reason))
 
     images = _find_images(root, report)
-    marked: dict[Path, Marks] = {}
+    truths: dict[Path, GroundTruth] = {}
     for reader in (read_voc, read_yolo, read_json):
-        for image, source, marks in reader(images, report):
-            if image in marked:
+        for image, source, truth in reader(images, report):
+            if image in truths:
                 report(source, f"{image.name} is annotated elsewhere too; that one is used")
                 continue
-            marked[image] = marks
-            if marks.bad:
+            truths[image] = truth
+            if truth.faults:
                 report(
                     source,
-                    f"{image.name}: {len(marks.bad)} of "
-                    f"{len(marks.bad) + len(marks.rows) + len(marks.ignored)} boxes left out, "
-                    f"the first because {marks.bad[0]}",
+                    f"{image.name}: {len(truth.faults)} of {truth.total} boxes left out, "
+                    f"the first because {truth.faults[0]}",
                 )
 
-    spelling = one_spelling(row[4] for marks in marked.values() for row in marks.rows)
-    for marks in marked.values():
-        marks.rows = [(*row[:4], spelling[row[4]]) for row in marks.rows]
+    spelling = one_spelling(row[4] for truth in truths.values() for row in truth.rows)
+    for truth in truths.values():
+        truth.rows = [(*row[:4], spelling[row[4]]) for row in truth.rows]
 
     samples = _read_image_labels(images, report)
     examples = []
     for image in images.sizes:
         sample, image_label, pixel_size = samples.get(image, ("", None, None))
-        found = marked.get(image)
+        found = truths.get(image)
         examples.append(
             Example(
                 image=image,
@@ -139,7 +138,7 @@ def shown_size(image: Path) -> tuple[int, int]:
     return (height, width) if turned in (5, 6, 7, 8) else (width, height)
 
 
-def _find_images(root: Path, report: Report) -> Images:
+def _find_images(root: Path, report: Report) -> FolderImages:
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder; give one that holds images")
 
@@ -168,13 +167,13 @@ def _find_images(root: Path, report: Report) -> Images:
     if not sizes:
         kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise ValueError(f"{root} holds no image that can be read ({kinds})")
-    return Images(root, sizes)
+    return FolderImages(root, sizes)
 
 
 _Named = tuple[str, bool | None, float | None]
 
 
-def _read_image_labels(images: Images, report: Report) -> dict[Path, _Named]:
+def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Named]:
     """The sample, the truth and the pixel size of each image that `image_labels.csv` names."""
     file = images.root / IMAGE_LABELS
     if not file.is_file():

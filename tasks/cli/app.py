@@ -81,13 +81,13 @@ def detect(
     as_json: JsonOption = False,
 ) -> None:
     """Detect in images and scans without Label Studio."""
+    from ml_backend.dataset.annotation_formats.formats import choose_format
     from tasks.detection.detect_files import detect as run
-    from tasks.exchange.detection_files import writer
 
     # Told at once: making a starter ready takes some seconds.
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
-    writer(out)
+    choose_format(out)
     how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
     detector, version, folder = _loaded(context, model, int8)
     cluster = folder if executor == "ray" else None

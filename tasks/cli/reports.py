@@ -62,11 +62,11 @@ def report(
 
         source = of_project(project, console.settings(context))
     else:
-        from tasks.reports.detections_source import of_file
+        from tasks.reports.detections_source import read_source
 
         assert detections is not None
         how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
-        source = of_file(detections, images, how)
+        source = read_source(detections, images, how)
     with console.progress("Drawing") as bar:
         result = run(source, out, bar)
     console.finish(result, as_json=as_json, lines=lambda: _lines(result))

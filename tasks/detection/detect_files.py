@@ -13,10 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypedDict
 
+from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.learners.detector.inference import Detector
 from tasks.detection.scan_detector import Finder, How
 from tasks.detection.scan_result import Sheet
-from tasks.exchange.detection_files import Detected, Detection, writer
+from tasks.exchange.detection_files import open_writer
 from tasks.sources.discover import Skipped
 
 # Every file by itself, in its own coordinates, whatever its name says.
@@ -51,7 +52,7 @@ def detect(
 ) -> Summary:
     """Detect in an image or scan, or in every one of a folder and its folders, and write `out`.
 
-    out: its ending chooses one of `exchange.FORMATS`. Scans come in natural order, named by
+    out: its ending chooses one of `formats.FILES`. Scans come in natural order, named by
     their path within the folder, each with its detections by falling confidence, in px of the
     scan as shown; plane is that of the file's name, or the page in the file. Tiles whose names
     give row and column are one scan, named by their folder. An object over several windows,
@@ -64,7 +65,7 @@ def detect(
     ending or the folder holds no image, OSError when `out` cannot be written.
     """
     started = time.perf_counter()
-    writing = writer(out)
+    writing = open_writer(out)
     finder = Finder(
         source,
         detector,

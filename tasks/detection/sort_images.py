@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.label_studio.class_names import is_mitotic
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.system.atomic_files import appearing
 from tasks.detection.detect_files import detected_in
-from tasks.exchange.detection_files import Detected
 from tasks.sources.discover import Skipped
 
 OTHERS = "Others"

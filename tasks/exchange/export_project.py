@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from ml_backend.dataset.annotation_formats.formats import FOLDERS, choose_format
+from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.dataset.consensus import Chosen, Policy, choose
 from ml_backend.dataset.snapshot import Fetched, Item, to_item
 from ml_backend.label_studio.client import Studio
@@ -25,21 +27,26 @@ from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.batching import chunks
-from tasks.exchange import dataset_folders, detection_files
-from tasks.exchange.dataset_folders import Labelled
-from tasks.exchange.detection_files import Detected, Detection
+from tasks.exchange.dataset_folders import Add, Labelled, write_folder
+from tasks.exchange.detection_files import open_writer
 from tasks.exchange.image_names import Names
 from tasks.sources.discover import Skipped
 
 # Images fetched at a time, side by side.
 _CHUNK = 50
 
-Add = Callable[[Labelled], None]
-
 
 class Exported(TypedDict):
-    """annotators: which boxes count of several annotators of a task; several_annotators: how
-    many tasks have such; agreement: how far they agree, 0..1."""
+    """What was written.
+
+    Attributes:
+        images: How many images; boxes: on all of them together.
+        annotators: Which boxes count of several annotators of a task.
+        several_annotators: How many tasks have such.
+        agreement: How far these agree, 0..1; None where there are none.
+        skipped: What could not be written, and why.
+        out: Where it was written.
+    """
 
     images: int
     boxes: int
@@ -51,13 +58,22 @@ class Exported(TypedDict):
 
 
 def check(out: Path, form: str | None) -> None:
-    """Raises ValueError when there is no such format, FileExistsError for a full folder."""
+    """Check what is asked for before any work.
+
+    Args:
+        out: The file or folder to write.
+        form: The format of a folder; None for a file.
+
+    Raises:
+        ValueError: There is no such format.
+        FileExistsError: The folder is not empty, or is a file.
+    """
     if form is None:
-        detection_files.writer(out)
-    elif form not in dataset_folders.FORMATS:
+        choose_format(out)
+    elif form not in FOLDERS:
         raise ValueError(
             f"there is no folder of the format {form}; it is one of "
-            f"{', '.join(dataset_folders.FORMATS)}, and all others are files, chosen by the "
+            f"{', '.join(FOLDERS)}, and all others are files, chosen by the "
             "ending of --out"
         )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -73,12 +89,21 @@ def export(
 ) -> Exported:
     """Write what is corrected in a project to `out`.
 
-    form: one of `folders.FORMATS`, a folder with the images; None for a file, whose ending
-    chooses one of `exchange.FORMATS`. It appears when it is complete. What could not be
-    written is listed with the task's image and the reason.
+    Args:
+        project_id: The number of a connected project.
+        out: The file or folder; it appears when it is complete.
+        form: One of `formats.FOLDERS`, a folder with the images; None for a file, whose ending
+            chooses one of `formats.FILES`.
+        settings: Where the data folder is, and which annotators count.
+        progress: Called with (done, all) tasks.
 
-    Raises NotConnected, the errors of `Studio`, ValueError where nothing is corrected yet,
-    and what `check` raises.
+    Returns:
+        What was written; what could not be is listed with the task's image and the reason.
+
+    Raises:
+        NotConnected: The project is not connected.
+        ValueError: Nothing is corrected yet, or what `check` raises.
+        Exception: The errors of `Studio`.
     """
     check(out, form)
     projects = Projects(settings.projects_database)
@@ -96,22 +121,24 @@ def export(
     images = boxes = done = 0
     skipped: list[Skipped] = []
     agreements: list[float] = []
-    with _writing(out, form, labels) as add:
+    with _open_writer(out, form, labels) as add:
         for chunk in chunks(chosen, _CHUNK):
             fetched = fetch_images(chunk, labels.image_key, source, kept)
-            for one, got in zip(chunk, fetched, strict=True):
-                name = names.of(one.task)
-                if isinstance(got, Exception):
-                    skipped.append({"source": name, "reason": str(got)})
+            for corrected, image in zip(chunk, fetched, strict=True):
+                name = names.get(corrected.task)
+                if isinstance(image, Exception):
+                    skipped.append({"source": name, "reason": str(image)})
                     continue
-                item = to_item(one, labels, got, settings.holdout_share, settings.annotators)
+                item = to_item(
+                    corrected, labels, image, settings.holdout_share, settings.annotators
+                )
                 skipped += [{"source": name, "reason": problem} for problem in item.problems]
                 if item.agreement is not None:
                     agreements.append(item.agreement)
-                labelled = _labelled(one, item, got, name, kept)
+                labelled = _to_labelled(corrected, item, image, name, kept)
                 add(labelled)
                 images += 1
-                boxes += len(labelled.marks.detections)
+                boxes += len(labelled.detected.detections)
             done += len(chunk)
             progress(done, len(chosen))
     return {
@@ -126,21 +153,18 @@ def export(
 
 
 @contextmanager
-def _writing(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
+def _open_writer(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
     if form is not None:
-        with dataset_folders.FORMATS[form](out, labels.values) as add:
+        with write_folder(out, form, labels.values) as add:
             yield add
         return
-    with detection_files.writer(out) as add_marks:
-        yield lambda one: add_marks(one.marks)
+    with open_writer(out) as add_detected:
+        yield lambda labelled: add_detected(labelled.detected)
 
 
-def _labelled(one: Chosen, item: Item, image: Fetched, name: str, kept: Path) -> Labelled:
-    plane = _whole_number(one.data.get("plane"))
-    rows = [Detection(*row, 1.0, plane, False) for row in item.boxes]
-    marks = Detected(name, *image.size, rows, by_hand=True)
-    return Labelled(one.task, marks, kept / image.path, item.split)
-
-
-def _whole_number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _to_labelled(corrected: Chosen, item: Item, image: Fetched, name: str, kept: Path) -> Labelled:
+    plane = corrected.data.get("plane")
+    number = plane if isinstance(plane, int) else 0
+    rows = [Detection(*row, 1.0, number, False) for row in item.boxes]
+    detected = Detected(name, *image.size, rows, by_hand=True)
+    return Labelled(corrected.task, detected, kept / image.path, item.split)

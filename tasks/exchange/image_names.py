@@ -18,31 +18,35 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
 class Names:
-    """The names of a project's tasks.
-
-    tasks: (id, data) of each. image_key: the field of the data that holds the image.
-    """
+    """The names of a project's tasks."""
 
     def __init__(self, tasks: Iterable[tuple[int, Mapping[str, Any]]], image_key: str) -> None:
-        self._all = {task: _names(data, image_key) for task, data in tasks}
+        """Collect the names.
+
+        Args:
+            tasks: (id, data) of each task.
+            image_key: The field of the data that holds the image.
+        """
+        self._all = {task: _find_names(data, image_key) for task, data in tasks}
         counts = Counter(name for names in self._all.values() for name in names)
         self._names = {
             task: next((name for name in names if counts[name] == 1), f"{task}-{names[-1]}")
             for task, names in self._all.items()
         }
         self._exact: dict[str, set[int]] = defaultdict(set)
+        self._flat: dict[str, set[int]] = defaultdict(set)
         self._last: dict[str, set[int]] = defaultdict(set)
         self._stem: dict[str, set[int]] = defaultdict(set)
         for task, names in self._all.items():
-            for name in {*names, self._names[task], numbered(task, self._names[task])}:
-                name = _composed(name)
+            for name in {*names, self._names[task], add_number(task, self._names[task])}:
+                name = _compose(name)
                 self._exact[name].add(task)
-                self._exact[flat(name)].add(task)
+                self._flat[flatten(name)].add(task)
                 self._last[PurePosixPath(name).name].add(task)
                 self._stem[PurePosixPath(name).stem].add(task)
-                self._stem[PurePosixPath(flat(name)).stem].add(task)
+                self._stem[PurePosixPath(flatten(name)).stem].add(task)
 
-    def of(self, task: int) -> str:
+    def get(self, task: int) -> str:
         """The name of a task's image; no other task of the project has it."""
         return self._names[task]
 
@@ -50,18 +54,28 @@ class Names:
         """The task whose image somebody means by a name or path.
 
         The whole name counts first, then the end of the path: of several images of one
-        name, the one whose folders are the same the furthest up. stem: the name was
-        written without its ending. Raises LookupError, saying why, for none or several.
+        name, the one whose folders are the same the furthest up.
+
+        Args:
+            written: The name or path.
+            stem: Whether the name was written without its ending.
+
+        Returns:
+            The id of the task.
+
+        Raises:
+            LookupError: None or several have this name; the message says which.
         """
-        written = _composed(str(written).replace("\\", "/"))
+        written = _compose(str(written).replace("\\", "/"))
         last = PurePosixPath(written).name
-        exact = self._exact.get(written, set())
-        if not stem and len(exact) == 1:
-            return next(iter(exact))
+        for whole in () if stem else (self._exact, self._flat):
+            exact = whole.get(written, set())
+            if len(exact) == 1:
+                return next(iter(exact))
         found = (self._stem if stem else self._last).get(last, set())
         if len(found) > 1:
             folders = PurePosixPath(written).parts[:-1]
-            shared = {task: self._shared(task, folders) for task in found}
+            shared = {task: self._count_shared(task, folders) for task in found}
             found = {task for task in found if shared[task] == max(shared.values())}
         if len(found) == 1:
             return next(iter(found))
@@ -71,11 +85,11 @@ class Names:
             else f"no image of the project is called {written}"
         )
 
-    def _shared(self, task: int, folders: tuple[str, ...]) -> int:
+    def _count_shared(self, task: int, folders: tuple[str, ...]) -> int:
         """How many folders of a task's image, counted upwards, are the given ones."""
         most = 0
         for name in self._all[task]:
-            own = PurePosixPath(_composed(name)).parts[:-1]
+            own = PurePosixPath(_compose(name)).parts[:-1]
             same = 0
             for a, b in zip(reversed(own), reversed(folders), strict=False):
                 if a != b:
@@ -85,23 +99,23 @@ class Names:
         return most
 
 
-def flat(name: str) -> str:
+def flatten(name: str) -> str:
     """A path as the name of a single file that every system takes."""
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
     return re.sub(r'[<>:"|?*\x00-\x1f]', "_", "_".join(parts)).strip(" .") or "_"
 
 
-def _composed(name: str) -> str:
-    """macOS writes accents as letters of their own, other systems do not."""
+def _compose(name: str) -> str:
+    """Join letters and their accents: macOS writes them apart, other systems do not."""
     return unicodedata.normalize("NFC", name)
 
 
-def numbered(task: int, name: str) -> str:
+def add_number(task: int, name: str) -> str:
     """A name for where another image has the same one, or one that looks the same."""
-    return f"{task}-{flat(name)}"
+    return f"{task}-{flatten(name)}"
 
 
-def _names(data: Mapping[str, Any], image_key: str) -> list[str]:
+def _find_names(data: Mapping[str, Any], image_key: str) -> list[str]:
     """All names of an image, the one that the user gave it first."""
     parts = urlsplit(str(data.get(image_key) or ""))
     path = parts.query.removeprefix("d=") if "local-files" in parts.path else parts.path

@@ -106,7 +106,7 @@ class _Reading:
         for task in self._tasks:
             data = task["data"]
             placed = data.get("scan") and all(_number(data.get(key)) is not None for key in "xy")
-            name = str(data["scan"]) if placed else self._names.of(task["id"])
+            name = str(data["scan"]) if placed else self._names.get(task["id"])
             groups.setdefault((self._scan(data), name), []).append(task)
         made = []
         for (scan, name), members in sorted(
@@ -125,7 +125,7 @@ class _Reading:
 
     def _look(self, task: dict[str, Any], placed: bool) -> Look:
         # Many pictures of one scan have no name that says more than the task's number.
-        name = f"task {task['id']}" if placed else self._names.of(task["id"])
+        name = f"task {task['id']}" if placed else self._names.get(task["id"])
         data = task["data"]
         chosen = self._chosen.get(task["id"])
         predictions = [] if data.get("blind") else task.get("predictions") or []

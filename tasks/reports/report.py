@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_backend.label_studio.class_names import canonical
 from ml_backend.system.atomic_files import replacing
-from tasks.exchange.image_names import flat
+from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
 from tasks.reports.counts import Count, Field, Thing, counts
 from tasks.reports.mitotic_index import INTERPHASE, Index, indices
@@ -208,7 +208,7 @@ def _pictures(
             part = [
                 (f"{one.number}  {one.name}", one.content) for one in ones[start : start + sheet]
             ]
-            name = _free(f"contact-{flat(label)}-{start // sheet + 1}", names)
+            name = _free(f"contact-{flatten(label)}-{start // sheet + 1}", names)
             content = pictures.encoded(pictures.contact_sheet(part))
             shown.files.append(_write(folder / f"{name}.jpg", content))
     return shown
@@ -226,7 +226,7 @@ def _to_show_whole(source: Source) -> set[int]:
 
 def _bare(name: str) -> str:
     """A name of an image as that of another file: without its ending, in no folder."""
-    path = Path(flat(name))
+    path = Path(flatten(name))
     return path.stem if path.suffix.lower() in IMAGE_ENDINGS else path.name
 
 

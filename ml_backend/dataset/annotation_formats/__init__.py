@@ -1,1 +1,4 @@
-"""Files of annotations that other programs write and read, one file a format."""
+"""Annotation formats of other programs, one file a format: each is read and written there.
+
+`formats` is the table of them; `records` holds what they share.
+"""

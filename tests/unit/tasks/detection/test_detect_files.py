@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_backend.dataset.annotation_formats.detection_table import COLUMNS
 from ml_backend.demo.synthetic_images import mitosis_scene
 from ml_backend.learners.detector import inference as detector_module
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.system.atomic_files import DiskFull
 from tasks.detection.detect_files import Summary, detect
-from tasks.exchange.detection_files import COLUMNS
 from tasks.readers import open
 from tasks.sources.discover import image_files, natural_key
 from tests.blobs import Blobs

@@ -21,7 +21,7 @@ from tasks.detection import scan_detector
 from tasks.detection.detect_files import _detected_by, detect
 from tasks.detection.ray_executor import ClusterFailed
 from tasks.detection.scan_detector import Finder, How
-from tasks.exchange.detection_files import writer
+from tasks.exchange.detection_files import open_writer
 from tasks.review.checkpoint import Ledger
 from tests.blobs import Blobs
 
@@ -82,7 +82,7 @@ def test_both_executors_find_the_same_also_when_a_worker_dies(
 
     remote, ledger = tmp_path / "remote.json", Ledger(tmp_path / "ledger.sqlite")
     finder = Finder(tiles, detector, how, memory=ledger, cluster=model, progress=kill_one)
-    with writer(remote) as add:
+    with open_writer(remote) as add:
         for found in _detected_by(finder):
             add(found)
     assert killed and remote.read_bytes() == local.read_bytes()

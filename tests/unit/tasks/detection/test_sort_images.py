@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from tasks.detection.sort_images import TABLE, Shelves, Sorted, sort
-from tasks.exchange.detection_files import Detected, Detection
 from tests.unit.tasks.detection.test_detect_files import DETECTOR, tile
 
 STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")

@@ -12,21 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_backend.dataset.annotation_formats.formats import FOLDERS
+from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.dataset.folder import read_folder
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import Labels
-from tasks.exchange import dataset_folders
-from tasks.exchange.dataset_folders import Labelled
-from tasks.exchange.detection_files import Detected, Detection, writer
-from tasks.exchange.export_project import check
-from tasks.exchange.import_project import (
-    _problems,
-    _read,
-    _regions,
-    _same,
-    _TaskImages,
-    annotation_files,
+from tasks.exchange.annotation_files import (
+    TaskImages,
+    find_annotation_files,
+    read_annotation_files,
 )
+from tasks.exchange.dataset_folders import Labelled, write_folder
+from tasks.exchange.detection_files import open_writer
+from tasks.exchange.export_project import check
+from tasks.exchange.import_project import describe_problems, is_same, to_regions
 
 LABELS = Labels.parse(
     '<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">'
@@ -48,14 +47,14 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def images(media: Path) -> _TaskImages:
+def images(media: Path) -> TaskImages:
     """Of a project whose tasks show them."""
     tasks: dict[int, dict[str, Any]] = {
         number: {"data": {"image": f"/data/local-files/?d={number}.png", "source": name}}
         for number, name in enumerate(SIZES)
     }
     source = ImageSource("http://127.0.0.1:1", "none", media=media)
-    return _TaskImages(tasks, LABELS, source, media / "kept")
+    return TaskImages(tasks, LABELS, source, media / "kept")
 
 
 @st.composite
@@ -75,17 +74,19 @@ marked = st.fixed_dictionaries({name: st.lists(rows(SIZES[name]), max_size=3) fo
 def labelled(name: str, boxes: list[Row], media: Path) -> Labelled:
     detections = [Detection(*row, 1.0, 0, False) for row in boxes]
     number = list(SIZES).index(name)
-    marks = Detected(name, *SIZES[name], detections, by_hand=True)
-    return Labelled(number, marks, media / f"{number}.png", "holdout" if number == 1 else "train")
+    detected = Detected(name, *SIZES[name], detections, by_hand=True)
+    return Labelled(
+        number, detected, media / f"{number}.png", "holdout" if number == 1 else "train"
+    )
 
 
 def write(out: Path, form: str, truth: dict[str, list[Row]], media: Path) -> Path:
     if form in FILES:
-        with writer(out / f"out{form}") as add:
+        with open_writer(out / f"out{form}") as add:
             for name, boxes in truth.items():
-                add(labelled(name, boxes, media).marks)
+                add(labelled(name, boxes, media).detected)
     else:
-        with dataset_folders.FORMATS[form](out / form, LABELS.values) as put:
+        with write_folder(out / form, form, LABELS.values) as put:
             for name, boxes in truth.items():
                 put(labelled(name, boxes, media))
     return out
@@ -93,40 +94,42 @@ def write(out: Path, form: str, truth: dict[str, list[Row]], media: Path) -> Pat
 
 def close(a: list[Row], b: list[Row]) -> bool:
     return len(a) == len(b) and all(
-        one[4] == other[4] and one[:4] == pytest.approx(other[:4], abs=0.011)
-        for one, other in zip(a, b, strict=True)
+        left[4] == right[4] and left[:4] == pytest.approx(right[:4], abs=0.011)
+        for left, right in zip(a, b, strict=True)
     )
 
 
-@pytest.mark.parametrize("form", [*FILES, *dataset_folders.FORMATS])
-@settings(max_examples=15)
+@pytest.mark.parametrize("form", [*FILES, *FOLDERS])
+@settings(max_examples=15, deadline=None)
 @given(truth=marked)
 def test_what_is_exported_is_imported(
-    form: str, truth: dict[str, list[Row]], media: Path, images: _TaskImages
+    form: str, truth: dict[str, list[Row]], media: Path, images: TaskImages
 ) -> None:
-    said: list[str] = []
+    reported: list[str] = []
     with tempfile.TemporaryDirectory() as out:
-        files = annotation_files(write(Path(out), form, truth, media))
-        found = list(_read(files, images, lambda file, reason: said.append(reason)))
+        files = find_annotation_files(write(Path(out), form, truth, media))
+        found = list(
+            read_annotation_files(files, images, lambda file, reason: reported.append(reason))
+        )
     if form == ".geojson" and not any(truth.values()):
         # It has no place for images without a box, and then says nothing of any image.
-        assert said == ["no image of the project is called out"]
+        assert reported == ["no image of the project is called out"]
         return
-    assert said == []
+    assert reported == []
     read = {image.as_posix(): marks for image, _, marks in found}
     if form == ".geojson":
         truth = {name: boxes for name, boxes in truth.items() if boxes}
     assert read.keys() == truth.keys() and len(found) == len(read)
     for name, boxes in truth.items():
         assert close(read[name].rows, boxes)
-        assert not _problems(read[name], LABELS)
-        again = _regions(read[name], LABELS)
-        assert _same(again, again, LABELS)
-        assert _same(again, [], LABELS) == (not boxes)
+        assert not describe_problems(read[name], LABELS)
+        again = to_regions(read[name], LABELS)
+        assert is_same(again, again, LABELS)
+        assert is_same(again, [], LABELS) == (not boxes)
 
 
 @pytest.mark.parametrize("form", ["yolo", "voc"])
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(truth=marked)
 def test_an_exported_folder_is_a_labelled_folder(
     form: str, truth: dict[str, list[Row]], media: Path
@@ -141,8 +144,8 @@ def test_an_exported_folder_is_a_labelled_folder(
         if example.boxes is not None
     )
     assert len(boxes) == len(SIZES)
-    for one, other in zip(boxes, sorted(map(sorted, truth.values())), strict=True):
-        assert close(one, other)
+    for read, written in zip(boxes, sorted(map(sorted, truth.values())), strict=True):
+        assert close(read, written)
 
 
 def test_what_is_held_out_stays_apart(tmp_path: Path, media: Path) -> None:
@@ -166,8 +169,8 @@ def test_a_person_has_no_confidence(tmp_path: Path, media: Path) -> None:
     assert feature["properties"]["objectType"] == "annotation"
 
 
-def test_what_cannot_be_used_is_said(tmp_path: Path, images: _TaskImages) -> None:
-    said: list[tuple[str, str]] = []
+def test_what_cannot_be_used_is_reported(tmp_path: Path, images: TaskImages) -> None:
+    reported: list[tuple[str, str]] = []
     (tmp_path / "stray.json").write_text("{}")
     (tmp_path / "broken.geojson").write_text('{"features": 7}')
     (tmp_path / "elsewhere.xml").write_text("<annotation><filename>no.png</filename></annotation>")
@@ -187,22 +190,22 @@ def test_what_cannot_be_used_is_said(tmp_path: Path, images: _TaskImages) -> Non
         )
     )
     found = list(
-        _read(
-            annotation_files(tmp_path),
+        read_annotation_files(
+            find_annotation_files(tmp_path),
             images,
-            lambda file, reason: said.append((file.name, reason)),
+            lambda file, reason: reported.append((file.name, reason)),
         )
     )
-    assert [name for name, _ in said] == [
+    assert [name for name, _ in reported] == [
         *("1.xml", "broken.geojson", "data.yaml", "elsewhere.xml", "stray.json"),
     ]
     ((image, _, marks),) = found
     assert image.as_posix() == "scan 4.tif"
-    assert _problems(marks, LABELS) == [
+    assert describe_problems(marks, LABELS) == [
         "1 of 3 boxes, the first because it has no label",
         "1 box called Tumour: the project has no such label",
     ]
-    (region,) = _regions(marks, LABELS)
+    (region,) = to_regions(marks, LABELS)
     assert region["value"]["rectanglelabels"] == ["Mitotic cell"] and "score" not in region
 
 
@@ -215,4 +218,4 @@ def test_what_to_write_is_checked_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="geojson"):
         check(tmp_path / "out", None)
     with pytest.raises(ValueError, match="no annotations there"):
-        annotation_files(tmp_path)
+        find_annotation_files(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.exchange.image_names import Names, flat
+from tasks.exchange.image_names import Names, flatten
 
 DATA = {
     1: {"image": "/data/local-files/?d=3/0a1b2c.png", "source": "Os/1.tif"},
@@ -20,7 +20,7 @@ NAMES = Names(DATA.items(), "image")
 
 
 def test_a_task_is_called_as_it_was_imported_or_uploaded() -> None:
-    assert [NAMES.of(task) for task in DATA] == [
+    assert [NAMES.get(task) for task in DATA] == [
         "Os/1.tif",
         "Ta/1.tif",
         "leaf 2.png",
@@ -71,7 +71,7 @@ path = st.lists(part, min_size=1, max_size=3).map("/".join)
 def test_every_task_has_a_name_of_its_own_that_means_it(sources: list[str]) -> None:
     tasks = [(number, {"image": f"/x/_{number}", "source": s}) for number, s in enumerate(sources)]
     names = Names(tasks, "image")
-    called = [names.of(number) for number, _ in tasks]
+    called = [names.get(number) for number, _ in tasks]
     assert len(set(called)) == len(called)
     for (number, _), name, source in zip(tasks, called, sources, strict=True):
         if sources.count(source) == 1:
@@ -79,7 +79,12 @@ def test_every_task_has_a_name_of_its_own_that_means_it(sources: list[str]) -> N
             assert names.find(name) == number
 
 
+def test_a_whole_name_is_not_taken_for_anothers_flat_one() -> None:
+    tasks = [(number, {"source": source}) for number, source in enumerate(["a", "1/a", "a."])]
+    assert Names(tasks, "image").find("a") == 0
+
+
 @given(st.text(max_size=20))
 def test_a_flat_name_is_one_file(name: str) -> None:
-    made = flat(name)
+    made = flatten(name)
     assert made and made not in (".", "..") and not set(made) & set('/\\<>:"|?*\0')

@@ -17,16 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ml_backend.dataset.annotation_formats.formats import FILES
+from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.dataset.consensus import choose
 from ml_backend.dataset.snapshot import Fetched, to_item
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonical
 from ml_backend.label_studio.labeling_config import Labels
-from tasks.exchange.detection_files import FORMATS, Detected, Detection, writer
+from tasks.exchange.detection_files import open_writer, read_detections
 from tasks.mosaic.layout import How
 from tasks.reports.colours import PALETTE, colours, in_usual_order
 from tasks.reports.counts import Box, Field, Look, State, Thing, counts, field
-from tasks.reports.detections_source import of_file, read
+from tasks.reports.detections_source import read_source
 from tasks.reports.mitotic_index import indices, interval
 from tasks.reports.pictures import AREAS, _font, areas
 from tasks.reports.project_source import _Reading
@@ -209,14 +211,14 @@ SOURCES = (
 )
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", [form.ending for form in FILES])
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_every_format_is_read_back(tmp_path: Path, ending: str, by_hand: bool) -> None:
     file = tmp_path / f"out{ending}"
-    with writer(file) as add:
+    with open_writer(file) as add:
         for one in SOURCES:
             add(Detected(one.source, one.width, one.height, one.detections, by_hand=by_hand))
-    again = read(file)
+    again = read_detections(file)
     assert [one.source for one in again] == ["a/1.png", "b.tif"]
     assert {one.by_hand for one in again} == {by_hand}
     for one, other in zip(again, SOURCES, strict=True):
@@ -227,7 +229,7 @@ def test_every_format_is_read_back(tmp_path: Path, ending: str, by_hand: bool) -
             assert [d.confidence for d in one.detections] == [
                 d.confidence for d in other.detections
             ]
-    source = of_file(file, None)
+    source = read_source(file, None)
     assert [one.scan for one in source.fields] == ["a", "b.tif"]
     assert source.classes == (CELL, OTHER) and source.headline == (CELL,)
 
@@ -237,7 +239,7 @@ def test_another_file_is_refused_in_a_line(tmp_path: Path, content: str) -> None
     for name in ("other.json", "other.csv"):
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match="is not a file that cytoloop detect wrote"):
-            read(tmp_path / name)
+            read_detections(tmp_path / name)
 
 
 # Colours.
@@ -291,10 +293,10 @@ def test_the_report_is_one_page_with_its_files(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "images" / "slide <1>.png")
     (tmp_path / "images" / "gone.png").write_bytes(b"")
     found = [Detection(1100, 2300, 1140, 2340, CELL, 0.75, 0, False)]
-    with writer(tmp_path / "found.coco.json") as add:
+    with open_writer(tmp_path / "found.coco.json") as add:
         add(Detected("slide <1>.png", 2000, 3000, found))
         add(Detected("gone.png", 90, 90, found))
-    source = of_file(tmp_path / "found.coco.json", tmp_path / "images")
+    source = read_source(tmp_path / "found.coco.json", tmp_path / "images")
     out = tmp_path / "report"
     (out / "pictures").mkdir(parents=True)
     (out / "pictures" / "contact-Tetrad-1.jpg").touch()  # of an earlier report
@@ -336,13 +338,13 @@ def test_an_object_over_the_seam_of_two_tiles_is_shown_whole(tmp_path: Path) -> 
     for column in range(2):
         tile = Image.fromarray(scan[:, 300 * column : 300 * column + 300])
         tile.save(tmp_path / "tiles" / f"scan_r1_c{column + 1}.png")
-    with writer(tmp_path / "found.coco.json") as add:
+    with open_writer(tmp_path / "found.coco.json") as add:
         cell = Detection(280, 130, 320, 170, CELL, 0.75, 0, False)
         add(Detected("tiles", 600, 300, [cell], 2))
-    source = of_file(tmp_path / "found.coco.json", tmp_path / "tiles", How(tile_overlap=0))
+    source = read_source(tmp_path / "found.coco.json", tmp_path / "tiles", How(tile_overlap=0))
     assert [one.pixel_size for one in source.fields] == [None]
     told = How(tile_overlap=0, pixel_size=0.25)
-    (one,) = of_file(tmp_path / "found.coco.json", tmp_path / "tiles", told).fields
+    (one,) = read_source(tmp_path / "found.coco.json", tmp_path / "tiles", told).fields
     assert one.pixel_size == 0.25
     result = report(source, tmp_path / "report", lambda done, total: None)
     assert result["skipped"] == []
