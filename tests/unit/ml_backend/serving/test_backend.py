@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ml_backend.demo.synthetic_images import field
-from ml_backend.registry.versions import starter_name
+from ml_backend.registry.starters import name_starter
 from ml_backend.serving.app_state import AppState
 from ml_backend.serving.backend import NOTES, Backend, BadLabelingConfig, list_versions
 from ml_backend.serving.preannotation import QUEUED
@@ -22,7 +22,7 @@ MITOSIS = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="Mitotic cell"/></RectangleLabels></View>'
 )
-STARTER = starter_name("mitosis")
+STARTER = name_starter("starter:mitosis")
 TASK = {"id": 5, "data": {"image": "/data/local-files/?d=field.png"}}
 
 
