@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     annotators: Literal["newest", "majority", "agreement"] = Field(
         "newest", description="Which boxes of several annotators of a task count."
     )
+    strategy: str = Field(
+        "certainty", description="What puts a queue in order, where a project chose nothing else."
+    )
     preannotate: Literal["headline", "all"] = Field(
         "headline", description="Classes drawn as pre-annotations: the headline ones, or all."
     )

@@ -31,6 +31,11 @@ ModelOption = Annotated[
     ),
 ]
 
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(help="What orders the project's tasks, such as certainty or random."),
+]
+
 ProjectOption = Annotated[
     int, typer.Option("--project", help="The project's id, as in its address.")
 ]
@@ -122,12 +127,13 @@ def connect(
     backend_url: Annotated[
         str, typer.Option(help="Address at which Label Studio reaches the ML backend.")
     ] = "http://127.0.0.1:9090",
+    strategy: StrategyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Connect a project of a running Label Studio to this backend."""
     from ml_backend.serving.connect import connect as run
 
-    result = run(console.settings(context), url, token, project, backend_url)
+    result = run(console.settings(context), url, token, project, backend_url, strategy)
     console.say(result.to_json(), as_json=as_json, text=result.text)
 
 

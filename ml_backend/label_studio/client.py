@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -22,6 +23,10 @@ from ml_backend.system.batching import chunks
 Progress = Callable[[int, int], None]
 
 VIEW_TITLE = "Least certain first"
+
+# How Label Studio hands tasks out: by the score of the version's pre-annotation, the lowest
+# first. Every strategy says what comes first by such scores, so this holds for all of them.
+SAMPLING = "Uncertainty sampling"
 
 # The server writes one page or chunk inside one request: small enough to answer well
 # within a minute on SQLite, large enough that the round trip does not count.
@@ -106,7 +111,7 @@ class Studio:
             title=title,
             label_config=label_config,
             description=description,
-            sampling="Uncertainty sampling",
+            sampling=SAMPLING,
             show_collab_predictions=True,
             again=False,
         )
@@ -117,7 +122,7 @@ class Studio:
         self.line.call(
             self.line.sdk.projects.update,
             project,
-            sampling="Uncertainty sampling",
+            sampling=SAMPLING,
             show_collab_predictions=True,
         )
 
@@ -257,20 +262,25 @@ class Studio:
         project: int,
         *,
         without: str | None = None,
+        having: str | None = None,
         several: bool = False,
         ids: Sequence[int] | None = None,
         full: bool = False,
+        after: int = 0,
     ) -> Iterator[dict[str, Any]]:
         """Tasks that nobody annotated, skipped or has a draft of, of whatever user.
 
-        without: only those that have no pre-annotation of this version yet. several: only
-        those with more than one pre-annotation. full: as in `tasks`. That somebody has a
-        task open, without having saved anything, the server tells nobody.
+        without: only those that have no pre-annotation of this version yet. having: only those
+        that have one. several: only those with more than one pre-annotation. full, after: as in
+        `tasks`. That somebody has a task open, without having saved anything, the server tells
+        nobody.
         """
         only = _untouched(without)
+        if having is not None:
+            only.append(_filter("predictions_model_versions", "contains", [having], "List"))
         if several:
             only.append(_filter("total_predictions", "greater", 1, "Number"))
-        return self.tasks(project, only=only, ids=ids, full=full)
+        return self.tasks(project, only=only, ids=ids, full=full, after=after)
 
     def count_untouched(self, project: int, *, without: str | None = None) -> int:
         """How many tasks `untouched_tasks` would give; one quick request."""
@@ -337,6 +347,14 @@ class Studio:
                 self.line.call(self.line.sdk.predictions.delete, one)
             except ProjectGone:
                 continue
+
+    def set_score(self, prediction: int, score: float) -> None:
+        """Change the score of a pre-annotation in place; one that is gone already is fine.
+
+        It keeps its id, so whoever has its task open can still submit.
+        """
+        with suppress(ProjectGone):
+            self.line.call(self.line.sdk.predictions.update, prediction, score=score)
 
     def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
         """What Retrieve predictions in the Data Manager does: the server asks the backend.

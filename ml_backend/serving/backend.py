@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ml_backend.serving.app_state import AppState
@@ -123,8 +122,8 @@ class Backend:
                 left_out.append((tasks[index].get("id"), outcome.reason))
             elif not outcome.blind:
                 drawn.append((index, outcome))
-        known = partial(state.projects.certainties, project.id, annotator.version)
-        for index, preannotation in annotator.queued(tasks, drawn, known):
+        queue = state.models.queue(state.projects, project.id, annotator.version)
+        for index, preannotation in annotator.queued(tasks, drawn, queue):
             predictions[index] = preannotation.entry()
         self._record([tasks[index].get("id") for index, _ in drawn], left_out)
         return ModelResponse(predictions, annotator.version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.client import Studio, StudioProject
 from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.label_studio.webhooks import connect_backend
@@ -85,18 +86,40 @@ def parse(label_config: str) -> Labels:
 
 
 def connect(
-    settings: Settings, url: str, token: str, project_id: int, backend_url: str
+    settings: Settings,
+    url: str,
+    token: str,
+    project_id: int,
+    backend_url: str,
+    strategy: str | None = None,
 ) -> Connection:
     """Connect a project of the Label Studio at `url`; doing it again changes nothing.
 
-    The backend must be running: Label Studio asks for its health meanwhile. Raises the
-    errors of `Studio`, ValueError for labels without rectangles, OtherStudio.
+    The backend must be running: Label Studio asks for its health meanwhile.
+
+    Args:
+        settings: Of the data folder.
+        url: Where Label Studio answers.
+        token: A personal access token of it.
+        project_id: The project there.
+        backend_url: Where Label Studio reaches the backend.
+        strategy: What orders the project's queue from now on; None leaves it as it is.
+
+    Raises:
+        UnknownStrategy: No strategy has that name, or the one in the settings.
+        ValueError: The labels have no rectangles.
+        OtherStudio: The data folder serves another Label Studio.
+        StudioFault: See `Studio`, also for the other errors of its requests.
     """
+    find_strategy(strategy or settings.strategy)
     studio = Studio(url, token)
     found = studio.project(project_id)
     labels = parse(found.label_config)
     project = Project(found.id, studio.url, token, found.title, found.label_config)
-    Projects(settings.projects_database).connect(project)
+    projects = Projects(settings.projects_database)
+    projects.connect(project)
+    if strategy is not None:
+        projects.choose_strategy(project.id, strategy)
     version = first_version(settings, project, labels)
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)
@@ -105,7 +128,7 @@ def connect(
     )
     if version:
         studio.set_model_version(found.id, version)
-    Projects(settings.projects_database).leave(found.id, "publish")
+    projects.leave(found.id, "publish")
     return _described(settings, found, labels, version, backend_url)
 
 

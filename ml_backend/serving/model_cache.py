@@ -1,18 +1,24 @@
-"""Which model answers for a project, decided anew at every request and cheap to decide."""
+"""Which model answers for a project, and what orders its queue.
+
+Both are decided anew at every request, and cheap to decide.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from ml_backend.active_learning.queue import ReviewQueue
+from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.labeling_config import Labels, Matching
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.preannotation import Annotator
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project
+from ml_backend.state.projects import Project, Projects
 
 
 def untrained(project: int) -> str:
@@ -31,9 +37,13 @@ def match_labels(card: ModelCard, labels: Labels) -> Matching[Any] | None:
 
 
 class Serving:
-    """The models that are loaded, shared by all threads of a process."""
+    """The models that are loaded, shared by all threads of a process.
+
+    Raises UnknownStrategy where the settings name a strategy that there is not.
+    """
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
+        find_strategy(settings.strategy)
         self._settings = settings
         self._registry = registry
         # Replaced as a whole and never changed, so reading needs no lock: /health must not
@@ -64,6 +74,20 @@ class Serving:
                     others = {k: kept for k, kept in self._annotators.items() if k[1] != project.id}
                     self._annotators = {**others, key: found}
         return found
+
+    def queue(self, projects: Projects, project: int, version: str) -> ReviewQueue:
+        """The order of a project's tasks as a version sees them.
+
+        Raises UnknownStrategy where the project has a strategy that there is not any more.
+        """
+        strategy = find_strategy(projects.strategy(project) or self._settings.strategy)
+
+        def remember(scores: Sequence[float]) -> Sequence[float]:
+            if strategy.whole:  # they are provisional until the whole queue is scored
+                projects.note_rescored(project, version, strategy.name, until=0)
+            return projects.scores_among(project, version, strategy.name, scores)
+
+        return ReviewQueue(strategy, remember)
 
     def prepare(self, project: Project) -> None:
         """Load what pre-annotates the project, without waiting for it."""

@@ -11,12 +11,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from ml_backend.active_learning.certainty import at_place, certainty
+from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task
+from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.dataset.split import queue_place
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.labeling_config import Labels, Matching
@@ -27,7 +30,7 @@ from ml_backend.system.batching import chunks
 # Tasks that go through the model together. Images of one size share a batch; two
 # batches are on their way at a time, so that memory stays bounded.
 BATCH = 8
-# Boxes below the threshold count for a task's certainty, from this confidence on.
+# Boxes below the threshold count for a task's score, from this confidence on.
 FLOOR = 0.05
 
 QUEUED = "queued: the answer was due; the worker pre-annotates it"
@@ -40,15 +43,22 @@ Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exce
 
 @dataclass(frozen=True)
 class PreAnnotation:
-    """What is drawn on one task: Label Studio's result, certainty (0..1), version string.
+    """What is drawn on one task.
 
-    blind: the task is shown without boxes, because it judges those that draw them.
+    Attributes:
+        result: Label Studio's.
+        version: The version string of the model that draws.
+        answers: What a person could have to correct, from FLOOR on: a strategy scores the task
+            by them.
+        blind: The task is shown without boxes, because it judges those that draw them.
+        score: The place in the queue, 0..1, low is reviewed first; 1 until `queued` gives it.
     """
 
     result: list[dict[str, Any]]
-    score: float
     version: str
+    answers: Boxes = field(default_factory=Boxes)
     blind: bool = False
+    score: float = 1.0
 
     def entry(self) -> dict[str, Any]:
         """As /predict answers it and as the server imports it."""
@@ -109,7 +119,7 @@ class Annotator:
             data = task.get("data")
             address = data.get(key) if isinstance(data, dict) else None
             if isinstance(data, dict) and data.get("blind") is True:
-                yield index, PreAnnotation([], 1.0, self.version, blind=True)
+                yield index, PreAnnotation([], self.version, blind=True)
             elif isinstance(data, dict) and isinstance(address, str) and address:
                 addressed.append((index, read_task_pixel_size(data), address))
             else:
@@ -167,30 +177,38 @@ class Annotator:
         result = learner.draw(
             prediction, card, self.labels, self.matching, self.shown, self.version
         )
-        return PreAnnotation(result, self.certainty(prediction), self.version)
+        return PreAnnotation(result, self.version, self.list_answers(prediction))
 
-    def certainty(self, prediction: Prediction) -> float:
-        """How sure it is that nobody has to correct the image, 0..1."""
+    def list_answers(self, prediction: Prediction) -> Boxes:
+        """List what a person could have to correct; a strategy scores the image by it."""
         card = self.model.card
-        return certainty(find_learner(card.kind).list_answers(prediction, card), card.threshold)
+        return find_learner(card.kind).list_answers(prediction, card)
+
+    @property
+    def context(self) -> Context:
+        """What a strategy knows of the version."""
+        return Context(self.model.card.threshold)
 
     def queued(
         self,
         tasks: Sequence[dict[str, Any]],
         drawn: Iterable[tuple[int, PreAnnotation]],
-        known: Callable[[Sequence[float]], Sequence[float]],
+        queue: ReviewQueue,
     ) -> list[tuple[int, PreAnnotation]]:
-        """What was drawn, with the score of held-out tasks at random places of the queue.
+        """What was drawn, each with its score in the queue; in the order of the tasks.
 
-        drawn: (index into tasks, pre-annotation). known: from the certainties of these, those
-        among which the places are.
+        drawn: (index into tasks, pre-annotation).
         """
-        drawn = list(drawn)
-        among = known([one.score for _, one in drawn if not one.blind])
-        placed = []
-        for index, one in drawn:
+        drawn, queued = sorted(drawn, key=itemgetter(0)), []
+        for index, annotation in drawn:
             data = tasks[index]["data"]
-            place = queue_place(data, str(data.get(self.labels.image_key)))
-            score = one.score if place is None else at_place(place, among)
-            placed.append((index, replace(one, score=score)))
-        return placed
+            image = str(data.get(self.labels.image_key))
+            candidate = Candidate(name_task(data, image), annotation.answers)
+            queued.append(
+                QueuedTask(None if annotation.blind else candidate, queue_place(data, image))
+            )
+        scores = queue.score(queued, self.context)
+        return [
+            (index, replace(annotation, score=score))
+            for (index, annotation), score in zip(drawn, scores, strict=True)
+        ]

@@ -1,8 +1,9 @@
 """Bringing a project's pre-annotations to the champion's version, for tasks nobody touched.
 
 New pre-annotations stand before the project points to their version, and old ones go
-only when nobody can have them on the screen any more. All of it may be stopped anywhere
-and done again.
+only when nobody can have them on the screen any more. Where another strategy orders the queue
+now, pre-annotations stay and only their scores change, each in place: no task is without one for
+a moment. All of it may be stopped anywhere and done again.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from itertools import chain
 from typing import Any
 
+from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import Serving, untrained
-from ml_backend.serving.preannotation import QUEUED, Annotator, LeftOut
+from ml_backend.serving.preannotation import QUEUED, Annotator, LeftOut, PreAnnotation
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.batching import growing
 
@@ -39,12 +40,16 @@ GRACE = 600.0
 
 @dataclass(frozen=True)
 class Published:
-    """version: what the project shows now. Counts of tasks, and of old pre-annotations."""
+    """version: what the project shows now. Counts of tasks, of old pre-annotations, of new scores.
+
+    rescored: pre-annotations whose score changed, because another strategy gives the scores.
+    """
 
     version: str
     imported: int
     left_out: int
     deleted: int
+    rescored: int = 0
 
 
 class Publisher:
@@ -80,12 +85,18 @@ class Publisher:
         if annotator is None:
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
             return Published(untrained(number), 0, 0, 0)
+        queue = self._serving.queue(self._projects, number, annotator.version)
+        strategy = queue.strategy
+        # First what is there already: the tasks that come now get their scores at once.
+        rescored = 0 if strategy.whole else self._rescore(annotator, queue)
         imported = left_out = 0
         for chunk in growing(self._lacking(annotator.version), FIRST, MOST):
-            done = self._pre_annotate(chunk, annotator)
+            done = self._pre_annotate(chunk, annotator, queue)
             imported += done
             left_out += len(chunk) - done
             progress(imported + left_out)
+        if strategy.whole:
+            rescored = self._rescore(annotator, queue)
         self._studio.set_model_version(number, annotator.version)
         deleted = self._drop_old(annotator.version)
         if imported or left_out or deleted:
@@ -97,7 +108,9 @@ class Publisher:
                 left_out,
                 deleted,
             )
-        return Published(annotator.version, imported, left_out, deleted)
+        if rescored:
+            log.info("project %s: %d tasks put in the order of %s", number, rescored, strategy.name)
+        return Published(annotator.version, imported, left_out, deleted, rescored)
 
     def _follow_labels(self) -> None:
         """Draw with the labels that the project has now; nobody tells us reliably of a change."""
@@ -120,7 +133,38 @@ class Publisher:
                 seen.add(task["id"])
                 yield task
 
-    def _pre_annotate(self, tasks: list[dict[str, Any]], annotator: Annotator) -> int:
+    def _rescore(self, annotator: Annotator, queue: ReviewQueue) -> int:
+        """Let the scores of untouched tasks follow the queue's strategy; how many changed.
+
+        What the version finds below its threshold is kept nowhere, so it looks again. A task
+        that cannot be read now keeps its score.
+        """
+        number, version, strategy = self._project.id, annotator.version, queue.strategy
+        after = self._projects.rescore_after(number, version, strategy.name)
+        if after is None:
+            return 0
+        rescored = 0
+        tasks = self._studio.untouched_tasks(number, having=version, full=True, after=after)
+        for chunk in [list(tasks)] if strategy.whole else growing(tasks, FIRST, MOST):
+            drawn = [
+                (index, replace(outcome, result=[]))  # of a whole queue only the boxes are held
+                for index, outcome in annotator.annotate(chunk, self._images.fetch)
+                if isinstance(outcome, PreAnnotation)
+            ]
+            for index, outcome in annotator.queued(chunk, drawn, queue):
+                for held in chunk[index]["predictions"]:
+                    if held["model_version"] == version and held["score"] != outcome.score:
+                        self._studio.set_score(held["id"], outcome.score)
+                        rescored += 1
+            if not strategy.whole:
+                last = chunk[-1]["id"]
+                self._projects.note_rescored(number, version, strategy.name, until=last)
+        self._projects.note_rescored(number, version, strategy.name)
+        return rescored
+
+    def _pre_annotate(
+        self, tasks: list[dict[str, Any]], annotator: Annotator, queue: ReviewQueue
+    ) -> int:
         """How many of the tasks got a pre-annotation; the others are listed with a reason."""
         number = self._project.id
         drawn, failed = [], []
@@ -129,11 +173,10 @@ class Publisher:
                 failed.append((tasks[index]["id"], outcome.reason))
             else:
                 drawn.append((index, outcome))
-        known = partial(self._projects.certainties, number, annotator.version)
         # A blind task gets a pre-annotation without boxes: only a score gives it its place.
         new = [
             (tasks[index]["id"], one.version, one.score, one.result)
-            for index, one in annotator.queued(tasks, drawn, known)
+            for index, one in annotator.queued(tasks, drawn, queue)
         ]
         self._studio.import_predictions(number, self._project.label_config, new)
         self._projects.let_in(number, [one[0] for one in new])

@@ -22,8 +22,11 @@ from ml_backend.dataset.corrections import Shown
 # publish: tasks may lack pre-annotations of the champion.
 Note = Literal["changed", "train", "publish"]
 
-# Tasks that say how certain a version is of a project's images.
+# Tasks whose scores say how a version's scores of a project are distributed.
 _ENOUGH = 20
+
+# The strategy of all scores that were made before there were others.
+_FIRST_STRATEGY = "certainty"
 
 _SCHEMA = """
 create table if not exists project (
@@ -41,8 +44,13 @@ create table if not exists left_out (
 create table if not exists attempt (
     project integer not null, snapshot text not null, outcome text not null, at real not null
 );
-create table if not exists certainty (
-    project integer not null, version text not null, among text not null,
+create table if not exists strategy (project integer primary key, name text not null);
+create table if not exists queue_scores (
+    project integer not null, version text not null, strategy text not null,
+    among text not null, primary key (project, version, strategy)
+);
+create table if not exists scored (
+    project integer not null, version text not null, strategy text not null, until integer,
     primary key (project, version)
 );
 create table if not exists shown (
@@ -80,6 +88,7 @@ class Projects:
         with self._open() as database:
             database.execute("pragma journal_mode = wal")
             database.executescript(_SCHEMA)
+            _take_over_certainties(database)
         path.chmod(0o600)  # it holds tokens
         # The last connection that closes moves the whole log into the database, which all
         # others wait for. This one stays open: 2,000 notes took a fifth of the time with it.
@@ -130,7 +139,7 @@ class Projects:
         """The project was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            for table in ("note", "left_out"):
+            for table in ("note", "left_out", "strategy"):
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
@@ -230,24 +239,79 @@ class Projects:
 
     # The queue.
 
-    def certainties(
-        self, project: int, version: str, found: Sequence[float] = ()
-    ) -> Sequence[float]:
-        """The certainties among which a version's held-out tasks get their places.
+    def choose_strategy(self, project: int, name: str) -> None:
+        """Let a strategy order the project's queue from the next publishing on."""
+        with self._open() as database:
+            database.execute("insert or replace into strategy values (?, ?)", (project, name))
 
-        Those that the first twenty tasks or more drawn together showed: later ones then come
-        where they would have come, and a version that returns draws everything as it was.
+    def strategy(self, project: int) -> str | None:
+        """Read the strategy that was chosen for the project; None where none was."""
+        with self._open() as database:
+            row = database.execute(
+                "select name from strategy where project = ?", (project,)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def scores_among(
+        self, project: int, version: str, strategy: str, found: Sequence[float] = ()
+    ) -> Sequence[float]:
+        """Read the scores among which a version's held-out tasks get their places.
+
+        They are those of the first twenty tasks or more that were scored together: later tasks
+        then come where they would have come, and a version that returns scores everything as it
+        was.
+
+        Args:
+            project: The project's id.
+            version: What drew the tasks.
+            strategy: What scored them.
+            found: The scores of tasks that are scored together now; kept where they are the
+                first.
         """
+        key = (project, version, strategy)
         with self._open() as database:
             if len(found) >= _ENOUGH:
                 database.execute(
-                    "insert or ignore into certainty values (?, ?, ?)",
-                    (project, version, json.dumps(sorted(found))),
+                    "insert or ignore into queue_scores values (?, ?, ?, ?)",
+                    (*key, json.dumps(sorted(found))),
                 )
             row = database.execute(
-                "select among from certainty where project = ? and version = ?", (project, version)
+                "select among from queue_scores where project = ? and version = ? and strategy = ?",
+                key,
             ).fetchone()
         return found if row is None else json.loads(row[0])
+
+    def rescore_after(self, project: int, version: str, strategy: str) -> int | None:
+        """Read which scores in Label Studio do not follow a strategy yet.
+
+        Returns:
+            The id of a task: those of the version's pre-annotations with a greater one may still
+            have the score of another strategy. None where all follow this one.
+        """
+        with self._open() as database:
+            row = database.execute(
+                "select strategy, until from scored where project = ? and version = ?",
+                (project, version),
+            ).fetchone()
+        followed, until = row or (_FIRST_STRATEGY, None)
+        return until if followed == strategy else 0
+
+    def note_rescored(
+        self, project: int, version: str, strategy: str, until: int | None = None
+    ) -> None:
+        """Note that a version's scores in Label Studio follow a strategy.
+
+        Args:
+            project: The project's id.
+            version: Whose pre-annotations have the scores.
+            strategy: What gave the scores.
+            until: The id of the last task whose score was changed; None where all were.
+        """
+        with self._open() as database:
+            database.execute(
+                "insert or replace into scored values (?, ?, ?, ?)",
+                (project, version, strategy, until),
+            )
 
     # Trainings that were tried, whatever came of them.
 
@@ -288,3 +352,15 @@ class Projects:
         with self._open() as database:
             rows = database.execute(query, (project, *versions))
             return {number: Shown(version, json.loads(result)) for number, version, result in rows}
+
+
+def _take_over_certainties(database: sqlite3.Connection) -> None:
+    """Move what an earlier release kept, which knew one strategy, to where all are kept."""
+    database.execute("begin immediate")  # two processes may open the folder at once
+    tables = database.execute("select 1 from sqlite_master where name = 'certainty'")
+    if tables.fetchone():
+        database.execute(
+            "insert or ignore into queue_scores select project, version, ?, among from certainty",
+            (_FIRST_STRATEGY,),
+        )
+        database.execute("drop table certainty")

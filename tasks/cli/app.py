@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.app import ModelOption
+from ml_backend.cli.app import ModelOption, StrategyOption
 from ml_backend.cli.console import JsonOption, PortOption
 from ml_backend.cli.words import counted
 from tasks.cli import annotations as annotation_commands
@@ -47,6 +47,7 @@ def up(
     ] = "mitosis",
     port: Annotated[int, PortOption(help="Port of Label Studio.")] = 8080,
     backend_port: Annotated[int, PortOption(help="Port of the ML backend.")] = 9090,
+    strategy: StrategyOption = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
     ] = True,
@@ -55,7 +56,10 @@ def up(
     from tasks.launcher.up import Options
     from tasks.launcher.up import up as run
 
-    run(Options(demo, images, labels, port, backend_port, browser), console.settings(context))
+    run(
+        Options(demo, images, labels, port, backend_port, browser, strategy),
+        console.settings(context),
+    )
 
 
 @app.command(epilog="Example: cytoloop detect my_images --out found.csv")

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
+from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.cli import console
 from ml_backend.cli.words import counted
 from ml_backend.label_studio.client import Studio
@@ -60,7 +61,10 @@ class UpFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for. labels: a ready-made config's name, or an XML file."""
+    """What the command line asked for. labels: a ready-made config's name, or an XML file.
+
+    strategy: what orders the project's tasks from now on; None leaves it as it is.
+    """
 
     demo: bool = False
     images: Path | None = None
@@ -68,6 +72,7 @@ class Options:
     port: int = 8080
     backend_port: int = 9090
     browser: bool = True
+    strategy: str | None = None
 
 
 def up(options: Options, settings: Settings) -> None:
@@ -76,6 +81,7 @@ def up(options: Options, settings: Settings) -> None:
     Raises UpFailed, PortTaken, StudioError and what `connect` raises, all in one line.
     """
     label_config = read_labels(options.labels)
+    find_strategy(options.strategy or settings.strategy)
     if options.images and not options.images.is_dir():
         raise UpFailed(f"{options.images} is not a folder of images")
     if options.images and not sources(options.images)[0]:
@@ -208,7 +214,8 @@ class Home:
         with console.stderr().status("Connecting the project"):
             self._wait_for_backend()
             url, token = self._environment.url, self.account.token
-            return connect(self._settings, url, token, number, self._backend_url)
+            strategy = self._options.strategy
+            return connect(self._settings, url, token, number, self._backend_url, strategy)
 
     def _wait_for_backend(self) -> None:
         deadline = time.monotonic() + 60

@@ -6,16 +6,16 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
+from ml_backend.active_learning.strategies.base import Candidate
 from ml_backend.dataset.small_scans import Divisions
 from ml_backend.imaging.decode import as_png
 from ml_backend.label_studio.client import Studio
@@ -33,7 +33,7 @@ from ml_backend.system.batching import chunks
 from tasks.detection.scan_detector import Finder, How, Progress
 from tasks.review.checkpoint import Ledger
 from tasks.review.image_storage import Bucket, Folder, Store
-from tasks.review.selection import Send, View, fingerprint, least_certain, to_review
+from tasks.review.selection import Send, View, fingerprint, keep_first, to_review
 from tasks.review.task_metadata import Provenance, key_of, name_of
 from tasks.review.upload import CHUNK, Sender, patiently
 from tasks.sources.discover import Skipped
@@ -102,7 +102,8 @@ def scan(
     # Label Studio answers while the detector loads.
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
         asked = pool.submit(_asked, connected, settings, options)
-        annotator, folder = _annotator(connected, settings, registry, options)
+        serving = Serving(settings, registry)
+        annotator, folder = _annotator(connected, serving, registry, options)
         studio, label_config, store = asked.result()
     detector = as_detector(annotator.model)
     with _remembered(source, settings, project, annotator, options) as ledger:
@@ -136,7 +137,7 @@ def scan(
             ledger,
             key_of,
             provenance.of,
-            partial(projects.certainties, project, annotator.version),
+            lambda: serving.queue(projects, project, annotator.version),
         )
         detections = 0
 
@@ -155,11 +156,16 @@ def scan(
 
         chosen = views()
         if options.limit is not None:
-            chosen = iter(
-                least_certain(
-                    list(chosen), lambda one: annotator.certainty(one.prediction), options.limit
-                )
-            )
+            strategy = serving.queue(projects, project, annotator.version).strategy
+
+            def score(pictures: Sequence[View]) -> np.ndarray:
+                candidates = [
+                    Candidate(key_of(one), annotator.list_answers(one.prediction))
+                    for one in pictures
+                ]
+                return strategy.score(candidates, annotator.context)
+
+            chosen = iter(keep_first(list(chosen), score, options.limit))
         with _in_background(sender.start, sender.send) as hand_over:
             for chunk in chunks(chosen, CHUNK):
                 hand_over(chunk)
@@ -186,10 +192,10 @@ def scan(
 
 
 def _annotator(
-    connected: Project, settings: Settings, registry: Registry, options: Options
+    connected: Project, serving: Serving, registry: Registry, options: Options
 ) -> tuple[Annotator, Path]:
     """What detects and draws, and the folder of its files."""
-    annotator = Serving(settings, registry).annotator(connected)
+    annotator = serving.annotator(connected)
     if annotator is None:
         raise ScanFailed(
             f"no detector draws the labels of project {connected.id}; "

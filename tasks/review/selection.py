@@ -152,12 +152,21 @@ def to_review(
     return sorted(chosen, key=lambda one: (one.tile.rect[1], one.tile.rect[0], one.plane))
 
 
-def least_certain(
-    chosen: Sequence[View], certainty: Callable[[View], float], most: int
+def keep_first(
+    chosen: Sequence[View], score: Callable[[Sequence[View]], np.ndarray], most: int
 ) -> list[View]:
-    """At most so many pictures: of those at random their share, of the others the least certain.
+    """Keep at most so many pictures: of the random ones their share, of the others the first.
 
-    The random ones are the first by a hash, and their probability falls with their number.
+    Args:
+        chosen: The pictures that deserve an eye, see `to_review`.
+        score: By which strategy the others come first: one number for each, the lowest first.
+            The random ones are the first by a hash, and their probability falls with their
+            number.
+        most: How many pictures are kept at most.
+
+    Returns:
+        All pictures as they are, where they are not too many; else the others, the first first,
+        and then the random ones.
     """
     if len(chosen) <= most:
         return list(chosen)
@@ -165,10 +174,11 @@ def least_certain(
         (one for one in chosen if one.reason == CHANCE),
         key=lambda one: unit_hash(f"cytoloop limit/{one.mosaic.name}/{one.plane}/{one.tile.rect}"),
     )
-    others = sorted((one for one in chosen if one.reason != CHANCE), key=certainty)
+    others = [view for view in chosen if view.reason != CHANCE]
+    first = [others[number] for number in np.argsort(score(others), kind="stable")]
     kept = round(most * len(chance) / len(chosen))
     lower = kept / len(chance) if chance else 1.0
-    return others[: most - kept] + [
+    return first[: most - kept] + [
         replace(one, probability=one.probability * lower) for one in chance[:kept]
     ]
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ml_backend.active_learning.queue import ReviewQueue
+from ml_backend.active_learning.strategies.certainty import measure_certainty
 from ml_backend.imaging.decode import as_png, plain_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
 from ml_backend.label_studio.session import StudioFault, StudioUnreachable
@@ -51,7 +53,8 @@ class Sender:
     """Sends to one project.
 
     store: where pictures are laid. key: a picture's name; data: the fields of its task, by
-    picture and name, without the image. certainties: see `Annotator.queued`.
+    picture and name, without the image. queue: asked for whenever tasks are scored, because
+    another strategy may be chosen while a long scan runs.
     """
 
     def __init__(
@@ -64,12 +67,12 @@ class Sender:
         ledger: Ledger,
         key: Callable[[View], str],
         data: Callable[[View, str], dict[str, Any]],
-        certainties: Callable[[Sequence[float]], Sequence[float]],
+        queue: Callable[[], ReviewQueue],
     ) -> None:
         self._label_config = label_config
         self._studio, self._project, self._annotator = studio, project, annotator
         self._store, self._ledger = store, ledger
-        self._key, self._data, self._certainties = key, data, certainties
+        self._key, self._data, self._queue = key, data, queue
         self._held: dict[str, int] = {}
         self._last = 0
         self.outcome = Sent()
@@ -144,20 +147,21 @@ class Sender:
         """Tasks by key, each with its pre-annotation; blind ones with an empty one."""
         tasks: list[dict[str, Any]] = []
         drawn: list[tuple[int, PreAnnotation]] = []
+        threshold = self._annotator.context.threshold
         for number, (key, name) in enumerate(names.items()):
             view = views[key]
             one = self._annotator.draw(view.prediction)
             data = {
                 self._annotator.labels.image_key: self._store.address(name),
                 **self._data(view, key),
-                "certainty": round(one.score, 4),
+                "certainty": round(measure_certainty(one.answers, threshold), 4),
                 "key": key,
             }
             if data["blind"]:
-                one = PreAnnotation([], 1.0, one.version, blind=True)
+                one = PreAnnotation([], one.version, blind=True)
             tasks.append({"data": data})
             drawn.append((number, one))
-        for number, one in self._annotator.queued(tasks, drawn, self._certainties):
+        for number, one in self._annotator.queued(tasks, drawn, self._queue()):
             prediction = one.entry()
             if problems := self._find_problems(prediction):
                 source = tasks[number]["data"]["source"]

@@ -125,6 +125,12 @@ def test_help_imports_nothing_heavy() -> None:
         (["report", "--project", "7"], "cytoloop connect"),
         (["report", "--detections", "no-such-file.csv"], "no-such-file"),
         (["sort", ".", "--out", "."], "not an empty folder"),
+        (
+            ["connect", "--url", "http://127.0.0.1:1", "--token", "t", "--project", "7"]
+            + ["--strategy", "chance"],
+            "certainty, random",
+        ),
+        (["up", "--strategy", "chance"], "certainty, random"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

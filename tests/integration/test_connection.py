@@ -115,6 +115,14 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
     assert connection.version.startswith("starter-mitosis-")
     assert notes(settings, project) >= {"publish"}
 
+    # A strategy that was chosen stays when the project is connected again, without a word of it.
+    projects = Projects(settings.projects_database)
+    assert projects.strategy(project) is None
+    for chosen in ("random", None):
+        connect(settings, label_studio.url, token, project, backend.url, chosen)
+        assert projects.strategy(project) == "random"
+    assert notes(settings, project) >= {"publish"}
+
     (hook,) = webhooks(label_studio, project)
     assert hook["url"] == f"{backend.url}/webhook"
     assert hook["headers"]["Authorization"].startswith("Basic ")

@@ -124,7 +124,7 @@ def test_what_was_kept_of_the_project_is_there(settings: Settings) -> None:
     assert len(projects.shown(PROJECT)) == 18
     champion = Registry(settings.versions, settings.champions).champion(str(PROJECT))
     assert projects.shown(PROJECT, [str(champion)])
-    assert len(projects.certainties(PROJECT, "blind-v1")) >= 20
+    assert len(projects.scores_among(PROJECT, "blind-v1", "certainty")) >= 20
     last = snapshots.load(projects.last_attempt(PROJECT) or "", settings.snapshots)
     assert last is not None and len(last.items) == 16
 

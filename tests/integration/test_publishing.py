@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
+from ml_backend.active_learning.queue import at_place
+from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
+from ml_backend.active_learning.strategies.certainty import score_certainty
+from ml_backend.active_learning.strategies.random_order import score_randomly
+from ml_backend.active_learning.strategies.table import STRATEGIES
 from ml_backend.dataset.corrections import started_from
 from ml_backend.dataset.split import queue_place
 from ml_backend.demo.synthetic_images import field
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import studio_http
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.registry.versions import Registry
@@ -155,7 +163,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     project = Project(number, url, token, "Blind", config)
     projects.connect(project)
     starter = registry.all()[0].name
-    projects.certainties(number, starter, [i / 100 for i in range(100)])
+    projects.scores_among(number, starter, "certainty", [i / 100 for i in range(100)])
     registry.promote(str(number), starter, by="test", reason="start")
     images = ImageSource(url, token, project=number)
     publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
@@ -208,3 +216,185 @@ def test_labels_that_changed_without_a_word_are_drawn_with(
     )
     assert publisher.publish().version == f"{number}-untrained"
     assert projects.get(number).label_config == studio.project(number).label_config
+
+
+class WatchedStudio(Studio):
+    """A Label Studio client that looks at the queue after every score that changes.
+
+    It may also end as a process does that is killed: after `left` changes.
+    """
+
+    def __init__(self, url: str, token: str, project: int, version: str) -> None:
+        super().__init__(url, token)
+        self.left = 1000
+        self._queue = project, version
+
+    def set_score(self, prediction: int, score: float) -> None:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().set_score(prediction, score)
+        project, version = self._queue
+        assert self.count_untouched(project, without=version) == 0
+        assert self.project(project).model_version == version
+
+
+@dataclass
+class Queue:
+    """A project of eight tasks with an image each, pre-annotated by `version`."""
+
+    number: int
+    addresses: dict[int, str]
+    projects: Projects
+    studio: WatchedStudio
+    publisher: Publisher
+    version: str
+
+    def predictions(self) -> dict[int, dict[str, Any]]:
+        return {task["id"]: task["predictions"][0] for task in self.studio.tasks(self.number)}
+
+    def scores(self) -> dict[int, float]:
+        return {task: prediction["score"] for task, prediction in self.predictions().items()}
+
+
+HELD_OUT = 5  # the place of the held-out task among the eight
+
+
+@pytest.fixture
+def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Queue:
+    settings = Settings(data_dir=tmp_path)
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = label_studio.studio.create_project("Queue", config).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    for seed in range(8):
+        pixels, _ = field(np.random.default_rng(seed), size=(347, 260), scale=0.25)
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
+    projects = Projects(settings.projects_database)
+    url, token = label_studio.url, label_studio.account.token
+    project = Project(number, url, token, "Queue", config)
+    projects.connect(project)
+    version = registry.all()[0].name
+    registry.promote(str(number), version, by="test", reason="start")
+    studio = WatchedStudio(url, token, number, version)
+    studio.add_media_folder(number, folder)
+    addresses = [f"/data/local-files/?d={number}/{seed}.png" for seed in range(8)]
+    tasks: list[dict[str, Any]] = [{"data": {"image": address}} for address in addresses]
+    tasks[HELD_OUT]["data"]["split"] = "holdout"
+    ids = studio.import_tasks(number, tasks)
+    images = ImageSource(url, token, project=number)
+    publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
+    assert publisher.publish().imported == 8
+    return Queue(
+        number, dict(zip(ids, addresses, strict=True)), projects, studio, publisher, version
+    )
+
+
+def score_by_chance(addresses: dict[int, str]) -> dict[int, float]:
+    """The scores of a random order, by task."""
+    candidates = [Candidate(address, Boxes()) for address in addresses.values()]
+    scores = score_randomly(candidates, Context(0.5)).tolist()
+    return dict(zip(addresses, scores, strict=True))
+
+
+def test_another_strategy_reorders_the_queue_and_loses_nothing(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projects, publisher, number = queue.projects, queue.publisher, queue.number
+    before = queue.predictions()
+    ids = list(before)
+    touched, opened, held = ids[0], ids[1], ids[HELD_OUT]
+    certain = queue.scores()
+    queue.studio.submit_annotation(touched, [], parent_prediction=before[touched]["id"])
+
+    # It is killed on the way, and goes on where it was.
+    monkeypatch.setattr(publish, "FIRST", 2)
+    monkeypatch.setattr(publish, "MOST", 2)
+    projects.choose_strategy(number, "random")
+    queue.studio.left = 3
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish()
+    assert projects.rescore_after(number, queue.version, "random") == ids[2]
+    queue.studio.left = 1000
+    done = publisher.publish()
+    assert (done.imported, done.left_out, done.deleted, done.rescored) == (0, 0, 0, 4)
+
+    # The same pre-annotations in another order; what was reviewed stays as it was seen.
+    after = queue.predictions()
+    for task, prediction in before.items():
+        for name in ("id", "result", "model_version", "created_at"):
+            assert after[task][name] == prediction[name]
+    scores, chance = queue.scores(), score_by_chance(queue.addresses)
+    assert scores[touched] == certain[touched]
+    others = [task for task in ids if task not in (touched, held)]
+    assert [scores[task] for task in others] == [chance[task] for task in others]
+    # Among its chunk, since so few tasks do not say yet how scores are distributed.
+    place = queue_place({"split": "holdout"}, queue.addresses[held])
+    assert place is not None
+    assert scores[held] == at_place(place, [chance[ids[HELD_OUT]], chance[ids[HELD_OUT + 1]]])
+
+    # Label Studio hands them out in that order, and who had one open loses no work.
+    with studio_http(queue.studio.url) as http:
+        token = projects.get(number).token
+        header = {"Authorization": AccessToken(f"{queue.studio.url}/", token, http).header()}
+        address = f"{queue.studio.url}/api/projects/{number}/next/"
+        following = http.get(address, headers=header).json()["id"]
+    assert following == min(ids[1:], key=scores.__getitem__)
+    queue.studio.submit_annotation(opened, [], parent_prediction=before[opened]["id"])
+
+    # Nothing is done twice, and the former strategy gives the former scores to the last bit.
+    assert publisher.publish().rescored == 0
+    projects.choose_strategy(number, "certainty")
+    publisher.publish()
+    scores = queue.scores()
+    others.remove(opened)
+    assert [scores[task] for task in others] == [certain[task] for task in others]
+
+
+def test_a_new_version_is_scored_by_the_projects_strategy_at_once(
+    queue: Queue, registry: Registry
+) -> None:
+    queue.projects.choose_strategy(queue.number, "random")
+    registry.promote(str(queue.number), "next-v1", by="test", reason="better")
+    done = queue.publisher.publish()
+    assert (done.version, done.imported, done.rescored) == ("next-v1", 8, 0)
+    scores = {
+        task["id"]: prediction["score"]
+        for task in queue.studio.tasks(queue.number)
+        for prediction in task["predictions"]
+        if prediction["model_version"] == "next-v1"
+    }
+    held = list(queue.addresses)[HELD_OUT]
+    assert {**scores, held: 0} == {**score_by_chance(queue.addresses), held: 0}
+
+
+def spread(candidates: Sequence[Candidate], context: Context) -> np.ndarray:
+    """Spread the candidates evenly over 0..1, the least certain first."""
+    ranks = np.argsort(np.argsort(score_certainty(candidates, context), kind="stable"))
+    return ranks / max(1, len(candidates) - 1)
+
+
+def test_a_strategy_that_needs_the_whole_queue_gets_it(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "FIRST", 2)
+    monkeypatch.setattr(publish, "MOST", 2)
+    monkeypatch.setitem(STRATEGIES, "spread", Strategy("spread", spread, whole=True))
+    certain = queue.scores()
+    held = list(queue.addresses)[HELD_OUT]
+    queue.projects.choose_strategy(queue.number, "spread")
+    queue.publisher.publish()
+    scores = queue.scores()
+    others = [task for task in scores if task != held]
+    assert len({scores[task] for task in others}) == 7
+    in_order = sorted(others, key=scores.__getitem__)
+    assert [certain[task] for task in in_order] == sorted(certain[task] for task in others)
+
+    # Tasks that come later are put in among all the others.
+    later = [{"data": {"image": address}} for address in queue.addresses.values()][:3]
+    queue.studio.import_tasks(queue.number, later)
+    assert queue.publisher.publish().imported == 3
+    scores = queue.scores()
+    steps = {round(scores[task] * 10, 6) for task in scores if task != held}
+    assert len(steps) == 10 and steps < set(range(11))
+    assert queue.publisher.publish().rescored == 0

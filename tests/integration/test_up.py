@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from ml_backend.active_learning.strategies.table import UnknownStrategy
 from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
@@ -61,6 +62,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_unknown_labels_are_told(tmp_path: Path, labels: str, words: str) -> None:
     with pytest.raises(UpFailed, match=words):
         up(Options(labels=labels), Settings(data_dir=tmp_path))
+
+
+def test_an_unknown_strategy_in_the_settings_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnknownStrategy, match="'chance'; CYTOLOOP_STRATEGY .* certainty, random"):
+        up(Options(), Settings(data_dir=tmp_path, strategy="chance"))
 
 
 def test_labels_in_a_file_are_the_same_however_they_are_named(

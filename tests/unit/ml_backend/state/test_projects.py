@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,13 +104,78 @@ def test_tasks_left_out_are_listed_until_let_in(projects: Projects) -> None:
     assert len(projects.left_out()) == 2
 
 
-def test_the_first_certainties_of_a_version_are_kept(projects: Projects) -> None:
+def test_the_first_scores_of_a_version_by_a_strategy_are_kept(projects: Projects) -> None:
     few, many = [0.5], [i / 20 for i in range(20)]
-    assert list(projects.certainties(1, "v1")) == []
-    assert projects.certainties(1, "v1", few) == few
-    assert projects.certainties(1, "v1", many) == many
-    assert projects.certainties(1, "v1", [0.0] * 40) == projects.certainties(1, "v1") == many
-    assert projects.certainties(2, "v1", few) == projects.certainties(1, "v2", few) == few
+    key = (1, "v1", "certainty")
+    assert list(projects.scores_among(*key)) == []
+    assert projects.scores_among(*key, few) == few
+    assert projects.scores_among(*key, many) == many
+    assert projects.scores_among(*key, [0.0] * 40) == projects.scores_among(*key) == many
+    for other in ((2, "v1", "certainty"), (1, "v2", "certainty"), (1, "v1", "random")):
+        assert projects.scores_among(*other, few) == few
+
+
+def test_a_strategy_stays_when_a_project_is_connected_again(projects: Projects) -> None:
+    projects.connect(project(1))
+    assert projects.strategy(1) is None
+    projects.choose_strategy(1, "random")
+    projects.connect(project(1))
+    projects.choose_strategy(2, "certainty")
+    assert (projects.strategy(1), projects.strategy(2)) == ("random", "certainty")
+    projects.forget(1)
+    assert projects.strategy(1) is None
+
+
+def test_scores_are_changed_once_for_a_strategy_and_from_where_it_stopped(
+    projects: Projects,
+) -> None:
+    # Whatever was scored before there were strategies follows the first.
+    assert projects.rescore_after(1, "v1", "certainty") is None
+    assert projects.rescore_after(1, "v1", "random") == 0
+    projects.note_rescored(1, "v1", "random", until=40)
+    assert projects.rescore_after(1, "v1", "random") == 40
+    assert projects.rescore_after(1, "v1", "certainty") == 0  # chosen again half-way
+    projects.note_rescored(1, "v1", "random")
+    assert projects.rescore_after(1, "v1", "random") is None
+    assert projects.rescore_after(1, "v1", "certainty") == 0
+    assert projects.rescore_after(1, "v2", "random") == projects.rescore_after(2, "v1", "random")
+
+
+# As the tables were when there was one strategy.
+FORMER = """
+pragma journal_mode = wal;
+create table project (
+    id integer primary key, url text not null, token text not null,
+    title text not null, label_config text not null
+);
+create table certainty (
+    project integer not null, version text not null, among text not null,
+    primary key (project, version)
+);
+insert into project values (1, 'http://studio', 'token', 'A project', '<View/>');
+insert into certainty values (1, 'v1', '[0.25, 0.5]');
+"""
+
+
+def test_a_data_folder_from_before_there_were_strategies_opens(tmp_path: Path) -> None:
+    path = tmp_path / "projects.sqlite"
+    with sqlite3.connect(path) as database:
+        database.executescript(FORMER)
+    for _ in range(2):
+        projects = Projects(path)
+        assert projects.all() == [project(1)]
+        assert projects.strategy(1) is None
+        assert projects.scores_among(1, "v1", "certainty") == [0.25, 0.5]
+        assert list(projects.scores_among(1, "v1", "random")) == []
+
+
+def test_processes_that_open_a_former_data_folder_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "projects.sqlite"
+    with sqlite3.connect(path) as database:
+        database.executescript(FORMER)
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(Projects, [path] * 8))
+    assert all(one.scores_among(1, "v1", "certainty") == [0.25, 0.5] for one in opened)
 
 
 def test_the_last_attempt_is_the_newest(projects: Projects) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tasks.detection.scan_result import Sheet
 from tasks.mosaic import rect_index
 from tasks.mosaic.mosaic import Field, Mosaic
 from tasks.readers.planes import Rect, Showing
-from tasks.review.selection import RANDOM, Tile, View, grid, least_certain, to_review
+from tasks.review.selection import RANDOM, Tile, View, grid, keep_first, to_review
 from tasks.sources.discover import File, Group, Spot
 
 WIDTH, HEIGHT = 100, 80
@@ -111,12 +111,18 @@ def test_a_large_image_is_cut_in_even_tiles() -> None:
     assert [tile.rect for tile in grid(mosaic(1, 1, 1990, 900), 1000)[0]] == [(0, 0, 1990, 900)]
 
 
-def test_a_limit_keeps_the_least_certain_and_the_share_of_chance() -> None:
+def test_a_limit_keeps_the_lowest_scores_and_the_share_of_chance() -> None:
     scan = mosaic(10, 100)
     found = objects(*((x + 40, 30, x + 60, 50, "Cell", 0.9) for x in range(0, 10_000, 100)))
     sent = reviewed(sheet(scan, found, NOTHING), "review")
     chance = [one for one in sent if one.reason == "at random"]
-    kept = least_certain(sent, lambda one: one.tile.column / 100, 30)
+    scored: list[View] = []
+
+    def score(views: Sequence[View]) -> np.ndarray:
+        scored.extend(views)
+        return np.array([view.tile.column // 2 / 50 for view in views])
+
+    kept = keep_first(sent, score, 30)
     assert len(kept) == 30
     drawn = [one for one in kept if one.reason == "at random"]
     assert len(drawn) == round(30 * len(chance) / len(sent))
@@ -124,7 +130,9 @@ def test_a_limit_keeps_the_least_certain_and_the_share_of_chance() -> None:
         assert one.probability == pytest.approx(RANDOM * len(drawn) / len(chance))
     columns = [one.tile.column for one in kept if one.reason == "found"]
     assert columns == list(range(30 - len(drawn)))
-    assert least_certain(sent, lambda one: 0, 10_000) == sent
+    # Of equal scores the first in the scan; all at once, and without the random ones.
+    assert scored == [one for one in sent if one.reason == "found"]
+    assert keep_first(sent, score, 10_000) == sent
 
 
 @given(x=st.floats(0, 900), y=st.floats(0, 700), w=st.floats(1, 140), h=st.floats(1, 110))

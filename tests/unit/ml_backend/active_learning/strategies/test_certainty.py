@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.active_learning.certainty import at_place, certainty
+from ml_backend.active_learning.strategies.base import Candidate, Context
+from ml_backend.active_learning.strategies.certainty import measure_certainty, score_certainty
 from ml_backend.imaging.boxes import Boxes
 
 THRESHOLDS = st.floats(0.05, 0.95)
@@ -20,34 +21,34 @@ def found(*confidences: float) -> Boxes:
 
 
 def test_an_empty_tile_is_certain() -> None:
-    assert certainty(found(), 0.3) == 1.0
+    assert measure_certainty(found(), 0.3) == 1.0
 
 
 def test_faint_noise_hardly_matters() -> None:
-    assert certainty(found(*[0.03] * 20), 0.3) > 0.9
+    assert measure_certainty(found(*[0.03] * 20), 0.3) > 0.9
 
 
 def test_sure_cells_hardly_matter() -> None:
-    assert certainty(found(*[0.95] * 20), 0.3) > 0.9
+    assert measure_certainty(found(*[0.95] * 20), 0.3) > 0.9
 
 
 @pytest.mark.parametrize("doubtful", [0.29, 0.31])
 def test_one_box_near_the_threshold_is_enough(doubtful: float) -> None:
     """On either side, and however many sure boxes stand beside it."""
-    assert certainty(found(doubtful), 0.3) < 0.6
-    assert certainty(found(doubtful, *[0.98] * 10), 0.3) < 0.6
+    assert measure_certainty(found(doubtful), 0.3) < 0.6
+    assert measure_certainty(found(doubtful, *[0.98] * 10), 0.3) < 0.6
 
 
 @given(THRESHOLDS, CONFIDENCES)
 def test_lies_between_0_and_1(threshold: float, confidences: list[float]) -> None:
-    assert 0 <= certainty(found(*confidences), threshold) <= 1
+    assert 0 <= measure_certainty(found(*confidences), threshold) <= 1
 
 
 @given(THRESHOLDS, CONFIDENCES, st.floats(0, 1, width=32))
 def test_another_box_never_makes_a_task_more_certain(
     threshold: float, confidences: list[float], another: float
 ) -> None:
-    assert certainty(found(*confidences, another), threshold) <= certainty(
+    assert measure_certainty(found(*confidences, another), threshold) <= measure_certainty(
         found(*confidences), threshold
     )
 
@@ -59,14 +60,18 @@ def test_nearer_to_the_threshold_is_less_certain(
     near, far = sorted((a, b))
     room = 1 - threshold if above else -threshold
     nearer, farther = (threshold + share * room for share in (near, far))
-    one, other = (certainty(found(*others, c), threshold) for c in (nearer, farther))
-    assert one <= other + 1e-6
+    near_score, far_score = (
+        measure_certainty(found(*others, c), threshold) for c in (nearer, farther)
+    )
+    assert near_score <= far_score + 1e-6
 
 
 @given(THRESHOLDS, CONFIDENCES)
 def test_the_order_of_boxes_does_not_matter(threshold: float, confidences: list[float]) -> None:
     forward, backward = found(*confidences), found(*reversed(confidences))
-    assert certainty(forward, threshold) == pytest.approx(certainty(backward, threshold))
+    assert measure_certainty(forward, threshold) == pytest.approx(
+        measure_certainty(backward, threshold)
+    )
 
 
 def test_the_next_task_is_the_doubtful_one_and_not_the_empty_one() -> None:
@@ -76,24 +81,24 @@ def test_the_next_task_is_the_doubtful_one_and_not_the_empty_one() -> None:
         "a doubt": found(0.9, 0.4),
         "doubts": found(0.33, 0.28, 0.3),
     }
-    order = sorted(tasks, key=lambda name: certainty(tasks[name], 0.3))
+    order = sorted(tasks, key=lambda name: measure_certainty(tasks[name], 0.3))
     assert order[:2] == ["doubts", "a doubt"]
 
 
-@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0, 1), st.floats(0, 1))
-def test_a_place_in_the_queue_is_a_share_of_the_tasks(
-    certainties: list[float], a: float, b: float
+@given(THRESHOLDS, st.lists(CONFIDENCES, max_size=5))
+def test_the_score_is_the_product_that_the_formula_states(
+    threshold: float, tasks: list[list[float]]
 ) -> None:
-    first, last = (at_place(place, certainties) for place in sorted((a, b)))
-    assert 0 <= first <= last <= 1
-    assert sum(one < first for one in certainties) <= min(a, b) * len(certainties) + 1
-
-
-def test_places_at_random_leave_held_out_tasks_everywhere_in_the_queue() -> None:
-    certainties = np.random.default_rng(0).beta(8, 1, 400)  # most tasks are certain
-    held = [at_place(place, certainties) for place in np.linspace(0, 1, 100)]
-    queue = np.sort(np.concatenate([certainties, held]))
-    ranks = np.searchsorted(queue, held)
-    for quarter in range(4):
-        inside = (ranks >= 125 * quarter) & (ranks < 125 * (quarter + 1))
-        assert 20 <= inside.sum() <= 30
+    """Reckoned once more without numpy, box by box."""
+    expected = []
+    for confidences in tasks:
+        product = 1.0
+        for confidence in confidences:
+            end = 1 if confidence >= threshold else 0
+            doubt = 1 - (confidence - threshold) / (end - threshold)
+            product *= 1 - doubt**3 / 2
+        expected.append(product)
+    candidates = [Candidate(str(number), found(*one)) for number, one in enumerate(tasks)]
+    scores = score_certainty(candidates, Context(threshold))
+    assert scores.dtype == np.float64 and scores.shape == (len(tasks),)
+    assert scores == pytest.approx(expected, abs=1e-9)

@@ -1,0 +1,22 @@
+"""The strategy `random`: every order of the tasks is as likely as any other.
+
+Uniform random sampling, the baseline that a strategy has to beat. The score is a hash of what
+the task shows, the first 64 bits of SHA-256(key) over 2⁶⁴, which is uniform in [0, 1): a queue
+that is published again keeps its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ml_backend.active_learning.strategies.base import Candidate, Context
+from ml_backend.dataset.split import unit_hash
+
+
+def score_randomly(candidates: Sequence[Candidate], context: Context) -> np.ndarray:
+    """Score each candidate by a hash of its key; its boxes do not matter."""
+    return np.array(
+        [unit_hash(f"cytoloop random/{candidate.key}") for candidate in candidates], np.float64
+    )
