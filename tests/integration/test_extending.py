@@ -1,9 +1,7 @@
-"""What docs/extending.md shows, as it stands there: installed beside cytoloop and used for real."""
+"""The learner of docs/extending.md, as it stands there, through the loop of a real Label Studio."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +14,13 @@ from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tests.conftest import RunningStudio
+from tests.extending import count_lines, install, read_blocks
 from tests.integration.test_worker import Worker
 
-PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 CONFIG = """<View>
   <Image name="image" value="$image"/>
   <Choices name="light" toName="image"><Choice value="Dark"/><Choice value="Bright"/></Choices>
 </View>"""
-
-
-def read_blocks(heading: str) -> dict[str, str]:
-    """The titled blocks of code below a heading of the page, by their title."""
-    section = PAGE.read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return {m[1]: m[2] for m in re.finditer(r'```\w+ title="([^"]+)"\n(.*?)```', section, re.S)}
-
-
-def install(folder: Path, blocks: dict[str, str]) -> None:
-    """Lay a package into a folder of the path, as an installer would."""
-    points = tomllib.loads(blocks["pyproject.toml"])["project"]["entry-points"]
-    info = folder / "example-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
-    lines = [
-        line
-        for group, entries in points.items()
-        for line in (f"[{group}]", *(f"{name} = {place}" for name, place in entries.items()))
-    ]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    for title, code in blocks.items():
-        if title != "pyproject.toml":
-            (folder / title).parent.mkdir(parents=True, exist_ok=True)
-            (folder / title).write_text(code)
 
 
 @pytest.mark.timeout(600)
@@ -54,8 +28,7 @@ def test_a_learner_from_outside_goes_through_the_whole_loop(
     label_studio: RunningStudio, tmp_path: Path
 ) -> None:
     blocks = read_blocks("A learner")
-    code = [line for line in blocks["brightness.py"].splitlines() if line.strip()]
-    assert len(code) < 50, "the page promises a learner in under fifty lines"
+    assert count_lines(blocks["brightness.py"]) < 50, "as learners/choices.py promises"
     install(tmp_path / "plugins", blocks)
 
     # Thirty images, half of them bright; twenty of them are named.

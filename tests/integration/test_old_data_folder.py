@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.registry.versions import STARTERS, Registry, file_hash
+from ml_backend.registry.starters import STARTERS
+from ml_backend.registry.versions import Registry, file_hash
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.credentials import backend_password
