@@ -1,0 +1,1 @@
+"""Counts of a whole scan from the tiles that were reviewed; pure functions on arrays."""
