@@ -32,7 +32,7 @@ from ml_backend.learners.detector.preprocess import to_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.registry.starters import find_starter_weights
 from tasks.detection.detect_files import detect
-from tasks.sources.discover import image_files
+from tasks.sources.discover import list_image_files
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 SECONDS = 5.0
@@ -41,7 +41,9 @@ SECONDS = 5.0
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        paths = image_files(Path(sys.argv[1]) if sys.argv[1:] else images(scratch / "images"))[0]
+        paths = list_image_files(Path(sys.argv[1]) if sys.argv[1:] else images(scratch / "images"))[
+            0
+        ]
         version = scratch / "version"
         command = [sys.executable, "-m", "ml_backend.learners.detector.export"]
         subprocess.run(

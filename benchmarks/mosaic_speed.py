@@ -38,15 +38,16 @@ import pyvips
 
 from ml_backend.imaging.boxes import iou
 from ml_backend.imaging.decode import decode
-from ml_backend.imaging.merge_detections import Found
-from ml_backend.imaging.sliding_windows import cut
+from ml_backend.imaging.merge_detections import WindowDetections
+from ml_backend.imaging.sliding_windows import plan_windows
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.registry.resolve import resolve
 from ml_backend.registry.versions import Registry
 from tasks.detection.detect_files import detect
-from tasks.detection.scan_detector import Finder, How
-from tasks.detection.window_detector import Forgetful
+from tasks.detection.scan_detector import ScanDetector
+from tasks.detection.window_detector import NoMemory
 from tasks.readers.planes import Rect
+from tasks.sources.scan_source import SourceOptions
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 WIDTH, HEIGHT = 7601, 9415
@@ -109,7 +110,7 @@ def loaded(data: Path) -> Detector:
 
 
 def grid(detector: Detector) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    return cut(WIDTH, HEIGHT, detector.side, detector.overlap, 1 << detector.halvings)
+    return plan_windows(WIDTH, HEIGHT, detector.side, detector.overlap, 1 << detector.halvings)
 
 
 def warm(detector: Detector) -> None:
@@ -127,21 +128,21 @@ def ours(mosaic: Path, detector: Detector, out: Path) -> Boxes:
     return json.loads(out.read_text(encoding="utf-8"))
 
 
-class First(Forgetful):
+class First(NoMemory):
     """When the first box at the threshold or above came out of the network: where a scan
     into Label Studio writes it down. at: seconds from start."""
 
     def __init__(self, threshold: float) -> None:
         self.started, self.at, self.threshold = time.perf_counter(), 0.0, threshold
 
-    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None:
+    def keep_window(self, mark: str, plane: int, view: Rect, found: WindowDetections) -> None:
         if not self.at and (found.confidence >= self.threshold).any():
             self.at = time.perf_counter() - self.started
 
 
 def first_detection(mosaic: Path, detector: Detector) -> float:
     memory = First(detector.card.threshold)
-    sheets = Finder(mosaic, detector, How(), memory=memory).sheets()
+    sheets = ScanDetector(mosaic, detector, SourceOptions(), memory=memory).detect_scans()
     for _ in sheets:
         pass
     return memory.at

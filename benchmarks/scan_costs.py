@@ -39,12 +39,13 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import to_input
 from tasks.detection.detect_files import detect
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.scan_detector import ScanDetector
 from tasks.review.checkpoint import Ledger
 from tasks.review.scan_to_project import TILE
 from tasks.review.selection import to_review
 from tasks.review.task_metadata import name_of
 from tasks.review.upload import CHUNK
+from tasks.sources.scan_source import SourceOptions
 
 ROOT = Path(__file__).parents[1]
 CONFIG = (ROOT / "ml_backend" / "label_studio" / "configs" / "mitosis.xml").read_text(
@@ -107,12 +108,14 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
     line("all of cytoloop detect", tile)
 
     ledger = Ledger(scratch / "ledger.sqlite")
-    how = How(tile_overlap=0)
-    first = used(lambda: list(Finder(scan, detector, how, memory=ledger).sheets())) / number
+    how = SourceOptions(tile_overlap=0)
+    first = (
+        used(lambda: list(ScanDetector(scan, detector, how, memory=ledger).detect_scans())) / number
+    )
     line("looking at abutting seams", first - tile)
 
     def gathering() -> None:
-        for sheet in Finder(scan, detector, how, memory=ledger).sheets():
+        for sheet in ScanDetector(scan, detector, how, memory=ledger).detect_scans():
             card = detector.card
             to_review(
                 sheet,

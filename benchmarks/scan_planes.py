@@ -34,13 +34,13 @@ from starter import ready
 
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from tasks.detection.scan_detector import Finder, How
-from tasks.detection.window_detector import Seen
-from tasks.mosaic.mosaic import Depth
+from tasks.detection.scan_detector import ScanDetector
+from tasks.detection.window_detector import PlaneDetections
 from tasks.review.checkpoint import Ledger
 from tasks.review.scan_to_project import TILE
 from tasks.review.selection import to_review
 from tasks.review.task_metadata import name_of
+from tasks.sources.scan_source import Depth, SourceOptions
 
 COLUMNS, PLANES = 39, 12
 TILES, BLURS = 24, (0.0, 1.0, 2.0, 3.0)  # px of standard deviation
@@ -117,7 +117,7 @@ class Watching(Ledger):
         self.last = self.told = (time.perf_counter(), time.process_time())
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def keep(self, mark: str, seen: list[Seen]) -> None:
+    def keep(self, mark: str, seen: list[PlaneDetections]) -> None:
         super().keep(mark, seen)
         self.new += 1
         self.last = time.perf_counter(), time.process_time()
@@ -143,9 +143,9 @@ def measure(folder: Path, model: Path, z: Depth) -> None:
     card = detector.card
     ledger = Watching(folder.with_name(f"{folder.name}-{z}.sqlite"))
     started, busy = time.perf_counter(), time.process_time()
-    finder = Finder(folder, detector, How(tile_overlap=0, depth=z), memory=ledger)
+    finder = ScanDetector(folder, detector, SourceOptions(tile_overlap=0, depth=z), memory=ledger)
     objects = pictures = 0
-    for sheet in finder.sheets():
+    for sheet in finder.detect_scans():
         objects += len(sheet.objects)
         pictures += len(
             to_review(

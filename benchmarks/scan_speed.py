@@ -42,8 +42,8 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import to_input
 from ml_backend.registry.resolve import INT8
-from tasks.detection.detect_files import Summary, detect, detected_in
-from tasks.detection.quantize import NotQuantized, lines, quantize
+from tasks.detection.detect_files import DetectionSummary, detect, iterate_detections
+from tasks.detection.quantize import NotQuantized, describe_result, quantize
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis"
 WIDTH, HEIGHT = 960, 720
@@ -120,7 +120,7 @@ def measure(tiles: list[Tile], folder: Path, model: Path, scratch: Path) -> None
         report = quantize(folder, model, lambda *_: None)
     except NotQuantized as error:
         sys.exit(str(error))
-    print("  " + "\n  ".join(lines("the starter", report)), flush=True)
+    print("  " + "\n  ".join(describe_result("the starter", report)), flush=True)
     if report["accepted"]:
         compared(tiles, folder, model / INT8, decode_alone, scratch)
     mostly_empty(tiles, folder, Detector.load(model), scratch)
@@ -177,7 +177,7 @@ def sparse_scan(tiles: list[Tile], folder: Path, sparse: Path, each: int = 10) -
             (sparse / tile.name).write_bytes(content)
 
 
-def searched(folder: Path, detector: Detector, scratch: Path, **how: bool) -> Summary:
+def searched(folder: Path, detector: Detector, scratch: Path, **how: bool) -> DetectionSummary:
     return detect(folder, detector, scratch / "out.csv", "starter", lambda *_: None, **how)
 
 
@@ -185,7 +185,7 @@ def quality(tiles: list[Tile], folder: Path, detector: Detector) -> None:
     """F1 of the headline class on the tiles, at the detector's threshold."""
     truth = {tile.name: tile.example for tile in tiles}
     examples, found = [], []
-    for one in detected_in(folder, detector, lambda *_: None):
+    for one in iterate_detections(folder, detector, lambda *_: None):
         if isinstance(one, dict):
             sys.exit(f"{one['source']} was left out: {one['reason']}")
         examples.append(truth[one.source])

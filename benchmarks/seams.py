@@ -22,11 +22,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ml_backend.imaging.merge_detections import Found, over_windows, overlapping
-from ml_backend.imaging.sliding_windows import spans
+from ml_backend.imaging.merge_detections import WindowDetections, find_overlapping, merge_windows
+from ml_backend.imaging.sliding_windows import plan_spans
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.scan_detector import ScanDetector
+from tasks.sources.scan_source import SourceOptions
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what reads the truth is shared with the tests
 
@@ -49,14 +50,14 @@ def main() -> None:
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        objects = over_windows(found, SIZE, SIZE, MARGIN)
+        objects = merge_windows(found, SIZE, SIZE, MARGIN)
         times.append(time.perf_counter() - started)
     print(f"{len(found.xyxy):,} boxes of {truth:,} objects: {len(objects):,} objects")
     print(f"over_windows: {np.median(times):.3f} s (median of 5; at most {max(times):.3f} s)")
 
     few = found.xyxy[:2000]
     started = time.perf_counter()
-    first, second = overlapping(few)
+    first, second = find_overlapping(few)
     hashed = time.perf_counter() - started
     started = time.perf_counter()
     low = np.maximum(few[:, None, :2], few[None, :, :2])
@@ -85,7 +86,9 @@ def placed() -> None:
         with tempfile.TemporaryDirectory() as folder:
             cut(Path(folder), stack, rows, columns, overlap)
             detector = Detector(CARD, Blobs())
-            (sheet,) = Finder(Path(folder), detector, How(tile_overlap=overlap)).sheets()
+            (sheet,) = ScanDetector(
+                Path(folder), detector, SourceOptions(tile_overlap=overlap)
+            ).detect_scans()
         apart = np.abs(sheet.objects.xyxy[:, None] - truth[None]).max(axis=2)
         mine = apart.argmin(axis=1)
         times = np.bincount(mine[apart.min(axis=1) <= 2], minlength=len(truth))
@@ -156,9 +159,9 @@ def strewn(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([low, low + size], axis=1)
 
 
-def seen(truth: np.ndarray) -> tuple[Found, int]:
+def seen(truth: np.ndarray) -> tuple[WindowDetections, int]:
     """What the windows show of as many objects as make BOXES boxes, and how many objects."""
-    rows = spans(SIZE, SIDE, OVERLAP)
+    rows = plan_spans(SIZE, SIDE, OVERLAP)
     views = np.array([(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in rows])
     xyxy, view = [], []
     for count, box in enumerate(truth):
@@ -171,9 +174,9 @@ def seen(truth: np.ndarray) -> tuple[Found, int]:
     return _found(xyxy, view), len(truth)
 
 
-def _found(xyxy: list[np.ndarray], view: list[np.ndarray]) -> Found:
+def _found(xyxy: list[np.ndarray], view: list[np.ndarray]) -> WindowDetections:
     confidence = np.linspace(0.3, 1, len(xyxy))
-    return Found(np.array(xyxy), np.zeros(len(xyxy), int), confidence, np.array(view))
+    return WindowDetections(np.array(xyxy), np.zeros(len(xyxy), int), confidence, np.array(view))
 
 
 if __name__ == "__main__":

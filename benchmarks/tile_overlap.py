@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 import tifffile
 
-from tasks.mosaic.tile_offsets import found_out
-from tasks.sources.discover import File, Group, Spot
+from tasks.mosaic.tile_offsets import measure_offsets
+from tasks.readers.open import examine
+from tasks.sources.discover import ScanFiles, SourceFile, TileFiles
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "mosaic" / "tiles"
 WIDTH, HEIGHT = 240, 180
@@ -53,10 +54,11 @@ def one_scan(rng: np.random.Generator, rows: int, columns: int, least: float, mo
     share = rng.uniform(least, most)
     shared = round(share * WIDTH), round(share * HEIGHT)
     tiles = scene(rng, rows, columns, shared)
-    files = {place: File(Path(), f"{place}") for place in tiles}
-    spots = tuple(Spot(*place, (file,)) for place, file in files.items())
+    files = {place: SourceFile(Path(), f"{place}") for place in tiles}
+    places = tuple(TileFiles(*place, (file,)) for place, file in files.items())
     pixels = {files[place]: tile for place, tile in tiles.items()}
-    steps = found_out(Group("scan", "scan", True, spots), WIDTH, HEIGHT, pixels.get)
+    group = ScanFiles("scan", "scan", True, places)
+    steps = measure_offsets(group, WIDTH, HEIGHT, pixels.get, lambda file: None)
     true = (WIDTH - shared[0], 0), (0, HEIGHT - shared[1])
     ways = [(steps.right, true[0], (WIDTH, 0))] * (columns > 1)
     ways += [(steps.down, true[1], (0, HEIGHT))] * (rows > 1)
@@ -106,12 +108,16 @@ def scene(
 
 def real() -> str:
     """What is found out of real tiles, which were taken column by column."""
-    spots = tuple(
-        Spot(number % 5, number // 5, (File(path.parent, path.name),))
+    places = tuple(
+        TileFiles(number % 5, number // 5, (SourceFile(path.parent, path.name),))
         for number, path in enumerate(sorted(REAL.iterdir()))
     )
-    steps = found_out(
-        Group("real", "real", True, spots), 245, 183, lambda file: tifffile.imread(file.path)
+    steps = measure_offsets(
+        ScanFiles("real", "real", True, places),
+        245,
+        183,
+        lambda file: tifffile.imread(file.path),
+        lambda file: examine(file.path).stage_position,
     )
     return f"{steps.words} ({steps.right}, {steps.down})"
 

@@ -30,7 +30,8 @@ import pyvips
 
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.scan_detector import ScanDetector
+from tasks.sources.scan_source import SourceOptions
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "plant_mitosis" / "images"
 WIDTHS = (60_000, 141_000)
@@ -92,7 +93,7 @@ def looked_through(path: Path, scale: float) -> tuple[float, float]:
     detector = Detector(ModelCard("yolov5n", ("Cell",), ("Cell",), scale, 0.3), Blind())
     small = path.with_name("small.tif")
     write(small, 1000, 1000, {})
-    list(Finder(small, detector, How()).sheets())
+    list(ScanDetector(small, detector, SourceOptions()).detect_scans())
     small.unlink()
     process = psutil.Process()
     before = most = process.memory_info().rss
@@ -106,8 +107,8 @@ def looked_through(path: Path, scale: float) -> tuple[float, float]:
     thread = threading.Thread(target=watch)
     thread.start()
     started = time.perf_counter()
-    finder = Finder(path, detector, How())
-    list(finder.sheets())
+    finder = ScanDetector(path, detector, SourceOptions())
+    list(finder.detect_scans())
     seconds = time.perf_counter() - started
     done.set()
     thread.join()

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
 from ml_backend.label_studio.labeling_config import Labels
 
 Policy = Literal["newest", "majority", "agreement"]
@@ -159,11 +159,7 @@ def _pairs(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
     """Boxes of a and b that show one object; those that overlap most find each other first."""
     overlap = iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
     near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME).tolist())
-    found: list[tuple[int, int]] = []
-    for _, i, j in near:
-        if all(i != k and j != m for k, m in found):
-            found.append((i, j))
-    return found
+    return choose_pairs((i, j) for _, i, j in near)
 
 
 def _majority(drawn: Sequence[Boxes]) -> Boxes:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
 from ml_backend.label_studio.labeling_config import Labels
 
 Change = Literal["kept", "moved", "relabelled", "added", "deleted"]
@@ -231,11 +231,7 @@ def _by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tuple[int
         for i, j in np.argwhere(overlap >= SAME).tolist()
         if new[j].origin != _BY_HAND
     ]
-    pairs: list[tuple[int, int]] = []
-    for *_, i, j in sorted(near):
-        if all(i != a and j != b for a, b in pairs):
-            pairs.append((i, j))
-    return pairs
+    return choose_pairs((i, j) for *_, i, j in sorted(near))
 
 
 def _regions(

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ml_backend.evaluation.matching import Tally
+from ml_backend.evaluation.matching import MatchedDetections
 
 RESAMPLES = 1000
 # Below this many groups an interval would say more than is known.
@@ -70,7 +70,7 @@ def mean_defined(values: np.ndarray) -> np.ndarray:
     return ratio(np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0))
 
 
-def average_precision(tally: Tally, level: int, weights: np.ndarray) -> np.ndarray:
+def average_precision(tally: MatchedDetections, level: int, weights: np.ndarray) -> np.ndarray:
     """Average precision at IOU_LEVELS[level], COCO's 101-point interpolation: (R,).
 
     The mean, over recalls 0, 0.01 … 1, of the best precision at that recall or a higher

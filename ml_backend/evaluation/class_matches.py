@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.bootstrap import ratio
-from ml_backend.evaluation.matching import Matcher, Tally, match, tally
+from ml_backend.evaluation.matching import MatchedDetections, Matcher, match_boxes, match_images
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonical
 
@@ -19,8 +19,8 @@ def tallies(
     group: np.ndarray,
     groups: int,
     headline: Sequence[str],
-    match: Matcher = match,
-) -> dict[str, Tally]:
+    match: Matcher = match_boxes,
+) -> dict[str, MatchedDetections]:
     """A tally of every class of the truth and the headline, in order of name.
 
     images: each with its truth (boxes not None) and what was predicted on it, from the
@@ -41,7 +41,7 @@ def tallies(
             mine = boxes.where(are(boxes, {key}))
             true = example.boxes.xyxy[are(example.boxes, {key})]
             parts.append((mine.xyxy, mine.confidence.astype(float), true, example.ignored))
-        found[spelled[key]] = tally(parts, group, groups, match)
+        found[spelled[key]] = match_images(parts, group, groups, match)
     return found
 
 
@@ -50,14 +50,14 @@ def are(boxes: Boxes, classes: set[str]) -> np.ndarray:
     return np.array([canonical(str(name)) in classes for name in boxes.label], bool)
 
 
-def shown_at(one: Tally, threshold: float) -> np.ndarray:
+def shown_at(one: MatchedDetections, threshold: float) -> np.ndarray:
     """Which boxes (D,) of a tally count at the threshold: drawn, and not ignored."""
     # The threshold as a box carries it: a confidence equal to it counts.
     return (one.confidence >= np.float32(threshold)) & ~one.ignored[0]
 
 
 def rates(
-    one: Tally, threshold: float, weights: np.ndarray
+    one: MatchedDetections, threshold: float, weights: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Precision, recall and F1 at the threshold: of each its values (R,), and how much of its
     denominator each group holds (G,). weights: (R, G), how often each group counts."""
@@ -125,7 +125,7 @@ def count(
     every = tallies(images, np.arange(len(images)), len(images), headline)
     wanted = [every[name] for name in headline]
 
-    def boxes(one: Tally, which: np.ndarray) -> np.ndarray:
+    def boxes(one: MatchedDetections, which: np.ndarray) -> np.ndarray:
         return np.bincount(one.group[which], minlength=len(images))
 
     empty = np.zeros((len(images), 0), int)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.evaluation.matching import IOU_LEVELS, covered
+from ml_backend.evaluation.matching import IOU_LEVELS, choose_partners, compute_coverage
 from ml_backend.imaging.boxes import iou
+
+LEVEL = IOU_LEVELS[:1]  # from which on two boxes belong together
 
 MISSED = "missed"
 BACKGROUND = "background"
@@ -42,32 +44,20 @@ def confusion(images: Sequence[Marks], classes: int) -> np.ndarray:
     for one in images:
         overlap = iou(one.predicted, one.truth)
         same = one.predicted_class[:, None] == one.truth_class[None, :]
-        partner = _pairs(np.where(same, overlap, 0.0))
+        partner = choose_partners(np.where(same, overlap, 0.0), LEVEL)[0]
         free = np.ones(len(one.truth), bool)
         free[partner[partner >= 0]] = False
         left = (partner < 0)[:, None] & free[None, :]
-        partner = np.maximum(partner, _pairs(np.where(left, overlap, 0.0)))
+        others = choose_partners(np.where(left, overlap, 0.0), LEVEL)[0]
+        partner = np.maximum(partner, others)
 
         found = partner >= 0
         np.add.at(counts, (one.truth_class[partner[found]], one.predicted_class[found]), 1)
         free[partner[found]] = False
         counts[:-1, classes] += np.bincount(one.truth_class[free], minlength=classes)
-        inside = covered(one.predicted, one.ignored).max(axis=1, initial=0) >= IOU_LEVELS[0]
+        inside = (
+            compute_coverage(one.predicted, one.ignored).max(axis=1, initial=0) >= IOU_LEVELS[0]
+        )
         alone = one.predicted_class[~found & ~inside]
         counts[classes, :-1] += np.bincount(alone, minlength=classes)
     return counts
-
-
-def _pairs(overlap: np.ndarray) -> np.ndarray:
-    """For each predicted box, in order, the free true box that it overlaps most; -1 for none."""
-    partner = np.full(len(overlap), -1)
-    if not overlap.shape[1]:
-        return partner
-    free = np.ones(overlap.shape[1], bool)
-    for box in np.flatnonzero(overlap.max(axis=1, initial=0) >= IOU_LEVELS[0]):
-        reach = np.where(free, overlap[box], 0.0)
-        # Of equally good ones COCO takes the last.
-        best = len(reach) - 1 - reach[::-1].argmax()
-        if reach[best] >= IOU_LEVELS[0]:
-            partner[box], free[best] = best, False
-    return partner

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.evaluation.matching import match
+from ml_backend.evaluation.matching import match_boxes
 from ml_backend.imaging.boxes import Boxes, iou
 
 
@@ -82,7 +82,7 @@ def agreement(pairs: Iterable[tuple[Boxes, Boxes]], headline: Sequence[str]) -> 
         reference, other = reference + len(one), other + len(two)
         for name in np.unique(two.label):
             there, here = one.where(one.label == name).xyxy, two.where(two.label == name).xyxy
-            hit = match(here, there, np.zeros((0, 4)))[0][0]
+            hit = match_boxes(here, there, np.zeros((0, 4)))[0][0]
             hits += int(hit.sum())
             if hit.any():
                 nearest = there[iou(here[hit], there).argmax(axis=1)]

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.evaluation.bootstrap import ratio
-from ml_backend.evaluation.matching import Tally
+from ml_backend.evaluation.matching import MatchedDetections
 
 # The rates at which detection challenges read the curve (first LUNA16).
 FALSE_AN_IMAGE = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 
 
-def pooled(tallies: Sequence[Tally]) -> Tally:
+def pooled(tallies: Sequence[MatchedDetections]) -> MatchedDetections:
     """Several classes as one: a box has found something only where its class is right too.
 
     tallies: of the same images, at least one.
     """
     confidence = np.concatenate([one.confidence for one in tallies])
     order = np.argsort(-confidence, kind="stable")
-    return Tally(
+    return MatchedDetections(
         confidence[order],
         np.concatenate([one.group for one in tallies])[order],
         np.concatenate([one.hit for one in tallies], axis=1)[:, order],
@@ -30,7 +30,7 @@ def pooled(tallies: Sequence[Tally]) -> Tally:
 
 
 def sensitivity_at_rates(
-    tally: Tally,
+    tally: MatchedDetections,
     amount: np.ndarray,
     weights: np.ndarray,
     rates: Sequence[float] = FALSE_AN_IMAGE,

@@ -22,7 +22,7 @@ from ml_backend.evaluation.center_distance import Centres, by_centres
 from ml_backend.evaluation.class_matches import are, rates, shown_at, tallies
 from ml_backend.evaluation.confusion import BACKGROUND, MISSED, Marks, confusion
 from ml_backend.evaluation.froc import FALSE_AN_IMAGE, pooled, sensitivity_at_rates
-from ml_backend.evaluation.matching import IOU_LEVELS, Tally, tally
+from ml_backend.evaluation.matching import IOU_LEVELS, MatchedDetections, match_images
 from ml_backend.evaluation.physical_units import RADIUS, Microns, in_microns
 from ml_backend.evaluation.precision_recall import Point, precision_recall
 from ml_backend.evaluation.summary_tables import (
@@ -153,7 +153,7 @@ def evaluate(
     classes = tallies(drawn, group[boxed], len(names), headline)
     values = {name: _box_values(one, threshold, weights) for name, one in classes.items()}
     central = [name for name in classes if canonical(name) in wanted]
-    nothing = tally([], group[:0], len(names))
+    nothing = match_images([], group[:0], len(names))
     sought = pooled([nothing, *(classes[name] for name in central)])
     shown = shown_at(sought, threshold)
 
@@ -229,7 +229,9 @@ def _surest(boxes: Boxes, wanted: set[str]) -> float:
     return float(boxes.confidence[are(boxes, wanted)].max(initial=0.0))
 
 
-def _froc(sought: Tally, images: np.ndarray, weights: np.ndarray) -> dict[float, Figure]:
+def _froc(
+    sought: MatchedDetections, images: np.ndarray, weights: np.ndarray
+) -> dict[float, Figure]:
     values = sensitivity_at_rates(sought, images, weights)
     return {
         rate: Figure.over(values[:, column], sought.truths)
@@ -263,7 +265,7 @@ def _confusion(
 _Values = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def _box_values(one: Tally, threshold: float, weights: np.ndarray) -> _Values:
+def _box_values(one: MatchedDetections, threshold: float, weights: np.ndarray) -> _Values:
     """Each figure of a class: its values (R,) and what each group holds of its denominator."""
     precisions = [average_precision(one, level, weights) for level in range(len(IOU_LEVELS))]
     return {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.evaluation.matching import Tally
+from ml_backend.evaluation.matching import MatchedDetections
 
 RECALLS = np.linspace(0.0, 1.0, 21)
 
@@ -19,7 +19,7 @@ class Point:
     precision: float
 
 
-def precision_recall(tally: Tally) -> tuple[Point, ...]:
+def precision_recall(tally: MatchedDetections) -> tuple[Point, ...]:
     """The interpolated curve at the tally's first strictness; () without a true box.
 
     The same curve as behind average precision, read at 21 recalls.

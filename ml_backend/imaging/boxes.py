@@ -72,6 +72,21 @@ def over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(inside, smaller, out=np.zeros_like(inside), where=smaller > 0)
 
 
+def choose_pairs(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Choose pairs in turn, each whose two sides are in none that was chosen before.
+
+    Args:
+        pairs: (place among some boxes, place among others), the best first.
+    """
+    chosen: dict[int, int] = {}
+    taken: set[int] = set()
+    for first, second in pairs:
+        if first not in chosen and second not in taken:
+            chosen[first] = second
+            taken.add(second)
+    return list(chosen.items())
+
+
 def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The areas that boxes share (N, M), and their own: (N, 1) and (1, M)."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

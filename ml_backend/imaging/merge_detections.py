@@ -9,9 +9,10 @@ window saw all of it, it is the frame around the pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,14 +24,18 @@ AGREE_OVER_PLANES = 0.4
 AT_ONCE = 1 << 15  # pairs of boxes that are compared at a time, which takes some 4 MB
 
 Pairs = tuple[np.ndarray, np.ndarray]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Found:
+class WindowDetections:
     """Boxes as windows showed them, in px of the plane.
 
-    xyxy: (N, 4). label: (N,), numbers or names. confidence: (N,) in 0..1.
-    view: (N, 4), left, top, right, bottom of the window in which each was found.
+    Attributes:
+        xyxy: (N, 4) left, top, right, bottom.
+        label: (N,) numbers or names.
+        confidence: (N,) in 0..1.
+        view: (N, 4) left, top, right, bottom of the window in which each was found.
     """
 
     xyxy: np.ndarray
@@ -39,7 +44,8 @@ class Found:
     view: np.ndarray
 
     @classmethod
-    def joined(cls, parts: Sequence[Found]) -> Found:
+    def joined(cls, parts: Sequence[WindowDetections]) -> WindowDetections:
+        """Concatenate at least one part."""
         return cls(
             np.concatenate([part.xyxy for part in parts]),
             np.concatenate([part.label for part in parts]),
@@ -47,20 +53,27 @@ class Found:
             np.concatenate([part.view for part in parts]),
         )
 
-    def where(self, keep: np.ndarray) -> Found:
-        return Found(self.xyxy[keep], self.label[keep], self.confidence[keep], self.view[keep])
+    def where(self, keep: np.ndarray) -> WindowDetections:
+        """Return those that a mask or an index array selects."""
+        return WindowDetections(
+            self.xyxy[keep], self.label[keep], self.confidence[keep], self.view[keep]
+        )
 
-    def shifted(self, x: int, y: int) -> Found:
-        """In px of what the plane's upper left corner lies in at (x, y)."""
+    def shifted(self, x: int, y: int) -> WindowDetections:
+        """Return them in px of what the plane's upper left corner lies in at (x, y)."""
         offset = np.array([x, y, x, y])
-        return Found(self.xyxy + offset, self.label, self.confidence, self.view + offset)
+        return WindowDetections(self.xyxy + offset, self.label, self.confidence, self.view + offset)
 
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects of a plane, the most confident first; arrays as in Found.
+    """Objects of a plane, the most confident first.
 
-    partial: (N,) bool; the object touches the plane's outer edge, or no window saw it whole.
+    Attributes:
+        xyxy: (N, 4) left, top, right, bottom in px.
+        label: (N,) numbers or names.
+        confidence: (N,) in 0..1.
+        partial: (N,) bool; the object touches the plane's outer edge, or no window saw it whole.
     """
 
     xyxy: np.ndarray
@@ -72,14 +85,21 @@ class Objects:
         return len(self.xyxy)
 
     def where(self, keep: np.ndarray | slice) -> Objects:
+        """Return those that a mask, an index array or a slice selects."""
         return Objects(self.xyxy[keep], self.label[keep], self.confidence[keep], self.partial[keep])
 
 
-def over_windows(found: Found, width: int, height: int, margin: float) -> Objects:
-    """Each object of a plane once, from the boxes of its windows.
+def merge_windows(found: WindowDetections, width: int, height: int, margin: float) -> Objects:
+    """Merge the boxes of a plane's windows, each object once.
 
-    width, height: of the plane, px. margin: a box that ends so close, in px, to where its
-    window ends and the plane goes on is cut there. Of one window no two boxes are joined.
+    Of one window no two boxes are joined.
+
+    Args:
+        found: The boxes.
+        width: Of the plane, px.
+        height: Of the plane, px.
+        margin: A box that ends so close, in px, to where its window ends and the plane goes on
+            is cut there.
     """
     clearance = _clearance(found, width, height)
     whole = clearance > margin
@@ -105,19 +125,25 @@ def over_windows(found: Found, width: int, height: int, margin: float) -> Object
     return objects.where(np.lexsort((best, -objects.confidence)))
 
 
-def over_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
-    """Each object of a stack once, as its best plane shows it: objects, and (N,) their planes.
+def merge_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
+    """Merge the objects of a stack's planes, each as its best plane shows it.
 
     The best plane is the one where the object is most confident, of whatever class: what is
-    a tetrad in focus may look like a triad out of it. Numbers of planes are places in `planes`.
+    a tetrad in focus may look like a triad out of it.
+
+    Args:
+        planes: The objects of each; at least one plane.
+
+    Returns:
+        The objects, and (N,) the places of their planes in `planes`.
     """
     every = Objects(
-        np.concatenate([one.xyxy for one in planes]),
-        np.concatenate([one.label for one in planes]),
-        np.concatenate([one.confidence for one in planes]),
-        np.concatenate([one.partial for one in planes]),
+        np.concatenate([plane.xyxy for plane in planes]),
+        np.concatenate([plane.label for plane in planes]),
+        np.concatenate([plane.confidence for plane in planes]),
+        np.concatenate([plane.partial for plane in planes]),
     )
-    plane = np.repeat(np.arange(len(planes)), [len(one) for one in planes])
+    plane = np.repeat(np.arange(len(planes)), [len(objects) for objects in planes])
     order = np.argsort(-every.confidence, kind="stable")
     every, plane = every.where(order), plane[order]
     if len(planes) == 1:
@@ -144,8 +170,8 @@ def _same_over_planes(xyxy: np.ndarray, plane: np.ndarray) -> Iterator[Pairs]:
         yield first[same], second[same]
 
 
-def overlapping(xyxy: np.ndarray) -> Pairs:
-    """All pairs of boxes (N, 4) that share an area, each pair once, as two index arrays."""
+def find_overlapping(xyxy: np.ndarray) -> Pairs:
+    """Find all pairs of boxes (N, 4) that share an area, each pair once, as two index arrays."""
     return _pairs(_overlapping(xyxy))
 
 
@@ -156,7 +182,7 @@ def _pairs(some: Iterable[Pairs]) -> Pairs:
 
 
 def _overlapping(xyxy: np.ndarray) -> Iterator[Pairs]:
-    """As of `overlapping`, some pairs at a time.
+    """The pairs of `find_overlapping`, some at a time.
 
     A spatial hash with a grid for every power of two: a box lies in at most four cells of
     the grid of its own size and of all coarser ones, so the work grows with the boxes and
@@ -204,7 +230,7 @@ def _cells(
     return np.concatenate(owners), np.concatenate(cells)
 
 
-def _clearance(found: Found, width: int, height: int) -> np.ndarray:
+def _clearance(found: WindowDetections, width: int, height: int) -> np.ndarray:
     """(N,) px from each box to the nearest edge of its window that runs through the plane."""
     gap = np.concatenate(
         [found.xyxy[:, :2] - found.view[:, :2], found.view[:, 2:] - found.xyxy[:, 2:]], axis=1
@@ -213,12 +239,12 @@ def _clearance(found: Found, width: int, height: int) -> np.ndarray:
     return np.where(outer, np.inf, gap).min(axis=1, initial=np.inf)
 
 
-def _groups(found: Found, whole: np.ndarray) -> np.ndarray:
+def _groups(found: WindowDetections, whole: np.ndarray) -> np.ndarray:
     """(N,) a number for each box, the same for all boxes of one object."""
     view = found.view
     if not (view[1:] != view[:-1]).any():
         return np.arange(len(view))
-    first, second = overlapping(found.xyxy)
+    first, second = find_overlapping(found.xyxy)
     apart = (view[first] != view[second]).any(axis=1)
     first, second = first[apart], second[apart]
     low = np.maximum(view[first, :2], view[second, :2])
@@ -230,34 +256,59 @@ def _groups(found: Found, whole: np.ndarray) -> np.ndarray:
     piece = (~whole[first] & whole[second] & (shared > INSIDE * _area(a))) | (
         whole[first] & ~whole[second] & (shared > INSIDE * _area(b))
     )
-    one = (agreement > AGREE) | (same & piece)
+    match = (agreement > AGREE) | (same & piece)
+    first, second = first[match], second[match]
     # The surest pairs first: a neighbour that overlaps comes too late.
-    order = np.lexsort((second[one], first[one], -agreement[one], ~same[one]))
-    return _united(
-        first[one][order].tolist(), second[one][order].tolist(), [*map(tuple, view.tolist())]
-    )
+    order = np.lexsort((second, first, -agreement[match], ~same[match]))
+    pairs = zip(first[order].tolist(), second[order].tolist(), strict=True)
+    windows = [*map(tuple, view.tolist())]
+
+    def combine(a: set[tuple[int, ...]], b: set[tuple[int, ...]]) -> set[tuple[int, ...]] | None:
+        return a | b if a.isdisjoint(b) else None  # two boxes of one window are two objects
+
+    return group_pairs(len(view), pairs, lambda box: {windows[box]}, combine)[0]
 
 
-def _united(first: list[int], second: list[int], window: list[tuple[int, ...]]) -> np.ndarray:
-    """Join the pairs in turn, unless that would bring two boxes of one window together."""
-    parent = list(range(len(window)))
-    windows: dict[int, set[tuple[int, ...]]] = {}
+def group_pairs(
+    number: int,
+    pairs: Iterable[tuple[int, int]],
+    describe: Callable[[int], T],
+    combine: Callable[[T, T], T | None],
+) -> tuple[np.ndarray, dict[int, T]]:
+    """Group things by joining pairs in turn, where what the joint group would be is allowed.
 
-    def root(box: int) -> int:
-        while parent[box] != box:
-            parent[box] = parent[parent[box]]
-            box = parent[box]
-        return box
+    A union-find with path halving. The order of the pairs matters, because a group may refuse
+    a later one, so this is more than the connected components of a graph.
 
-    for a, b in zip(first, second, strict=True):
-        a, b = root(a), root(b)
+    Args:
+        number: Of the things.
+        pairs: Of things, the surest first.
+        describe: What a thing is by itself; true as a bool.
+        combine: What two groups are together; None where they may not be joined.
+
+    Returns:
+        (N,) for each thing the one that stands for its group; and what the groups of several
+        are, by the same.
+    """
+    owner = list(range(number))
+    groups: dict[int, T] = {}
+
+    def find(thing: int) -> int:
+        while owner[thing] != thing:
+            owner[thing] = owner[owner[thing]]
+            thing = owner[thing]
+        return thing
+
+    for a, b in pairs:
+        a, b = find(a), find(b)
         if a == b:
             continue
-        of_a, of_b = windows.get(a) or {window[a]}, windows.get(b) or {window[b]}
-        if of_a.isdisjoint(of_b):
-            parent[b] = a
-            windows[a] = of_a | of_b
-    return np.array([root(box) for box in range(len(window))], np.intp)
+        joint = combine(groups.get(a) or describe(a), groups.get(b) or describe(b))
+        if joint is not None:
+            owner[b] = a
+            groups[a] = joint
+            groups.pop(b, None)
+    return np.array([find(thing) for thing in range(number)], np.intp), groups
 
 
 def _clipped(xyxy: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -42,21 +42,34 @@ def read_file_pixel_size(path: Path) -> float | None:
 
     try:
         with tifffile.TiffFile(path) as opened:
-            if text := opened.ome_metadata:
-                pixels = ElementTree.fromstring(text).find(".//{*}Pixels")
-                return (
-                    None
-                    if pixels is None
-                    else parse_pixel_size(read_ome_length(pixels, "PhysicalSizeX"))
-                )
-            unit = UNITS.get(str((opened.imagej_metadata or {}).get("unit")).lower())
-            resolution = opened.pages[0].tags.get("XResolution")  # type: ignore[union-attr]
-            if unit is None or resolution is None:
-                return None
-            dots, length = resolution.value
-            return parse_pixel_size(length / dots * unit)
+            ome = opened.ome_metadata
+            return parse_ome_pixel_size(ome) if ome else read_imagej_pixel_size(opened)
     except Exception:  # tifffile raises whatever it stumbles over; the image is read later
         return None
+
+
+def read_imagej_pixel_size(opened: Any) -> float | None:
+    """Read what ImageJ wrote into a TIFF that tifffile has opened; None where it does not say."""
+    unit = UNITS.get(str((opened.imagej_metadata or {}).get("unit")).lower())
+    resolution = opened.pages[0].tags.get("XResolution")
+    if unit is None or resolution is None:
+        return None
+    dots, length = resolution.value
+    return parse_pixel_size(length / dots * unit)
+
+
+def parse_ome_pixels(ome: str) -> ElementTree.Element | None:
+    """Return the element Pixels of the first image in OME-XML; None where there is none."""
+    try:
+        return ElementTree.fromstring(ome).find(".//{*}Pixels") if ome else None
+    except ElementTree.ParseError:
+        return None
+
+
+def parse_ome_pixel_size(ome: str) -> float | None:
+    """Return µm a pixel by OME-XML; None where it does not say."""
+    pixels = parse_ome_pixels(ome)
+    return None if pixels is None else parse_pixel_size(read_ome_length(pixels, "PhysicalSizeX"))
 
 
 def read_ome_length(element: ElementTree.Element, name: str) -> float | None:

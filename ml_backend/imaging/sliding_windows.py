@@ -1,8 +1,8 @@
 """Looking at a plane through overlapping windows, so that memory does not grow with it.
 
 The windows cover every pixel, and neighbours share a strip: an object no larger than the
-strip lies whole in one of them. What finds the same object in two of them knows it by
-`seams`.
+strip lies whole in one of them. What is found in two of them is merged by
+`merge_detections`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ LOW = 3 / 8
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a plane. left, top: its place there, in px.
+    """A part of a plane.
 
-    pixels: (H, W, 3) uint8 RGB; may be overwritten as soon as the next window is asked for.
-    halved: how often they were halved; one then stands for 2**halved px each way, the last
-    ones of which may lie beyond the plane.
+    Attributes:
+        left: Its place in the plane, px.
+        top: Its place in the plane, px.
+        pixels: (H, W, 3) uint8 RGB; may be overwritten as soon as the next window is asked for.
+        halved: How often they were halved; one then stands for 2**halved px each way, the last
+            ones of which may lie beyond the plane.
     """
 
     left: int
@@ -53,12 +56,18 @@ class Plane(Protocol):
     def height(self) -> int: ...
 
     def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
-        """The windows of `cut`, row by row. halved: how often their pixels may be halved."""
+        """Read the windows of `plan_windows`, row by row.
+
+        Args:
+            side: Of the windows, at most, px.
+            overlap: What neighbours share, at least, px.
+            halved: How often their pixels may be halved.
+        """
         ...
 
 
 @dataclass(frozen=True)
-class InMemory:
+class InMemoryPlane:
     """A plane whose pixels, (H, W, 3) uint8 RGB, are all there; its windows are views."""
 
     pixels: np.ndarray
@@ -72,16 +81,21 @@ class InMemory:
         return self.pixels.shape[0]
 
     def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
-        rows, columns = cut(self.width, self.height, side, overlap, 1 << halved)
+        rows, columns = plan_windows(self.width, self.height, side, overlap, 1 << halved)
         for top, bottom in rows:
             for left, right in columns:
                 yield Window(left, top, self.pixels[top:bottom, left:right])
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A window that is looked at by itself. width, height: of what it shows, px; pixels: of
-    that, halved as often as they are fewer."""
+class SingleWindow:
+    """A window that is looked at by itself.
+
+    Attributes:
+        width: Of what it shows, px.
+        height: Of what it shows, px.
+        pixels: (H, W, 3) uint8 RGB of that, halved as often as they are fewer.
+    """
 
     width: int
     height: int
@@ -94,25 +108,39 @@ class Shown:
         yield Window(0, 0, self.pixels, times)
 
 
-def cut(
+def plan_windows(
     width: int, height: int, side: int, overlap: int, step: int = 1
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The rows and the columns of windows of a plane of so many px.
+    """Plan the windows of a plane; one that is no larger than a window is one.
 
-    A plane that is no larger than a window is one. step: starts are multiples of it.
+    Args:
+        width: Of the plane, px.
+        height: Of the plane, px.
+        side: Of the windows, at most, px.
+        overlap: What neighbours share, at least, px.
+        step: Starts are multiples of it, px.
+
+    Returns:
+        (start, end) of the rows and of the columns, px.
+
+    Raises:
+        ValueError: So much cannot be shared.
     """
     low = min(side, max(int(LOW * side), 2 * overlap))
     if width * height <= side * low:
         return [(0, height)], [(0, width)]
-    return spans(height, low, overlap, step), spans(width, side, overlap, step)
+    return plan_spans(height, low, overlap, step), plan_spans(width, side, overlap, step)
 
 
-def spans(length: int, side: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
-    """Starts and ends of the windows along a side of `length` px, in order.
+def plan_spans(length: int, side: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
+    """Plan the starts and ends of the windows along a side of `length` px, in order.
 
     As few as can be, of equal length, at most `side` px, as far as whole numbers go, so that
     no more is looked at twice than has to be. Neighbours share at least `overlap` px. Starts
-    are multiples of `step`. Raises ValueError where so much cannot be shared.
+    are multiples of `step`.
+
+    Raises:
+        ValueError: So much cannot be shared.
     """
     if not 0 <= overlap < side:
         raise ValueError(f"windows of {side} px cannot share {overlap} px")

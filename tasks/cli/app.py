@@ -98,9 +98,9 @@ def detect(
     with console.progress("Detecting") as bar:
         summary = run(source, detector, out, version, bar, how, overlap, cluster, skip_empty)
     if int8:
-        from tasks.detection.quantize import agreed
+        from tasks.detection.quantize import describe_agreement
 
-        summary["notes"].append(agreed(folder))
+        summary["notes"].append(describe_agreement(folder))
     console.finish(
         summary,
         as_json=as_json,
@@ -181,9 +181,9 @@ def scan(
 
 
 def _emptied(counts: dict[str, int]) -> list[str]:
-    from tasks.detection.background_filter import Emptied
+    from tasks.detection.background_filter import EmptyWindows
 
-    return [words] if (words := Emptied(**counts).words()) else []
+    return [words] if (words := EmptyWindows(**counts).words()) else []
 
 
 def _sent(sent: int, known: int, project: int) -> str:
@@ -208,10 +208,10 @@ def sort(
     as_json: JsonOption = False,
 ) -> None:
     """Sort images into folders by what they hold: Chromosomes (whole, partial) and Others."""
-    from tasks.detection.sort_images import TABLE, check
+    from tasks.detection.sort_images import TABLE, check_folders
     from tasks.detection.sort_images import sort as run
 
-    check(source, out)
+    check_folders(source, out)
     detector, version, _ = _loaded(context, model)
     with console.progress("Sorting") as bar:
         result = run(source, detector, out, version, by_class=by_class, link=link, progress=bar)
@@ -240,7 +240,7 @@ def quantize(
 
     It is fitted to some of your tiles and kept only if it finds the same in 1,000 others.
     """
-    from tasks.detection.quantize import lines
+    from tasks.detection.quantize import describe_result
     from tasks.detection.quantize import quantize as run
 
     how = how_to_read(pattern, channel, z, None, pixel_size)
@@ -249,7 +249,9 @@ def quantize(
         result = run(source, folder, bar, how)
     try:
         console.finish(
-            {"model": version, **result}, as_json=as_json, lines=lambda: lines(version, result)
+            {"model": version, **result},
+            as_json=as_json,
+            lines=lambda: describe_result(version, result),
         )
     except typer.Exit:  # something was skipped, which is the lesser news
         if result["accepted"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from tasks.mosaic.layout import How
+    from tasks.sources.scan_source import SourceOptions
 
 PatternOption = Annotated[
     str | None,
@@ -62,14 +62,14 @@ def how_to_read(
     z: Literal["each", "max", "focus"],
     tile_overlap: int | None,
     pixel_size: float | None = None,
-) -> How:
+) -> SourceOptions:
     """What the options say. Raises ValueError for a pattern or a pixel size that is none."""
     from ml_backend.imaging.pixel_size import parse_pixel_size
-    from tasks.mosaic.layout import How
     from tasks.sources import filename_patterns
+    from tasks.sources.scan_source import SourceOptions
 
     if pattern is not None:
-        filename_patterns.pattern(pattern)  # what is wrong with it is told at once
+        filename_patterns.compile_pattern(pattern)  # what is wrong with it is told at once
     if pixel_size is not None and parse_pixel_size(pixel_size) is None:
         raise ValueError(f"--pixel-size {pixel_size:g}: no pixel shows so many µm")
-    return How(False, pattern, channel, z, tile_overlap, pixel_size)
+    return SourceOptions(False, pattern, channel, z, tile_overlap, pixel_size)

@@ -24,50 +24,68 @@ SPREAD = 5.0  # times the noise; what flat background stays below
 
 
 @dataclass(frozen=True)
-class Emptied:
-    """Windows that were empty: skipped; run all the same; missed: of those, with an object."""
+class EmptyWindows:
+    """Counts of the windows that showed nothing but background.
+
+    Attributes:
+        skipped: Not looked at.
+        run: Looked at all the same, as a check.
+        missed: Of those, the ones with an object.
+    """
 
     skipped: int = 0
     run: int = 0
     missed: int = 0
 
-    def __add__(self, other: Emptied) -> Emptied:
-        return Emptied(
+    def __add__(self, other: EmptyWindows) -> EmptyWindows:
+        return EmptyWindows(
             self.skipped + other.skipped, self.run + other.run, self.missed + other.missed
         )
 
     def words(self) -> str:
-        """One line for the end of a scan; empty where nothing was skipped or run."""
+        """Return one line for the end of a scan; empty where nothing was skipped or run."""
         if not self.skipped + self.run:
             return ""
-        said = f"{self.skipped} tiles were skipped as empty and {self.run} looked at all the same"
+        counts = f"{self.skipped} tiles were skipped as empty and {self.run} looked at all the same"
         if not self.missed:
-            return f"{said}: nothing was missed there"
+            return f"{counts}: nothing was missed there"
         about = round(self.skipped * self.missed / self.run)
         return (
-            f"{said}: {self.missed} of these showed something, so about {about} of the skipped may "
-            "do so; go without --skip-empty"
+            f"{counts}: {self.missed} of these showed something, so about {about} of the skipped "
+            "may do so; go without --skip-empty"
         )
 
 
 @dataclass(frozen=True)
 class Background:
-    """noise: standard deviation of a scan's background, grey values of 256.
+    """The background of a scan.
 
-    side: px of the squares that are averaged, small beside an object.
+    Attributes:
+        noise: Its standard deviation, grey values of 256.
+        side: Of the squares that are averaged, px; small beside an object.
     """
 
     noise: float
     side: int
 
     @classmethod
-    def measured(cls, tiles: Iterable[np.ndarray], side: int) -> Background:
-        """Of some tiles of the scan, (H, W, 3) uint8 RGB: the median of their `noise`."""
-        found = [noise(tile) for tile in tiles]
+    def measure(cls, tiles: Iterable[np.ndarray], side: int) -> Background:
+        """Measure it on some tiles of the scan: the median of their noise.
+
+        Args:
+            tiles: (H, W, 3) uint8 RGB.
+            side: See `Background`.
+        """
+        found = [measure_noise(tile) for tile in tiles]
         return cls(float(np.median(found)) if found else 0.0, side)
 
-    def empty(self, pixels: np.ndarray, halved: int = 0) -> bool:
-        """Whether a window (H, W, 3) uint8 RGB, halved so often, shows nothing but background."""
+    def is_empty(self, pixels: np.ndarray, halved: int = 0) -> bool:
+        """Whether a window shows nothing but background.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB.
+            halved: How often they were halved.
+        """
         height, width = pixels.shape[:2]
         side = max(1, self.side >> halved)
         size = max(1, width // side), max(1, height // side)
@@ -76,8 +94,8 @@ class Background:
         return bool(spread < SPREAD * max(self.noise, LEAST_NOISE))
 
 
-def noise(pixels: np.ndarray) -> float:
-    """The standard deviation of the background of a tile (H, W, 3) uint8, grey values.
+def measure_noise(pixels: np.ndarray) -> float:
+    """Measure the standard deviation of the background of a tile (H, W, 3) uint8, grey values.
 
     By the differences of neighbours, whose median objects do not move (1.4826 times the median
     absolute deviation is the standard deviation of normal numbers; two of them differ by the
@@ -90,6 +108,6 @@ def noise(pixels: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2))
 
 
-def run_all_the_same(key: str) -> bool:
-    """Whether an empty tile is one of the hundredth that is looked at; by its key alone."""
+def is_spot_check(key: str) -> bool:
+    """Whether an empty tile is one of the hundredth that is looked at, by its key alone."""
     return unit_hash(f"cytoloop empty/{key}") < RUN

@@ -15,19 +15,29 @@ from typing import TypedDict
 
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.learners.detector.inference import Detector
-from tasks.detection.scan_detector import Finder, How
-from tasks.detection.scan_result import Sheet
+from tasks.detection.scan_detector import ScanDetector
+from tasks.detection.scan_result import ScanResult
 from tasks.exchange.detection_files import open_writer
 from tasks.sources.discover import Skipped
+from tasks.sources.scan_source import SourceOptions
 
 # Every file by itself, in its own coordinates, whatever its name says.
-APART = How(apart=True)
+APART = SourceOptions(apart=True)
 
 
-class Summary(TypedDict):
-    """tiles: planes that were read; a plain image is one. seconds: from start to end.
-    detections: how many objects. emptied: windows skipped as empty, run all the same, and of
-    those with an object. notes: how the source was understood."""
+class DetectionSummary(TypedDict):
+    """What `detect` did.
+
+    Attributes:
+        tiles: Planes that were read; a plain image is one.
+        seconds: From start to end.
+        tiles_per_second: The one by the other.
+        detections: How many objects.
+        emptied: Windows skipped as empty, run all the same, and of those with an object.
+        skipped: What was left out, and why.
+        model: The version's name.
+        notes: How the source was understood.
+    """
 
     tiles: int
     seconds: float
@@ -45,31 +55,41 @@ def detect(
     out: Path,
     model: str,
     progress: Callable[[float, float], None],
-    how: How = How(),
+    options: SourceOptions = SourceOptions(),
     overlap: int | None = None,
     cluster: Path | None = None,
     skip_empty: bool = False,
-) -> Summary:
+) -> DetectionSummary:
     """Detect in an image or scan, or in every one of a folder and its folders, and write `out`.
 
-    out: its ending chooses one of `formats.FILES`. Scans come in natural order, named by
-    their path within the folder, each with its detections by falling confidence, in px of the
-    scan as shown; plane is that of the file's name, or the page in the file. Tiles whose names
-    give row and column are one scan, named by their folder. An object over several windows,
-    tiles, or planes of a stack, is one detection. The file appears when it is complete.
-    model: the version's name, for the summary. progress: called with (done, all) files.
-    overlap: between the windows that we cut, px; by the objects' size where not given. cluster,
-    skip_empty: as of `Finder`.
+    Scans come in natural order, named by their path within the folder, each with its detections
+    by falling confidence, in px of the scan as shown; plane is that of the file's name, or the
+    page in the file. Tiles whose names give row and column are one scan, named by their folder.
+    An object over several windows, tiles, or planes of a stack, is one detection. The file
+    appears when it is complete.
 
-    Raises FileNotFoundError when there is no source, ValueError when `out` has another
-    ending or the folder holds no image, OSError when `out` cannot be written.
+    Args:
+        source: An image, a scan, or a folder of them.
+        detector: What detects.
+        out: The file; its ending chooses one of `formats.FILES`.
+        model: The version's name, for the summary.
+        progress: Called with (done, all) files.
+        options: How the source is read.
+        overlap: What the windows of a large image share, px; by the objects' size where not given.
+        cluster: See `ScanDetector`.
+        skip_empty: See `ScanDetector`.
+
+    Raises:
+        FileNotFoundError: There is no source.
+        ValueError: `out` has another ending, or the folder holds no image.
+        OSError: `out` cannot be written.
     """
     started = time.perf_counter()
     writing = open_writer(out)
-    finder = Finder(
+    scans = ScanDetector(
         source,
         detector,
-        how,
+        options,
         overlap=overlap,
         cluster=cluster,
         skip_empty=skip_empty,
@@ -77,49 +97,58 @@ def detect(
     )
     detections = 0
     with writing as add:
-        for found in _detected_by(finder):
+        for found in iterate_scans(scans):
             add(found)
             detections += len(found.detections)
     seconds = time.perf_counter() - started
     return {
-        "tiles": finder.tiles,
+        "tiles": scans.tiles,
         "seconds": round(seconds, 3),
-        "tiles_per_second": round(finder.tiles / seconds, 2),
+        "tiles_per_second": round(scans.tiles / seconds, 2),
         "detections": detections,
-        "emptied": asdict(finder.emptied),
-        "skipped": finder.skipped,
+        "emptied": asdict(scans.emptied),
+        "skipped": scans.skipped,
         "model": model,
-        "notes": finder.notes,
+        "notes": scans.notes,
     }
 
 
-def detected_in(
+def iterate_detections(
     source: Path,
     detector: Detector,
     progress: Callable[[float, float], None],
-    how: How = APART,
+    options: SourceOptions = APART,
 ) -> Iterator[Detected | Skipped]:
-    """What each image or scan of a source shows, in natural order, or what was left out and why.
+    """Yield what each image or scan of a source shows, or what was left out and why.
 
-    As of `detect`; of a stack some planes may be left out and the others answered.
-    Raises FileNotFoundError and ValueError as `detect` does, at the first one asked for.
+    In natural order; of a stack some planes may be left out and the others answered.
+
+    Args:
+        source: An image, a scan, or a folder of them.
+        detector: What detects.
+        progress: Called with (done, all) files.
+        options: How the source is read.
+
+    Raises:
+        FileNotFoundError: There is no source.
+        ValueError: The folder holds no image.
     """
-    finder = Finder(source, detector, how, progress=progress)
+    scans = ScanDetector(source, detector, options, progress=progress)
     told = 0
-    for found in _detected_by(finder):
+    for found in iterate_scans(scans):
         yield found
-        yield from finder.skipped[told:]
-        told = len(finder.skipped)
-    yield from finder.skipped[told:]
+        yield from scans.skipped[told:]
+        told = len(scans.skipped)
+    yield from scans.skipped[told:]
 
 
-def _detected_by(finder: Finder) -> Iterator[Detected]:
-    """A file may hold several stacks, which follow one another."""
-    for _, sheets in groupby(finder.sheets(), key=lambda sheet: sheet.mosaic.name):
-        yield _detected(list(sheets))
+def iterate_scans(scans: ScanDetector) -> Iterator[Detected]:
+    """Yield what each scan of a source shows; a file may hold several stacks, which are one."""
+    for _, results in groupby(scans.detect_scans(), key=lambda result: result.mosaic.name):
+        yield _detected(list(results))
 
 
-def _detected(sheets: list[Sheet]) -> Detected:
+def _detected(results: list[ScanResult]) -> Detected:
     found = [
         Detection(
             round(x1, 2),
@@ -131,17 +160,17 @@ def _detected(sheets: list[Sheet]) -> Detected:
             int(plane),
             bool(partial),
         )
-        for sheet in sheets
+        for result in results
         for (x1, y1, x2, y2), label, confidence, partial, plane in zip(
-            sheet.objects.xyxy.tolist(),
-            sheet.objects.label,
-            sheet.objects.confidence,
-            sheet.objects.partial,
-            sheet.best,
+            result.objects.xyxy.tolist(),
+            result.objects.label,
+            result.objects.confidence,
+            result.objects.partial,
+            result.best,
             strict=True,
         )
     ]
-    found.sort(key=lambda one: -one.confidence)
-    first = sheets[0].mosaic
-    planes = sum(sheet.tiles for sheet in sheets)
+    found.sort(key=lambda detection: -detection.confidence)
+    first = results[0].mosaic
+    planes = sum(result.tiles for result in results)
     return Detected(first.name, first.width, first.height, found, planes)

@@ -21,8 +21,8 @@ from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.registry.resolve import INT8_REPORT, keep_int8
 from ml_backend.system.atomic_files import read_json
 from tasks.detection.scan_detector import Progress
-from tasks.detection.tile_sampling import Sampling
-from tasks.mosaic.layout import How
+from tasks.detection.tile_sampling import TileSampler
+from tasks.sources.scan_source import ScanSource, SourceOptions
 
 TILE = 1024  # px a side of the tiles that a larger image is cut into
 FIT = 11  # one tile of so many is what the form is fitted to; it is compared on the others
@@ -33,34 +33,50 @@ class NotQuantized(RuntimeError):
 
 
 def quantize(
-    source: Path, version: Path, progress: Progress, how: How = How(), margins: Margins = MARGINS
+    source: Path,
+    version: Path,
+    progress: Progress,
+    options: SourceOptions = SourceOptions(),
+    margins: Margins = MARGINS,
 ) -> dict[str, Any]:
     """Make the INT8 form of a version, and keep it where it agrees with the version.
 
-    version: its folder. The form is fitted to some tiles of the source and compared on others,
-    see `agreement`. Answers what was found out, with what was left out of the source.
-    progress: called with (done, all) compared tiles.
+    The form is fitted to some tiles of the source and compared on others, see `agreement`.
 
-    Raises NotQuantized, FileNotFoundError, ValueError where there is nothing to look at.
+    Args:
+        source: Tiles as they will be scanned.
+        version: The folder of the version.
+        progress: Called with (done, all) compared tiles.
+        options: How the source is read.
+        margins: How far the form has to agree.
+
+    Returns:
+        What was found out, with what was left out of the source.
+
+    Raises:
+        NotQuantized: No tile can be read, or the form cannot be made.
+        FileNotFoundError: There is no source.
+        ValueError: The source holds no image.
     """
-    sampling = Sampling(source, how, TILE)
+    scans = ScanSource(source, options)
+    sampler = TileSampler(scans, TILE)
     most = margins.tiles * FIT // (FIT - 1) + FIT
-    full = _detector(version, version).at(sampling.pixel_size)
-    fitted = sampling.tiles(most, lambda number: number % FIT == 0)
+    full = _detector(version, version).at(scans.pixel_size)
+    fitted = sampler.tiles(most, lambda number: number % FIT == 0)
     inputs = [to_input(pixels, full.scale) for pixels in fitted]
     if not inputs:
         raise NotQuantized(f"no tile in {source} can be read")
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
         _run_nncf(version, inputs, made)
-        other = _detector(version, made).at(sampling.pixel_size)
-        compared = sampling.tiles(most, lambda number: number % FIT != 0)
+        other = _detector(version, made).at(scans.pixel_size)
+        compared = sampler.tiles(most, lambda number: number % FIT != 0)
         pairs = _pairs(full, other, compared, lambda done: progress(done, most - most // FIT))
         report = agreement(pairs, full.card.headline).to_json(margins)
         del other, pairs  # Windows removes no file that is open
         report["fitted"] = len(inputs)
         keep_int8(version, made, report)
-    return {**report, "skipped": sampling.skipped}
+    return {**report, "skipped": [*scans.skipped, *sampler.skipped]}
 
 
 def _detector(version: Path, ir: Path) -> Detector:
@@ -68,9 +84,9 @@ def _detector(version: Path, ir: Path) -> Detector:
 
 
 def _pairs(
-    one: Detector, other: Detector, tiles: Iterator[np.ndarray], progress: Callable[[int], None]
+    full: Detector, other: Detector, tiles: Iterator[np.ndarray], progress: Callable[[int], None]
 ) -> Iterator[tuple[Boxes, Boxes]]:
-    answers = (form.stream(same) for form, same in zip((one, other), tee(tiles), strict=True))
+    answers = (form.stream(same) for form, same in zip((full, other), tee(tiles), strict=True))
     for done, pair in enumerate(zip(*answers, strict=True), start=1):
         progress(done)
         yield pair
@@ -92,8 +108,8 @@ def _run_nncf(version: Path, inputs: list[np.ndarray], folder: Path) -> None:
         raise NotQuantized(lines[-1])
 
 
-def agreed(folder: Path) -> str:
-    """How far an INT8 form, in its folder, agreed with full precision, and what was asked."""
+def describe_agreement(folder: Path) -> str:
+    """Say how far an INT8 form, in its folder, agreed with full precision, and what was asked."""
     report: dict[str, Any] = read_json(folder / INT8_REPORT) or {}
     margins = Margins(**report["margins"])
     return (
@@ -104,8 +120,8 @@ def agreed(folder: Path) -> str:
     )
 
 
-def lines(version: str, result: dict[str, Any]) -> list[str]:
-    """What `quantize` answered, in words."""
+def describe_result(version: str, result: dict[str, Any]) -> list[str]:
+    """Say in words what `quantize` answered."""
     if result["f1"] is not None:
         figures = (
             f"compared on {result['tiles']} tiles: F1 of its boxes against full precision "

@@ -1,4 +1,4 @@
-"""Looking at files on a Ray cluster: what `looking.Looker` does, on many machines.
+"""Detecting in files on a Ray cluster: what `WindowDetector` does, on many machines.
 
 A worker is a Ray actor on one core that holds the detector and opens and looks at files as
 the embedded process would. Ray Data hands the files out, holds back what runs ahead of the
@@ -26,12 +26,18 @@ from typing import Any, Generic, TypeVar
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES
 from tasks.detection.background_filter import Background
-from tasks.detection.window_detector import Forgetful, Looker, Memory, Seen, remember
+from tasks.detection.window_detector import (
+    DetectionMemory,
+    NoMemory,
+    PlaneDetections,
+    WindowDetector,
+    remember_complete,
+)
 from tasks.readers.planes import ScanPlane
 
 T = TypeVar("T")
 # What a worker is told beside the model: pixel size, side, overlap and background.
-Way = tuple[float | None, int, int, Background | None]
+WorkerOptions = tuple[float | None, int, int, Background | None]
 
 # Number and mark of an item, and what opens it.
 _Item = tuple[int, str, Callable[[], list[ScanPlane]]]
@@ -53,21 +59,35 @@ class ClusterFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class ClusterLooker(Generic[T]):
-    """model: the folder of the version. pixel_size: see `Detector.at`. The others: as of
-    `Looker`; what `opening` gives is sent to the workers, so it must pickle."""
+class ClusterDetector(Generic[T]):
+    """Detects in items on a Ray cluster.
+
+    Attributes:
+        model: The folder of the version.
+        pixel_size: µm, see `Detector.at`.
+        memory: See `WindowDetector`; so are the others.
+        side: Of the windows, px.
+        overlap: Of the windows, px.
+        opening: What it gives is sent to the workers, so it must pickle.
+        mark: Of an item, for the memory.
+        background: Of the scan.
+    """
 
     model: Path
     pixel_size: float | None
-    memory: Memory
+    memory: DetectionMemory
     side: int
     overlap: int
     opening: Callable[[T], Callable[[], list[ScanPlane]]]
     mark: Callable[[T], str]
     background: Background | None = None
 
-    def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
-        """As of `looking.Looks`. Raises ClusterFailed."""
+    def detect(self, items: Iterable[T]) -> Iterator[tuple[T, list[PlaneDetections] | str]]:
+        """Yield each item in order with what was detected, or the reason why nothing was.
+
+        Raises:
+            ClusterFailed: There is no cluster, or it gave up.
+        """
         marked = [(item, self.mark(item)) for item in items]
         new = [self.memory.recall(mark) is None for _, mark in marked]
         asked = [
@@ -75,43 +95,51 @@ class ClusterLooker(Generic[T]):
             for number, ((item, mark), fresh) in enumerate(zip(marked, new, strict=True))
             if fresh
         ]
-        how = (self.pixel_size, self.side, self.overlap, self.background)
-        answers = _answers(self.model, how, asked)
+        options = (self.pixel_size, self.side, self.overlap, self.background)
+        answers = _answers(self.model, options, asked)
         for (item, mark), fresh in zip(marked, new, strict=True):
             answer = next(answers) if fresh else self.memory.recall(mark)
             assert answer is not None
             if fresh and not isinstance(answer, str):
-                remember(self.memory, mark, answer)
+                remember_complete(self.memory, mark, answer)
             yield item, answer
 
 
-class Tally:
+class AttemptCounter:
     """What workers have begun and not ended; one for all of them, on the cluster."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
 
     def begin(self, what: str) -> int:
-        """How often that was begun before."""
+        """Count a beginning; return how often that was begun before."""
         self._begun[what] += 1
         return self._begun[what] - 1
 
     def end(self, what: str) -> None:
+        """Forget what has ended."""
         del self._begun[what]
 
 
-class Worker:
-    """What runs on the cluster. model: the files of a version, by name. tally: a `Tally`."""
+class ClusterWorker:
+    """What runs on the cluster, on one core."""
 
-    def __init__(self, model: dict[str, bytes], how: Way, tally: Any) -> None:
-        pixel_size, side, overlap, background = how
+    def __init__(self, model: dict[str, bytes], options: WorkerOptions, tally: Any) -> None:
+        """Make the detector ready.
+
+        Args:
+            model: The files of a version, by name.
+            options: What the worker is told beside the model.
+            tally: An `AttemptCounter` on the cluster.
+        """
+        pixel_size, side, overlap, background = options
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             for file, content in model.items():
                 Path(name, file).write_bytes(content)
             detector = Detector.load(Path(name), threads=1).at(pixel_size)
-        self._looker = Looker[_Item](
+        self._detector = WindowDetector[_Item](
             detector,
-            Forgetful(),
+            NoMemory(),
             side,
             overlap,
             lambda item: item[2],
@@ -121,16 +149,17 @@ class Worker:
         self._tally = tally
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
+        """Detect in pickled items, one answer a row."""
         items: list[_Item] = [pickle.loads(item) for item in batch["item"]]
         together = not self._begin(f"from {items[0][0]}")
-        answers = self._looker.seen(items) if together else map(self._alone, items)
+        answers = self._detector.detect(items) if together else map(self._alone, items)
         for _, answer in answers:
             yield {"seen": [pickle.dumps(answer)]}
 
-    def _alone(self, item: _Item) -> tuple[_Item, list[Seen] | str]:
+    def _alone(self, item: _Item) -> tuple[_Item, list[PlaneDetections] | str]:
         if self._begin(f"{item[0]}") >= ALONE:
             return item, DEADLY
-        (answer,) = self._looker.seen([item])
+        (answer,) = self._detector.detect([item])
         self._tally.end.remote(f"{item[0]}")
         return answer
 
@@ -140,7 +169,9 @@ class Worker:
         return ray.get(self._tally.begin.remote(what))
 
 
-def _answers(model: Path, how: Way, asked: list[bytes]) -> Iterator[list[Seen] | str]:
+def _answers(
+    model: Path, options: WorkerOptions, asked: list[bytes]
+) -> Iterator[list[PlaneDetections] | str]:
     if not asked:
         return
     with _connected() as ray:
@@ -153,11 +184,11 @@ def _answers(model: Path, how: Way, asked: list[bytes]) -> Iterator[list[Seen] |
         share = min(1.0, max(gpus / cpus, 1 / WORKERS_PER_GPU)) if gpus else None
         workers = min(cpus, blocks, int(gpus / share) if share else cpus)
         files = {name: (model / name).read_bytes() for name in (FILE_NAME, *IR_FILES)}
-        tally = ray.remote(Tally).options(num_cpus=0).remote()
+        tally = ray.remote(AttemptCounter).options(num_cpus=0).remote()
         found = ray.data.from_items(asked, override_num_blocks=blocks).map_batches(
-            Worker,
+            ClusterWorker,
             batch_size=MOST,
-            fn_constructor_args=(files, how, tally),
+            fn_constructor_args=(files, options, tally),
             compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=workers),
             num_cpus=1,
             num_gpus=share,
@@ -179,8 +210,10 @@ def _answers(model: Path, how: Way, asked: list[bytes]) -> Iterator[list[Seen] |
 
 @contextmanager
 def _connected() -> Iterator[Any]:
-    """Ray, connected as it documents: to the cluster of RAY_ADDRESS, else to one that runs on
-    this machine, else to a new one here."""
+    """Ray, connected as it documents.
+
+    To the cluster of RAY_ADDRESS, else to one that runs on this machine, else to a new one here.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told how it is used
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it retries is no news
     try:

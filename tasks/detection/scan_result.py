@@ -1,4 +1,4 @@
-"""One scan of what was seen in its files: every object once, over all seams and planes.
+"""The result of a scan: every object once, over all seams and planes.
 
 Where tiles only abut, an object on the seam is nowhere whole: there the detector looks once
 more, at pixels put together from the neighbours.
@@ -12,21 +12,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ml_backend.imaging.merge_detections import (
-    Found,
     Objects,
-    over_planes,
-    over_windows,
-    overlapping,
+    WindowDetections,
+    find_overlapping,
+    merge_planes,
+    merge_windows,
 )
 from ml_backend.learners.detector.inference import EDGE, Detector
-from tasks.detection.accumulator import Pile
-from tasks.detection.window_detector import Seen
+from tasks.detection.accumulator import DetectionBuffer
+from tasks.detection.window_detector import PlaneDetections
 from tasks.mosaic import rect_index
-from tasks.mosaic.mosaic import Mosaic, Part
+from tasks.mosaic.mosaic import Mosaic, MosaicPart
 from tasks.readers.planes import Rect
 
-# Looks at parts, each as one plane; a reason where that cannot be done.
-Look = Callable[[Sequence[Part]], Iterable[tuple[Part, list[Seen] | str]]]
+# Detects in parts, each as one plane; a reason where that cannot be done.
+DetectParts = Callable[
+    [Sequence[MosaicPart]], Iterable[tuple[MosaicPart, list[PlaneDetections] | str]]
+]
 
 # Of the threshold: a piece of an object that is cut by a seam is less sure than all of it.
 PIECE = 0.5
@@ -38,13 +40,18 @@ SAME = 0.3
 
 
 @dataclass
-class Sheet:
-    """A scan, or a stack of one, with what was found.
+class ScanResult:
+    """A scan, or a stack of one, with what was detected.
 
-    planes: that were read; tiles: how many of all fields. objects: those from the threshold
-    on, each once over seams and planes; best: (N,) the plane of each. drawn, doubts: by plane,
-    what a picture of that plane shows from the threshold on and below it. unread: (field,
-    plane) that could not be read.
+    Attributes:
+        mosaic: Where its tiles lie.
+        planes: The numbers of those that were read.
+        tiles: How many planes were read, of all tiles.
+        objects: Those from the threshold on, each once over seams and planes.
+        best: (N,) the plane of each.
+        drawn: By plane, what a picture of it shows from the threshold on.
+        doubts: By plane, what a picture of it shows below the threshold.
+        unread: (tile, plane) that could not be read.
     """
 
     mosaic: Mosaic
@@ -57,82 +64,95 @@ class Sheet:
     unread: set[tuple[int, int]] = field(default_factory=set)
 
 
-def sheet_of(
+def merge_scan(
     mosaic: Mosaic,
-    piles: dict[int, Pile],
+    buffers: dict[int, DetectionBuffer],
     tiles: int,
     unread: set[tuple[int, int]],
     detector: Detector,
-    look: Look,
-) -> Sheet:
-    """piles: what all fields show, by plane, px of the scan; they are used up. tiles, unread:
-    as of `Sheet`. look: looks at parts once more."""
-    planes = sorted(piles)
-    if len(mosaic.fields) > 1:
-        _look_again(mosaic, piles, detector, look)
+    detect_parts: DetectParts,
+) -> ScanResult:
+    """Merge the detections of a scan over its seams and planes.
+
+    Args:
+        mosaic: Where its tiles lie.
+        buffers: What all tiles show, by plane, px of the scan; they are used up.
+        tiles: How many planes were read, of all tiles.
+        unread: (tile, plane) that could not be read.
+        detector: What detects.
+        detect_parts: Detects in parts of the mosaic, each as one plane.
+    """
+    planes = sorted(buffers)
+    if len(mosaic.tiles) > 1:
+        _detect_over_seams(mosaic, buffers, detector, detect_parts)
     drawn, doubts = {}, {}
     for number in planes:
-        gaps = mosaic.gaps + [mosaic.fields[i].rect for i, plane in unread if plane == number]
-        drawn[number], doubts[number] = _objects(piles.pop(number).all(), mosaic, gaps, detector)
-    objects, places = over_planes([drawn[number] for number in planes])
+        gaps = mosaic.gaps + [mosaic.tiles[i].rect for i, plane in unread if plane == number]
+        drawn[number], doubts[number] = _objects(buffers.pop(number).all(), mosaic, gaps, detector)
+    objects, places = merge_planes([drawn[number] for number in planes])
     best = np.array(planes)[places]
-    return Sheet(mosaic, planes, tiles, objects, best, drawn, doubts, unread)
+    return ScanResult(mosaic, planes, tiles, objects, best, drawn, doubts, unread)
 
 
 def _objects(
-    found: Found, mosaic: Mosaic, gaps: list[Rect], detector: Detector
+    found: WindowDetections, mosaic: Mosaic, gaps: list[Rect], detector: Detector
 ) -> tuple[Objects, Objects]:
-    """What is seen in a plane from the threshold on, and what below it.
+    """What is detected in a plane from the threshold on, and what below it.
 
     gaps: where there are no tiles; what ends there may go on.
     """
     sure = found.confidence >= detector.card.threshold
     margin = _margin(mosaic, detector)
     sides = (mosaic.width, mosaic.height, margin)
-    objects = over_windows(found.where(sure), *sides)
+    objects = merge_windows(found.where(sure), *sides)
     grown = objects.xyxy + np.array([-margin, -margin, margin, margin])
     beside = _within(grown, np.array(gaps).reshape(-1, 4), 0)
     objects = replace(objects, partial=objects.partial | beside)
-    doubts = over_windows(found.where(~sure), *sides)
+    doubts = merge_windows(found.where(~sure), *sides)
     return objects, doubts.where(~_within(doubts.xyxy, objects.xyxy, SAME))
 
 
 def _margin(mosaic: Mosaic, detector: Detector) -> float:
-    return (SEAM if len(mosaic.fields) > 1 else EDGE) / detector.scale
+    return (SEAM if len(mosaic.tiles) > 1 else EDGE) / detector.scale
 
 
-def _look_again(mosaic: Mosaic, piles: dict[int, Pile], detector: Detector, look: Look) -> None:
+def _detect_over_seams(
+    mosaic: Mosaic,
+    buffers: dict[int, DetectionBuffer],
+    detector: Detector,
+    detect_parts: DetectParts,
+) -> None:
     """Add what the detector finds where no tile shows an object whole."""
     margin = _margin(mosaic, detector)
-    size = mosaic.fields[0].width, mosaic.fields[0].height
+    size = mosaic.tiles[0].width, mosaic.tiles[0].height
     sides = mosaic.width, mosaic.height
 
-    parts: list[Part] = []
-    for number in sorted(piles):
-        found = piles[number].all()
+    parts: list[MosaicPart] = []
+    for number in sorted(buffers):
+        found = buffers[number].all()
         sure = found.confidence >= PIECE * detector.card.threshold
-        objects = over_windows(found.where(sure), *sides, margin)
-        held = rect_index.holders(objects.xyxy, mosaic.squares, *sides, margin)
-        pieces = rect_index.joined_pieces(objects.xyxy[held < 0], margin, size)
-        again = {rect_index.around(box, size, *sides, margin) for box in pieces.tolist()}
+        objects = merge_windows(found.where(sure), *sides, margin)
+        held = rect_index.find_holders(objects.xyxy, mosaic.index, *sides, margin)
+        pieces = rect_index.join_pieces(objects.xyxy[held < 0], margin, size)
+        again = {rect_index.place_view(box, size, *sides, margin) for box in pieces.tolist()}
         chosen = sorted(again, key=lambda rect: (rect[1], rect[0]))
-        parts += [mosaic.part(number, rect) for rect in chosen]
-    for part, seen in look(parts):
+        parts += [mosaic.take_part(number, rect) for rect in chosen]
+    for part, seen in detect_parts(parts):
         view = part.rect
-        for one in [] if isinstance(seen, str) else seen:
-            found = one.found.shifted(view[0], view[1])
+        for plane in [] if isinstance(seen, str) else seen:
+            found = plane.found.shifted(view[0], view[1])
             # What ends at the edge of such a view is whole elsewhere, and of what lies in a
             # tile that tile's opinion counts: two would be more than one box where they differ.
-            clear = rect_index.clearance(found.xyxy, np.array([view]), *sides)[:, 0]
-            over = rect_index.holders(found.xyxy, mosaic.squares, *sides, margin) < 0
-            piles[part.plane].add(found.where(over & (clear > margin)))
+            clear = rect_index.measure_clearance(found.xyxy, np.array([view]), *sides)[:, 0]
+            over = rect_index.find_holders(found.xyxy, mosaic.index, *sides, margin) < 0
+            buffers[part.plane].add(found.where(over & (clear > margin)))
 
 
 def _within(boxes: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
     """(N,) whether more than a share of each box (N, 4) lies in one of the others (M, 4)."""
     if not len(boxes) or not len(others):
         return np.zeros(len(boxes), bool)
-    first, second = overlapping(np.concatenate([boxes, others]))
+    first, second = find_overlapping(np.concatenate([boxes, others]))
     low, high = np.minimum(first, second), np.maximum(first, second)
     across = (low < len(boxes)) & (high >= len(boxes))
     low, high = low[across], high[across] - len(boxes)

@@ -24,7 +24,7 @@ from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.label_studio.class_names import is_mitotic
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.system.atomic_files import appearing
-from tasks.detection.detect_files import detected_in
+from tasks.detection.detect_files import iterate_detections
 from tasks.sources.discover import Skipped
 
 OTHERS = "Others"
@@ -33,8 +33,15 @@ WHOLE, PARTIAL = "whole", "partial"
 TABLE = "sorted.csv"
 
 
-class Sorted(TypedDict):
-    """images: that were sorted. folders: how many lie in each; one image may lie in several."""
+class SortSummary(TypedDict):
+    """What `sort` did.
+
+    Attributes:
+        images: That were sorted.
+        folders: How many lie in each; one image may lie in several.
+        skipped: What was left out, and why.
+        model: The version's name.
+    """
 
     images: int
     folders: dict[str, int]
@@ -43,31 +50,33 @@ class Sorted(TypedDict):
 
 
 @dataclass(frozen=True)
-class Shelves:
+class FolderRule:
     """Which folders an image belongs in.
 
-    headline: the detector's headline classes. by_class: a folder for each of them, also
-    where they are all stages of one thing.
+    Attributes:
+        headline: The detector's headline classes.
+        by_class: A folder for each of them, also where they are all stages of one thing.
     """
 
     headline: tuple[str, ...]
     by_class: bool = False
 
-    def of(self, found: Detected) -> list[str]:
-        """The folders of an image, by what was found in it, as paths with '/'."""
+    def choose_folders(self, found: Detected) -> list[str]:
+        """Return the folders of an image, by what was found in it, as paths with '/'."""
         places: dict[str, str] = {}
-        for one in found.detections:
-            if one.label in self.headline:
-                shelf = self._shelf(one.label)
+        for detection in found.detections:
+            if detection.label in self.headline:
+                shelf = self._folder(detection.label)
                 if places.get(shelf) != WHOLE:
-                    places[shelf] = PARTIAL if one.partial else WHOLE
+                    places[shelf] = PARTIAL if detection.partial else WHOLE
         return sorted(f"{shelf}/{part}" for shelf, part in places.items()) or [OTHERS]
 
-    def all(self) -> list[str]:
-        shelves = dict.fromkeys(map(self._shelf, self.headline))
+    def list_folders(self) -> list[str]:
+        """List all folders that images may lie in."""
+        shelves = dict.fromkeys(map(self._folder, self.headline))
         return [f"{shelf}/{part}" for shelf in shelves for part in (WHOLE, PARTIAL)] + [OTHERS]
 
-    def _shelf(self, label: str) -> str:
+    def _folder(self, label: str) -> str:
         if not self.by_class and all(map(is_mitotic, self.headline)):
             return MITOTIC
         # A class may be called anything; a folder may not.
@@ -83,22 +92,32 @@ def sort(
     by_class: bool,
     link: bool,
     progress: Callable[[float, float], None],
-) -> Sorted:
+) -> SortSummary:
     """Detect in an image or in those of a folder, and lay each into folders below `out`.
 
-    out: a folder that is not there yet, or empty, and not within the source; it appears when
-    it is complete, with the table TABLE: one row an image, its folders, and how many objects
-    of each class it holds and how many of those are partial. Images keep their path below
-    the source. link: do not copy; a hard link where the disk allows it, else a symbolic one.
+    The folder appears when it is complete, with the table TABLE: one row an image, its folders,
+    and how many objects of each class it holds and how many of those are partial. Images keep
+    their path below the source.
 
-    Raises what `detections.detected_in` raises, ValueError for a folder that cannot be used,
-    OSError when it cannot be written.
+    Args:
+        source: An image or a folder of them.
+        detector: What detects.
+        out: A folder that is not there yet, or empty, and not within the source.
+        model: The version's name, for the summary.
+        by_class: A folder for each class, also for stages.
+        link: Do not copy; a hard link where the disk allows it, else a symbolic one.
+        progress: Called with (done, all) files.
+
+    Raises:
+        FileNotFoundError: There is no source.
+        ValueError: The source holds no image, or `out` cannot be used.
+        OSError: `out` cannot be written.
     """
-    check(source, out)
-    shelves = Shelves(detector.card.headline, by_class)
+    check_folders(source, out)
+    rule = FolderRule(detector.card.headline, by_class)
     classes = detector.card.classes
     skipped: list[Skipped] = []
-    counts = dict.fromkeys(shelves.all(), 0)
+    counts = dict.fromkeys(rule.list_folders(), 0)
     images = 0
     with appearing(out) as folder:
         for place in counts:
@@ -107,12 +126,12 @@ def sort(
             table = csv.writer(file)
             partials = [f"{name} (partial)" for name in classes]
             table.writerow(["image", "folders", *classes, *partials])
-            for found in detected_in(source, detector, progress):
+            for found in iterate_detections(source, detector, progress):
                 if not isinstance(found, Detected):
                     skipped.append(found)
                     continue
                 original = source if source.is_file() else source / found.source
-                places = shelves.of(found)
+                places = rule.choose_folders(found)
                 try:
                     _lay(original, [folder / place / found.source for place in places], link)
                 except FileNotFoundError:
@@ -125,13 +144,18 @@ def sort(
 
 
 def _columns(found: Detected, classes: Sequence[str]) -> Iterable[int]:
-    every = Counter(one.label for one in found.detections)
-    cut = Counter(one.label for one in found.detections if one.partial)
+    every = Counter(detection.label for detection in found.detections)
+    cut = Counter(detection.label for detection in found.detections if detection.partial)
     return [*(every[name] for name in classes), *(cut[name] for name in classes)]
 
 
-def check(source: Path, out: Path) -> None:
-    """Raises FileNotFoundError without a source, ValueError when `out` cannot be used."""
+def check_folders(source: Path, out: Path) -> None:
+    """Check that a source can be sorted into a folder.
+
+    Raises:
+        FileNotFoundError: There is no source.
+        ValueError: `out` is not an empty folder, or lies within the source.
+    """
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

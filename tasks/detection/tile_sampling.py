@@ -3,55 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from ml_backend.imaging.decode import UnreadableImage
-from tasks.detection.window_detector import ahead
+from tasks.detection.window_detector import map_ahead
 from tasks.mosaic import rect_index
-from tasks.mosaic.layout import How, Places
 from tasks.mosaic.mosaic import open_planes
-from tasks.readers.open import pixel_size
-from tasks.readers.planes import Rect, ScanPlane, Showing
-from tasks.sources import filename_patterns
-from tasks.sources.discover import File, Skipped, look_through
+from tasks.readers.planes import Rect, ScanPlane
+from tasks.sources.discover import ScanFiles, Skipped, SourceFile
+from tasks.sources.scan_source import ScanSource
 
 
-class Sampling:
-    """skipped: what was left out so far, and why. pixel_size: as of `finding.Finder`."""
+class TileSampler:
+    """Reads some tiles of a source.
 
-    def __init__(self, source: Path, how: How, side: int) -> None:
-        """side: px of the tiles that a larger image is cut into.
+    Attributes:
+        skipped: What could not be read so far, and why.
+    """
 
-        Raises FileNotFoundError, ValueError where there is nothing to look at.
+    def __init__(self, source: ScanSource, side: int) -> None:
+        """Take a source; nothing of it is read yet.
+
+        Args:
+            source: Whose tiles are sampled.
+            side: Of the tiles that a larger image is cut into, px.
         """
-        given = filename_patterns.pattern(how.pattern) if how.pattern else None
-        found = look_through(source.absolute(), given, how.channel, apart=how.apart)
-        places = Places(found, how)
-        self.skipped: list[Skipped] = found.skipped
-        first = next((group.spots[0].files[0] for group in found.groups), None)
-        self.pixel_size = how.pixel_size or (pixel_size(first.path) if first else None)
-        self._side, self._depth = side, how.depth
-        self._units: list[tuple[tuple[File, ...], Showing]] = [
-            (files, places.showing(group))
-            for group in found.groups
-            for spot in group.spots
-            for files in ([spot.files] if how.depth != "each" else [(f,) for f in spot.files])
+        self.skipped: list[Skipped] = []
+        self._source, self._side = source, side
+        self._depth = source.options.depth
+        self._units: list[tuple[tuple[SourceFile, ...], ScanFiles]] = [
+            (files, group)
+            for group in source.groups
+            for tile in group.tiles
+            for files in (
+                [tile.files] if self._depth != "each" else [(file,) for file in tile.files]
+            )
         ]
 
     def tiles(
         self, most: int, wanted: Callable[[int], bool] = lambda number: True
     ) -> Iterator[np.ndarray]:
-        """About `most` tiles, or all where there are fewer: (H, W, 3) uint8 RGB.
+        """Read about `most` tiles, or all where there are fewer.
 
-        wanted: which of them, by their number; the same number is the same tile every time.
+        Args:
+            most: Of the tiles.
+            wanted: Which of them, by their number; the same number is the same tile every time.
+
+        Yields:
+            (H, W, 3) uint8 RGB.
         """
         units = [self._units[place] for place in _evenly(len(self._units), most)]
         each = -(-most // max(1, len(units)))
         numbers = {id(unit): range(i * each, (i + 1) * each) for i, unit in enumerate(units)}
         units = [unit for unit in units if any(map(wanted, numbers[id(unit)]))]
-        for unit, opened in ahead(units, self._open):
+        for unit, opened in map_ahead(units, self._open):
             files = unit[0]
             if isinstance(opened, str):
                 self._left_out(files[0].name, opened)
@@ -63,7 +69,9 @@ class Sampling:
                 if wanted(number)
             ]
             for plane in opened:
-                for _, pixels in plane.parts([rect for owner, rect in chosen if owner is plane]):
+                for _, pixels in plane.read_parts(
+                    [rect for owner, rect in chosen if owner is plane]
+                ):
                     yield pixels
                 if plane.failure:
                     self._left_out(files[0].name, plane.failure)
@@ -74,9 +82,11 @@ class Sampling:
         if entry not in self.skipped:
             self.skipped.append(entry)
 
-    def _open(self, unit: tuple[tuple[File, ...], Showing]) -> list[ScanPlane] | str:
+    def _open(self, unit: tuple[tuple[SourceFile, ...], ScanFiles]) -> list[ScanPlane] | str:
+        files, group = unit
+        rendering = self._source.rendering(group)
         try:
-            return open_planes(*unit, self._depth)
+            return open_planes(files, rendering, self._depth, self._source.open_ahead)
         except UnreadableImage as error:
             return error.reason
 

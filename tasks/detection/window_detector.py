@@ -1,7 +1,7 @@
-"""Looking at the planes of files through a detector, window by window.
+"""Detecting in the planes of files, window by window.
 
-Files are opened ahead in threads while the detector works. What was seen can be kept in a
-`Memory`, file by file and of large files window by window, so that who was stopped goes on
+Files are opened ahead in threads while the detector works. What was detected can be kept in a
+`DetectionMemory`, file by file and of large files window by window, so that who was stopped goes on
 where he was.
 """
 
@@ -17,11 +17,11 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.imaging.merge_detections import Found
-from ml_backend.imaging.sliding_windows import InMemory, Plane, Shown
+from ml_backend.imaging.merge_detections import WindowDetections
+from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, SingleWindow
 from ml_backend.learners.detector.inference import Detector
-from tasks.detection.background_filter import Background, Emptied, run_all_the_same
-from tasks.readers.planes import Missing, Rect, ScanPlane
+from tasks.detection.background_filter import Background, EmptyWindows, is_spot_check
+from tasks.readers.planes import MissingPlane, Rect, ScanPlane
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,68 +32,88 @@ AHEAD = 2 * OPENERS  # opened files that wait at most; one holds up to 48 MB
 # Boxes below the threshold are kept from this confidence on: they say what is in doubt.
 FLOOR = 0.05
 
-NOTHING = Found(
+NO_DETECTIONS = WindowDetections(
     np.zeros((0, 4)), np.zeros(0, np.str_), np.zeros(0, np.float32), np.zeros((0, 4), np.int64)
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen in a plane of a file: boxes from FLOOR on, in px of the plane.
+class PlaneDetections:
+    """What was detected in a plane of a file.
 
-    failure: why not all of it was looked at, where it was not. emptied: of its windows.
+    Attributes:
+        number: Of the plane, see `ScanPlane`.
+        stack: Of the plane, see `ScanPlane`.
+        width: Of the plane, px.
+        height: Of the plane, px.
+        found: Boxes from FLOOR on, in px of the plane.
+        failure: Why not all of it was looked at, in one line; None where it was.
+        emptied: Its windows that showed nothing but background.
     """
 
     number: int
     stack: int
     width: int
     height: int
-    found: Found
+    found: WindowDetections
     failure: str | None = None
-    emptied: Emptied = Emptied()
+    emptied: EmptyWindows = EmptyWindows()
 
 
-class Memory(Protocol):
-    """Keeps what was seen in files, by a mark that changes when they do.
+class DetectionMemory(Protocol):
+    """Keeps what was detected in files, by a mark that changes when they do."""
 
-    windows, keep_window: of files that were not looked at to their end, by the number of the
-    plane in the file and the window.
-    """
+    def recall(self, mark: str) -> list[PlaneDetections] | None:
+        """Return what was detected in a file; None where that is not known."""
+        ...
 
-    def recall(self, mark: str) -> list[Seen] | None: ...
+    def keep(self, mark: str, seen: list[PlaneDetections]) -> None:
+        """Keep what was detected in all of a file."""
+        ...
 
-    def keep(self, mark: str, seen: list[Seen]) -> None: ...
+    def windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
+        """Return what is known of a file that was not looked at to its end.
 
-    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]: ...
+        By the place of the plane in the file, from 0, and the window.
+        """
+        ...
 
-    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None: ...
+    def keep_window(self, mark: str, plane: int, view: Rect, found: WindowDetections) -> None:
+        """Keep what was detected in a window of a file."""
+        ...
 
 
-class Forgetful:
+class NoMemory:
     """Keeps nothing."""
 
-    def recall(self, mark: str) -> list[Seen] | None:
+    def recall(self, mark: str) -> list[PlaneDetections] | None:
+        """Return None: nothing is known."""
         return None
 
-    def keep(self, mark: str, seen: list[Seen]) -> None:
-        pass
+    def keep(self, mark: str, seen: list[PlaneDetections]) -> None:
+        """Do nothing."""
 
-    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]:
+    def windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
+        """Return nothing."""
         return {}
 
-    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None:
-        pass
+    def keep_window(self, mark: str, plane: int, view: Rect, found: WindowDetections) -> None:
+        """Do nothing."""
 
 
-def look_at(
+def detect_windows(
     detector: Detector, looks: Iterable[tuple[T, Rect, np.ndarray]]
-) -> Iterator[tuple[T, Rect, Found]]:
-    """What the detector finds in windows, in order: whose, the window, and the boxes there.
+) -> Iterator[tuple[T, Rect, WindowDetections]]:
+    """Detect in windows.
 
-    Boxes are in px of the plane, from FLOOR on. looks: (whose, the window in px of its plane,
-    (H, W, 3) uint8 RGB); the pixels may have been halved as often as `detector.halvings`, and
-    may be overwritten when the next one is asked for. The one door to the detector: whatever
-    runs it elsewhere takes looks and gives these.
+    Args:
+        detector: What detects.
+        looks: (whose, the window in px of its plane, (H, W, 3) uint8 RGB) of each; the pixels
+            may have been halved as often as `detector.halvings`, and may be overwritten when the
+            next window is asked for.
+
+    Yields:
+        (whose, the window, the boxes there from FLOOR on, in px of the plane) in the same order.
     """
     handed: deque[tuple[T, Rect]] = deque()
 
@@ -102,7 +122,7 @@ def look_at(
             handed.append((whose, view))
             width, height = view[2] - view[0], view[3] - view[1]
             whole = pixels.shape[:2] == (height, width)
-            yield InMemory(pixels) if whole else Shown(width, height, pixels)
+            yield InMemoryPlane(pixels) if whole else SingleWindow(width, height, pixels)
 
     for objects in detector.objects(planes(), FLOOR):
         whose, view = handed.popleft()
@@ -111,24 +131,27 @@ def look_at(
         yield (
             whose,
             view,
-            Found(objects.xyxy + offset, objects.label, objects.confidence, everywhere),
+            WindowDetections(objects.xyxy + offset, objects.label, objects.confidence, everywhere),
         )
 
 
 @dataclass(frozen=True)
 class _Opened:
     planes: list[ScanPlane]
-    known: dict[tuple[int, Rect], Found]
+    known: dict[tuple[int, Rect], WindowDetections]
 
 
 @dataclass
 class _Plane:
-    """A plane whose windows are being answered. empty: those that look so and were handed out."""
+    """A plane whose windows are being answered.
+
+    empty: windows that look so and were handed out all the same.
+    """
 
     plane: ScanPlane
-    found: list[Found] = field(default_factory=list)
+    found: list[WindowDetections] = field(default_factory=list)
     empty: set[Rect] = field(default_factory=set)
-    emptied: Emptied = Emptied()
+    emptied: EmptyWindows = EmptyWindows()
 
 
 @dataclass
@@ -139,42 +162,50 @@ class _Looking(Generic[T]):
     planes: list[_Plane] = field(default_factory=list)
     waiting: int = 0
     handed_out: bool = False
-    answer: list[Seen] | str | None = None
+    answer: list[PlaneDetections] | str | None = None
 
     @property
     def done(self) -> bool:
         return self.answer is not None or self.handed_out and not self.waiting
 
 
-class Looks(Protocol[T]):
-    """What looks at items: `Looker` in this process, `cluster.ClusterLooker` elsewhere."""
+class ItemDetector(Protocol[T]):
+    """What detects in items: `WindowDetector` in this process, `ClusterDetector` elsewhere."""
 
-    def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
-        """Each item in order with what was seen in it, or the reason why nothing was."""
+    def detect(self, items: Iterable[T]) -> Iterator[tuple[T, list[PlaneDetections] | str]]:
+        """Yield each item in order with what was detected in it, or the reason why nothing was."""
         ...
 
 
 @dataclass(frozen=True)
-class Looker(Generic[T]):
-    """side, overlap: of the windows, px. opening: what opens an item, or raises UnreadableImage;
-    mark: of an item, for the memory. They may be called from several threads. background: of
-    the scan, where windows that show nothing else are not looked at."""
+class WindowDetector(Generic[T]):
+    """Detects in items in this process.
+
+    Attributes:
+        detector: What detects in a window.
+        memory: Of what was detected before.
+        side: Of the windows, px.
+        overlap: Of the windows, px.
+        opening: What opens an item, or raises UnreadableImage; called from several threads.
+        mark: Of an item, for the memory; called from several threads.
+        background: Of the scan, where windows that show nothing else are not looked at.
+    """
 
     detector: Detector
-    memory: Memory
+    memory: DetectionMemory
     side: int
     overlap: int
     opening: Callable[[T], Callable[[], list[ScanPlane]]]
     mark: Callable[[T], str]
     background: Background | None = None
 
-    def seen(self, items: Iterable[T]) -> Iterator[tuple[T, list[Seen] | str]]:
-        """Each item in order with what was seen in it, or the reason why nothing was."""
+    def detect(self, items: Iterable[T]) -> Iterator[tuple[T, list[PlaneDetections] | str]]:
+        """Yield each item in order with what was detected in it, or the reason why nothing was."""
         order: deque[_Looking[T]] = deque()
         halved = self.detector.halvings
 
         def looks() -> Iterator[tuple[tuple[_Looking[T], int], Rect, np.ndarray]]:
-            for item, opened in ahead(items, self._open):
+            for item, opened in map_ahead(items, self._open):
                 at = _Looking(item)
                 order.append(at)
                 if not isinstance(opened, _Opened):
@@ -190,9 +221,11 @@ class Looker(Generic[T]):
                             min(window.left + window.width, plane.width),
                             min(window.top + window.height, plane.height),
                         )
-                        if self.background and self.background.empty(window.pixels, window.halved):
-                            if not run_all_the_same(f"{self.mark(item)} {number} {view}"):
-                                of.emptied += Emptied(skipped=1)
+                        if self.background and self.background.is_empty(
+                            window.pixels, window.halved
+                        ):
+                            if not is_spot_check(f"{self.mark(item)} {number} {view}"):
+                                of.emptied += EmptyWindows(skipped=1)
                                 continue
                             of.empty.add(view)
                         if (known := opened.known.get((number, view))) is not None:
@@ -202,11 +235,11 @@ class Looker(Generic[T]):
                         yield (at, number), view, window.pixels
                     # Where nothing is handed out, many items wait for the next answer: without
                     # their pixels.
-                    read = Missing("", plane.width, plane.height)
+                    read = MissingPlane("", plane.width, plane.height)
                     of.plane = ScanPlane(plane.number, plane.stack, read, plane.failure)
                 at.handed_out = True
 
-        for (at, number), view, found in look_at(self.detector, looks()):
+        for (at, number), view, found in detect_windows(self.detector, looks()):
             self._add(at.planes[number], view, found)
             at.waiting -= 1
             if not at.handed_out or at.waiting:
@@ -216,13 +249,13 @@ class Looker(Generic[T]):
         while order:
             yield self._answered(order.popleft())
 
-    def _add(self, plane: _Plane, view: Rect, found: Found) -> None:
+    def _add(self, plane: _Plane, view: Rect, found: WindowDetections) -> None:
         plane.found.append(found)
         if view in plane.empty:
             missed = bool((found.confidence >= self.detector.card.threshold).any())
-            plane.emptied += Emptied(run=1, missed=int(missed))
+            plane.emptied += EmptyWindows(run=1, missed=int(missed))
 
-    def _open(self, item: T) -> _Opened | list[Seen] | str:
+    def _open(self, item: T) -> _Opened | list[PlaneDetections] | str:
         mark = self.mark(item)
         if (known := self.memory.recall(mark)) is not None:
             return known
@@ -231,33 +264,33 @@ class Looker(Generic[T]):
         except UnreadableImage as error:
             return error.reason
 
-    def _answered(self, at: _Looking[T]) -> tuple[T, list[Seen] | str]:
+    def _answered(self, at: _Looking[T]) -> tuple[T, list[PlaneDetections] | str]:
         if at.answer is not None:
             return at.item, at.answer
         seen = [
-            Seen(
-                one.plane.number,
-                one.plane.stack,
-                one.plane.width,
-                one.plane.height,
-                Found.joined(one.found) if one.found else NOTHING,
-                one.plane.failure,
-                one.emptied,
+            PlaneDetections(
+                looked.plane.number,
+                looked.plane.stack,
+                looked.plane.width,
+                looked.plane.height,
+                WindowDetections.joined(looked.found) if looked.found else NO_DETECTIONS,
+                looked.plane.failure,
+                looked.emptied,
             )
-            for one in at.planes
+            for looked in at.planes
         ]
-        remember(self.memory, self.mark(at.item), seen)
+        remember_complete(self.memory, self.mark(at.item), seen)
         return at.item, seen
 
 
-def remember(memory: Memory, mark: str, seen: list[Seen]) -> None:
-    """What could not be read may be read the next time, so it is not kept."""
-    if all(one.failure is None for one in seen):
+def remember_complete(memory: DetectionMemory, mark: str, seen: list[PlaneDetections]) -> None:
+    """Keep what was detected in a file; where not all could be read, it is tried the next time."""
+    if all(plane.failure is None for plane in seen):
         memory.keep(mark, seen)
 
 
-def ahead(items: Iterable[T], act: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Each item in order with act(item), which runs in threads, at most AHEAD items ahead."""
+def map_ahead(items: Iterable[T], act: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Yield each item in order with act(item), which runs in threads, at most AHEAD items ahead."""
     waiting: deque[tuple[T, Future[R]]] = deque()
     rest = iter(items)
     with ThreadPoolExecutor(OPENERS, thread_name_prefix="open") as pool:

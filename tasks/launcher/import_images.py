@@ -17,7 +17,7 @@ from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
 from ml_backend.system.atomic_files import replacing
 from ml_backend.system.batching import chunks
-from tasks.sources.discover import image_files
+from tasks.sources.discover import list_image_files
 
 # How files begin that every browser shows; anything else becomes a PNG.
 _SHOWABLE = (
@@ -68,7 +68,7 @@ def sources(folder: Path) -> tuple[list[Source], list[tuple[str, str]]]:
     See `sources.image_files`. Where images lie in two or more sub-folders, a sub-folder is a
     sample.
     """
-    paths, skipped = image_files(folder)
+    paths, skipped = list_image_files(folder)
     found = [(path, path.relative_to(folder)) for path in paths]
     samples = {inside.parts[0] for _, inside in found if len(inside.parts) > 1}
     grouped = len(samples) > 1

@@ -30,11 +30,14 @@ Pair = tuple[np.ndarray, np.ndarray]  # a tile and its right neighbour, (H, W) g
 Step = tuple[int, int]
 
 
-def offset(pairs: Callable[[], Iterable[Pair]]) -> Step | None:
-    """Where the right one of two neighbours lies, (x, y) in px of the left one.
+def measure_offset(pairs: Callable[[], Iterable[Pair]]) -> Step | None:
+    """Measure where the right one of two neighbours lies.
 
-    pairs: gives those of a scan, all of one size, whenever it is called. None where they abut,
-    as far as they show.
+    Args:
+        pairs: Gives the neighbours of a scan, all of one size, whenever it is called.
+
+    Returns:
+        (x, y) in px of the left one; None where they abut, as far as they show.
     """
     times, small, width = 1, [], 0
     for a, b in pairs():
@@ -87,13 +90,15 @@ def _strangers(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
 
 
 def _agreement(pairs: Iterable[Pair], shares: range, asides: range) -> np.ndarray:
-    """(asides, shares) correlation of what all pairs show in both, if they share so many columns
-    and the right ones lie so many rows lower."""
+    """(asides, shares) correlation of what all pairs show in both.
+
+    If they share so many columns and the right ones lie so many rows lower.
+    """
     moments = np.zeros((3, len(asides), len(shares)))
     for a, b in pairs:
         moments += _moments(a, b, shares, asides)
-    covariance, one, other = moments
-    size = np.sqrt(np.maximum(one, 0) * np.maximum(other, 0))
+    covariance, of_a, of_b = moments
+    size = np.sqrt(np.maximum(of_a, 0) * np.maximum(of_b, 0))
     return np.divide(covariance, size, out=np.zeros_like(size), where=size > 1e-6)
 
 
@@ -102,7 +107,7 @@ def _moments(a: np.ndarray, b: np.ndarray, shares: range, asides: range) -> np.n
     height, most = a.shape[0], shares[-1]
     a, b = a[:, -most:].astype(np.float64), b[:, :most].astype(np.float64)
     shares_, asides_ = np.array(shares)[None], np.array(asides)[:, None]
-    # Of a the last columns and of b the first; rows that the other one has as well.
+    # Of a the last columns and of b the first; rows that the other has as well.
     rows = np.maximum(0, asides_), height + np.minimum(0, asides_)
     of_a = (*rows, most - shares_, np.full_like(shares_, most))
     rows = np.maximum(0, -asides_), height + np.minimum(0, -asides_)
@@ -138,8 +143,10 @@ def _continuity(pairs: Sequence[Pair]) -> float:
 
 
 def _reduced(a: np.ndarray, b: np.ndarray, times: int) -> Pair:
-    """Smaller by so many times, from where they meet; and without what all tiles share: the
-    light that falls off towards the edges."""
+    """Smaller by so many times, from where they meet.
+
+    And without what all tiles share: the light that falls off towards the edges.
+    """
     height, width = (side - side % times for side in a.shape)
     return _detail(a[:height, -width:], times), _detail(b[:height, :width], times)
 

@@ -11,21 +11,25 @@ from itertools import product
 
 import numpy as np
 
-from ml_backend.imaging.merge_detections import overlapping
+from ml_backend.imaging.merge_detections import find_overlapping, group_pairs
 from tasks.readers.planes import Rect
+
+Frame = tuple[float, float, float, float]
 
 # Of the margin: the room that a view of the usual size has to leave on both sides of an object.
 ROOM = 3
 
 
-class Squares:
+class RectIndex:
     """Rectangles by where they lie, so that none has to be asked that is far away.
 
-    rects: (N, 4). cell: px a side of the squares that they are sorted into; as large as the
-    largest rectangle where not given.
+    Attributes:
+        rects: (N, 4) left, top, right, bottom.
+        cell: Side of the squares that they are sorted into, px.
     """
 
     def __init__(self, rects: Sequence[Rect] | np.ndarray, cell: float = 0) -> None:
+        """Sort rectangles (N, 4) into squares; as large as the largest of them by default."""
         self.rects = np.asarray(rects, np.float64).reshape(-1, 4)
         sides = self.rects[:, 2:] - self.rects[:, :2]
         self.cell = cell or float(max(1, sides.max(initial=1)))
@@ -34,15 +38,15 @@ class Squares:
             for square in self._squares(rect):
                 self._near[square].append(number)
 
-    def near(self, column: int, row: int) -> list[int]:
-        """The rectangles that reach into a square."""
+    def find_near(self, column: int, row: int) -> list[int]:
+        """Return the numbers of the rectangles that reach into a square."""
         return self._near.get((column, row), [])
 
-    def under(self, rect: Sequence[float]) -> list[int]:
-        """The rectangles that a rectangle covers a part of, in order."""
+    def find_overlapping(self, rect: Sequence[float]) -> list[int]:
+        """Return the numbers of the rectangles that a rectangle covers a part of, in order."""
         left, top, right, bottom = rect
         near = np.array(
-            sorted({n for square in self._squares(rect) for n in self.near(*square)}), int
+            sorted({n for square in self._squares(rect) for n in self.find_near(*square)}), int
         )
         x1, y1, x2, y2 = self.rects[near].T
         return near[(x1 < right) & (left < x2) & (y1 < bottom) & (top < y2)].tolist()
@@ -52,13 +56,23 @@ class Squares:
         return product(range(left, right + 1), range(top, bottom + 1))
 
 
-def holders(
-    boxes: np.ndarray, views: Squares, width: int, height: int, margin: float
+def find_holders(
+    boxes: np.ndarray, views: RectIndex, width: int, height: int, margin: float
 ) -> np.ndarray:
-    """(N,) for each box (N, 4) the view in which it is farthest from the edges, or -1.
+    """Find for each box the view in which it is farthest from the edges.
 
-    A view counts only where the box ends more than `margin` px within it; the outer edges of
-    the scan, width × height px, cut nothing.
+    A view counts only where the box ends more than a margin within it; the outer edges of the
+    scan cut nothing.
+
+    Args:
+        boxes: (N, 4) in px of the scan.
+        views: Where they lie.
+        width: Of the scan, px.
+        height: Of the scan, px.
+        margin: In px.
+
+    Returns:
+        (N,) the number of the view, or -1.
     """
     best = np.full(len(boxes), -1)
     if not len(boxes):
@@ -68,17 +82,27 @@ def holders(
     for number, (column, row) in enumerate(middle.tolist()):
         buckets[column, row].append(number)
     for place, members in buckets.items():
-        candidates = np.array(views.near(*place), int)
+        candidates = np.array(views.find_near(*place), int)
         if len(candidates):
-            clear = clearance(boxes[members], views.rects[candidates], width, height)
+            clear = measure_clearance(boxes[members], views.rects[candidates], width, height)
             chosen = clear.argmax(axis=1)
             whole = clear[np.arange(len(members)), chosen] > margin
             best[np.array(members)[whole]] = candidates[chosen[whole]]
     return best
 
 
-def clearance(boxes: np.ndarray, views: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(N, V) px from each box (N, 4) to the nearest edge of each view (V, 4); below 0 outside."""
+def measure_clearance(boxes: np.ndarray, views: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Measure how far boxes lie from the edges of views; the edges of the scan cut nothing.
+
+    Args:
+        boxes: (N, 4) in px of the scan.
+        views: (V, 4) in px of the scan.
+        width: Of the scan, px.
+        height: Of the scan, px.
+
+    Returns:
+        (N, V) px from each box to the nearest edge of each view; below 0 outside.
+    """
     inner = views != np.array([0, 0, width, height])
     gap = np.concatenate(
         [
@@ -91,10 +115,10 @@ def clearance(boxes: np.ndarray, views: np.ndarray, width: int, height: int) -> 
     return np.where(inner[None], gap, width + height).min(axis=2)
 
 
-def around(
+def place_view(
     box: Sequence[float], size: tuple[int, int], width: int, height: int, margin: float
 ) -> Rect:
-    """A view of `size` (width, height) with the box near its middle, inside the scan.
+    """Place a view of `size` (width, height) with a box near its middle, inside the scan.
 
     Half as large again is one that leaves a large object little room: all of it may be larger
     than what its pieces show. It lies on a grid of eighths of its size, so that boxes near each
@@ -119,42 +143,32 @@ def around(
     return left, top, right, bottom
 
 
-def joined_pieces(boxes: np.ndarray, margin: float, size: tuple[int, int]) -> np.ndarray:
-    """The frames (M, 4) of pieces (N, 4) of objects that seams have cut.
+def join_pieces(boxes: np.ndarray, margin: float, size: tuple[int, int]) -> np.ndarray:
+    """Join pieces (N, 4) of objects that seams have cut; return the frames (M, 4) around them.
 
     Pieces no more than twice `margin` px apart are taken for one object, the nearest first, as
-    long as the frame around them has room in the larger view `around` it. size: as of `around`.
+    long as the frame around them has room in the larger view of `place_view`, which has `size`.
     """
     near = 2 * margin
     grown = boxes + np.array([-near, -near, near, near]) / 2
-    frames = {number: boxes[number] for number in range(len(boxes))}
-    owner = list(range(len(boxes)))
-    most = np.array(size) * 3 // 2 - 2 * ROOM * margin
+    width, height = (np.array(size) * 3 // 2 - 2 * ROOM * margin).tolist()
 
-    def root(number: int) -> int:
-        while owner[number] != number:
-            number = owner[number]
-        return number
+    def frame(a: Frame, b: Frame) -> Frame | None:
+        left, top, right, bottom = (*map(min, a[:2], b[:2]), *map(max, a[2:], b[2:]))
+        fits = right - left <= width and bottom - top <= height
+        return (left, top, right, bottom) if fits else None
 
-    pairs = np.stack(overlapping(grown), axis=1)
-    one, two = boxes[pairs[:, 0]], boxes[pairs[:, 1]]
-    gap = np.maximum(one[:, :2], two[:, :2]) - np.minimum(one[:, 2:], two[:, 2:])
+    pairs = np.stack(find_overlapping(grown), axis=1)
+    first, second = boxes[pairs[:, 0]], boxes[pairs[:, 1]]
+    gap = np.maximum(first[:, :2], second[:, :2]) - np.minimum(first[:, 2:], second[:, 2:])
     order = np.lexsort((pairs[:, 1], pairs[:, 0], gap.max(axis=1)))
-    for first, second in pairs[order].tolist():
-        a, b = root(first), root(second)
-        if a == b:
-            continue
-        low = np.minimum(frames[a][:2], frames[b][:2])
-        high = np.maximum(frames[a][2:], frames[b][2:])
-        if (high - low <= most).all():
-            frames[a] = np.concatenate([low, high])
-            owner[b] = a
-            del frames[b]
-    return np.array(list(frames.values())).reshape(-1, 4)
+    alone: list[Frame] = [*map(tuple, boxes.tolist())]
+    groups, frames = group_pairs(len(boxes), pairs[order].tolist(), alone.__getitem__, frame)
+    return np.array([frames.get(box, alone[box]) for box in np.unique(groups)]).reshape(-1, 4)
 
 
-def visible(boxes: np.ndarray, view: Rect) -> tuple[np.ndarray, np.ndarray]:
-    """What a view shows of boxes (N, 4): clipped to it, in its own px; and the share (N,)."""
+def clip_to_view(boxes: np.ndarray, view: Rect) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes (N, 4) clipped to a view, in its own px, and the share (N,) that it shows."""
     low, high = np.array(view[:2], np.float64), np.array(view[2:], np.float64)
     clipped = np.concatenate(
         [np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], 1
@@ -166,7 +180,7 @@ def visible(boxes: np.ndarray, view: Rect) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut_evenly(length: int, most: int) -> list[tuple[int, int]]:
-    """A side of `length` px in equal parts of at most `most` px: their starts and ends."""
+    """Cut a side of `length` px in equal parts of at most `most` px: their starts and ends."""
     parts = -(-length // most)
     edges = [round(length * i / parts) for i in range(parts + 1)]
     return list(zip(edges[:-1], edges[1:], strict=True))

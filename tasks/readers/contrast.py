@@ -4,38 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.imaging.decode import UnreadableImage, as_rgb, contrast, stretched
-from tasks.readers.planes import CUT_OFF
+from tasks.readers.planes import CUT_OFF, Rendering
 
 SAMPLED_PIXELS = 1_000_000  # of a scan, which the percentiles are taken of
 SAMPLED_PLANES = 16
 
 
 @runtime_checkable
-class Sampled(Protocol):
-    """A plane that a few of its numbers can be taken of: (H, W, C)."""
+class SampledPlane(Protocol):
+    """A plane of which a few samples can be read."""
 
     @property
     def deep(self) -> bool:
-        """Whether its samples have to be stretched to be shown."""
+        """Whether its samples have more than 8 bits and must be stretched to be shown."""
         ...
 
-    def sample(self, pixels: int) -> np.ndarray: ...
+    def sample(self, pixels: int) -> np.ndarray:
+        """Read about so many of its px, evenly chosen: (H, W, C) in its own numbers."""
+        ...
 
 
-class Shades:
-    """What is black and white in a scan, found out when it is first asked for."""
+class Contrast:
+    """What is black and white in planes of one series of a file.
 
-    def __init__(self, limits: tuple[float, float] | None = None) -> None:
-        self.planes: list[Any] = []
-        self._limits = limits
+    Attributes:
+        planes: Those whose samples say what is black and white, where nothing else does.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        """Take the type of the samples."""
+        self.planes: list[SampledPlane] = []
+        self._dtype = dtype
+        self._limits: tuple[float, float] | None = None
+
+    def apply(self, rendering: Rendering) -> None:
+        """Use the limits that a whole scan is shown with, if it has any for this type."""
+        self._limits = rendering.limits_of(self._dtype) or self._limits
 
     def limits(self) -> tuple[float, float]:
+        """Return what is black and what is white, measured where it is not known yet.
+
+        Raises:
+            UnreadableImage: No plane can be sampled.
+        """
         if self._limits is None:
             samples = [*_samples(self.planes)]
             if not samples:
@@ -43,23 +60,33 @@ class Shades:
             self._limits = contrast(np.concatenate(samples))
         return self._limits
 
-    def shown(self, deep: bool) -> Callable[[np.ndarray], np.ndarray]:
-        """What makes (H, W, 3) uint8 RGB of samples (H, W, C): deep ones are stretched."""
+    def make_renderer(self, deep: bool) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what makes (H, W, 3) uint8 RGB of samples (H, W, C).
+
+        Args:
+            deep: Whether the samples have more than 8 bits; they are stretched then.
+        """
         if not deep:
             return lambda samples: as_rgb(samples, "srgb")
         limits = self.limits()
         return lambda samples: stretched(samples, limits)
 
 
-def ranges(planes: Sequence[Sampled]) -> tuple[tuple[str, float, float], ...]:
-    """What is black and white in these planes, by the type of their samples; see `Showing`."""
+def measure_limits(planes: Sequence[SampledPlane]) -> tuple[tuple[str, float, float], ...]:
+    """Measure what is black and white in all of these planes.
+
+    Returns:
+        (name of the type, black, white) for each type of samples; see `Rendering.limits`.
+    """
     by_type: dict[str, list[np.ndarray]] = {}
-    for one in _samples(planes):
-        by_type.setdefault(one.dtype.name, []).append(one)
-    return tuple((name, *contrast(np.concatenate(ones))) for name, ones in sorted(by_type.items()))
+    for samples in _samples(planes):
+        by_type.setdefault(samples.dtype.name, []).append(samples)
+    return tuple(
+        (name, *contrast(np.concatenate(samples))) for name, samples in sorted(by_type.items())
+    )
 
 
-def _samples(planes: Sequence[Sampled]) -> Iterator[np.ndarray]:
+def _samples(planes: Sequence[SampledPlane]) -> Iterator[np.ndarray]:
     """Of up to SAMPLED_PLANES of the planes (N, 1, 1) each, together about SAMPLED_PIXELS."""
     step = max(1, math.ceil(len(planes) / SAMPLED_PLANES))
     chosen = planes[step // 2 :: step]
@@ -67,9 +94,9 @@ def _samples(planes: Sequence[Sampled]) -> Iterator[np.ndarray]:
         try:
             yield plane.sample(SAMPLED_PIXELS // len(chosen)).reshape(-1, 1, 1)
         except (pyvips.Error, OSError, ValueError):
-            continue  # said when it is its turn
+            continue  # the reason is given when the plane is read
 
 
-def stride(width: int, height: int, pixels: int) -> int:
-    """Every how many of its columns and rows leave a plane about so many px."""
+def choose_stride(width: int, height: int, pixels: int) -> int:
+    """Return every how many of its columns and rows leave a plane about so many px."""
     return max(1, math.isqrt(width * height // max(1, pixels)))

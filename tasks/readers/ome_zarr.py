@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.imaging.pixel_size import UNITS, parse_pixel_size
-from tasks.readers.contrast import Shades, stride
-from tasks.readers.planes import Reader, ScanPlane, Showing
+from tasks.readers.contrast import Contrast, choose_stride
+from tasks.readers.header import Header
+from tasks.readers.planes import PlaneReader, ScanPlane
 
 # A resolution of no more px a plane says what is black and white.
 _COARSE = 4_000_000
@@ -32,13 +34,10 @@ def is_store(path: Path) -> bool:
     return described or path.suffix.lower() == ".zarr"
 
 
-def pixel_size(path: Path) -> float | None:
-    """µm that a pixel of the finest resolution shows, in the first image; None where the store
-    does not say."""
+def _pixel_size(group: Any) -> float | None:
+    """µm that a pixel of the finest resolution of an image shows; None where it does not say."""
     try:
-        import zarr
-
-        image = _attributes(_images(zarr.open_group(path, mode="r"))[0])["multiscales"][0]
+        image = _attributes(group)["multiscales"][0]
         across: Any = image["axes"][-1]
         scales = [
             one["coordinateTransformations"]
@@ -47,12 +46,20 @@ def pixel_size(path: Path) -> float | None:
         ]
         factors = [step["scale"][-1] for steps in scales for step in steps if "scale" in step]
         return parse_pixel_size(math.prod(factors) * UNITS[across["unit"]])
-    except Exception:  # what is wrong with it is told when its planes are read
+    except (KeyError, IndexError, TypeError, ValueError):
         return None
 
 
-def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
-    """The planes of its images, in the order of time and depth. Raises UnreadableImage."""
+def examine(path: Path, channel: int | None) -> Header:
+    """Read what a folder of OME-Zarr says of its images; planes in the order of time and depth.
+
+    Args:
+        path: The folder.
+        channel: The one that is looked at, from 0; else the first.
+
+    Raises:
+        UnreadableImage: It is none, or incomplete; the reason is one line.
+    """
     try:
         import zarr
         from zarr.errors import ContainsArrayError
@@ -60,13 +67,24 @@ def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
         raise UnreadableImage("OME-Zarr needs the extra zarr: uv sync --extra zarr") from error
     try:
         planes: list[ScanPlane] = []
-        for group in _images(zarr.open_group(path, mode="r")):
-            stacks = 1 + max((one.stack for one in planes), default=-1)
+        contrasts: list[Contrast] = []
+        groups = _images(zarr.open_group(path, mode="r"))
+        for group in groups:
+            stacks = 1 + max((plane.stack for plane in planes), default=-1)
+            more, contrast = _planes(group, channel or 0)
             planes += [
-                replace(one, number=len(planes) + number, stack=stacks + one.stack)
-                for number, one in enumerate(_planes(group, showing))
+                replace(plane, number=len(planes) + number, stack=stacks + plane.stack)
+                for number, plane in enumerate(more)
             ]
-        return planes
+            contrasts.append(contrast)
+        return Header(
+            path,
+            "ome-zarr",
+            tuple(planes),
+            tuple(contrasts),
+            (planes[0].width, planes[0].height),
+            find_pixel_size=partial(_pixel_size, groups[0]),
+        )
     except UnreadableImage:
         raise
     except (KeyError, IndexError, TypeError) as error:
@@ -95,7 +113,7 @@ def _images(group: Any) -> list[Any]:
     return [group[name] for name in names]
 
 
-def _planes(group: Any, showing: Showing) -> list[ScanPlane]:
+def _planes(group: Any, channel: int) -> tuple[list[ScanPlane], Contrast]:
     """Of an image. Raises UnreadableImage; KeyError, IndexError, TypeError where it is none."""
     image = _attributes(group)["multiscales"][0]
     levels: list[Any] = [group[one["path"]] for one in image["datasets"]]
@@ -104,34 +122,33 @@ def _planes(group: Any, showing: Showing) -> list[ScanPlane]:
         raise UnreadableImage(f"its axes are {', '.join(axes)}; known are t, c, z, y, x")
     array = levels[0]
     depth = dict(zip(axes[:-2], array.shape[:-2], strict=True))
-    channel = showing.channel or 0
     if channel >= depth.get("c", 1):
         raise UnreadableImage(
             f"there is no channel {channel}; it has {depth.get('c', 1)}, from 0 on"
         )
     coarse = next((one for one in levels if one.shape[-2] * one.shape[-1] <= _COARSE), levels[-1])
-    shades = Shades(showing.of(array.dtype))
+    contrast = Contrast(array.dtype)
     planes = []
     for number, (time, z) in enumerate(product(range(depth.get("t", 1)), range(depth.get("z", 1)))):
         at = {"t": time, "c": channel, "z": z}
         index = tuple(at[axis] for axis in axes[:-2])
         # Coarser levels may have fewer planes.
         low = tuple(min(i, n - 1) for i, n in zip(index, coarse.shape[:-2], strict=True))
-        plane = _Chunked(array, index, coarse, low, shades)
-        shades.planes.append(plane)
+        plane = _ChunkedPlane(array, index, coarse, low, contrast)
+        contrast.planes.append(plane)
         planes.append(ScanPlane(number, time, plane))
-    return planes
+    return planes, contrast
 
 
 @dataclass(frozen=True)
-class _Chunked:
+class _ChunkedPlane:
     """array[index] is the plane, coarse[low] the same with fewer px."""
 
     array: Any
     index: tuple[int, ...]
     coarse: Any
     low: tuple[int, ...]
-    shades: Shades
+    contrast: Contrast
 
     @property
     def width(self) -> int:
@@ -145,19 +162,19 @@ class _Chunked:
     def deep(self) -> bool:
         return self.array.dtype != np.uint8
 
-    def reader(self) -> Reader:
-        shown = self.shades.shown(self.deep)
+    def reader(self) -> PlaneReader:
+        render = self.contrast.make_renderer(self.deep)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             part = _decoded(self.array, (*self.index, slice(top, bottom), slice(left, right)))
-            return shown(part[..., None])
+            return render(part[..., None])
 
         # A chunk is decoded as a whole, so as many rows as can be are read at once.
-        return Reader(self.width, self.height, rows, strip=self.height)
+        return PlaneReader(self.width, self.height, rows, strip=self.height)
 
     def sample(self, pixels: int) -> np.ndarray:
         height, width = self.coarse.shape[-2:]
-        step = stride(width, height, pixels)
+        step = choose_stride(width, height, pixels)
         return _decoded(self.coarse, self.low)[::step, ::step, None]
 
 

@@ -1,101 +1,174 @@
-"""A file of a microscope as planes.
+"""Opening an image file: its header once, then its planes.
 
-What is small is decoded at once, as a browser shows it (`ml_backend.imaging.decode`). What is large
-or has several pages is read as its layout allows (`planes`, `tiff`).
+What is small is decoded at once, as a browser shows it (`ml_backend.imaging.decode`). What is
+large or has several pages is read as its layout allows (`planes`, `tiff`, `ome_zarr`, `vendor`).
 """
 
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import pyvips  # type: ignore[import-untyped]
 
-from ml_backend.imaging.decode import TIFF, UnreadableImage, decode
+from ml_backend.imaging.decode import MAX_BYTES, TIFF, UnreadableImage, decode
 from ml_backend.imaging.pixel_size import read_file_pixel_size
-from tasks.readers import ome_zarr, vendor
-from tasks.readers.contrast import SAMPLED_PLANES, Sampled, ranges
-from tasks.readers.planes import Decoded, ScanPlane, Showing
-from tasks.readers.tiff import Read, planes_of
+from tasks.readers import ome_zarr, tiff, vendor
+from tasks.readers.contrast import SAMPLED_PLANES, SampledPlane, measure_limits
+from tasks.readers.header import Header
+from tasks.readers.planes import DecodedPlane, Rendering, ScanPlane
 
 PNG = b"\x89PNG"
+JPEG = b"\xff\xd8\xff"
 WHOLE_PIXELS = 16_000_000  # what is not larger is decoded at once: 48 MB
 
 
-def open_scan(path: Path, showing: Showing = Showing()) -> list[ScanPlane]:
-    """The planes of an image file, at least one, in the order of the file.
+def examine(path: Path, channel: int | None = None) -> Header:
+    """Read the header of an image file, and none of its pixels.
+
+    Args:
+        path: The file, or the folder of an OME-Zarr.
+        channel: The one that is looked at, from 0; else colours, or the first.
+
+    Returns:
+        What the file says of itself; a file that cannot be read has `Header.failure`, or
+        neither planes nor size, and decoding says what is wrong with it.
+    """
+    return _examine(path, channel)[0]
+
+
+def open_scan(
+    path: Path, rendering: Rendering = Rendering(), header: Header | None = None
+) -> list[ScanPlane]:
+    """Open an image file.
 
     Reduced copies (pyramids), masks and the channels that were not chosen are no planes. May
-    be called from several threads; a plane is read by one. Raises UnreadableImage, naming
-    the file.
+    be called from several threads; a plane is read by one.
+
+    Args:
+        path: The file, or the folder of an OME-Zarr.
+        rendering: How its samples are shown.
+        header: Of the file, where it was examined before, with the channel of `rendering`.
+
+    Returns:
+        Its planes, at least one, in the order of the file.
+
+    Raises:
+        UnreadableImage: It cannot be read; names the file.
     """
+    content: bytes | None = None
+    if header is None:
+        header, content = _examine(path, rendering.channel, rendering)
+    if header.failure:
+        raise UnreadableImage(header.failure, str(path))
+    if not header.planes or _is_whole(header, rendering):
+        return [_decode_plane(path, content, None if header.planes else rendering.channel)]
+    for contrast in header.contrasts:
+        contrast.apply(rendering)
+    return [replace(plane) for plane in header.planes]  # a plane keeps how its reading ended
+
+
+def _examine(
+    path: Path, channel: int | None, reading: Rendering | None = None
+) -> tuple[Header, bytes | None]:
+    """A file's header; and its content where it is to be decoded at once, read while it is open.
+
+    reading: how it will be shown, where it is read right away.
+    """
+    content = None
     try:
         if ome_zarr.is_store(path):
-            return ome_zarr.planes_of(path, showing)
+            return ome_zarr.examine(path, channel), None
         if vendor.is_vendor_file(path):
-            return vendor.planes_of(path, showing)
+            return vendor.examine(path, channel), None
         with path.open("rb") as file:
-            start = file.read(24)
-        if start.startswith(TIFF):
-            planes = planes_of(path, showing)
-            if len(planes) == 1 and _is_small(planes[0]) and showing == Showing():
-                return [_whole(path)]
-            return planes or [_whole(path)]
-        # A PNG's sides stand at its start: a small one need not be opened twice.
-        if start.startswith(PNG) and math.prod(struct.unpack(">II", start[16:])) <= WHOLE_PIXELS:
-            return [_whole(path, showing)]
-        if start.startswith((PNG, b"\xff\xd8\xff")):
-            image = pyvips.Image.new_from_file(str(path), access="sequential")
-            if image.width * image.height > WHOLE_PIXELS:
-                turned = image.get_typeof("orientation") and image.get("orientation") > 4
-                size = (image.height, image.width) if turned else (image.width, image.height)
-                return [ScanPlane(0, 0, Read(path, None, *size, 0, None, showing.channel))]
+            header = _examine_file(path, file, channel)
+            whole = not header.planes or reading is not None and _is_whole(header, reading)
+            if reading is not None and whole and not header.failure:
+                content = _read_whole(file)
     except UnreadableImage as error:
-        raise UnreadableImage(error.reason, str(path)) from error
+        header = Header(path, "image", failure=error.reason)
     except (pyvips.Error, OSError, struct.error):
-        pass  # decoding says what is wrong
-    return [_whole(path, showing)]
+        header = Header(path, "image")  # decoding says what is wrong
+    return header, content
 
 
-def _is_small(plane: ScanPlane) -> bool:
+def _examine_file(path: Path, file: BinaryIO, channel: int | None) -> Header:
+    start = file.read(24)
+    if start.startswith(TIFF):
+        file.seek(0)
+        return tiff.examine(path, file, channel)
+    if start.startswith(PNG):  # its sides stand at its start
+        width, height = struct.unpack(">II", start[16:])
+        if width * height <= WHOLE_PIXELS:
+            return Header(path, "image", size=(width, height))
+    if start.startswith((PNG, JPEG)):
+        image = pyvips.Image.new_from_file(str(path), access="sequential")
+        turned = image.get_typeof("orientation") and image.get("orientation") > 4
+        size = (image.height, image.width) if turned else (image.width, image.height)
+        if math.prod(size) <= WHOLE_PIXELS:
+            return Header(path, "image", size=size)
+        plane = tiff.VipsPlane(path, None, *size, 0, None, channel)
+        return Header(path, "image", (ScanPlane(0, 0, plane),), size=size)
+    return Header(path, "image")
+
+
+def _is_whole(header: Header, rendering: Rendering) -> bool:
+    """Whether a file of planes is decoded at once all the same: a small TIFF, shown as it is."""
+    if header.kind != "tiff" or rendering != Rendering() or len(header.planes) > 1:
+        return False
+    plane = header.planes[0]
     return plane.width * plane.height <= WHOLE_PIXELS
 
 
-def _whole(path: Path, showing: Showing = Showing()) -> ScanPlane:
-    pixels = decode(path)
-    if showing.channel is not None:
-        if showing.channel > 2:
-            raise UnreadableImage(f"there is no channel {showing.channel}", str(path))
-        pixels = pixels[..., [showing.channel] * 3]
-    return ScanPlane(0, 0, Decoded(pixels))
+def _read_whole(file: BinaryIO) -> bytes | None:
+    """All of an open file; None where it is too large, which decoding says."""
+    if os.fstat(file.fileno()).st_size > MAX_BYTES:
+        return None
+    file.seek(0)
+    return file.read()
+
+
+def _decode_plane(path: Path, content: bytes | None, channel: int | None) -> ScanPlane:
+    pixels = decode(path) if content is None else decode(content, name=str(path))
+    if channel is not None:
+        if channel > 2:
+            raise UnreadableImage(f"there is no channel {channel}", str(path))
+        pixels = pixels[..., [channel] * 3]
+    return ScanPlane(0, 0, DecodedPlane(pixels))
 
 
 @lru_cache(maxsize=4096)
-def pixel_size(path: Path) -> float | None:
-    """µm that a pixel shows, by a file's metadata; None where they do not say."""
-    if vendor.is_vendor_file(path):
-        return vendor.pixel_size(path)
-    return ome_zarr.pixel_size(path) if ome_zarr.is_store(path) else read_file_pixel_size(path)
+def read_pixel_size(path: Path) -> float | None:
+    """Read how many µm a pixel shows, by a file's metadata; None where they do not say."""
+    if vendor.is_vendor_file(path) or ome_zarr.is_store(path):
+        return examine(path).pixel_size
+    return read_file_pixel_size(path)
 
 
-def common_limits(
-    paths: Sequence[Path], channel: int | None
-) -> tuple[tuple[str, float, float], ...]:
-    """What is black and white in all of these files, as of `Showing`.
+def measure_common_limits(headers: Sequence[Header]) -> tuple[tuple[str, float, float], ...]:
+    """Measure what is black and white in all of these files; see `Rendering.limits`.
 
-    By some of the TIFFs, evenly chosen. What cannot be read is said when it is its turn.
+    What cannot be read is left out here; the reason is given when it is its turn.
     """
+    deep = []
+    for header in headers:
+        try:
+            stored = [plane.plane for plane in header.planes]
+            deep += [plane for plane in stored if isinstance(plane, SampledPlane) and plane.deep]
+        except (pyvips.Error, OSError):
+            continue
+    return measure_limits(deep)
+
+
+def choose_sampled(paths: Sequence[Path]) -> list[Path]:
+    """Choose the TIFFs, evenly, whose samples say what is black and white in all files."""
     tiffs = [path for path in paths if path.suffix.lower() in (".tif", ".tiff")]
     step = max(1, math.ceil(len(tiffs) / SAMPLED_PLANES))
-    deep = []
-    for path in tiffs[step // 2 :: step]:
-        try:
-            planes = planes_of(path, Showing(channel))
-            stored = [plane.plane for plane in planes]
-            deep += [one for one in stored if isinstance(one, Sampled) and one.deep]
-        except (UnreadableImage, pyvips.Error, OSError):
-            continue
-    return ranges(deep)
+    return tiffs[step // 2 :: step]

@@ -1,6 +1,6 @@
 """A plane of a scan, read window by window or part by part, whatever it is stored in.
 
-A plane is opened by a `Reader`, which gives the pixels of any rectangle, or, where a file
+A plane is opened by a `PlaneReader`, which gives the pixels of any rectangle, or, where a file
 can only be read from top to bottom, of one row of strips after the other. So memory does
 not grow with the plane.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.imaging.sliding_windows import InMemory, Window, cut, spans
+from ml_backend.imaging.sliding_windows import InMemoryPlane, Window, plan_spans, plan_windows
 from ml_backend.learners.detector.preprocess import halve
 
 BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
@@ -29,28 +29,37 @@ Rows = Callable[[int, int, int, int], np.ndarray]  # of a Rect: (H, W, 3) uint8 
 
 
 @dataclass(frozen=True)
-class Showing:
+class Rendering:
     """How samples become what a person sees.
 
-    channel: the one that is shown, from 0; else colours as colours, of separate channels
-    the first. limits: what is black and white of samples that are not 8 bits, by the name of
-    their type; of types that are not among them by percentiles of the file.
+    Attributes:
+        channel: The one that is shown, from 0; else colours as colours, of separate channels
+            the first.
+        limits: (name of the type, black, white) of samples that have more than 8 bits; of types
+            that are not among them the file's own percentiles count.
     """
 
     channel: int | None = None
     limits: tuple[tuple[str, float, float], ...] = ()
 
-    def of(self, dtype: np.dtype) -> tuple[float, float] | None:
-        """What is black and white of samples of a type, if that is known."""
+    def limits_of(self, dtype: np.dtype) -> tuple[float, float] | None:
+        """Return what is black and white of samples of a type; None where that is not known."""
         ranges = ((low, high) for name, low, high in self.limits if name == dtype.name)
         return next(ranges, None)
 
 
 @dataclass(frozen=True)
-class Reader:
-    """An open plane. anywhere: rows may be asked for in any order, else each once, downwards.
-    strip: how many of them are best read at a time. decoded: whether what is asked for twice
-    is decoded twice."""
+class PlaneReader:
+    """An open plane.
+
+    Attributes:
+        width: In px.
+        height: In px.
+        rows: Reads a rectangle: (left, top, right, bottom) in px to (H, W, 3) uint8 RGB.
+        anywhere: Whether rows may be asked for in any order; else each once, downwards.
+        strip: How many of them are best read at a time.
+        decoded: Whether what is asked for twice is decoded twice.
+    """
 
     width: int
     height: int
@@ -60,69 +69,102 @@ class Reader:
     decoded: bool = False
 
 
-class Stored(Protocol):
-    """A plane in a file; width, height in px. Reading may raise UnreadableImage."""
+class StoredPlane(Protocol):
+    """A plane in a file; width and height in px."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """In px."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """In px."""
+        ...
 
-    def reader(self) -> Reader: ...
+    def reader(self) -> PlaneReader:
+        """Open it.
+
+        Raises:
+            UnreadableImage: It cannot be read.
+        """
+        ...
 
 
-class Decoded(InMemory):
+class DecodedPlane(InMemoryPlane):
     """A stored plane whose pixels are all there already."""
 
-    def reader(self) -> Reader:
+    def reader(self) -> PlaneReader:
+        """Give parts of the pixels."""
+
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             return self.pixels[top:bottom, left:right]
 
-        return Reader(self.width, self.height, rows)
+        return PlaneReader(self.width, self.height, rows)
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingPlane:
     """What should be there and is not."""
 
     reason: str
     width: int = 1
     height: int = 1
 
-    def reader(self) -> Reader:
+    def reader(self) -> PlaneReader:
+        """Raise UnreadableImage with the reason."""
         raise UnreadableImage(self.reason)
 
 
 @dataclass
 class ScanPlane:
-    """A plane of a scan; `windows.Plane`. number: its page in the file, from 0.
+    """A plane of a scan, as `sliding_windows.Plane` has it.
 
-    stack: planes with the same number show one place at several depths or in several
-    channels. failure: why its windows ended early, where they did.
+    Attributes:
+        number: Its page in the file, from 0, or what the file's name says.
+        stack: Planes with the same number show one place at several depths or in several
+            channels.
+        plane: Where its pixels are.
+        failure: Why reading it ended early, in one line; None where it did not.
     """
 
     number: int
     stack: int
-    plane: Stored
+    plane: StoredPlane
     failure: str | None = None
 
     @property
     def width(self) -> int:
+        """In px."""
         return self.plane.width
 
     @property
     def height(self) -> int:
+        """In px."""
         return self.plane.height
 
     def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
-        """As of `windows.Plane`; ends early where the file cannot be read, see `failure`."""
+        """Read it window by window, in their order.
+
+        Ends early where the file cannot be read; `failure` says why then.
+
+        Args:
+            side: Of the windows, at most, px.
+            overlap: What neighbours share, at least, px.
+            halved: How often their pixels may be halved.
+
+        Yields:
+            The windows of `plan_windows`, row by row.
+        """
         yield from self._guarded(lambda: _windows(self.plane, side, overlap, halved))
 
-    def parts(self, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
-        """(place in `rects`, pixels) of each rectangle, in one pass and in no fixed order.
+    def read_parts(self, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
+        """Read rectangles in one pass, in no fixed order.
 
-        Ends early where the file cannot be read, see `failure`.
+        Ends early where the file cannot be read; `failure` says why then.
+
+        Yields:
+            (place in `rects`, pixels (H, W, 3) uint8 RGB) of each.
         """
         yield from self._guarded(lambda: _parts(self.plane.reader(), rects))
 
@@ -137,12 +179,12 @@ class ScanPlane:
             self.failure = CUT_OFF
 
 
-def _windows(plane: Stored, side: int, overlap: int, halved: int) -> Iterator[Window]:
-    if isinstance(plane, Decoded):  # nothing is copied
+def _windows(plane: StoredPlane, side: int, overlap: int, halved: int) -> Iterator[Window]:
+    if isinstance(plane, DecodedPlane):  # nothing is copied
         yield from plane.windows(side, overlap)
         return
     reader = plane.reader()
-    rows, columns = cut(reader.width, reader.height, side, overlap, 1 << halved)
+    rows, columns = plan_windows(reader.width, reader.height, side, overlap, 1 << halved)
     band = 3 * -(-reader.width >> halved) * -(-rows[0][1] >> halved)
     if not reader.anywhere or (reader.decoded and band <= BAND_BYTES):
         yield from _downwards(reader, rows, columns, overlap, halved)
@@ -152,7 +194,7 @@ def _windows(plane: Stored, side: int, overlap: int, halved: int) -> Iterator[Wi
             yield Window(left, top, _whole(reader, (left, top, right, bottom), halved), halved)
 
 
-def _whole(reader: Reader, rect: Rect, halved: int = 0) -> np.ndarray:
+def _whole(reader: PlaneReader, rect: Rect, halved: int = 0) -> np.ndarray:
     """A rectangle of what can be read in any order, strip by strip."""
     left, top, right, bottom = rect
     pixels = _empty(right - left, bottom - top, halved)
@@ -181,7 +223,7 @@ def _strip(width: int, halved: int, best: int | None = None) -> int:
 
 
 def _downwards(
-    reader: Reader,
+    reader: PlaneReader,
     rows: Sequence[tuple[int, int]],
     columns: Sequence[tuple[int, int]],
     overlap: int,
@@ -195,7 +237,7 @@ def _downwards(
     width, height = reader.width, reader.height
     tall = max(2 * overlap + 1, BAND_BYTES // (3 * -(-width >> halved)) << halved)
     if rows[0][1] > tall:
-        rows = spans(height, tall, overlap, 1 << halved)
+        rows = plan_spans(height, tall, overlap, 1 << halved)
     band = _empty(width, rows[0][1], halved)
     first = read = 0  # rows of the plane: where the band starts, and how far it was read
     strip = _strip(width, halved)
@@ -213,7 +255,7 @@ def _downwards(
             yield Window(left, top, band[part], halved)
 
 
-def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
+def _parts(reader: PlaneReader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndarray]]:
     if reader.anywhere:
         for number, rect in enumerate(rects):
             yield number, _whole(reader, rect)
@@ -231,16 +273,20 @@ def _parts(reader: Reader, rects: Sequence[Rect]) -> Iterator[tuple[int, np.ndar
             filling[waiting.pop()] = np.empty((bottom - top, right - left, 3), np.uint8)
         for number in list(filling):
             left, top, right, bottom = rects[number]
-            one, other = max(top, start), min(bottom, end)
-            filling[number][one - top : other - top] = strip[
-                one - start : other - start, left:right
+            first, last = max(top, start), min(bottom, end)
+            filling[number][first - top : last - top] = strip[
+                first - start : last - start, left:right
             ]
-            if other == bottom:
+            if last == bottom:
                 yield number, filling.pop(number)
 
 
-def of_channel(pixels: np.ndarray, channel: int | None) -> np.ndarray:
-    """(H, W, C), or of one of its channels (H, W, 1)."""
+def select_channel(pixels: np.ndarray, channel: int | None) -> np.ndarray:
+    """Return all channels of (H, W, C), or one of them: (H, W, 1).
+
+    Raises:
+        UnreadableImage: There is no such channel.
+    """
     if channel is None:
         return pixels
     if channel >= pixels.shape[2]:

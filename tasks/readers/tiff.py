@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
@@ -27,38 +29,84 @@ from ml_backend.imaging.decode import (
     stretched,
     vips_refuses,
 )
-from tasks.readers.contrast import Shades, stride
-from tasks.readers.planes import Missing, Reader, ScanPlane, Showing, Stored, of_channel
-from tasks.readers.tiff_pages import Strips, Whole, are_large
+from ml_backend.imaging.pixel_size import parse_ome_pixel_size, read_imagej_pixel_size
+from tasks.readers.contrast import Contrast, choose_stride
+from tasks.readers.header import Header, find_no_pixel_size
+from tasks.readers.planes import (
+    MissingPlane,
+    PlaneReader,
+    ScanPlane,
+    StoredPlane,
+    select_channel,
+)
+from tasks.readers.tiff_pages import StripsPlane, WholePlane, has_large_strips
 
-TILES_BYTES = 24_000_000  # of rows of tiles that may be kept, so that none is decoded twice
+# Of rows of tiles that may be kept, so that none is decoded twice. Windows of a mosaic 12,000 px wide
+# in tiles by deflate are read three to five times as fast with it, for some 60 MB
+# (`benchmarks/tiff_readers.py`).
+TILES_BYTES = 64_000_000
 
 LOST = "the file is cut off here, and what follows is lost"
 
 
-def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
-    """The planes of a TIFF in the order of the file, or none where tifffile cannot read it.
+def examine(path: Path, opened: BinaryIO, channel: int | None) -> Header:
+    """Read the header of a TIFF.
 
-    Reduced copies (pyramids) and masks are no planes. Raises UnreadableImage, OSError.
+    Reduced copies (pyramids) and masks are no planes.
+
+    Args:
+        path: The file, which the planes are read from later.
+        opened: The same, open at its start.
+        channel: The one that is looked at, from 0; else colours, or the first.
+
+    Returns:
+        Its planes in the order of the file; none where tifffile cannot read it.
+
+    Raises:
+        OSError: It cannot be read.
     """
+    ome, failure, find_pixel_size = "", "", find_no_pixel_size
+    planes: list[ScanPlane] = []
+    contrasts: list[Contrast] = []
     try:
-        with tifffile.TiffFile(path) as file:
-            planes = _pages(path, file, showing)
+        with tifffile.TiffFile(opened) as file:
+            if path.suffix.lower() in (".tif", ".tiff"):
+                ome, find_pixel_size = _metadata(file)
+            planes, contrasts = _pages(path, file, channel)
             cut = _following(file, file.pages[-1])[1] != 0
             # ImageJ names the number of its planes, and may store them behind a single page.
             described = (file.imagej_metadata or {}).get("images", 1)
             channels = (file.imagej_metadata or {}).get("channels", 1)
             if cut or len(planes) < described // channels:
-                planes.append(ScanPlane(len(planes), -1, Missing(LOST)))
-    except (OSError, UnreadableImage):
+                planes.append(ScanPlane(len(planes), -1, MissingPlane(LOST)))
+    except UnreadableImage as error:
+        failure = error.reason
+    except OSError:
         raise
     except Exception:  # whatever tifffile stumbles over; libvips may still read it
-        return []
-    return planes
+        planes = []
+    size = (planes[0].width, planes[0].height) if planes else None
+    return Header(
+        path, "tiff", tuple(planes), tuple(contrasts), size, failure, ome, find_pixel_size
+    )
 
 
-def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPlane]:
+def _metadata(file: tifffile.TiffFile) -> tuple[str, Callable[[], float | None]]:
+    """OME-XML, and what finds the pixel size in it or in what ImageJ wrote."""
+    try:
+        if ome := file.ome_metadata:
+            return ome, partial(parse_ome_pixel_size, ome)
+        size = read_imagej_pixel_size(file)
+        return "", lambda: size
+    except Exception:  # tifffile raises whatever it stumbles over; the image is read later
+        return "", find_no_pixel_size
+
+
+def _pages(
+    path: Path, file: tifffile.TiffFile, asked: int | None
+) -> tuple[list[ScanPlane], list[Contrast]]:
     planes: list[ScanPlane] = []
+    contrasts: list[Contrast] = []
     stacks = 0
     size = path.stat().st_size
     for series in file.series:
@@ -67,9 +115,10 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
             continue
         depth = series.axes[: len(series.axes) - len(page.axes)]
         shape = series.shape[: len(depth)]
-        channel = _channel(dict(zip(depth, shape, strict=True)), page, showing.channel)
-        sample = None if "C" in depth else showing.channel
-        shades = Shades(showing.of(np.dtype(page.dtype)))
+        channel = _channel(dict(zip(depth, shape, strict=True)), page, asked)
+        sample = None if "C" in depth else asked
+        contrast = Contrast(np.dtype(page.dtype))
+        contrasts.append(contrast)
         mapped = series.dataoffset is not None and page.is_memmappable and _is_plain(page)
         numbers = (
             range(math.prod(shape))
@@ -87,32 +136,33 @@ def _pages(path: Path, file: tifffile.TiffFile, showing: Showing) -> list[ScanPl
             if at.get("C", channel) != channel:
                 continue
             stack = times.setdefault(int(at.get("T", 0)), stacks + len(times))
-            plane: Stored
+            plane: StoredPlane
             if mapped:
-                plane = _Mapped.of(path, file, series, place, shades, sample)
+                plane = _MappedPlane.of(path, file, series, place, contrast, sample)
                 number = page.index + place
             else:
                 at_page: Any = series.pages[place]
                 number = at_page.index
                 if _end(at_page) > size:
-                    planes.append(ScanPlane(number, stack, Missing(LOST)))
+                    planes.append(ScanPlane(number, stack, MissingPlane(LOST)))
                     continue
                 sides = (page.imagewidth, page.imagelength)
                 if _orientation(page) > 4:
                     sides = sides[::-1]
                 plain, deep = _is_plain(page), page.dtype != np.uint8
-                if plain and are_large(page):
-                    plane = Strips(path, number, *sides, deep, shades, sample)
+                if plain and has_large_strips(page):
+                    plane = StripsPlane(path, number, *sides, deep, contrast, sample)
                 elif vips_refuses(page):
-                    plane = Whole(path, number, *sides, deep, shades, sample)
+                    plane = WholePlane(path, number, *sides, deep, contrast, sample)
                 else:
                     alone = _Alone.of(path, file, at_page)
                     tile = page.tilelength if page.is_tiled else 0
-                    plane = Read(path, alone, *sides, tile, shades, sample)
-            shades.planes.append(plane)
+                    shown = contrast if deep or not plain else None  # else 8 bits, as they are
+                    plane = VipsPlane(path, alone, *sides, tile, shown, sample)
+            contrast.planes.append(plane)
             planes.append(ScanPlane(number, stack, plane))
         stacks += len(times)
-    return planes
+    return planes, contrasts
 
 
 def _channel(depth: dict[str, int], page: Any, asked: int | None) -> int:
@@ -204,14 +254,14 @@ class _Alone:
 
 
 @dataclass(frozen=True)
-class _Mapped:
+class _MappedPlane:
     """A plane whose samples lie one after the other in the file, from `offset`."""
 
     path: Path
     offset: int
     shape: tuple[int, int, int]
     dtype: np.dtype
-    shades: Shades
+    contrast: Contrast
     channel: int | None
 
     @classmethod
@@ -221,14 +271,14 @@ class _Mapped:
         file: tifffile.TiffFile,
         series: Any,
         place: int,
-        shades: Shades,
+        contrast: Contrast,
         channel: int | None,
-    ) -> _Mapped:
+    ) -> _MappedPlane:
         page = series.keyframe
         shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
         dtype = np.dtype(page.dtype).newbyteorder(file.byteorder)
         start = series.dataoffset + place * math.prod(shape) * dtype.itemsize
-        return cls(path, start, shape, dtype, shades, channel)
+        return cls(path, start, shape, dtype, contrast, channel)
 
     @property
     def width(self) -> int:
@@ -243,20 +293,22 @@ class _Mapped:
         """Whether its samples have to be stretched to be shown."""
         return self.dtype != np.uint8
 
-    def reader(self) -> Reader:
-        shown = self.shades.shown(self.deep)
+    def reader(self) -> PlaneReader:
+        """Open the plane."""
+        render = self.contrast.make_renderer(self.deep)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             # Mapped anew each time: what was read counts as our memory until it is unmapped.
             part = np.array(self._samples()[top:bottom, left:right], self.dtype.newbyteorder("="))
-            return shown(of_channel(part, self.channel))
+            return render(select_channel(part, self.channel))
 
-        return Reader(self.width, self.height, rows)
+        return PlaneReader(self.width, self.height, rows)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = stride(self.width, self.height, pixels)
+        """Read about so many of its px, evenly chosen: (H, W, C)."""
+        step = choose_stride(self.width, self.height, pixels)
         samples = np.array(self._samples()[::step, ::step], self.dtype.newbyteorder("="))
-        return of_channel(samples, self.channel)
+        return select_channel(samples, self.channel)
 
     def _samples(self) -> np.ndarray:
         """Raises ValueError where the file is shorter."""
@@ -264,11 +316,11 @@ class _Mapped:
 
 
 @dataclass(frozen=True)
-class Read:
+class VipsPlane:
     """A plane that libvips reads: a page of a TIFF, or an image of another format.
 
     tile: height of the tiles that windows are read from in any order, 0 where it has none.
-    shades: of a TIFF's samples, for more than 8 bits.
+    contrast: of a TIFF's samples, where they may have more than 8 bits.
     """
 
     path: Path
@@ -276,20 +328,21 @@ class Read:
     width: int
     height: int
     tile: int
-    shades: Shades | None
+    contrast: Contrast | None
     channel: int | None = None
 
     @property
     def deep(self) -> bool:
         """Whether its samples have to be stretched to be shown."""
-        return self.shades is not None and self._image("sequential").format != "uchar"
+        return self.contrast is not None and self._image("sequential").format != "uchar"
 
-    def reader(self) -> Reader:
+    def reader(self) -> PlaneReader:
+        """Open the plane."""
         image = self._image("random" if self.tile else "sequential")
         turned = image.get_typeof("orientation") and image.get("orientation") > 1
         if turned:  # libvips then keeps the pixels in a temporary file, where they are many
             image = self._image("random").autorot()
-        limits = self.shades.limits() if self.shades and image.format != "uchar" else None
+        limits = self.contrast.limits() if self.contrast and image.format != "uchar" else None
         raw = limits is not None or self.channel is not None and image.format == "uchar"
         image = image if raw else as_shown(image)
         region = pyvips.Region.new(image)
@@ -304,21 +357,23 @@ class Read:
             width, height = right - left, bottom - top
             data = part.fetch(left, top, width, height)
             pixels = np.frombuffer(data, DTYPES[image.format]).reshape(height, width, image.bands)
-            pixels = of_channel(pixels, self.channel)
+            pixels = select_channel(pixels, self.channel)
             if limits is not None:
                 return stretched(pixels, limits)
             return as_rgb(pixels, "b-w" if self.channel is not None else image.interpretation)
 
         anywhere = bool(self.tile or turned)
         strip = None if kept else self.height
-        return Reader(image.width, image.height, rows, anywhere, strip, bool(self.tile and kept))
+        twice = bool(self.tile and kept)
+        return PlaneReader(image.width, image.height, rows, anywhere, strip, twice)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = stride(self.width, self.height, pixels)
+        """Read about so many of its px, evenly chosen: (H, W, C)."""
+        step = choose_stride(self.width, self.height, pixels)
         image = self._image("sequential")
         samples = from_vips(image.subsample(min(step, image.width), min(step, image.height)))
         if self.channel is not None:
-            return of_channel(samples, self.channel)
+            return select_channel(samples, self.channel)
         return samples[..., :3] if image.bands >= 3 else samples[..., :1]
 
     def _image(self, access: str) -> pyvips.Image:

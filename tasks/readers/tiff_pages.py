@@ -17,8 +17,8 @@ import tifffile
 from tifffile import COMPRESSION
 
 from ml_backend.imaging.decode import UnreadableImage
-from tasks.readers.contrast import Shades, stride
-from tasks.readers.planes import CUT_OFF, Reader, of_channel
+from tasks.readers.contrast import Contrast, choose_stride
+from tasks.readers.planes import CUT_OFF, PlaneReader, select_channel
 
 LEAST, MOST = 8_000_000, 128_000_000  # bytes of a decoded strip; others libvips reads
 CODECS = (
@@ -27,8 +27,8 @@ CODECS = (
 )
 
 
-def are_large(page: Any) -> bool:
-    """Whether a page of grey values or RGB is best read here."""
+def has_large_strips(page: Any) -> bool:
+    """Whether a page of grey values or RGB (tifffile's) is best read here."""
     if page.is_tiled or page.compression not in CODECS:
         return False
     if page.planarconfig != tifffile.PLANARCONFIG.CONTIG and page.samplesperpixel > 1:
@@ -40,31 +40,32 @@ def are_large(page: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Page:
-    """shades: of samples of more than 8 bits, which deep tells."""
+    """contrast: of samples of more than 8 bits, which deep tells."""
 
     path: Path
     page: int
     width: int
     height: int
     deep: bool
-    shades: Shades
+    contrast: Contrast
     channel: int | None
 
 
-class Whole(_Page):
-    """A page that libvips refuses (`images.vips_refuses`), read at once; `planes.Stored` and
-    `shades.Sampled`."""
+class WholePlane(_Page):
+    """A page that libvips refuses (see `vips_refuses`), read at once."""
 
-    def reader(self) -> Reader:
-        shown, pixels = self.shades.shown(self.deep), self._pixels()
+    def reader(self) -> PlaneReader:
+        """Open the plane."""
+        render, pixels = self.contrast.make_renderer(self.deep), self._pixels()
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            return shown(pixels[top:bottom, left:right])
+            return render(pixels[top:bottom, left:right])
 
-        return Reader(self.width, self.height, rows)
+        return PlaneReader(self.width, self.height, rows)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = stride(self.width, self.height, pixels)
+        """Read about so many of its px, evenly chosen: (H, W, C)."""
+        step = choose_stride(self.width, self.height, pixels)
         return self._pixels()[::step, ::step]
 
     def _pixels(self) -> np.ndarray:
@@ -74,14 +75,15 @@ class Whole(_Page):
                 pixels = page.asarray()
             except Exception as error:  # every codec has a kind of its own
                 raise UnreadableImage(CUT_OFF) from error
-        return of_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
+        return select_channel(pixels.reshape(*pixels.shape[:2], -1), self.channel)
 
 
-class Strips(_Page):
-    """A page of large strips, one decoded at a time; `planes.Stored` and `shades.Sampled`."""
+class StripsPlane(_Page):
+    """A page of large strips, one decoded at a time."""
 
-    def reader(self) -> Reader:
-        shown, strips = self.shades.shown(self.deep), self._strips()
+    def reader(self) -> PlaneReader:
+        """Open the plane."""
+        render, strips = self.contrast.make_renderer(self.deep), self._strips()
         first, strip = 0, np.zeros((0, 0, 0))  # the row that it starts at; its pixels
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
@@ -97,15 +99,16 @@ class Strips(_Page):
                 parts.append(strip[top - first : end - first, left:right])
                 top = end
             part = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            return shown(of_channel(part, self.channel))
+            return render(select_channel(part, self.channel))
 
-        return Reader(self.width, self.height, rows, anywhere=False)
+        return PlaneReader(self.width, self.height, rows, anywhere=False)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = stride(self.width, self.height, pixels)
+        """Read about so many of its px, evenly chosen: (H, W, C)."""
+        step = choose_stride(self.width, self.height, pixels)
         samples, top = [], 0
         for strip in self._strips():
-            samples.append(of_channel(strip[-top % step :: step, ::step], self.channel).copy())
+            samples.append(select_channel(strip[-top % step :: step, ::step], self.channel).copy())
             top += len(strip)
         return np.concatenate(samples)
 

@@ -17,55 +17,68 @@ import numpy as np
 
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.imaging.pixel_size import parse_pixel_size
-from tasks.readers.contrast import Shades, stride
-from tasks.readers.planes import Missing, Reader, ScanPlane, Showing
+from tasks.readers.contrast import Contrast, choose_stride
+from tasks.readers.header import Header
+from tasks.readers.planes import MissingPlane, PlaneReader, ScanPlane
 
 # The package of the extra that reads files of an ending.
 READERS = {".czi": "bioio_czi", ".lif": "bioio_lif", ".nd2": "bioio_nd2"}
 
 
 def is_vendor_file(path: Path) -> bool:
+    """Whether a file is one of a microscope's own formats, by its ending."""
     return path.suffix.lower() in READERS and not path.is_dir()
 
 
-def planes_of(path: Path, showing: Showing) -> list[ScanPlane]:
-    """The planes of a file in the order of scenes, time and depth; times of a scene are stacks
-    of their own. Raises UnreadableImage."""
+def examine(path: Path, channel: int | None) -> Header:
+    """Read the header of a file; planes in the order of scenes, time and depth.
+
+    Times of a scene are stacks of their own.
+
+    Args:
+        path: The file.
+        channel: The one that is looked at, from 0; else the first.
+
+    Raises:
+        UnreadableImage: It cannot be read; the reason is one line.
+    """
     file = _File(path, threading.Lock(), _opened(path))
     planes: list[ScanPlane] = []
+    contrasts: list[Contrast] = []
+    channel = channel or 0
     stacks = 0
     try:
         for scene in range(len(file.image.scenes)):
             sizes = file.sizes(scene)
-            channel = showing.channel or 0
             if channel >= sizes["C"]:
                 raise UnreadableImage(f"there is no channel {channel}; it has {sizes['C']}, from 0")
-            shades = Shades(showing.of(np.dtype(file.image.dtype)))
+            contrast = Contrast(np.dtype(file.image.dtype))
+            contrasts.append(contrast)
             for time, depth in product(range(sizes["T"]), range(sizes["Z"])):
                 plane = _Plane(
-                    file, scene, time, channel, depth, sizes["X"], sizes["Y"], sizes["S"], shades
+                    file, scene, time, channel, depth, sizes["X"], sizes["Y"], sizes["S"], contrast
                 )
-                shades.planes.append(plane)
+                contrast.planes.append(plane)
                 planes.append(ScanPlane(len(planes), stacks + time, plane))
             stacks += sizes["T"]
         if len(file.image.scenes) < _scenes(path):
             reason = "the file says nothing of some of its scenes, which are left out"
-            planes.append(ScanPlane(len(planes), stacks, Missing(reason)))
+            planes.append(ScanPlane(len(planes), stacks, MissingPlane(reason)))
     except UnreadableImage:
         raise
     except Exception as error:  # the readers raise whatever they stumble over
         raise UnreadableImage(_damaged(path)) from error
     if not planes:
         raise UnreadableImage("there is no image in the file")
-    return planes
-
-
-def pixel_size(path: Path) -> float | None:
-    """µm a pixel, by the file's metadata; None where it does not say or cannot be read."""
-    try:
-        return parse_pixel_size(_opened(path).physical_pixel_sizes.X)
-    except Exception:  # said when the file's planes are read
-        return None
+    size = planes[0].width, planes[0].height
+    return Header(
+        path,
+        "vendor",
+        tuple(planes),
+        tuple(contrasts),
+        size,
+        find_pixel_size=file.find_pixel_size,
+    )
 
 
 def _opened(path: Path) -> Any:
@@ -113,6 +126,15 @@ class _File:
             dims = self.image.dims
             return {name: int(getattr(dims, name, 1)) for name in "TCZYXS"}
 
+    def find_pixel_size(self) -> float | None:
+        """µm a pixel of the first scene; None where the file does not say."""
+        try:
+            with self.lock:
+                self.image.set_scene(0)
+                return parse_pixel_size(self.image.physical_pixel_sizes.X)
+        except Exception:  # the readers raise whatever they stumble over
+            return None
+
     def pixels(self, plane: _Plane) -> np.ndarray:
         """(H, W, C). Raises UnreadableImage."""
         try:
@@ -139,21 +161,21 @@ class _Plane:
     width: int
     height: int
     samples: int
-    shades: Shades
+    contrast: Contrast
 
     @property
     def deep(self) -> bool:
         return bool(self.file.image.dtype != np.uint8)
 
-    def reader(self) -> Reader:
+    def reader(self) -> PlaneReader:
         pixels = self.file.pixels(self)
-        shown = self.shades.shown(pixels.dtype != np.uint8)
+        render = self.contrast.make_renderer(pixels.dtype != np.uint8)
 
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            return shown(pixels[top:bottom, left:right])
+            return render(pixels[top:bottom, left:right])
 
-        return Reader(self.width, self.height, rows)
+        return PlaneReader(self.width, self.height, rows)
 
     def sample(self, pixels: int) -> np.ndarray:
-        step = stride(self.width, self.height, pixels)
+        step = choose_stride(self.width, self.height, pixels)
         return self.file.pixels(self)[::step, ::step]

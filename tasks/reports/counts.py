@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ml_backend.imaging.merge_detections import Found, over_planes, over_windows
+from ml_backend.imaging.merge_detections import WindowDetections, merge_planes, merge_windows
 
 # A box that ends so near to where its image ends, in px, is cut there.
 EDGE = 2.0
@@ -142,16 +142,16 @@ def _once(on: Field, of: Callable[[Look], Sequence[Thing]]) -> list[Thing]:
     merged = []
     for plane in planes:
         rows = [(one, look) for look in on.looks if look.plane == plane for one in of(look)]
-        found = Found(
+        found = WindowDetections(
             np.array([one.box for one, _ in rows], np.float64),
             np.array([one.label for one, _ in rows]),
             np.array([1.0 if one.confidence is None else one.confidence for one, _ in rows]),
             np.array([look.view for _, look in rows], np.float64),
         )
-        merged.append(over_windows(found, on.width, on.height, EDGE))
+        merged.append(merge_windows(found, on.width, on.height, EDGE))
     if not merged:
         return []
-    objects, places = over_planes(merged)
+    objects, places = merge_planes(merged)
     drawn = [number for number, look in enumerate(on.looks) if of(look)]
     by_hand = all(one.confidence is None for number in drawn for one in of(on.looks[number]))
     things = []

@@ -11,21 +11,20 @@ from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio.class_names import headline
 from tasks.exchange.detection_files import read_detections
 from tasks.mosaic import mosaic
-from tasks.mosaic.layout import How, Places
+from tasks.mosaic.layout import Layout
 from tasks.mosaic.mosaic import open_planes
-from tasks.readers.open import pixel_size
 from tasks.reports import counts
 from tasks.reports.colours import colours, in_usual_order
 from tasks.reports.counts import Field, Look, Thing
 from tasks.reports.source import Piece, Source
-from tasks.sources import filename_patterns
-from tasks.sources.discover import Group, Skipped, look_through
+from tasks.sources.discover import ScanFiles, Skipped
+from tasks.sources.scan_source import ScanSource, SourceOptions
 
 WINDOW = 4096  # px a side that a large image is read by
 MOVED = 2  # px that a scan may be larger or smaller than where it was detected in
 
 
-def read_source(path: Path, images: Path | None, how: How = How()) -> Source:
+def read_source(path: Path, images: Path | None, how: SourceOptions = SourceOptions()) -> Source:
     """Read a file of detections for a report.
 
     Boxes without a confidence count as a person's. Sources of one folder are counted
@@ -98,13 +97,11 @@ def _to_field(detected: Detected, width: int, height: int, microns: float | None
 class _Images:
     """The images that were detected in, by the names that `detect` has for scans and files."""
 
-    def __init__(self, images: Path, how: How) -> None:
-        given = filename_patterns.pattern(how.pattern) if how.pattern else None
-        source = look_through(images, given, how.channel, apart=how.apart)
-        self._depth, self._size = how.depth, how.pixel_size
-        self._places = Places(source, how)
-        self._groups = {group.name: group for group in source.groups}
-        self._fields: dict[str, list[mosaic.Field]] = {}
+    def __init__(self, images: Path, how: SourceOptions) -> None:
+        self._source = ScanSource(images, how)
+        self._layout = Layout(self._source)
+        self._groups = {group.name: group for group in self._source.groups}
+        self._fields: dict[str, list[mosaic.PlacedTile]] = {}
 
     def measure(self, source: str) -> tuple[int, int]:
         """Width and height of a source, px. Raises ValueError when there is no such image."""
@@ -112,20 +109,22 @@ class _Images:
         if group is None:
             raise ValueError("there is no such image")
         if not group.placed:
-            return shown_size(group.spots[0].files[0].path)
+            return shown_size(group.tiles[0].files[0].path)
         rects = [field.rect for field in self._place(group)]
         return max(rect[2] for rect in rects), max(rect[3] for rect in rects)
 
     def find_pixel_size(self, source: str) -> float | None:
         """µm that a pixel shows, where it is known."""
         group = self._groups.get(source)
-        if self._size or group is None:
-            return self._size
-        return pixel_size(group.spots[0].files[0].path)
+        size = self._source.options.pixel_size
+        if size or group is None:
+            return size
+        first, rendering = group.tiles[0].files[0], self._source.rendering(group)
+        return self._source.examine(first, rendering.channel).pixel_size
 
-    def _place(self, group: Group) -> list[mosaic.Field]:
+    def _place(self, group: ScanFiles) -> list[mosaic.PlacedTile]:
         if group.name not in self._fields:
-            self._fields[group.name] = self._places.fields(group)
+            self._fields[group.name] = self._layout.place_tiles(group)
         return self._fields[group.name]
 
     def pieces(
@@ -151,13 +150,13 @@ class _Images:
             )
             skipped.append({"source": field.name, "reason": reason})
             return
-        showing = self._places.showing(group)
+        rendering, depth = self._source.rendering(group), self._source.options.depth
         wanted = {thing.plane for thing in field.things}
-        for (left, top), spot in zip(places, group.spots, strict=True):
+        for (left, top), tile in zip(places, group.tiles, strict=True):
             try:
-                planes = open_planes(spot.files, showing, self._depth)
+                planes = open_planes(tile.files, rendering, depth, self._source.open_ahead)
             except UnreadableImage as error:
-                skipped.append({"source": spot.name, "reason": error.reason})
+                skipped.append({"source": tile.name, "reason": error.reason})
                 continue
             # The planes that objects are on; the first where there are none.
             for plane in [each for each in planes if each.number in wanted] or planes[:1]:
@@ -165,4 +164,4 @@ class _Images:
                     at = left + window.left, top + window.top
                     yield Piece(0, plane.number, *at, window.pixels)
                 if plane.failure:
-                    skipped.append({"source": spot.name, "reason": plane.failure})
+                    skipped.append({"source": tile.name, "reason": plane.failure})

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.imaging.merge_detections import Found
-from tasks.detection.background_filter import Emptied
-from tasks.detection.window_detector import NOTHING, Seen
+from ml_backend.imaging.merge_detections import WindowDetections
+from tasks.detection.background_filter import EmptyWindows
+from tasks.detection.window_detector import NO_DETECTIONS, PlaneDetections
 from tasks.readers.planes import Rect
 
 _SCHEMA = """
@@ -50,7 +50,7 @@ class Ledger:
     def close(self) -> None:
         self._database.close()
 
-    def recall(self, mark: str) -> list[Seen] | None:
+    def recall(self, mark: str) -> list[PlaneDetections] | None:
         """What was seen in files, by what changes when they do; None where it is not known."""
         with self._lock:
             row = self._database.execute(
@@ -58,7 +58,7 @@ class Ledger:
             ).fetchone()
         return None if row is None else [_seen(one) for one in json.loads(zlib.decompress(row[0]))]
 
-    def keep(self, mark: str, seen: list[Seen]) -> None:
+    def keep(self, mark: str, seen: list[PlaneDetections]) -> None:
         content = zlib.compress(json.dumps([_plain(one) for one in seen]).encode(), 1)
         with self._lock:
             self._database.execute("begin")
@@ -66,7 +66,7 @@ class Ledger:
             self._database.execute("delete from window where mark = ?", (mark,))
             self._database.execute("commit")
 
-    def windows(self, mark: str) -> dict[tuple[int, Rect], Found]:
+    def windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
         """What was seen in windows of files that were not looked at to their end."""
         with self._lock:
             rows = self._database.execute(
@@ -79,8 +79,8 @@ class Ledger:
             known[plane, (left, top, right, bottom)] = seen.found
         return known
 
-    def keep_window(self, mark: str, plane: int, view: Rect, found: Found) -> None:
-        seen = Seen(plane, 0, 0, 0, found)
+    def keep_window(self, mark: str, plane: int, view: Rect, found: WindowDetections) -> None:
+        seen = PlaneDetections(plane, 0, 0, 0, found)
         content = zlib.compress(json.dumps([_plain(seen)]).encode(), 1)
         with self._lock:
             self._database.execute(
@@ -150,7 +150,7 @@ def read_progress(path: Path) -> ScanProgress:
     return ScanProgress(files, unfinished, windows, sending, written)
 
 
-def _plain(one: Seen) -> list:
+def _plain(one: PlaneDetections) -> list:
     found = one.found
     return [
         [one.number, one.stack, one.width, one.height, *astuple(one.emptied)],
@@ -161,11 +161,11 @@ def _plain(one: Seen) -> list:
     ]
 
 
-def _seen(content: list) -> Seen:
+def _seen(content: list) -> PlaneDetections:
     place, xyxy, label, confidence, view = content
     if not xyxy:
-        return _in(place, NOTHING)
-    found = Found(
+        return _in(place, NO_DETECTIONS)
+    found = WindowDetections(
         np.array(xyxy, np.float64),
         np.array(label, np.str_),
         np.array(confidence, np.float32),
@@ -174,6 +174,6 @@ def _seen(content: list) -> Seen:
     return _in(place, found)
 
 
-def _in(place: list[int], found: Found) -> Seen:
+def _in(place: list[int], found: WindowDetections) -> PlaneDetections:
     number, stack, width, height, *emptied = place
-    return Seen(number, stack, width, height, found, None, Emptied(*emptied))
+    return PlaneDetections(number, stack, width, height, found, None, EmptyWindows(*emptied))

@@ -30,13 +30,14 @@ from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.atomic_files import DiskFull
 from ml_backend.system.batching import chunks
-from tasks.detection.scan_detector import Finder, How, Progress
+from tasks.detection.scan_detector import Progress, ScanDetector
 from tasks.review.checkpoint import Ledger
 from tasks.review.image_storage import Bucket, Folder, Store
 from tasks.review.selection import Send, View, fingerprint, keep_first, to_review
 from tasks.review.task_metadata import Provenance, key_of, name_of
 from tasks.review.upload import CHUNK, Sender, patiently
 from tasks.sources.discover import Skipped
+from tasks.sources.scan_source import SourceOptions
 
 TILE = 1024  # px a side of the tiles that a larger image is cut into
 
@@ -45,13 +46,13 @@ TILE = 1024  # px a side of the tiles that a larger image is cut into
 class Options:
     """What the command line asked for. limit: tasks at most; store: as of `Bucket`, where
     pictures are not laid into the media folder; int8: detect with the version's INT8 form;
-    skip_empty: as of `Finder`."""
+    skip_empty: see `ScanDetector`."""
 
     send: Send = "review"
     limit: int | None = None
     tile: int = TILE
     overlap: int | None = None
-    how: How = field(default_factory=How)
+    how: SourceOptions = field(default_factory=SourceOptions)
     executor: Literal["local", "ray"] = "local"
     store: str | None = None
     int8: bool = False
@@ -107,7 +108,7 @@ def scan(
         studio, label_config, store = asked.result()
     detector = as_detector(annotator.model)
     with _remembered(source, settings, project, annotator, options) as ledger:
-        finder = Finder(
+        scans = ScanDetector(
             source,
             detector,
             options.how,
@@ -118,9 +119,9 @@ def scan(
             progress=progress,
         )
         if options.int8:
-            from tasks.detection.quantize import agreed
+            from tasks.detection.quantize import describe_agreement
 
-            finder.notes.append(agreed(folder))
+            scans.notes.append(describe_agreement(folder))
         card = detector.card
         provenance = Provenance(
             settings,
@@ -143,10 +144,10 @@ def scan(
 
         def views() -> Iterator[View]:
             nonlocal detections
-            for sheet in finder.sheets():
-                detections += len(sheet.objects)
+            for result in scans.detect_scans():
+                detections += len(result.objects)
                 yield from to_review(
-                    sheet,
+                    result,
                     options.send,
                     most=options.tile,
                     headline=card.headline,
@@ -171,23 +172,23 @@ def scan(
                 hand_over(chunk)
         if sender.outcome.sent:
             patiently(lambda: studio.set_model_version(project, annotator.version))
-    finder.skipped.extend(
+    scans.skipped.extend(
         {"source": name, "reason": reason} for name, reason in sender.outcome.unread
     )
     seconds = time.perf_counter() - started
     return {
         "scan": source.resolve().name,
         "project": project,
-        "tiles": finder.tiles,
+        "tiles": scans.tiles,
         "seconds": round(seconds, 3),
-        "tiles_per_second": round(finder.tiles / seconds, 2),
+        "tiles_per_second": round(scans.tiles / seconds, 2),
         "detections": detections,
-        "emptied": asdict(finder.emptied),
+        "emptied": asdict(scans.emptied),
         "sent": sender.outcome.sent,
         "known": sender.outcome.known,
-        "skipped": finder.skipped,
+        "skipped": scans.skipped,
         "model": annotator.version,
-        "notes": finder.notes,
+        "notes": scans.notes,
     }
 
 
@@ -259,7 +260,8 @@ def _remembered(
 ) -> Iterator[Ledger]:
     """The ledger of this source, detector and way of looking."""
     how = [
-        str(options.how),
+        # By this name scans that were stopped earlier are found again.
+        str(options.how).replace("SourceOptions", "How", 1),
         str(options.overlap),
         *(["int8"] * options.int8),
         *(["skip empty"] * options.skip_empty),

@@ -18,7 +18,7 @@ from ml_backend.dataset.split import unit_hash
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects
 from ml_backend.learners.base import Prediction
-from tasks.detection.scan_result import Sheet
+from tasks.detection.scan_result import ScanResult
 from tasks.mosaic import rect_index
 from tasks.mosaic.mosaic import Mosaic
 from tasks.readers.planes import Rect
@@ -86,7 +86,7 @@ def grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
     """
     tiles: list[Tile] = []
     fields: list[int] = []
-    for number, one in enumerate(mosaic.fields):
+    for number, one in enumerate(mosaic.tiles):
         large = max(one.width, one.height) > 2 * most
         across = rect_index.cut_evenly(one.width, most if large else one.width)
         down = rect_index.cut_evenly(one.height, most if large else one.height)
@@ -100,7 +100,7 @@ def grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
 
 
 def to_review(
-    sheet: Sheet,
+    sheet: ScanResult,
     send: Send,
     *,
     most: int,
@@ -115,14 +115,14 @@ def to_review(
     """
     mosaic = sheet.mosaic
     tiles, fields = grid(mosaic, most)
-    squares = rect_index.Squares([tile.rect for tile in tiles])
+    squares = rect_index.RectIndex([tile.rect for tile in tiles])
     sides = mosaic.width, mosaic.height
     chosen: list[View] = []
     wanted = np.isin(sheet.objects.label, list(headline))
     for plane in sheet.planes:
         here = sheet.objects.xyxy[wanted & (sheet.best == plane)]
         owned: dict[Tile, int] = {}
-        held = rect_index.holders(here, squares, *sides, INNER)
+        held = rect_index.find_holders(here, squares, *sides, INNER)
         for box, holder in zip(here.tolist(), held.tolist(), strict=True):
             tile = tiles[holder] if holder >= 0 else _over_seam(box, tiles, squares, mosaic)
             owned[tile] = owned.get(tile, 0) + 1
@@ -130,7 +130,7 @@ def to_review(
         near = np.isin(doubts.label, list(headline)) & (doubts.confidence >= NEARLY * threshold)
         nearly = _around_middle(doubts.xyxy[near], squares)
         drawn = [
-            (objects, rect_index.Squares(objects.xyxy, squares.cell))
+            (objects, rect_index.RectIndex(objects.xyxy, squares.cell))
             for objects in (sheet.drawn[plane], doubts)
         ]
         for number, tile in enumerate(tiles):
@@ -184,35 +184,37 @@ def keep_first(
 
 
 def _over_seam(
-    box: list[float], tiles: Sequence[Tile], squares: rect_index.Squares, mosaic: Mosaic
+    box: list[float], tiles: Sequence[Tile], squares: rect_index.RectIndex, mosaic: Mosaic
 ) -> Tile:
     """A picture around an object that no tile shows whole."""
-    under = [tiles[number] for number in squares.under(box)] or [tiles[0]]
+    under = [tiles[number] for number in squares.find_overlapping(box)] or [tiles[0]]
     size = (
         max(tile.rect[2] - tile.rect[0] for tile in under),
         max(tile.rect[3] - tile.rect[1] for tile in under),
     )
-    rect = rect_index.around(box, size, mosaic.width, mosaic.height, INNER)
-    shown = [tiles[number] for number in squares.under(rect)]
+    rect = rect_index.place_view(box, size, mosaic.width, mosaic.height, INNER)
+    shown = [tiles[number] for number in squares.find_overlapping(rect)]
     row, column = min(tile.row for tile in shown), min(tile.column for tile in shown)
     rows = max(tile.row for tile in shown) - row + 1
     columns = max(tile.column for tile in shown) - column + 1
     return Tile(row, column, rect, rows, columns)
 
 
-def _around_middle(boxes: np.ndarray, squares: rect_index.Squares) -> set[int]:
+def _around_middle(boxes: np.ndarray, squares: rect_index.RectIndex) -> set[int]:
     """The tiles that the middles of boxes lie in; where tiles overlap, all of them."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     return {
         number
         for x, y in middle.tolist()
-        for number in squares.under((x, y, np.nextafter(x, np.inf), np.nextafter(y, np.inf)))
+        for number in squares.find_overlapping(
+            (x, y, np.nextafter(x, np.inf), np.nextafter(y, np.inf))
+        )
     }
 
 
 def _view(
-    sheet: Sheet,
-    drawn: Sequence[tuple[Objects, rect_index.Squares]],
+    sheet: ScanResult,
+    drawn: Sequence[tuple[Objects, rect_index.RectIndex]],
     plane: int,
     tile: Tile,
     found: int,
@@ -229,10 +231,10 @@ def _view(
 
 
 def _shown(
-    objects: Objects, squares: rect_index.Squares, rect: Rect
+    objects: Objects, squares: rect_index.RectIndex, rect: Rect
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    here = objects.where(np.array(squares.under(rect), int))
-    xyxy, share = rect_index.visible(here.xyxy, rect)
+    here = objects.where(np.array(squares.find_overlapping(rect), int))
+    xyxy, share = rect_index.clip_to_view(here.xyxy, rect)
     keep = share >= SHOWN
     return xyxy[keep], here.label[keep], here.confidence[keep]
 

@@ -11,9 +11,9 @@ from ml_backend.dataset.small_scans import Divisions
 from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
 from ml_backend.settings import Settings
 from tasks.mosaic.mosaic import Mosaic
-from tasks.readers.open import pixel_size
+from tasks.readers.open import read_pixel_size
 from tasks.review.selection import Tile, View, fingerprint, grid
-from tasks.sources.discover import File
+from tasks.sources.discover import SourceFile
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Provenance:
             "sampling_p": round(view.probability, 6),
             "sampling_reason": view.reason,
         }
-        microns = self.pixel_size or pixel_size(mosaic.fields[0].files[0].path)
+        microns = self.pixel_size or read_pixel_size(mosaic.tiles[0].files[0].path)
         return data | ({"pixel_size": microns} if microns else {})
 
     def _size(self, mosaic: Mosaic) -> Grid:
@@ -78,17 +78,17 @@ def name_of(mosaic: Mosaic, plane: int, tile: Tile) -> str:
     """As of `key_of`, of a picture that may be chosen."""
     files = [
         file
-        for number in mosaic.under(tile.rect)
-        for file in mosaic.fields[number].files
+        for number in mosaic.find_tiles(tile.rect)
+        for file in mosaic.tiles[number].files
         if file.plane in (None, plane) or mosaic.depth != "each"
     ]
-    showing = f"{mosaic.depth} {mosaic.showing.channel}"
+    shown = f"{mosaic.depth} {mosaic.rendering.channel}"
     place = f"{plane} {mosaic.stack} {tile.rect}"
-    return fingerprint([mosaic.name, showing, place, *map(_content, files)])
+    return fingerprint([mosaic.name, shown, place, *map(_content, files)])
 
 
 @lru_cache(maxsize=100_000)
-def _content(file: File) -> str:
+def _content(file: SourceFile) -> str:
     """Of a file, wherever it lies: its size, its start and its end."""
     try:
         if file.path.is_dir():  # chunks by name and size, which differ wherever the pixels do

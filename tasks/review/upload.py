@@ -136,7 +136,7 @@ class Sender:
             return {}
         first, unread = views[keys[0]], set(left)
         rects: list[Rect] = [views[key].tile.rect for key in left]
-        for place, pixels in first.mosaic.parts(first.plane, rects):
+        for place, pixels in first.mosaic.read_parts(first.plane, rects):
             self._store.write(names[left[place]], as_png(pixels))
             unread.discard(left[place])
         return dict.fromkeys(unread, "it cannot be read any more")
@@ -219,7 +219,7 @@ class Sender:
 
 def _as_it_is(view: View) -> bytes | None:
     """The picture, where a file holds it as it is to be shown; else it is put together."""
-    file = view.mosaic.file(view.plane, view.tile.rect)
+    file = view.mosaic.find_file(view.plane, view.tile.rect)
     if file is None or file.path.suffix.lower() != ".png":
         return None
     try:

@@ -29,14 +29,26 @@ _SPARSEST = 4
 
 
 class Skipped(TypedDict):
+    """What was left out.
+
+    Attributes:
+        source: Its name, relative to where it was looked for.
+        reason: Why, in one line.
+    """
+
     source: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """An image file. name: its path within `root`, the source. plane: None where its name has
-    none."""
+class SourceFile:
+    """An image file.
+
+    Attributes:
+        root: The source that it belongs to.
+        name: Its path within `root`.
+        plane: What its name says, None where that has none.
+    """
 
     root: Path
     name: str
@@ -44,10 +56,11 @@ class File:
 
     @property
     def path(self) -> Path:
+        """Where it lies."""
         return self.root / self.name  # made when it is wanted: a scan may have 100,000 files
 
     def mark(self) -> str:
-        """Changes when the file does."""
+        """Return what changes when the file does."""
         try:
             state = self.path.stat()
         except OSError:
@@ -56,107 +69,129 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """The files that show one place of a scan, by plane; row and column count from 0."""
+class TileFiles:
+    """The files that show one tile of a scan.
+
+    Attributes:
+        row: In the grid, from 0.
+        column: In the grid, from 0.
+        files: By plane.
+    """
 
     row: int
     column: int
-    files: tuple[File, ...]
+    files: tuple[SourceFile, ...]
 
     @property
     def name(self) -> str:
+        """Of its first file."""
         return self.files[0].name
 
 
 @dataclass(frozen=True)
-class Group:
-    """Files that make one scan. placed: whether its spots are neighbours by row and column.
+class ScanFiles:
+    """Files that make one scan.
 
-    name: of the scan: its folder's where it is placed, else its (first) file's. folder: the
-    folder that it lies in, as people call it. number, of: its place among the scans of that
-    folder, from 0, and how many those are. channelled: whether its files are of one channel
-    each.
+    Attributes:
+        name: Of the scan: its folder's where it is placed, else its (first) file's.
+        folder: The folder that it lies in, as people call it.
+        placed: Whether its tiles are neighbours by row and column.
+        tiles: In natural order, or by row and column.
+        number: Its place among the scans of its folder, from 0.
+        of: How many those are.
+        channelled: Whether its files are of one channel each.
     """
 
     name: str
     folder: str
     placed: bool
-    spots: tuple[Spot, ...]
+    tiles: tuple[TileFiles, ...]
     number: int = 0
     of: int = 1
     channelled: bool = False
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a source holds. notes: how it was understood, in words, for the user."""
+class DiscoveredScans:
+    """What a source holds.
 
-    groups: list[Group] = field(default_factory=list)
+    Attributes:
+        groups: The files of each scan, in natural order.
+        skipped: What is left out, and why.
+        notes: How it was understood, in words for the user.
+    """
+
+    groups: list[ScanFiles] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def look_through(
+def discover_scans(
     source: Path,
     pattern: re.Pattern[str] | None = None,
     channel: int | None = None,
     *,
     apart: bool = False,
-) -> Found:
-    """The scans of a file or folder, in natural order.
+) -> DiscoveredScans:
+    """Find the scans of a file or folder by the names of its files; none of them is opened.
 
-    pattern: of the names, see `naming.pattern`; else the usual ones. channel: the one that
-    is looked at where names tell it; else the first. apart: names mean nothing, every file
-    is a scan.
+    Args:
+        source: The file or folder.
+        pattern: Of the names, see `filename_patterns.compile_pattern`; else the usual ones.
+        channel: The one that is looked at where names tell it; else the first.
+        apart: Names mean nothing, every file is a scan.
 
-    Raises FileNotFoundError, ValueError where the folder holds no image.
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        ValueError: The folder holds no image, or no file is of that channel.
     """
-    paths, skipped = image_files(source)
+    paths, skipped = list_image_files(source)
     if not paths and not skipped:
         raise ValueError(f"{source} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
-    found = Found(skipped=skipped)
+    found = DiscoveredScans(skipped=skipped)
     if source.is_file() or is_store(source):
-        file = File(source.parent, source.name)
+        file = SourceFile(source.parent, source.name)
         label = source.resolve().parent.name
-        found.groups.append(Group(source.name, label, False, (Spot(0, 0, (file,)),)))
+        found.groups.append(ScanFiles(source.name, label, False, (TileFiles(0, 0, (file,)),)))
         return found
-    together: dict[tuple[str, str], list[tuple[File, filename_patterns.Name]]] = {}
+    together: dict[tuple[str, str], list[tuple[SourceFile, filename_patterns.TileName]]] = {}
     for path in paths:
         name = _name(path, source)
-        said = (
-            filename_patterns.plain(path.name)
+        numbers = (
+            filename_patterns.ignore_numbers(path.name)
             if apart
-            else filename_patterns.read(path.name, pattern)
+            else filename_patterns.parse_name(path.name, pattern)
         )
-        if said is None:
+        if numbers is None:
             reason = "its name does not fit --pattern"
             skipped.append({"source": name, "reason": reason})
             continue
         folder = name.rpartition("/")[0]
-        together.setdefault((folder, said.rest), []).append((File(source, name, said.plane), said))
+        file = SourceFile(source, name, numbers.plane)
+        together.setdefault((folder, numbers.rest), []).append((file, numbers))
     for (folder, _), members in together.items():
         label = folder or source.resolve().name
         members = _of_channel(members, channel, found.notes)
-        channelled = any(said.channel is not None for _, said in members)
+        channelled = any(numbers.channel is not None for _, numbers in members)
         found.groups.extend(
             replace(group, channelled=channelled) for group in _groups(members, label, skipped)
         )
     return _numbered(_named_apart(found))
 
 
-def _named_apart(found: Found) -> Found:
+def _named_apart(found: DiscoveredScans) -> DiscoveredScans:
     """Two scans of one folder are told apart by what their files' names share."""
     names = Counter(group.name for group in found.groups if group.placed)
     for number, group in enumerate(found.groups):
         if names[group.name] > 1:
-            shared = os.path.commonprefix([spot.name for spot in group.spots])
+            shared = os.path.commonprefix([tile.name for tile in group.tiles])
             # 'monday_r1_c1', 'monday_r1_c2': monday.
             name = re.sub(r"[-_. ]+[a-z]{0,6}$", "", shared, flags=re.IGNORECASE)
             found.groups[number] = replace(group, name=name or group.name)
     return found
 
 
-def _numbered(found: Found) -> Found:
+def _numbered(found: DiscoveredScans) -> DiscoveredScans:
     places: Counter[str] = Counter()
     for number, group in enumerate(found.groups):
         found.groups[number] = replace(group, number=places[group.folder])
@@ -166,9 +201,11 @@ def _numbered(found: Found) -> Found:
 
 
 def _of_channel(
-    members: list[tuple[File, filename_patterns.Name]], channel: int | None, notes: list[str]
-) -> list[tuple[File, filename_patterns.Name]]:
-    channels = sorted({said.channel for _, said in members if said.channel is not None})
+    members: list[tuple[SourceFile, filename_patterns.TileName]],
+    channel: int | None,
+    notes: list[str],
+) -> list[tuple[SourceFile, filename_patterns.TileName]]:
+    channels = sorted({name.channel for _, name in members if name.channel is not None})
     if not channels:
         return members
     chosen = channels[0] if channel is None else channel
@@ -180,35 +217,35 @@ def _of_channel(
         note = f"channel {chosen} of {', '.join(map(str, channels))} (--channel)"
         if note not in notes:
             notes.append(note)
-    return [one for one in members if one[1].channel in (chosen, None)]
+    return [member for member in members if member[1].channel in (chosen, None)]
 
 
 def _groups(
-    members: list[tuple[File, filename_patterns.Name]],
+    members: list[tuple[SourceFile, filename_patterns.TileName]],
     label: str,
     skipped: list[Skipped],
-) -> list[Group]:
+) -> list[ScanFiles]:
     """One scan of files that lie side by side, or of a single place, where that makes sense."""
-    if not _is_grid([said for _, said in members]):
+    if not _is_grid([name for _, name in members]):
         if members[0][1].row is None:
             return [_single(members, label, skipped)]
-        return [_single([one], label, skipped) for one in members]
-    spots: dict[tuple[int, int], list[tuple[File, filename_patterns.Name]]] = {}
-    for file, said in members:
-        assert said.row is not None and said.column is not None
-        spots.setdefault((said.row, said.column), []).append((file, said))
-    top = min(row for row, _ in spots)
-    left = min(column for _, column in spots)
+        return [_single([member], label, skipped) for member in members]
+    tiles: dict[tuple[int, int], list[tuple[SourceFile, filename_patterns.TileName]]] = {}
+    for file, name in members:
+        assert name.row is not None and name.column is not None
+        tiles.setdefault((name.row, name.column), []).append((file, name))
+    top = min(row for row, _ in tiles)
+    left = min(column for _, column in tiles)
     placed = tuple(
-        Spot(row - top, column - left, _planes(spots[row, column], skipped))
-        for row, column in sorted(spots)
+        TileFiles(row - top, column - left, _planes(tiles[row, column], skipped))
+        for row, column in sorted(tiles)
     )
-    return [Group(label, label, True, placed)]
+    return [ScanFiles(label, label, True, placed)]
 
 
-def _is_grid(names: Sequence[filename_patterns.Name]) -> bool:
-    rows = [one.row for one in names if one.row is not None]
-    columns = [one.column for one in names if one.column is not None]
+def _is_grid(names: Sequence[filename_patterns.TileName]) -> bool:
+    rows = [name.row for name in names if name.row is not None]
+    columns = [name.column for name in names if name.column is not None]
     if len(rows) < len(names) or len(set(zip(rows, columns, strict=True))) < 2:
         return False
     cells = (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)
@@ -216,32 +253,39 @@ def _is_grid(names: Sequence[filename_patterns.Name]) -> bool:
 
 
 def _single(
-    members: list[tuple[File, filename_patterns.Name]], label: str, skipped: list[Skipped]
-) -> Group:
+    members: list[tuple[SourceFile, filename_patterns.TileName]], label: str, skipped: list[Skipped]
+) -> ScanFiles:
     files = _planes(members, skipped)
-    return Group(files[0].name, label, False, (Spot(0, 0, files),))
+    return ScanFiles(files[0].name, label, False, (TileFiles(0, 0, files),))
 
 
 def _planes(
-    members: list[tuple[File, filename_patterns.Name]], skipped: list[Skipped]
-) -> tuple[File, ...]:
+    members: list[tuple[SourceFile, filename_patterns.TileName]], skipped: list[Skipped]
+) -> tuple[SourceFile, ...]:
     """The files of one place in the order of their planes; of two for one plane the first."""
-    planes: dict[int | None, File] = {}
-    for file, said in members:
-        first = planes.setdefault(said.plane, file)
+    planes: dict[int | None, SourceFile] = {}
+    for file, name in members:
+        first = planes.setdefault(name.plane, file)
         if first is not file:
             reason = f"the same row, column and plane as {first.name}"
             skipped.append({"source": file.name, "reason": reason})
-    return tuple(planes[number] for number in sorted(planes, key=lambda one: one or 0))
+    return tuple(planes[number] for number in sorted(planes, key=lambda plane: plane or 0))
 
 
-def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
-    """The images of a folder by ending, in natural order, and where no images were looked for:
-    links that were not followed, folders that cannot be read.
+def list_image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
+    """List the images of a folder and its folders by their endings.
 
     A source that is a file is taken whatever its ending; a folder of OME-Zarr counts as a
     file. Hidden files are no images; links to files elsewhere in the folder are kept, links
-    out of it are not. Raises FileNotFoundError; OSError where the folder itself cannot be read.
+    out of it are not.
+
+    Returns:
+        The images in natural order; and where no images were looked for: links that were not
+        followed, folders that cannot be read.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        OSError: The folder itself cannot be read.
     """
     if source.is_file() or is_store(source):
         return [source], []
@@ -283,7 +327,7 @@ def image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sorts tile2 before tile10, and upper and lower case together."""
+    """Return a key that sorts tile2 before tile10, and upper and lower case together."""
     parts = re.split(r"(\d+)", name.casefold())
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 

@@ -29,8 +29,16 @@ _KNOWN = (
 
 
 @dataclass(frozen=True)
-class Name:
-    """The numbers in a name, None for those that it does not have; rest: the name without."""
+class TileName:
+    """What the name of a file says.
+
+    Attributes:
+        row: Its number; None where the name has none. So are the next three.
+        column: See row.
+        plane: See row.
+        channel: See row.
+        rest: The name without those numbers.
+    """
 
     row: int | None
     column: int | None
@@ -39,11 +47,15 @@ class Name:
     rest: str
 
 
-def pattern(text: str) -> re.Pattern[str]:
-    """From a pattern as users write it: {row}, {column}, {plane} and {channel} stand for
-    numbers, * for anything; with or without the ending of the file.
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """Compile a pattern as users write it.
 
-    Raises ValueError for another word in braces, or none at all.
+    Args:
+        text: {row}, {column}, {plane} and {channel} stand for numbers, * for anything; with or
+            without the ending of the file.
+
+    Raises:
+        ValueError: It holds another word in braces, or none at all.
     """
     parts = re.split(r"(\{\w*\}|\*)", text)
     found = []
@@ -68,13 +80,13 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.IGNORECASE)
 
 
-def plain(name: str) -> Name:
-    """A name that says nothing."""
-    return Name(None, None, None, None, name)
+def ignore_numbers(name: str) -> TileName:
+    """Return a name that says nothing."""
+    return TileName(None, None, None, None, name)
 
 
-def read(name: str, given: re.Pattern[str] | None = None) -> Name | None:
-    """What a file's name says; None where it does not fit the pattern that was given."""
+def parse_name(name: str, given: re.Pattern[str] | None = None) -> TileName | None:
+    """Return what a file's name says; None where it does not fit the pattern that was given."""
     if given is not None:
         found = given.fullmatch(name) or given.fullmatch(PurePath(name).stem)
         return None if found is None else _named(name, [found])
@@ -85,7 +97,7 @@ def read(name: str, given: re.Pattern[str] | None = None) -> Name | None:
     return _named(name, [found for found in matches if found])
 
 
-def _named(name: str, matches: list[re.Match[str]]) -> Name:
+def _named(name: str, matches: list[re.Match[str]]) -> TileName:
     numbers: dict[str, int] = {}
     spans = []
     for found in matches:
@@ -96,4 +108,4 @@ def _named(name: str, matches: list[re.Match[str]]) -> Name:
     for start, end in sorted(spans, reverse=True):
         rest = f"{rest[:start]}*{rest[end:]}"
     row, column, plane, channel = (numbers.get(field) for field in FIELDS)
-    return Name(row, column, plane, channel, rest)
+    return TileName(row, column, plane, channel, rest)

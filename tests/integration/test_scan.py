@@ -35,10 +35,10 @@ from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.atomic_files import DiskFull
 from tasks.detection import background_filter
-from tasks.detection.scan_detector import How
 from tasks.review import scan_to_project as scan_module
 from tasks.review import upload
 from tasks.review.scan_to_project import Options, ScanFailed, scan
+from tasks.sources.scan_source import SourceOptions
 from tests.conftest import RunningStudio, disk, free_port
 
 CONFIG = (
@@ -138,7 +138,9 @@ def test_a_scan_becomes_marked_tasks_once(home: Home, tiles: Path) -> None:
         assert bool(prediction["result"]) or data["blind"] or data["sampling_reason"] != "found"
     assert any(task["data"]["stitched"] for task in tasks)
 
-    again = scan(tiles, number, home.settings, Options(how=How(pixel_size=0.25)), lambda *at: None)
+    again = scan(
+        tiles, number, home.settings, Options(how=SourceOptions(pixel_size=0.25)), lambda *at: None
+    )
     assert (again["sent"], again["known"]) == (0, len(tasks))
     assert again["detections"] == summary["detections"] and again["tiles"] == summary["tiles"]
     assert len(home.tasks(number)) == len(tasks)
@@ -178,7 +180,7 @@ def test_an_empty_scan_sends_nothing(home: Home, tmp_path: Path) -> None:
     for column in range(3):
         cv2.imwrite(str(tmp_path / f"r0_c{column}.png"), np.zeros((240, 320), np.uint8))
     number = home.project("Nothing there")
-    options = Options(send="found", how=How(tile_overlap=0))
+    options = Options(send="found", how=SourceOptions(tile_overlap=0))
     summary = scan(tmp_path, number, home.settings, options, lambda *at: None)
     assert (summary["detections"], summary["sent"], summary["known"]) == (0, 0, 0)
     assert home.tasks(number) == []
@@ -188,7 +190,7 @@ def test_a_full_disk_ends_it_in_one_line_and_the_next_start_goes_on(
     home: Home, tiles: Path
 ) -> None:
     number = home.project("Full disk")
-    options = Options(send="all", how=How(tile_overlap=0))
+    options = Options(send="all", how=SourceOptions(tile_overlap=0))
     with disk(home.settings.media / str(number), "1m") as folder:
         with pytest.raises(DiskFull, match="the disk is full, .*png was not written: make room"):
             scan(tiles, number, home.settings, options, lambda *at: None)
@@ -280,7 +282,9 @@ def test_pictures_in_a_bucket_are_shown_by_label_studio(
     home: Home, tiles: Path, bucket: str
 ) -> None:
     number = home.project("In a bucket")
-    options = Options(send="found", limit=4, how=How(tile_overlap=0), store="s3://scans/lab")
+    options = Options(
+        send="found", limit=4, how=SourceOptions(tile_overlap=0), store="s3://scans/lab"
+    )
     with pytest.raises(ScanFailed, match="add the bucket to the project"):
         scan(tiles, number, home.settings, options, lambda *at: None)
     images = ImageSource(home.running.url, home.running.account.token, project=number)

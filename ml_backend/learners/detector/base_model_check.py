@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.evaluation.matching import match
+from ml_backend.evaluation.matching import match_boxes
 from ml_backend.label_studio.class_names import canonical
 from ml_backend.learners.detector.augmentation import View
 from ml_backend.learners.detector.inference import Detector
@@ -34,7 +34,7 @@ def finds(
         named = [canonical(str(name)) in wanted for name in boxes.label]
         found = boxes.where(np.array(named, bool)).xyxy
         truth = view.xyxy[np.isin(view.label, numbers)]
-        hit, ignored = match(found, truth, view.ignored)
+        hit, ignored = match_boxes(found, truth, view.ignored)
         hits += int(hit[0].sum())
         marks += int((~ignored[0]).sum())
         truths += len(truth)

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.imaging.merge_detections import Found, Objects, over_windows
-from ml_backend.imaging.sliding_windows import InMemory, Plane, Window
+from ml_backend.imaging.merge_detections import Objects, WindowDetections, merge_windows
+from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, Window
 from ml_backend.learners.base import Picture, Prediction
 from ml_backend.learners.detector.nms import suppress
 from ml_backend.learners.detector.openvino_runtime import Runtime, runtime
@@ -59,7 +59,7 @@ class _Looking:
         self.width, self.height = plane.width, plane.height
         self.missing = 0
         self.handed_out = False
-        self.found: list[Found] = []
+        self.found: list[WindowDetections] = []
 
 
 class Detector:
@@ -122,7 +122,7 @@ class Detector:
         images: (H, W, 3) uint8 RGB, of any sizes. floor: the lowest confidence, 0..1; the
         card's threshold where it is not given.
         """
-        for found in self.objects(map(InMemory, images), floor):
+        for found in self.objects(map(InMemoryPlane, images), floor):
             best = found.where(slice(MOST_BOXES))
             yield Boxes(best.xyxy, best.label, best.confidence)
 
@@ -193,7 +193,7 @@ class Detector:
     def _answered(plane: _Looking) -> bool:
         return plane.handed_out and not plane.missing
 
-    def _found(self, output: np.ndarray, place: _Place, floor: float) -> Found:
+    def _found(self, output: np.ndarray, place: _Place, floor: float) -> WindowDetections:
         """Decode one output (4 + classes, anchors) to boxes in pixels of the whole plane."""
         confidence = output[4:].max(axis=0)
         sure = np.flatnonzero(confidence >= floor)
@@ -205,12 +205,16 @@ class Detector:
         corner = np.tile(view[:2], 2)
         xyxy = np.clip(corners / np.tile(place.ratio, 2) + corner, corner, np.tile(view[2:], 2))
         kept = suppress(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
-        return Found(xyxy[kept], label[kept], confidence[kept], np.tile(view, (len(kept), 1)))
+        return WindowDetections(
+            xyxy[kept], label[kept], confidence[kept], np.tile(view, (len(kept), 1))
+        )
 
     def _objects(self, plane: _Looking) -> Objects:
         """The objects of a plane from the boxes of its windows."""
         if not plane.found:
             nothing = np.zeros(0)
             return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))
-        found = over_windows(Found.joined(plane.found), plane.width, plane.height, self.margin)
+        found = merge_windows(
+            WindowDetections.joined(plane.found), plane.width, plane.height, self.margin
+        )
         return Objects(found.xyxy, self._names[found.label], found.confidence, found.partial)

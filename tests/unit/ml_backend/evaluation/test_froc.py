@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.evaluation.froc import FALSE_AN_IMAGE, pooled, sensitivity_at_rates
-from ml_backend.evaluation.matching import Tally
+from ml_backend.evaluation.matching import MatchedDetections
 from tests.unit.ml_backend.evaluation.test_metrics import example, judge, predicted, random_case
 
 
-def tally(confidence, hit, truths, group=None, ignored=None) -> Tally:
+def tally(confidence, hit, truths, group=None, ignored=None) -> MatchedDetections:
     confidence = np.asarray(confidence, float)
     order = np.argsort(-confidence, kind="stable")
 
     def row(values, kind):
         return np.zeros(len(order), kind) if values is None else np.asarray(values, kind)[order]
 
-    return Tally(
+    return MatchedDetections(
         confidence[order],
         row(group, int),
         row(hit, bool)[None],

@@ -6,26 +6,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ml_backend.imaging import merge_detections
 from ml_backend.imaging.boxes import iou
 from ml_backend.imaging.merge_detections import (
-    Found,
     Objects,
-    over_planes,
-    over_windows,
-    overlapping,
+    WindowDetections,
+    find_overlapping,
+    group_pairs,
+    merge_planes,
+    merge_windows,
 )
-from ml_backend.imaging.sliding_windows import spans
+from ml_backend.imaging.sliding_windows import plan_spans
 
 SIDE, OVERLAP = 512, 96
 MARGIN = 2.0
 
 
+def _pairs_of(number: int) -> st.SearchStrategy[list[tuple[int, int]]]:
+    things = st.integers(0, number - 1)
+    return st.lists(st.tuples(things, things), max_size=20)
+
+
 def placed(rng: np.random.Generator, width: int, height: int, largest: float) -> np.ndarray:
     """Boxes (N, 4) that do not overlap, of every size up to `largest`; half lie on seams."""
-    lines_x = np.array(spans(width, SIDE, OVERLAP)).ravel()
-    lines_y = np.array(spans(height, SIDE, OVERLAP)).ravel()
+    lines_x = np.array(plan_spans(width, SIDE, OVERLAP)).ravel()
+    lines_y = np.array(plan_spans(height, SIDE, OVERLAP)).ravel()
     boxes = np.zeros((0, 4))
     for _ in range(150):
         size = np.exp(rng.uniform(np.log(8), np.log(largest), 2))
@@ -45,11 +53,11 @@ def placed(rng: np.random.Generator, width: int, height: int, largest: float) ->
 
 def seen(
     rng: np.random.Generator, boxes: np.ndarray, width: int, height: int, jitter: float
-) -> Found:
+) -> WindowDetections:
     """The boxes as a detector sees them: cut by every window, a little off, in any order."""
     parts = []
-    for top, bottom in spans(height, SIDE, OVERLAP):
-        for left, right in spans(width, SIDE, OVERLAP):
+    for top, bottom in plan_spans(height, SIDE, OVERLAP):
+        for left, right in plan_spans(width, SIDE, OVERLAP):
             view = np.array([left, top, right, bottom])
             cut = np.clip(boxes, view[[0, 1, 0, 1]], view[[2, 3, 2, 3]])
             there = np.flatnonzero(((cut[:, 2:] - cut[:, :2]) > 0).all(axis=1))
@@ -57,16 +65,16 @@ def seen(
             noisy = np.clip(noisy, view[[0, 1, 0, 1]], view[[2, 3, 2, 3]])
             noisy[:, 2:] = np.maximum(noisy[:, 2:], noisy[:, :2])
             parts.append(
-                Found(
+                WindowDetections(
                     noisy,
                     there % 3,
                     rng.uniform(0.3, 1, len(there)),
                     np.tile(view, (len(there), 1)),
                 )
             )
-    every = Found.joined(parts)
+    every = WindowDetections.joined(parts)
     order = rng.permutation(len(every.xyxy))
-    return Found(*(getattr(every, name)[order] for name in every.__dataclass_fields__))
+    return WindowDetections(*(getattr(every, name)[order] for name in every.__dataclass_fields__))
 
 
 def assert_each_once(objects: Objects, truth: np.ndarray, pixels: float = 2.0) -> np.ndarray:
@@ -87,7 +95,7 @@ def test_objects_of_every_size_over_seams_and_corners_are_found_once(
     rng = np.random.default_rng(seed)
     width, height = (int(rng.integers(300, 2600)) for _ in range(2))
     truth = placed(rng, width, height, largest)
-    objects = over_windows(seen(rng, truth, width, height, 0), width, height, MARGIN)
+    objects = merge_windows(seen(rng, truth, width, height, 0), width, height, MARGIN)
     match = assert_each_once(objects, truth)
     assert (np.diff(objects.confidence) <= 0).all()
     assert (objects.label == match % 3).all()
@@ -107,8 +115,8 @@ def test_boxes_that_are_a_pixel_off_are_joined_all_the_same(seed: int) -> None:
     found = seen(rng, truth, width, height, 1)
     # Detectors see no slivers.
     wide = ((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 8).all(axis=1)
-    kept = Found(*(getattr(found, name)[wide] for name in found.__dataclass_fields__))
-    assert_each_once(over_windows(kept, width, height, MARGIN), truth)
+    kept = WindowDetections(*(getattr(found, name)[wide] for name in found.__dataclass_fields__))
+    assert_each_once(merge_windows(kept, width, height, MARGIN), truth)
 
 
 @settings(max_examples=10, deadline=None)
@@ -129,7 +137,7 @@ def test_an_object_over_planes_is_found_once_with_its_best_plane(seed: int, dept
         certain = rng.uniform(0.8, 0.9, len(there)) / (1 + away[there])
         label = np.where(away[there] == 0, "Tetrad", "Triad")
         planes.append(Objects(xyxy, label, certain, np.zeros(len(there), bool)))
-    objects, plane = over_planes(planes)
+    objects, plane = merge_planes(planes)
     match = assert_each_once(objects, truth, 0.01)
     np.testing.assert_array_equal(plane, focus[match])
     assert (objects.label == "Tetrad").all()
@@ -141,17 +149,17 @@ def test_overlapping_pairs_are_those_of_trying_all(seed: int, count: int, larges
     low = np.round(rng.uniform(0, 400, (count, 2)))
     size = np.round(np.exp(rng.uniform(0, np.log(largest), (count, 2))))
     boxes = np.concatenate([low, low + size], axis=1)
-    first, second = overlapping(boxes)
+    first, second = find_overlapping(boxes)
     pairs = {(min(pair), max(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)}
     assert len(pairs) == len(first)
     a, b = np.nonzero(np.triu(iou(boxes, boxes), 1))
     assert pairs == set(zip(a.tolist(), b.tolist(), strict=True))
 
 
-def two(a: list[float], b: list[float], labels: tuple[int, int] = (0, 0)) -> Found:
+def two(a: list[float], b: list[float], labels: tuple[int, int] = (0, 0)) -> WindowDetections:
     """A box of the left and one of the right of two windows, which share x = 80 to 120."""
     views = np.array([[0, 0, 120, 100], [80, 0, 200, 100]])
-    return Found(np.array([a, b]), np.array(labels), np.array([0.9, 0.5]), views)
+    return WindowDetections(np.array([a, b]), np.array(labels), np.array([0.9, 0.5]), views)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,7 @@ def test_two_windows(
     expected: list[list[float]],
     partial: list[bool],
 ) -> None:
-    objects = over_windows(two(a, b, labels), 200, 100, MARGIN)
+    objects = merge_windows(two(a, b, labels), 200, 100, MARGIN)
     np.testing.assert_array_equal(objects.xyxy, expected)
     np.testing.assert_array_equal(objects.partial, np.array(partial, bool))
 
@@ -196,15 +204,17 @@ def test_two_windows(
 def test_two_boxes_of_one_window_are_never_joined() -> None:
     views = np.array([[0, 0, 120, 100], [0, 0, 120, 100], [80, 0, 200, 100]])
     xyxy = np.array([[90.0, 10, 110, 30], [92, 12, 112, 32], [91, 11, 111, 31]])
-    found = Found(xyxy, np.zeros(3, int), np.array([0.9, 0.8, 0.7]), views)
-    assert len(over_windows(found, 200, 100, MARGIN)) == 2
+    found = WindowDetections(xyxy, np.zeros(3, int), np.array([0.9, 0.8, 0.7]), views)
+    assert len(merge_windows(found, 200, 100, MARGIN)) == 2
 
 
 def test_nothing_found_is_no_object() -> None:
-    nothing = Found(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 4), int))
-    assert len(over_windows(nothing, 100, 100, MARGIN)) == 0
+    nothing = WindowDetections(
+        np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 4), int)
+    )
+    assert len(merge_windows(nothing, 100, 100, MARGIN)) == 0
     empty = Objects(np.zeros((0, 4)), np.zeros(0, str), np.zeros(0), np.zeros(0, bool))
-    objects, plane = over_planes([empty, empty])
+    objects, plane = merge_planes([empty, empty])
     assert len(objects) == len(plane) == 0
 
 
@@ -214,10 +224,10 @@ def test_pairs_are_the_same_however_many_are_compared_at_a_time(
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 300, (200, 2))
     boxes = np.concatenate([low, low + rng.uniform(1, 60, (200, 2))], axis=1)
-    whole = overlapping(boxes)
+    whole = find_overlapping(boxes)
     for at_once in (1, 7, 1000):
         monkeypatch.setattr(merge_detections, "AT_ONCE", at_once)
-        for one, other in zip(overlapping(boxes), whole, strict=True):
+        for one, other in zip(find_overlapping(boxes), whole, strict=True):
             assert one.tolist() == other.tolist()
 
 
@@ -225,6 +235,29 @@ def test_windows_that_begin_at_one_corner_are_two_all_the_same() -> None:
     """A tile, and a larger view that begins where it does."""
     views = np.array([[0, 0, 96, 80], [0, 0, 144, 120]])
     boxes = np.array([[20, 40, 50, 80], [20, 40, 50, 95]], float)
-    found = Found(boxes, np.array(["Cell", "Cell"]), np.array([0.9, 0.8]), views)
-    objects = over_windows(found, 300, 200, MARGIN)
+    found = WindowDetections(boxes, np.array(["Cell", "Cell"]), np.array([0.9, 0.8]), views)
+    objects = merge_windows(found, 300, 200, MARGIN)
     assert objects.xyxy.tolist() == [[20, 40, 50, 95]] and not objects.partial.any()
+
+
+@given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), _pairs_of(n))))
+def test_pairs_that_all_may_be_joined_are_the_components_of_a_graph(
+    drawn: tuple[int, list[tuple[int, int]]],
+) -> None:
+    number, pairs = drawn
+    groups, members = group_pairs(number, pairs, lambda thing: {thing}, lambda a, b: a | b)
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(pairs)), (first, second)), (number, number))
+    _, expected = connected_components(graph, directed=False)
+    same = groups[:, None] == groups
+    np.testing.assert_array_equal(same, expected[:, None] == expected)
+    for leader, group in members.items():
+        assert group == set(np.flatnonzero(groups == leader)) and len(group) > 1
+
+
+def test_a_pair_that_a_group_refuses_is_left_out() -> None:
+    pairs = [(0, 1), (1, 2), (2, 3)]
+    groups, sizes = group_pairs(
+        4, pairs, lambda thing: 1, lambda a, b: a + b if a + b < 3 else None
+    )
+    assert groups.tolist() == [0, 0, 2, 2] and sizes == {0: 2, 2: 2}

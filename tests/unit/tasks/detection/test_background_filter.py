@@ -15,9 +15,10 @@ from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
 from tasks.detection import background_filter
-from tasks.detection.background_filter import Background, Emptied, noise, run_all_the_same
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.background_filter import Background, EmptyWindows, is_spot_check, measure_noise
+from tasks.detection.scan_detector import ScanDetector
 from tasks.review.checkpoint import Ledger
+from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 from tests.conftest import SHARED_DATA
 
@@ -38,8 +39,8 @@ def field(seed: int, sigma: float, level: float = 60, side: int = 256) -> np.nda
 def test_noise_is_measured_and_is_empty(seed: int, sigma: float, level: float) -> None:
     tile = field(seed, sigma, level)
     if sigma > 2:
-        assert noise(tile) == pytest.approx(sigma, rel=0.25)
-    assert Background.measured([tile], 5).empty(tile)
+        assert measure_noise(tile) == pytest.approx(sigma, rel=0.25)
+    assert Background.measure([tile], 5).is_empty(tile)
 
 
 @settings(max_examples=30, deadline=None)
@@ -47,13 +48,13 @@ def test_noise_is_measured_and_is_empty(seed: int, sigma: float, level: float) -
 def test_an_object_that_stands_out_is_not_empty(
     seed: int, sigma: float, size: int, dark: bool
 ) -> None:
-    background = Background.measured((field(i, sigma, 120) for i in range(3)), 5)
+    background = Background.measure((field(i, sigma, 120) for i in range(3)), 5)
     tile = field(seed, sigma, 120)
     step = round(12 * sigma + 6)
     left = seed % (256 - size)
     part = tile[left : left + size, 40 : 40 + size].astype(int)
     tile[left : left + size, 40 : 40 + size] = part - step if dark else part + step
-    assert not background.empty(tile)
+    assert not background.is_empty(tile)
 
 
 def test_the_real_cells_are_not_empty() -> None:
@@ -63,27 +64,27 @@ def test_the_real_cells_are_not_empty() -> None:
         pytest.skip(f"the real images are not at {folder}")
     examples = read_folder(folder).examples[::6]
     images = [decode(example.image) for example in examples]
-    background = Background.measured(images, 5)
+    background = Background.measure(images, 5)
     cells = 0
     for example, pixels in zip(examples, images, strict=True):
         assert example.boxes is not None
         for x1, y1, x2, y2, *_ in example.boxes.rows():
             part = pixels[max(0, int(y1) - 20) : int(y2) + 20, max(0, int(x1) - 20) : int(x2) + 20]
-            assert not background.empty(part)
+            assert not background.is_empty(part)
             cells += 1
     assert cells > 30
 
 
 def test_one_in_a_hundred_is_run_and_always_the_same() -> None:
-    chosen = [run_all_the_same(str(number)) for number in range(20_000)]
+    chosen = [is_spot_check(str(number)) for number in range(20_000)]
     assert 150 < sum(chosen) < 250
-    assert chosen == [run_all_the_same(str(number)) for number in range(20_000)]
+    assert chosen == [is_spot_check(str(number)) for number in range(20_000)]
 
 
 def test_the_summary_says_what_may_be_missing() -> None:
-    assert Emptied().words() == ""
-    assert "nothing was missed" in Emptied(990, 10).words()
-    assert "about 198 of the skipped" in Emptied(990, 10, 2).words()
+    assert EmptyWindows().words() == ""
+    assert "nothing was missed" in EmptyWindows(990, 10).words()
+    assert "about 198 of the skipped" in EmptyWindows(990, 10, 2).words()
 
 
 @pytest.fixture
@@ -102,14 +103,14 @@ def test_empty_tiles_are_skipped_counted_and_remembered(
     sparse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background_filter, "RUN", 0.25)
-    everything = Finder(sparse, detector(), How())
-    expected = [sheet.objects.xyxy.tolist() for sheet in everything.sheets()]
-    assert everything.emptied == Emptied()
+    everything = ScanDetector(sparse, detector(), SourceOptions())
+    expected = [sheet.objects.xyxy.tolist() for sheet in everything.detect_scans()]
+    assert everything.emptied == EmptyWindows()
     runs = []
     for _ in range(2):  # the second one knows it all from the ledger
         ledger = Ledger(tmp_path / "ledger.sqlite")
-        finder = Finder(sparse, detector(), How(), skip_empty=True, memory=ledger)
-        found = [sheet.objects.xyxy.tolist() for sheet in finder.sheets()]
+        finder = ScanDetector(sparse, detector(), SourceOptions(), skip_empty=True, memory=ledger)
+        found = [sheet.objects.xyxy.tolist() for sheet in finder.detect_scans()]
         ledger.close()
         assert found == expected
         assert finder.tiles == 40
@@ -123,8 +124,8 @@ def test_empty_tiles_are_skipped_counted_and_remembered(
 def test_what_was_missed_is_reported(sparse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever takes everything for empty learns it from the ones that are run."""
     monkeypatch.setattr(background_filter, "RUN", 0.5)
-    monkeypatch.setattr(Background, "empty", lambda *_: True)
-    finder = Finder(sparse, detector(), How(), skip_empty=True)
-    found = sum(len(sheet.objects) for sheet in finder.sheets())
+    monkeypatch.setattr(Background, "is_empty", lambda *_: True)
+    finder = ScanDetector(sparse, detector(), SourceOptions(), skip_empty=True)
+    found = sum(len(sheet.objects) for sheet in finder.detect_scans())
     assert finder.emptied.skipped + finder.emptied.run == 40
     assert finder.emptied.missed == found

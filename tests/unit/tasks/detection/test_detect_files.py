@@ -22,9 +22,9 @@ from ml_backend.learners.detector import inference as detector_module
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.system.atomic_files import DiskFull
-from tasks.detection.detect_files import Summary, detect
+from tasks.detection.detect_files import DetectionSummary, detect
 from tasks.readers import open
-from tasks.sources.discover import image_files, natural_key
+from tasks.sources.discover import list_image_files, natural_key
 from tests.blobs import Blobs
 from tests.conftest import disk
 
@@ -52,7 +52,7 @@ def tile(path: Path, shade: int) -> None:
     Image.new("L", (32, 32), shade).save(path)
 
 
-def run(source: Path, out: Path) -> Summary:
+def run(source: Path, out: Path) -> DetectionSummary:
     return detect(source, DETECTOR, out, "some-version", lambda done, total: None)
 
 
@@ -143,7 +143,7 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) 
         (folder / "away").symlink_to(tmp_path / "private", target_is_directory=True)
     except OSError:
         pytest.skip("this system does not let us make links")
-    paths, skipped = image_files(folder)
+    paths, skipped = list_image_files(folder)
     names = [path.relative_to(folder).as_posix() for path in paths]
     assert "again.png" in names
     assert not any(name.startswith(("out", "loop", "away")) for name in names)

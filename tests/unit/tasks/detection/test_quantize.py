@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from ml_backend.demo.synthetic_images import mitosis_scene
@@ -16,8 +15,6 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.registry.resolve import INT8, INT8_REPORT, NoInt8, int8, keep_int8
 from ml_backend.registry.versions import Registry
 from tasks.detection.quantize import quantize
-from tasks.detection.tile_sampling import Sampling
-from tasks.mosaic.layout import How
 
 SIDE = 192
 
@@ -75,29 +72,3 @@ def test_a_version_without_an_accepted_form_says_what_to_do(
     assert [path.name for path in (folder / INT8).iterdir()] == [INT8_REPORT]
     assert json.loads((folder / INT8 / INT8_REPORT).read_text())["accepted"] is False
     assert not list(folder.glob(".*"))
-
-
-def test_tiles_are_sampled_evenly_and_apart(tmp_path: Path) -> None:
-    """Tile i is i grey; a large image is cut, and both halves of the sample share nothing."""
-    for number in range(10):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8), number, np.uint8))
-    sampling = Sampling(tmp_path, How(), 64)
-    assert [int(one[0, 0, 0]) for one in sampling.tiles(4)] == [0, 3, 6, 9]
-    every = [int(one[0, 0, 0]) for one in sampling.tiles(100)]
-    assert every == list(range(10))
-    alone = tmp_path / "alone"
-    alone.mkdir()
-    ramp = np.arange(256, dtype=np.uint8).repeat(2)[None].repeat(32, axis=0)
-    cv2.imwrite(str(alone / "wide.png"), ramp)
-    sampling = Sampling(alone, How(), 64)
-    even = [int(one[0, 0, 0]) for one in sampling.tiles(100, lambda number: number % 2 == 0)]
-    odd = [int(one[0, 0, 0]) for one in sampling.tiles(100, lambda number: number % 2 == 1)]
-    assert (even, odd) == ([0, 64, 128, 192], [32, 96, 160, 224])
-
-
-def test_what_cannot_be_read_is_listed_once_however_often_it_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "empty.png").touch()
-    cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((8, 8), np.uint8))
-    sampling = Sampling(tmp_path, How(), 64)
-    assert [len(list(sampling.tiles(100))) for _ in range(2)] == [1, 1]
-    assert sampling.skipped == [{"source": "empty.png", "reason": "the file is empty"}]

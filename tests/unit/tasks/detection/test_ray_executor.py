@@ -18,11 +18,12 @@ from ml_backend.demo.synthetic_images import mitosis_scene
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import cuda_devices
 from tasks.detection import scan_detector
-from tasks.detection.detect_files import _detected_by, detect
+from tasks.detection.detect_files import detect, iterate_scans
 from tasks.detection.ray_executor import ClusterFailed
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.scan_detector import ScanDetector
 from tasks.exchange.detection_files import open_writer
 from tasks.review.checkpoint import Ledger
+from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 
 ROWS, COLUMNS, WIDTH, HEIGHT = 5, 8, 320, 240
@@ -65,7 +66,7 @@ def test_both_executors_find_the_same_also_when_a_worker_dies(
     cluster: Any, tiles: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan_detector, "MANY", 1)  # the seams, too, are looked at by workers
-    detector, how = Detector.load(model), How(tile_overlap=0)
+    detector, how = Detector.load(model), SourceOptions(tile_overlap=0)
     local = tmp_path / "local.json"
     summary = detect(tiles, detector, local, "starter", lambda *at: None, how)
     killed: list[int] = []
@@ -81,17 +82,19 @@ def test_both_executors_find_the_same_also_when_a_worker_dies(
             workers[0].kill()
 
     remote, ledger = tmp_path / "remote.json", Ledger(tmp_path / "ledger.sqlite")
-    finder = Finder(tiles, detector, how, memory=ledger, cluster=model, progress=kill_one)
+    finder = ScanDetector(tiles, detector, how, memory=ledger, cluster=model, progress=kill_one)
     with open_writer(remote) as add:
-        for found in _detected_by(finder):
+        for found in iterate_scans(finder):
             add(found)
     assert killed and remote.read_bytes() == local.read_bytes()
     assert len(json.loads(local.read_text("utf-8"))) > 10
     assert finder.skipped == summary["skipped"] and finder.skipped[0]["source"] == "r02_c03.png"
 
     nobody = Blobs()
-    again = Finder(tiles, Detector(detector.card, nobody), How(tile_overlap=0), memory=ledger)
-    (sheet,) = again.sheets()
+    again = ScanDetector(
+        tiles, Detector(detector.card, nobody), SourceOptions(tile_overlap=0), memory=ledger
+    )
+    (sheet,) = again.detect_scans()
     ledger.close()
     assert sheet.tiles == ROWS * COLUMNS - 1 and nobody.seen == 0
 
@@ -102,15 +105,15 @@ def test_a_file_that_ends_every_worker_is_left_out_and_no_other(
     for row in range(1, ROWS):
         for path in tiles.glob(f"r{row:02}_*.png"):
             path.unlink()
-    opening = Finder._opening
+    opening = ScanDetector._opening
 
-    def deadly(finder: Finder, unit: Any) -> Any:
+    def deadly(finder: ScanDetector, unit: Any) -> Any:
         ends = unit.files[0].name == "r00_c04.png"
         return partial(os._exit, 139) if ends else opening(finder, unit)
 
-    monkeypatch.setattr(Finder, "_opening", deadly)
-    finder = Finder(tiles, Detector.load(model), How(tile_overlap=0), cluster=model)
-    (sheet,) = finder.sheets()
+    monkeypatch.setattr(ScanDetector, "_opening", deadly)
+    finder = ScanDetector(tiles, Detector.load(model), SourceOptions(tile_overlap=0), cluster=model)
+    (sheet,) = finder.detect_scans()
     assert sheet.tiles == finder.tiles == COLUMNS - 1
     (skipped,) = finder.skipped
     assert skipped["source"] == "r00_c04.png"

@@ -19,10 +19,11 @@ from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector import inference as detector_module
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
-from tasks.detection.scan_detector import Finder, How
-from tasks.detection.scan_result import Sheet
+from tasks.detection.scan_detector import ScanDetector
+from tasks.detection.scan_result import ScanResult
 from tasks.review.checkpoint import Ledger
 from tasks.review.selection import to_review
+from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 from tests.conftest import disk
 
@@ -80,9 +81,9 @@ def cut(
                 cv2.imwrite(str(folder / name), pixels[y : y + HEIGHT, x : x + WIDTH])
 
 
-def sheet_of(source: Path, how: How) -> tuple[Sheet, Finder]:
-    finder = Finder(source, detector(), how)
-    (sheet,) = finder.sheets()
+def sheet_of(source: Path, how: SourceOptions) -> tuple[ScanResult, ScanDetector]:
+    finder = ScanDetector(source, detector(), how)
+    (sheet,) = finder.detect_scans()
     return sheet, finder
 
 
@@ -102,7 +103,7 @@ def test_every_object_over_seams_corners_and_planes_is_found_once(
     stack, cells = strewn(np.random.default_rng(seed), width, height, planes, 56)
     with tempfile.TemporaryDirectory() as folder:
         cut(Path(folder), stack, rows, columns, overlap)
-        sheet, finder = sheet_of(Path(folder), How(tile_overlap=overlap))
+        sheet, finder = sheet_of(Path(folder), SourceOptions(tile_overlap=overlap))
     assert (sheet.mosaic.width, sheet.mosaic.height) == (width, height)
     assert finder.tiles == sheet.tiles == rows * columns * planes and not finder.skipped
     truth = np.array([cell.box for cell in cells]).reshape(-1, 4)
@@ -125,15 +126,15 @@ def test_every_object_over_seams_corners_and_planes_is_found_once(
 def test_a_tile_s_own_file_is_its_picture(tmp_path: Path, depth: str, overlap: int) -> None:
     planes = np.random.default_rng(4).integers(0, 255, (2, 160, 192), np.uint8)
     cut(tmp_path, planes, 2, 2, overlap)
-    mosaic = sheet_of(tmp_path, How(tile_overlap=overlap, depth=depth))[0].mosaic  # type: ignore[arg-type]
+    mosaic = sheet_of(tmp_path, SourceOptions(tile_overlap=overlap, depth=depth))[0].mosaic  # type: ignore[arg-type]
     own = 0
-    for field in mosaic.fields:
+    for field in mosaic.tiles:
         left, top, right, bottom = field.rect
         for rect in (field.rect, (left + 1, top, right, bottom)):
             for plane in (1, 2):
-                if (file := mosaic.file(plane, rect)) is not None:
+                if (file := mosaic.find_file(plane, rect)) is not None:
                     own += 1
-                    ((_, pixels),) = mosaic.parts(plane, [rect])
+                    ((_, pixels),) = mosaic.read_parts(plane, [rect])
                     np.testing.assert_array_equal(decode(file.path), pixels)
     assert own == (8 if depth == "each" and not overlap else 0)
 
@@ -144,7 +145,7 @@ def test_the_overlap_of_tiles_is_seen_in_what_they_show(tmp_path: Path, overlap:
     noise = cv2.GaussianBlur(rng.normal(0, 60, (400, 460)).astype(np.float32), (0, 0), 1.5)
     scene = np.clip(60 + 2 * noise, 0, 99).astype(np.uint8)
     cut(tmp_path, scene[None], 4, 4, overlap)
-    sheet, finder = sheet_of(tmp_path, How())
+    sheet, finder = sheet_of(tmp_path, SourceOptions())
     assert sheet.mosaic.width == 4 * WIDTH - 3 * overlap
     assert sheet.mosaic.height == 4 * HEIGHT - 3 * overlap
     (note,) = finder.notes
@@ -170,7 +171,7 @@ def test_the_stage_s_own_word_comes_first(tmp_path: Path) -> None:
                     "Plane": plane,
                 },
             )
-    sheet, finder = sheet_of(tmp_path, How())
+    sheet, finder = sheet_of(tmp_path, SourceOptions())
     assert (sheet.mosaic.width, sheet.mosaic.height) == (WIDTH + 90, HEIGHT + 70)
     assert "by their metadata, tiles share 6 px across and 10 px down" in finder.notes[0]
 
@@ -181,7 +182,7 @@ def test_contrast_is_that_of_all_tiles(tmp_path: Path) -> None:
     for column, light in enumerate((2000, 9000, 6000)):
         cv2.circle(scene, (column * WIDTH + 48, 40), 15, light, -1)
     cut(tmp_path, scene[None], 1, 3, 0, "tif")
-    sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, _ = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert len(sheet.objects) == 2
     assert sheet.objects.confidence == pytest.approx([1.0, 0.62], abs=0.02)
 
@@ -194,7 +195,7 @@ def test_contrast_is_that_of_samples_of_one_type(tmp_path: Path) -> None:
         scene = np.zeros((HEIGHT, WIDTH), dtype)
         cv2.circle(scene, (48, 40), 15, light, -1)
         tifffile.imwrite(tmp_path / f"r0_c{number}.tif", scene)
-    sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, _ = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert sheet.objects.confidence == pytest.approx([1.0, 1.0, 0.67], abs=0.02)
 
 
@@ -211,7 +212,7 @@ def test_a_stack_as_one_picture(tmp_path: Path, depth: str) -> None:
                 stack[plane], cv2.GaussianBlur(blob, (0, 0), 0.5 + 3 * abs(plane - best))
             )
     cut(tmp_path, stack, 2, 2, 0)
-    sheet, finder = sheet_of(tmp_path, How(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
+    sheet, finder = sheet_of(tmp_path, SourceOptions(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
     assert sheet.planes == [0] and finder.tiles == 4
     centres = (sheet.objects.xyxy[:, :2] + sheet.objects.xyxy[:, 2:]) / 2
     assert sorted(map(tuple, centres.round(-1).tolist())) == [(60, 60), (120, 90)]
@@ -225,20 +226,22 @@ def test_one_channel_of_many(tmp_path: Path) -> None:
             name = f"Image_XY01_0000{number}_Z001_CH{channel}.tif"
             cv2.imwrite(str(tmp_path / name), pixels)
     for asked, x in ((None, 20), (4, 80)):
-        finder = Finder(tmp_path, detector(), How(channel=asked))
-        sheets = list(finder.sheets())
+        finder = ScanDetector(tmp_path, detector(), SourceOptions(channel=asked))
+        sheets = list(finder.detect_scans())
         assert len(sheets) == 2 and finder.notes == [f"channel {asked or 1} of 1, 4 (--channel)"]
         assert [round(s.objects.xyxy[0, [0, 2]].mean()) for s in sheets] == [x, x]
     with pytest.raises(ValueError, match="--channel 2: the names of the files know 1, 4"):
-        Finder(tmp_path, detector(), How(channel=2))
+        ScanDetector(tmp_path, detector(), SourceOptions(channel=2))
     stack = np.zeros((2, HEIGHT, WIDTH), np.uint8)
     cv2.circle(stack[1], (50, 40), 10, 250, -1)
     tifffile.imwrite(tmp_path / "both.ome.tif", stack, metadata={"axes": "CYX"})
     for asked, count in ((None, 0), (1, 1)):
-        (sheet,) = Finder(tmp_path / "both.ome.tif", detector(), How(channel=asked)).sheets()
+        (sheet,) = ScanDetector(
+            tmp_path / "both.ome.tif", detector(), SourceOptions(channel=asked)
+        ).detect_scans()
         assert len(sheet.objects) == count and sheet.tiles == 1
-    finder = Finder(tmp_path / "both.ome.tif", detector(), How(channel=2))
-    assert list(finder.sheets()) == []
+    finder = ScanDetector(tmp_path / "both.ome.tif", detector(), SourceOptions(channel=2))
+    assert list(finder.detect_scans()) == []
     assert finder.skipped[0]["reason"] == "there is no channel 2; it has 2, from 0 on"
 
 
@@ -254,7 +257,7 @@ def test_bad_tiles_are_listed_and_harm_no_other(tmp_path: Path) -> None:
     cv2.imwrite(str(tile[3, 2]), np.zeros((HEIGHT, WIDTH + 7), np.uint8))
     (tmp_path / "slide_r01_c1_z1.png").write_bytes(tile[1, 1].read_bytes())
     (tmp_path / "notes.txt").write_text("taken on a Tuesday")
-    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     reasons = {one["source"][6:11]: one["reason"] for one in finder.skipped}
     assert set(reasons) == {"r2_c2", "r3_c1", "r3_c3", "r3_c2", "r01_c"} or set(reasons) == {
         "r2_c2", "r3_c1", "r3_c3", "r3_c2", "r1_c1",
@@ -269,7 +272,7 @@ def test_an_object_beside_a_missing_tile_is_partial(tmp_path: Path) -> None:
     cv2.circle(scene, (WIDTH, 40), 14, 250, -1)
     cut(tmp_path, scene[None], 1, 3, 0)
     (tmp_path / "slide_r1_c1_z1.png").write_bytes(b"")
-    sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, _ = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert sheet.objects.partial.tolist() == [True]
 
 
@@ -278,7 +281,7 @@ def test_a_tile_without_a_plane_that_others_have_is_no_black_one(tmp_path: Path)
     cv2.circle(scene[2], (WIDTH, 40), 14, 250, -1)
     cut(tmp_path, scene, 2, 2, 0)
     (tmp_path / "slide_r1_c2_z3.png").unlink()
-    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert sheet.unread == {(1, 3)} and sheet.tiles == finder.tiles == 11
     assert sheet.objects.partial.tolist() == [True] and not finder.skipped
     assert finder.notes[1:] == [
@@ -287,7 +290,7 @@ def test_a_tile_without_a_plane_that_others_have_is_no_black_one(tmp_path: Path)
     views = to_review(
         sheet, "all", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
     )
-    black = sheet.mosaic.fields[1].rect
+    black = sheet.mosaic.tiles[1].rect
     assert [one.plane for one in views if one.tile.rect == black] == [1, 2]
 
 
@@ -295,18 +298,18 @@ def test_tiles_of_several_pages_say_which_they_lack(tmp_path: Path) -> None:
     for column, pages in enumerate((3, 1, 3)):
         stack = np.zeros((pages, HEIGHT, WIDTH), np.uint8)
         tifffile.imwrite(tmp_path / f"r0_c{column}.tif", stack, photometric="minisblack")
-    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert sheet.unread == {(1, 1), (1, 2)} and finder.tiles == 7
     assert finder.notes[-1].endswith("r0_c1.tif has no plane 1 and 1 more")
     (tmp_path / "r0_c1.tif").write_bytes(b"")
-    sheet, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert len(finder.notes) == 1 and [one["source"] for one in finder.skipped] == ["r0_c1.tif"]
 
 
 def test_a_place_without_a_tile_is_told(tmp_path: Path) -> None:
     cut(tmp_path, np.zeros((1, 3 * HEIGHT, 2 * WIDTH), np.uint8), 3, 2, 0)
     (tmp_path / "slide_r2_c2_z1.png").unlink()
-    _, finder = sheet_of(tmp_path, How(tile_overlap=0))
+    _, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert "1 place of its grid has no tile (3 rows, 2 columns)" in finder.notes[-1]
 
 
@@ -315,7 +318,7 @@ def test_a_file_of_several_planes_is_not_one_of_them(tmp_path: Path) -> None:
         stack = np.full((pages, HEIGHT, WIDTH), 40, np.uint8)
         cv2.circle(stack[0], (48, 40), 14, 250, -1)
         tifffile.imwrite(tmp_path / f"z{plane}.tif", stack, photometric="minisblack")
-    sheet, finder = sheet_of(tmp_path, How())
+    sheet, finder = sheet_of(tmp_path, SourceOptions())
     assert sheet.planes == [0, 2] and len(sheet.objects) == 1
     assert finder.skipped == [
         {"source": "z1.tif", "reason": "by its name it is plane 1, and it holds 2 of them"}
@@ -332,7 +335,7 @@ def test_a_projection_is_of_the_planes_that_can_be_read(tmp_path: Path, depth: s
     (tmp_path / "slide_r1_c1_z1.png").unlink()
     (tmp_path / "slide_r1_c2_z1.png").write_bytes(b"")
     cv2.imwrite(str(tmp_path / "slide_r1_c2_z3.png"), np.zeros((7, 7), np.uint8))
-    sheet, finder = sheet_of(tmp_path, How(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
+    sheet, finder = sheet_of(tmp_path, SourceOptions(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
     assert len(sheet.objects) == 2 and not sheet.objects.partial.any()
     assert finder.tiles == 3 and not sheet.unread and len(finder.notes) == 1
     assert {one["source"]: one["reason"] for one in finder.skipped} == {
@@ -341,7 +344,7 @@ def test_a_projection_is_of_the_planes_that_can_be_read(tmp_path: Path, depth: s
     }
     for plane in (2, 3):
         (tmp_path / f"slide_r1_c2_z{plane}.png").write_bytes(b"")
-    sheet, finder = sheet_of(tmp_path, How(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
+    sheet, finder = sheet_of(tmp_path, SourceOptions(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
     assert sheet.unread == {(1, 0)} and finder.tiles == 2
     assert len(finder.skipped) == 3 and len(finder.notes) == 1
 
@@ -352,7 +355,7 @@ def test_cells_nearly_as_large_as_tiles_are_found_once(tmp_path: Path) -> None:
     for x, y, width, height in cells:
         scene[y : y + height, x : x + width] = 250
     cut(tmp_path, scene[None], 3, 3, 0)
-    sheet, _ = sheet_of(tmp_path, How(tile_overlap=0))
+    sheet, _ = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert sorted(sheet.objects.xyxy.tolist()) == [[x, y, x + w, y + h] for x, y, w, h in cells]
     assert not sheet.objects.partial.any()
     views = to_review(
@@ -371,8 +374,10 @@ def test_what_was_seen_is_remembered(tmp_path: Path) -> None:
     for _ in range(2):
         runtime = Blobs()
         ledger = Ledger(tmp_path / "ledger.sqlite")
-        finder = Finder(folder, Detector(CARD, runtime), How(tile_overlap=0), memory=ledger)
-        (sheet,) = finder.sheets()
+        finder = ScanDetector(
+            folder, Detector(CARD, runtime), SourceOptions(tile_overlap=0), memory=ledger
+        )
+        (sheet,) = finder.detect_scans()
         boxes.append((sheet.objects.xyxy.tolist(), sheet.best.tolist(), finder.tiles))
         seen.append(runtime.seen)
         ledger.close()
@@ -406,9 +411,11 @@ def test_of_a_mosaic_that_was_stopped_only_the_rest_is_looked_at(
         runtime = Mortal()
         runtime.left = left
         ledger = Ledger(tmp_path / name)
-        finder = Finder(tmp_path / "mosaic.png", Detector(CARD, runtime), How(), memory=ledger)
+        finder = ScanDetector(
+            tmp_path / "mosaic.png", Detector(CARD, runtime), SourceOptions(), memory=ledger
+        )
         try:
-            (sheet,) = finder.sheets()
+            (sheet,) = finder.detect_scans()
         finally:
             ledger.close()
         return sheet.objects.xyxy.tolist(), runtime.seen
@@ -426,7 +433,7 @@ def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_pa
     source = tmp_path / "tiles"
     source.mkdir()
     cut(source, stack, 5, 8, 0)
-    whole, _ = sheet_of(source, How(tile_overlap=0))
+    whole, _ = sheet_of(source, SourceOptions(tile_overlap=0))
     with disk(tmp_path / "disk", "2m") as folder:
         ballast = folder / "ballast"
         kept: list[int] = []
@@ -434,13 +441,15 @@ def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_pa
             ballast.unlink() if room is None else ballast.write_bytes(bytes((2048 - room) << 10))
             runtime = Blobs()
             ledger = Ledger(folder / "scan.sqlite")
-            finder = Finder(source, Detector(CARD, runtime), How(tile_overlap=0), memory=ledger)
+            finder = ScanDetector(
+                source, Detector(CARD, runtime), SourceOptions(tile_overlap=0), memory=ledger
+            )
             try:
                 if room is None:
-                    (sheet,) = finder.sheets()
+                    (sheet,) = finder.detect_scans()
                 else:
                     with pytest.raises(sqlite3.OperationalError, match="disk is full"):
-                        list(finder.sheets())
+                        list(finder.detect_scans())
             finally:
                 ledger.close()
             kept.append(runtime.seen)
@@ -450,5 +459,5 @@ def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_pa
 
 def test_names_that_all_do_not_fit_the_pattern_are_listed(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((50, 50), np.uint8))
-    finder = Finder(tmp_path, detector(), How(pattern="x{row}_{column}"))
-    assert list(finder.sheets()) == [] and len(finder.skipped) == 1
+    finder = ScanDetector(tmp_path, detector(), SourceOptions(pattern="x{row}_{column}"))
+    assert list(finder.detect_scans()) == [] and len(finder.skipped) == 1

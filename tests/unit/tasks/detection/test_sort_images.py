@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
-from tasks.detection.sort_images import TABLE, Shelves, Sorted, sort
+from tasks.detection.sort_images import TABLE, FolderRule, SortSummary, sort
 from tests.unit.tasks.detection.test_detect_files import DETECTOR, tile
 
 STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 TETRADS = ("Tetrad", "Triad")
 
 
-def run(source: Path, out: Path, *, by_class: bool = False, link: bool = False) -> Sorted:
+def run(source: Path, out: Path, *, by_class: bool = False, link: bool = False) -> SortSummary:
     return sort(
         source, DETECTOR, out, "v1", by_class=by_class, link=link, progress=lambda done, total: None
     )
@@ -92,20 +92,23 @@ def found(*objects: tuple[str, bool]) -> Detected:
 
 
 def test_a_whole_object_outweighs_cut_ones() -> None:
-    shelves = Shelves(("Mitotic cell",))
-    assert shelves.of(found(("Mitotic cell", True))) == ["Chromosomes/partial"]
-    assert shelves.of(found(("Mitotic cell", True), ("Mitotic cell", False))) == [
+    shelves = FolderRule(("Mitotic cell",))
+    assert shelves.choose_folders(found(("Mitotic cell", True))) == ["Chromosomes/partial"]
+    assert shelves.choose_folders(found(("Mitotic cell", True), ("Mitotic cell", False))) == [
         "Chromosomes/whole"
     ]
-    assert shelves.of(found(("Other", False))) == ["Others"]
+    assert shelves.choose_folders(found(("Other", False))) == ["Others"]
 
 
 def test_stages_are_chromosomes_unless_asked_for_and_tetrads_never() -> None:
     one = found(("Metaphase", False), ("Anaphase", True))
-    assert Shelves(STAGES).of(one) == ["Chromosomes/whole"]
-    assert Shelves(STAGES, by_class=True).of(one) == ["Anaphase/partial", "Metaphase/whole"]
-    assert Shelves(TETRADS).of(found(("Triad", False))) == ["Triad/whole"]
-    assert Shelves(("a/b: c?", "..")).all()[0] == "a_b_ c_/whole"
+    assert FolderRule(STAGES).choose_folders(one) == ["Chromosomes/whole"]
+    assert FolderRule(STAGES, by_class=True).choose_folders(one) == [
+        "Anaphase/partial",
+        "Metaphase/whole",
+    ]
+    assert FolderRule(TETRADS).choose_folders(found(("Triad", False))) == ["Triad/whole"]
+    assert FolderRule(("a/b: c?", "..")).list_folders()[0] == "a_b_ c_/whole"
 
 
 @given(
@@ -115,7 +118,7 @@ def test_stages_are_chromosomes_unless_asked_for_and_tetrads_never() -> None:
 def test_every_image_has_a_place_and_every_place_exists(
     objects: list[tuple[str, bool]], by_class: bool
 ) -> None:
-    shelves = Shelves(STAGES, by_class)
-    places = shelves.of(found(*objects))
-    assert places and set(places) <= set(shelves.all())
+    shelves = FolderRule(STAGES, by_class)
+    places = shelves.choose_folders(found(*objects))
+    assert places and set(places) <= set(shelves.list_folders())
     assert (places == ["Others"]) == all(label == "Interphase" for label, _ in objects)

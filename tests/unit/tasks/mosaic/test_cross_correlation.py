@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from tasks.mosaic import cross_correlation
-from tasks.mosaic.cross_correlation import Pair, offset
+from tasks.mosaic.cross_correlation import Pair, measure_offset
 
 WIDTH, HEIGHT = 240, 180
 REAL = Path(__file__).parents[5] / "shared" / "data" / "mosaic" / "tiles"
@@ -34,7 +34,7 @@ def pair(rng: np.random.Generator, shared: int, cells: int, aside: int = 0) -> P
 
 def test_one_cell_on_the_seam_of_abutting_tiles_is_no_overlap() -> None:
     rng = np.random.default_rng(0)
-    apart = [offset(lambda one=pair(rng, 0, 1): [one]) for _ in range(20)]  # type: ignore[misc]
+    apart = [measure_offset(lambda one=pair(rng, 0, 1): [one]) for _ in range(20)]  # type: ignore[misc]
     assert apart.count(None) >= 17
 
 
@@ -45,7 +45,7 @@ def test_a_cell_that_both_tiles_show_tells_their_overlap(cells: int) -> None:
     for _ in range(20):
         shared = int(rng.integers(40, 70))
         tiles = pair(rng, shared, cells)
-        step = offset(lambda tiles=tiles: [tiles])  # type: ignore[misc]
+        step = measure_offset(lambda tiles=tiles: [tiles])  # type: ignore[misc]
         assert step is None or np.abs(np.subtract(step, (WIDTH - shared, 0))).max() <= 3
         right += step is not None
     assert right >= 15
@@ -58,7 +58,7 @@ def test_pairs_together_tell_any_overlap() -> None:
         rng = np.random.default_rng(seed)
         shared, aside = int(rng.integers(12, 80)), int(rng.integers(-10, 11))
         pairs = [pair(rng, shared, 1 + number if number % 2 else 0, aside) for number in range(8)]
-        if step := offset(lambda pairs=pairs: pairs):  # type: ignore[misc]
+        if step := measure_offset(lambda pairs=pairs: pairs):  # type: ignore[misc]
             assert np.abs(np.subtract(step, (WIDTH - shared, aside))).max() <= 2
             found += 1
     assert found >= 13
@@ -69,7 +69,7 @@ def test_pairs_together_tell_that_they_abut() -> None:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         pairs = [pair(rng, 0, 1 + number) for number in range(8)]
-        apart.append(offset(lambda pairs=pairs: pairs))  # type: ignore[misc]
+        apart.append(measure_offset(lambda pairs=pairs: pairs))  # type: ignore[misc]
     assert apart.count(None) >= 11
 
 
@@ -78,7 +78,7 @@ def test_large_tiles_are_told_to_the_pixel(monkeypatch: pytest.MonkeyPatch) -> N
     rng = np.random.default_rng(0)
     pairs = [pair(rng, 41, 5, 7) for _ in range(4)]
     monkeypatch.setattr(cross_correlation, "_ENOUGH", 60)
-    assert offset(lambda: pairs) == (WIDTH - 41, 7)
+    assert measure_offset(lambda: pairs) == (WIDTH - 41, 7)
 
 
 def test_the_same_dust_on_every_tile_is_no_overlap() -> None:
@@ -90,20 +90,20 @@ def test_the_same_dust_on_every_tile_is_no_overlap() -> None:
         (dust + rng.normal(20, 5, dust.shape), dust + rng.normal(20, 5, dust.shape))
         for _ in range(6)
     ]
-    assert offset(lambda: pairs) is None
+    assert measure_offset(lambda: pairs) is None
 
 
 def test_no_tiles_and_empty_ones_tell_nothing() -> None:
     blank = np.full((HEIGHT, WIDTH), 7.0)
-    assert offset(lambda: []) is None
-    assert offset(lambda: [(blank, blank)] * 3) is None
+    assert measure_offset(lambda: []) is None
+    assert measure_offset(lambda: [(blank, blank)] * 3) is None
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real tiles are not beside the project")
 def test_real_tiles_that_share_little_are_registered() -> None:
     """5 × 5 of phase contrast, column by column; the stage was not square to the camera."""
     tiles = [tifffile.imread(path) for path in sorted(REAL.iterdir())]
-    right = offset(lambda: [(tiles[n], tiles[n + 5]) for n in range(20)])
-    down = offset(lambda: [(tiles[n].T, tiles[n + 1].T) for n in range(25) if n % 5 < 4])
+    right = measure_offset(lambda: [(tiles[n], tiles[n + 5]) for n in range(20)])
+    down = measure_offset(lambda: [(tiles[n].T, tiles[n + 1].T) for n in range(25) if n % 5 < 4])
     assert right is not None and np.abs(np.subtract(right, (229, 4))).max() <= 3
     assert down is not None and np.abs(np.subtract(down, (172, -5))).max() <= 3

@@ -15,8 +15,8 @@ import tifffile
 from ml_backend.imaging.decode import UnreadableImage, decode, stretched
 from ml_backend.learners.detector.preprocess import halve
 from tasks.readers import open, planes, tiff, tiff_pages
-from tasks.readers.open import open_scan, pixel_size
-from tasks.readers.planes import ScanPlane, Showing
+from tasks.readers.open import open_scan, read_pixel_size
+from tasks.readers.planes import Rendering, ScanPlane
 
 SIDE, OVERLAP = 90, 20
 
@@ -155,18 +155,18 @@ def test_large_strips_are_read_as_libvips_reads_them(
     options |= {"compression": compression, "predictor": compression != "packbits"}
     tifffile.imwrite(path, pixels, rowsperstrip=50, bigtiff=True, **options)
     (expected,) = open_scan(path)
-    assert isinstance(expected.plane, tiff.Read)
+    assert isinstance(expected.plane, tiff.VipsPlane)
     monkeypatch.setattr(tiff_pages, "LEAST", 1)
     for channel in (None, *range(bands)):
-        for showing in (
-            Showing(channel),
-            Showing(channel, ((np.dtype(dtype).name, 20.0, 700.0),)),
+        for rendering in (
+            Rendering(channel),
+            Rendering(channel, ((np.dtype(dtype).name, 20.0, 700.0),)),
         ):
-            (plane,) = open_scan(path, showing)
-            assert isinstance(plane.plane, tiff_pages.Strips)
+            (plane,) = open_scan(path, rendering)
+            assert isinstance(plane.plane, tiff_pages.StripsPlane)
             with monkeypatch.context() as libvips:
                 libvips.setattr(tiff_pages, "LEAST", tiff_pages.MOST)
-                (expected,) = open_scan(path, showing)
+                (expected,) = open_scan(path, rendering)
             np.testing.assert_array_equal(put_together(plane), put_together(expected))
 
 
@@ -176,7 +176,7 @@ def test_a_compression_that_libvips_may_lack_is_read_at_once(
 ) -> None:
     path = tmp_path / "zstd.tif"
     tifffile.imwrite(path, picture(), photometric="rgb", compression="zstd", **options)
-    (plane,) = open_scan(path, Showing(channel=1))
+    (plane,) = open_scan(path, Rendering(channel=1))
     np.testing.assert_array_equal(put_together(plane), picture()[..., [1, 1, 1]])
 
 
@@ -336,7 +336,7 @@ def test_ome_zarr_is_read_window_by_window(tmp_path: Path, version: int, dtype: 
     }
     ome = {"multiscales": [image]}
     group.attrs.update(ome if version == 2 else {"ome": {"version": "0.5", **ome}})
-    scan = open_scan(path, Showing(channel=1))
+    scan = open_scan(path, Rendering(channel=1))
     assert [(plane.number, plane.stack) for plane in scan] == [(0, 0), (1, 0), (2, 0)]
     for plane, expected in zip(scan, pixels[1], strict=True):
         read = put_together(plane)[..., 0].astype(float)
@@ -344,7 +344,7 @@ def test_ome_zarr_is_read_window_by_window(tmp_path: Path, version: int, dtype: 
             expected = np.clip(expected / 249 * 255, 0, 255)
         assert np.abs(read - expected).max() <= (0 if dtype == np.uint8 else 3)
     with pytest.raises(UnreadableImage, match="there is no channel 2; it has 2"):
-        open_scan(path, Showing(channel=2))
+        open_scan(path, Rendering(channel=2))
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(UnreadableImage, match="OME-Zarr"):
         open_scan(tmp_path / "empty.zarr")
@@ -380,7 +380,7 @@ def test_a_converted_file_of_several_images_is_read_image_by_image(
         assert [(one.number, one.stack, one.width) for one in scan] == [(0, 0, 70), (1, 1, 90)]
         assert [put_together(one).max() for one in scan] == [9, 10]
         root.require_group("OME").attrs.update(described({"series": ["0", "1"]}))
-    assert pixel_size(path) == pixel_size(path / "1") == 0.25
+    assert read_pixel_size(path) == read_pixel_size(path / "1") == 0.25
     (one,) = open_scan(path / "1")
     assert one.width == 90
 
@@ -391,7 +391,7 @@ def test_a_chunk_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
     image = {"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}
     _image_of_zarr(group, np.arange(6400, dtype=np.uint16).reshape(80, 80), image)
     (tmp_path / "scan.zarr" / "0" / "0.0").write_bytes(b"no chunk")
-    (plane,) = open_scan(tmp_path / "scan.zarr", Showing(limits=(("uint16", 0, 1),)))
+    (plane,) = open_scan(tmp_path / "scan.zarr", Rendering(limits=(("uint16", 0, 1),)))
     assert list(plane.windows(SIDE, OVERLAP)) == []
     assert plane.failure == "a chunk of it is cut off or corrupt"
     zarr.create_array(tmp_path / "array.zarr", data=np.zeros((8, 8)))

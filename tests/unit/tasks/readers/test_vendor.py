@@ -11,10 +11,11 @@ import pytest
 import tifffile
 
 from ml_backend.imaging.decode import UnreadableImage, stretched
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.scan_detector import ScanDetector
 from tasks.readers import vendor
-from tasks.readers.open import open_scan, pixel_size
-from tasks.readers.planes import Showing
+from tasks.readers.open import open_scan, read_pixel_size
+from tasks.readers.planes import Rendering
+from tasks.sources.scan_source import SourceOptions
 from tests.unit.tasks.detection.test_scan_detector import detector
 from tests.unit.tasks.readers.test_open import put_together
 
@@ -42,18 +43,18 @@ def czi(tmp_path_factory: pytest.TempPathFactory, stack: np.ndarray) -> Path:
 
 def test_a_stack_of_channels_is_read_exactly(czi: Path, stack: np.ndarray) -> None:
     for channel in (None, 1):
-        planes = open_scan(czi, Showing(channel))
+        planes = open_scan(czi, Rendering(channel))
         assert [(one.number, one.stack) for one in planes] == [(0, 0), (1, 0), (2, 0)]
         expected = stretched(stack[channel or 0].reshape(-1, 170, 1)).reshape(3, 130, 170, 3)
         for plane, pixels in zip(planes, expected, strict=True):
             read = put_together(plane).astype(int)
             assert np.abs(read - pixels).max() <= 1  # black and white are of some of the px
     with pytest.raises(UnreadableImage, match="there is no channel 2; it has 2"):
-        open_scan(czi, Showing(channel=2))
+        open_scan(czi, Rendering(channel=2))
 
 
 def test_its_metadata_say_how_large_a_pixel_is(czi: Path) -> None:
-    assert pixel_size(czi) == pytest.approx(0.25)
+    assert read_pixel_size(czi) == pytest.approx(0.25)
 
 
 def test_scenes_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +70,7 @@ def test_scenes_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [(one.number, one.stack, one.width) for one in planes] == [
         (0, 0, 96), (1, 0, 96), (2, 1, 120), (3, 1, 120),
     ]  # fmt: skip
-    sheets = list(Finder(tmp_path, detector(), How()).sheets())
+    sheets = list(ScanDetector(tmp_path, detector(), SourceOptions()).detect_scans())
     assert [sheet.objects.xyxy[0, 0] for sheet in sheets] == [20, 50]
     assert [sheet.best.tolist() for sheet in sheets] == [[1], [3]]
 
@@ -81,8 +82,8 @@ def test_scenes_that_cannot_be_told_apart_are_listed(tmp_path: Path) -> None:
             pixels = np.full((80, 96, 3), 50, np.uint8)
             pixels[30:50, 20:40] = 250
             file.write(data=pixels, location=(500 * scene, 0), scene=scene)
-    finder = Finder(tmp_path, detector(), How())
-    (sheet,) = finder.sheets()
+    finder = ScanDetector(tmp_path, detector(), SourceOptions())
+    (sheet,) = finder.detect_scans()
     assert sheet.mosaic.name == "scan.czi" and len(sheet.objects) == 1
     assert "some of its scenes" in finder.skipped[0]["reason"]
 

@@ -25,7 +25,6 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonical
 from ml_backend.label_studio.labeling_config import Labels
 from tasks.exchange.detection_files import open_writer, read_detections
-from tasks.mosaic.layout import How
 from tasks.reports.colours import PALETTE, colours, in_usual_order
 from tasks.reports.counts import Box, Field, Look, State, Thing, counts, field
 from tasks.reports.detections_source import read_source
@@ -33,6 +32,7 @@ from tasks.reports.mitotic_index import indices, interval
 from tasks.reports.pictures import AREAS, _font, areas
 from tasks.reports.project_source import _Reading
 from tasks.reports.report import report
+from tasks.sources.scan_source import SourceOptions
 
 CELL, OTHER = "Mitotic cell", "Other"
 
@@ -341,9 +341,11 @@ def test_an_object_over_the_seam_of_two_tiles_is_shown_whole(tmp_path: Path) -> 
     with open_writer(tmp_path / "found.coco.json") as add:
         cell = Detection(280, 130, 320, 170, CELL, 0.75, 0, False)
         add(Detected("tiles", 600, 300, [cell], 2))
-    source = read_source(tmp_path / "found.coco.json", tmp_path / "tiles", How(tile_overlap=0))
+    source = read_source(
+        tmp_path / "found.coco.json", tmp_path / "tiles", SourceOptions(tile_overlap=0)
+    )
     assert [one.pixel_size for one in source.fields] == [None]
-    told = How(tile_overlap=0, pixel_size=0.25)
+    told = SourceOptions(tile_overlap=0, pixel_size=0.25)
     (one,) = read_source(tmp_path / "found.coco.json", tmp_path / "tiles", told).fields
     assert one.pixel_size == 0.25
     result = report(source, tmp_path / "report", lambda done, total: None)

@@ -11,26 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.imaging.merge_detections import Objects
-from tasks.detection.scan_result import Sheet
+from tasks.detection.scan_result import ScanResult
 from tasks.mosaic import rect_index
-from tasks.mosaic.mosaic import Field, Mosaic
-from tasks.readers.planes import Rect, Showing
+from tasks.mosaic.mosaic import Mosaic, PlacedTile
+from tasks.readers.planes import Rect, Rendering
 from tasks.review.selection import RANDOM, Tile, View, grid, keep_first, to_review
-from tasks.sources.discover import File, Group, Spot
+from tasks.sources.discover import ScanFiles, SourceFile, TileFiles
 
 WIDTH, HEIGHT = 100, 80
 
 
 def mosaic(rows: int, columns: int, width: int = WIDTH, height: int = HEIGHT) -> Mosaic:
-    files = (File(Path(), "a.png"),)
+    files = (SourceFile(Path(), "a.png"),)
     fields = [
-        Field(row, column, column * width, row * height, width, height, files)
+        PlacedTile(row, column, column * width, row * height, width, height, files)
         for row in range(rows)
         for column in range(columns)
     ]
-    spots = tuple(Spot(one.row, one.column, files) for one in fields)
-    group = Group("slide", "slide", rows * columns > 1, spots)
-    return Mosaic(group, columns * width, rows * height, fields, Showing(), "each")
+    spots = tuple(TileFiles(one.row, one.column, files) for one in fields)
+    group = ScanFiles("slide", "slide", rows * columns > 1, spots)
+    return Mosaic(group, columns * width, rows * height, fields, Rendering(), "each")
 
 
 def objects(*boxes: tuple[float, float, float, float, str, float]) -> Objects:
@@ -44,12 +44,12 @@ def objects(*boxes: tuple[float, float, float, float, str, float]) -> Objects:
 
 def sheet(
     scan: Mosaic, found: Objects, doubts: Objects, unread: Iterable[tuple[int, int]] = ()
-) -> Sheet:
+) -> ScanResult:
     best = np.zeros(len(found), int)
-    return Sheet(scan, [0], len(scan.fields), found, best, {0: found}, {0: doubts}, set(unread))
+    return ScanResult(scan, [0], len(scan.tiles), found, best, {0: found}, {0: doubts}, set(unread))
 
 
-def reviewed(one: Sheet, send: str, most: int = 1000) -> list[View]:
+def reviewed(one: ScanResult, send: str, most: int = 1000) -> list[View]:
     return to_review(
         one,
         send,  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_a_limit_keeps_the_lowest_scores_and_the_share_of_chance() -> None:
 @given(x=st.floats(0, 900), y=st.floats(0, 700), w=st.floats(1, 140), h=st.floats(1, 110))
 def test_a_picture_around_an_object_shows_all_of_it(x: float, y: float, w: float, h: float) -> None:
     box = [x, y, min(x + w, 1000), min(y + h, 800)]
-    rect: Rect = rect_index.around(box, (100, 80), 1000, 800, 2)
+    rect: Rect = rect_index.place_view(box, (100, 80), 1000, 800, 2)
     room = 2 * 2 * rect_index.ROOM
     assert rect[2] - rect[0] == (100 if box[2] - box[0] + room <= 100 else 150)
     assert rect[3] - rect[1] == (80 if box[3] - box[1] + room <= 80 else 120)
@@ -149,12 +149,12 @@ def test_a_picture_around_an_object_shows_all_of_it(x: float, y: float, w: float
 @given(st.integers(0, 10**6))
 def test_the_holder_is_the_view_with_most_room(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rects = [one.rect for one in mosaic(3, 4).fields]
+    rects = [one.rect for one in mosaic(3, 4).tiles]
     low = rng.uniform(0, 300, (20, 2))
     boxes = np.concatenate([low, np.minimum(low + rng.uniform(5, 60, (20, 2)), [400, 240])], axis=1)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
-    held = rect_index.holders(boxes, rect_index.Squares(rects), 400, 240, 3)
-    every = rect_index.clearance(boxes, np.array(rects, float), 400, 240)
+    held = rect_index.find_holders(boxes, rect_index.RectIndex(rects), 400, 240, 3)
+    every = rect_index.measure_clearance(boxes, np.array(rects, float), 400, 240)
     for box, number in enumerate(held):
         assert (every[box].max() > 3) == (number >= 0)
         if number >= 0:
@@ -173,6 +173,6 @@ def test_what_lies_under_a_rectangle_is_what_overlaps_it(seed: int) -> None:
         for number, (x1, y1, x2, y2) in enumerate(rects.tolist())
         if x1 < asked[2] and asked[0] < x2 and y1 < asked[3] and asked[1] < y2
     ]
-    assert rect_index.Squares(rects).under(asked) == overlapping
-    assert rect_index.Squares(rects, cell=7).under(asked) == overlapping
-    assert rect_index.Squares(rects[:0]).under(asked) == []
+    assert rect_index.RectIndex(rects).find_overlapping(asked) == overlapping
+    assert rect_index.RectIndex(rects, cell=7).find_overlapping(asked) == overlapping
+    assert rect_index.RectIndex(rects[:0]).find_overlapping(asked) == []

@@ -29,7 +29,8 @@ from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry.starters import STARTERS
 from ml_backend.serving.preannotation import Annotator, PreAnnotation
 from tasks.cli.source_options import how_to_read
-from tasks.detection.scan_detector import Finder, How
+from tasks.detection.scan_detector import ScanDetector
+from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 
 # Trained on images of 0.25 µm a pixel, at half their size: an input pixel shows 0.5 µm.
@@ -183,8 +184,8 @@ class Sizes(Blobs):
         return super().infer(seen())
 
 
-def finder(source: Path, card: ModelCard = KNOWING, size: float | None = None) -> Finder:
-    return Finder(source, Detector(card, Blobs()), How(apart=True, pixel_size=size))
+def finder(source: Path, card: ModelCard = KNOWING, size: float | None = None) -> ScanDetector:
+    return ScanDetector(source, Detector(card, Blobs()), SourceOptions(apart=True, pixel_size=size))
 
 
 def test_a_scan_is_looked_at_by_its_pixel_size(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_scan_is_looked_at_by_its_pixel_size(tmp_path: Path) -> None:
         "0.125 µm a pixel, the version learned from images of 0.25: looked at at 0.5 times its "
         "usual scale"
     )
-    found = [len(sheet.objects) for one in (plain, told) for sheet in one.sheets()]
+    found = [len(sheet.objects) for one in (plain, told) for sheet in one.detect_scans()]
     assert found[0] == found[1] > 4
     (note,) = finder(path, PLAIN, 0.125).notes
     assert "no influence on the scale" in note
@@ -222,7 +223,7 @@ def test_a_scan_s_own_metadata_say_its_pixel_size(tmp_path: Path) -> None:
 
 def test_an_ome_zarr_says_its_pixel_size(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
-    from tasks.readers.open import pixel_size
+    from tasks.readers.open import read_pixel_size
 
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     group.create_array("0", data=scene(1)[..., 0])
@@ -237,4 +238,4 @@ def test_an_ome_zarr_says_its_pixel_size(tmp_path: Path) -> None:
             ],
         }
     ]
-    assert pixel_size(tmp_path / "a.zarr") == pytest.approx(0.25)
+    assert read_pixel_size(tmp_path / "a.zarr") == pytest.approx(0.25)
