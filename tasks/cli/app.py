@@ -27,7 +27,7 @@ from tasks.cli.source_options import (
 )
 
 if TYPE_CHECKING:
-    from ml_backend.learners.detector.inference import Detector
+    from ml_backend.learners.base import ObjectDetector
 
 app = typer.Typer()
 
@@ -271,9 +271,11 @@ def _folder(context: typer.Context, model: str, int8: bool = False) -> tuple[Pat
     return resolve.int8(version, registry) if int8 else registry.folder(version), version
 
 
-def _loaded(context: typer.Context, model: str, int8: bool = False) -> tuple[Detector, str, Path]:
+def _loaded(
+    context: typer.Context, model: str, int8: bool = False
+) -> tuple[ObjectDetector, str, Path]:
     """A model as the user names it, ready to detect; its version's name, its folder."""
-    from ml_backend.learners.detector.inference import Detector
+    from ml_backend.learners.kinds import load_detector
 
     folder, version = _folder(context, model, int8)
-    return Detector.load(folder), version, folder
+    return load_detector(folder), version, folder

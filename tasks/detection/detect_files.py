@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.base import ObjectDetector
 from tasks.detection.scan_detector import ScanDetector
 from tasks.detection.scan_result import ScanResult
 from tasks.exchange.detection_files import open_writer
@@ -51,7 +51,7 @@ class DetectionSummary(TypedDict):
 
 def detect(
     source: Path,
-    detector: Detector,
+    detector: ObjectDetector,
     out: Path,
     model: str,
     progress: Callable[[float, float], None],
@@ -115,7 +115,7 @@ def detect(
 
 def iterate_detections(
     source: Path,
-    detector: Detector,
+    detector: ObjectDetector,
     progress: Callable[[float, float], None],
     options: SourceOptions = APART,
 ) -> Iterator[Detected | Skipped]:

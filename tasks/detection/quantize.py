@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import tee
@@ -14,10 +12,8 @@ import numpy as np
 
 from ml_backend.evaluation.detector_agreement import MARGINS, Margins, agreement
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.learners.detector.preprocess import to_input
-from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.base import ObjectDetector
+from ml_backend.learners.int8 import NotQuantized, load_form, make_int8
 from ml_backend.registry.resolve import INT8_REPORT, keep_int8
 from ml_backend.system.atomic_files import read_json
 from tasks.detection.scan_detector import Progress
@@ -26,10 +22,6 @@ from tasks.sources.scan_source import ScanSource, SourceOptions
 
 TILE = 1024  # px a side of the tiles that a larger image is cut into
 FIT = 11  # one tile of so many is what the form is fitted to; it is compared on the others
-
-
-class NotQuantized(RuntimeError):
-    """One line that says what is in the way."""
 
 
 def quantize(
@@ -61,51 +53,33 @@ def quantize(
     scans = ScanSource(source, options)
     sampler = TileSampler(scans, TILE)
     most = margins.tiles * FIT // (FIT - 1) + FIT
-    full = _detector(version, version).at(scans.pixel_size)
-    fitted = sampler.tiles(most, lambda number: number % FIT == 0)
-    inputs = [to_input(pixels, full.scale) for pixels in fitted]
-    if not inputs:
-        raise NotQuantized(f"no tile in {source} can be read")
+    full = load_form(version, version).at(scans.pixel_size)
+    chosen = sampler.tiles(most, lambda number: number % FIT == 0)
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
-        _run_nncf(version, inputs, made)
-        other = _detector(version, made).at(scans.pixel_size)
+        fitted = make_int8(version, chosen, scans.pixel_size, made)
+        if not fitted:
+            raise NotQuantized(f"no tile in {source} can be read")
+        other = load_form(version, made).at(scans.pixel_size)
         compared = sampler.tiles(most, lambda number: number % FIT != 0)
         pairs = _pairs(full, other, compared, lambda done: progress(done, most - most // FIT))
         report = agreement(pairs, full.card.headline).to_json(margins)
         del other, pairs  # Windows removes no file that is open
-        report["fitted"] = len(inputs)
+        report["fitted"] = fitted
         keep_int8(version, made, report)
     return {**report, "skipped": [*scans.skipped, *sampler.skipped]}
 
 
-def _detector(version: Path, ir: Path) -> Detector:
-    return Detector(read_card(version / FILE_NAME), OpenVinoRuntime(ir / IR_NAME))
-
-
 def _pairs(
-    full: Detector, other: Detector, tiles: Iterator[np.ndarray], progress: Callable[[int], None]
+    full: ObjectDetector,
+    other: ObjectDetector,
+    tiles: Iterator[np.ndarray],
+    progress: Callable[[int], None],
 ) -> Iterator[tuple[Boxes, Boxes]]:
     answers = (form.stream(same) for form, same in zip((full, other), tee(tiles), strict=True))
     for done, pair in enumerate(zip(*answers, strict=True), start=1):
         progress(done)
         yield pair
-
-
-def _run_nncf(version: Path, inputs: list[np.ndarray], folder: Path) -> None:
-    kept = folder / "inputs.npz"
-    np.savez(kept, *inputs)
-    # A process of its own: NNCF imports torch and talks on stdout.
-    module = "ml_backend.learners.detector.quantization"
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, str(version), str(kept), str(folder)],
-        capture_output=True,
-        text=True,
-    )
-    kept.unlink()
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise NotQuantized(lines[-1])
 
 
 def describe_agreement(folder: Path) -> str:

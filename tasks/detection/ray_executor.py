@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.kinds import load_detector
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES
 from tasks.detection.background_filter import Background
 from tasks.detection.window_detector import (
@@ -64,7 +64,7 @@ class ClusterDetector(Generic[T]):
 
     Attributes:
         model: The folder of the version.
-        pixel_size: µm, see `Detector.at`.
+        pixel_size: µm, see `ObjectDetector.at`.
         memory: See `WindowDetector`; so are the others.
         side: Of the windows, px.
         overlap: Of the windows, px.
@@ -136,7 +136,7 @@ class ClusterWorker:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             for file, content in model.items():
                 Path(name, file).write_bytes(content)
-            detector = Detector.load(Path(name), threads=1).at(pixel_size)
+            detector = load_detector(Path(name), threads=1).at(pixel_size)
         self._detector = WindowDetector[_Item](
             detector,
             NoMemory(),

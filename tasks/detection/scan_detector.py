@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.base import ObjectDetector
 from tasks.detection.accumulator import FileUnit, ScanAccumulator, Stack
 from tasks.detection.background_filter import MEASURED, SQUARE, Background, EmptyWindows
 from tasks.detection.ray_executor import ClusterDetector
@@ -48,7 +48,7 @@ class ScanDetector:
     def __init__(
         self,
         source: Path,
-        detector: Detector,
+        detector: ObjectDetector,
         options: SourceOptions,
         *,
         overlap: int | None = None,
@@ -239,7 +239,7 @@ def _not_there(group: ScanFiles, planes: set[tuple[int, int]]) -> str:
     return f"{group.name}: not every tile has all planes: {tile}"
 
 
-def describe_scale(detector: Detector, pixel_size: float | None, *, given: bool) -> str:
+def describe_scale(detector: ObjectDetector, pixel_size: float | None, *, given: bool) -> str:
     """Say what a pixel size means for the scale at which a detector looks.
 
     Args:

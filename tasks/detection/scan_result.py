@@ -18,7 +18,7 @@ from ml_backend.imaging.merge_detections import (
     merge_planes,
     merge_windows,
 )
-from ml_backend.learners.detector.inference import EDGE, Detector
+from ml_backend.learners.base import ObjectDetector
 from tasks.detection.accumulator import DetectionBuffer
 from tasks.detection.window_detector import PlaneDetections
 from tasks.mosaic import rect_index
@@ -34,7 +34,7 @@ DetectParts = Callable[
 PIECE = 0.5
 # Input px: at the edge of a tile a piece's box may end this far from where it is cut. More
 # than at the edge of a window, because here no copy from a neighbouring window shows it.
-SEAM = 3 * EDGE
+SEAM = 3
 # A box below the threshold that lies so much in an object is no doubt of its own.
 SAME = 0.3
 
@@ -69,7 +69,7 @@ def merge_scan(
     buffers: dict[int, DetectionBuffer],
     tiles: int,
     unread: set[tuple[int, int]],
-    detector: Detector,
+    detector: ObjectDetector,
     detect_parts: DetectParts,
 ) -> ScanResult:
     """Merge the detections of a scan over its seams and planes.
@@ -95,7 +95,7 @@ def merge_scan(
 
 
 def _objects(
-    found: WindowDetections, mosaic: Mosaic, gaps: list[Rect], detector: Detector
+    found: WindowDetections, mosaic: Mosaic, gaps: list[Rect], detector: ObjectDetector
 ) -> tuple[Objects, Objects]:
     """What is detected in a plane from the threshold on, and what below it.
 
@@ -112,14 +112,14 @@ def _objects(
     return objects, doubts.where(~_within(doubts.xyxy, objects.xyxy, SAME))
 
 
-def _margin(mosaic: Mosaic, detector: Detector) -> float:
-    return (SEAM if len(mosaic.tiles) > 1 else EDGE) / detector.scale
+def _margin(mosaic: Mosaic, detector: ObjectDetector) -> float:
+    return (SEAM if len(mosaic.tiles) > 1 else 1) * detector.margin
 
 
 def _detect_over_seams(
     mosaic: Mosaic,
     buffers: dict[int, DetectionBuffer],
-    detector: Detector,
+    detector: ObjectDetector,
     detect_parts: DetectParts,
 ) -> None:
     """Add what the detector finds where no tile shows an object whole."""

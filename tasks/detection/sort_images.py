@@ -22,7 +22,7 @@ from typing import TypedDict
 
 from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.label_studio.class_names import is_mitotic
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.base import ObjectDetector
 from ml_backend.system.atomic_files import appearing
 from tasks.detection.detect_files import iterate_detections
 from tasks.sources.discover import Skipped
@@ -85,7 +85,7 @@ class FolderRule:
 
 def sort(
     source: Path,
-    detector: Detector,
+    detector: ObjectDetector,
     out: Path,
     model: str,
     *,

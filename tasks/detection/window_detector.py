@@ -19,7 +19,7 @@ import numpy as np
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.imaging.merge_detections import WindowDetections
 from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, SingleWindow
-from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.base import ObjectDetector
 from tasks.detection.background_filter import Background, EmptyWindows, is_spot_check
 from tasks.readers.planes import MissingPlane, Rect, ScanPlane
 
@@ -102,7 +102,7 @@ class NoMemory:
 
 
 def detect_windows(
-    detector: Detector, looks: Iterable[tuple[T, Rect, np.ndarray]]
+    detector: ObjectDetector, looks: Iterable[tuple[T, Rect, np.ndarray]]
 ) -> Iterator[tuple[T, Rect, WindowDetections]]:
     """Detect in windows.
 
@@ -191,7 +191,7 @@ class WindowDetector(Generic[T]):
         background: Of the scan, where windows that show nothing else are not looked at.
     """
 
-    detector: Detector
+    detector: ObjectDetector
     memory: DetectionMemory
     side: int
     overlap: int

@@ -41,8 +41,8 @@ from tasks.readers.planes import (
 )
 from tasks.readers.tiff_pages import StripsPlane, WholePlane, has_large_strips
 
-# Of rows of tiles that may be kept, so that none is decoded twice. Windows of a mosaic 12,000 px wide
-# in tiles by deflate are read three to five times as fast with it, for some 60 MB
+# Of rows of tiles that may be kept, so that none is decoded twice. Windows of a mosaic 12,000 px
+# wide in tiles by deflate are read three to five times as fast with it, for some 60 MB
 # (`benchmarks/tiff_readers.py`).
 TILES_BYTES = 64_000_000
 

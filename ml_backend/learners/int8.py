@@ -1,0 +1,68 @@
+"""The form of a detector in 8-bit integers: made, and loaded beside the full one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.learners.base import ObjectDetector
+from ml_backend.learners.detector.inference import Detector
+from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
+from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.model_file import FILE_NAME, read_card
+
+
+class NotQuantized(RuntimeError):
+    """The form cannot be made; one line that says what is in the way."""
+
+
+def load_form(version: Path, form: Path) -> ObjectDetector:
+    """Load a form of a detector on the CPU.
+
+    Args:
+        version: The folder of the version, with its card.
+        form: The folder of the form's IR; the version's own for full precision.
+    """
+    return Detector(read_card(version / FILE_NAME), OpenVinoRuntime(form / IR_NAME))
+
+
+def make_int8(
+    version: Path, tiles: Iterable[np.ndarray], pixel_size: float | None, folder: Path
+) -> int:
+    """Fit a detector's form in 8-bit integers to some tiles, and write its IR.
+
+    Args:
+        version: The folder of the version.
+        tiles: (H, W, 3) uint8 RGB, of any sizes.
+        pixel_size: µm that a pixel of them shows, where it is known.
+        folder: Gets the IR.
+
+    Returns:
+        How many tiles it was fitted to; 0 where there were none, and then nothing is made.
+
+    Raises:
+        NotQuantized: It cannot be made here.
+    """
+    scale = load_form(version, version).at(pixel_size).scale
+    # Resampled one by one: the tiles themselves may be many and large.
+    inputs = [to_input(pixels, scale) for pixels in tiles]
+    if not inputs:
+        return 0
+    kept = folder / "inputs.npz"
+    np.savez(kept, *inputs)
+    # A process of its own: NNCF imports torch and talks on stdout.
+    module = "ml_backend.learners.detector.quantization"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", module, str(version), str(kept), str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    kept.unlink()
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise NotQuantized(lines[-1])
+    return len(inputs)
