@@ -22,6 +22,7 @@ import httpx
 
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio.http import LOOPBACK, studio_http, world_http
+from ml_backend.system.retry import retrying
 
 # One image file; more is no tile, and several are in memory at a time.
 MAX_BYTES = 256_000_000
@@ -32,6 +33,8 @@ WORKERS = 8
 # Fetched ahead of what was taken from the generator; bounds the memory.
 AHEAD = 4 * WORKERS
 
+# Seconds before another try of an image whose server is busy or does not answer.
+_WAITS = (0.3, 1.0)
 # An access token lives for five minutes.
 _TOKEN_SECONDS = 240.0
 _CLOUD = ("s3", "gs", "azure-blob", "redis")
@@ -132,18 +135,13 @@ class ImageSource:
             raise UnreadableImage(f"cannot fetch {shown}: not an http(s) address")
         absolute = self._absolute(address)
         away = ImageAway if self._is_studio(absolute) else UnreadableImage
-        for pause in (0.3, 1.0, None):
-            try:
-                return _not_empty(self._follow(absolute, shown))
-            except httpx.TransportError as error:
-                if pause is None:
-                    words = str(error) or type(error).__name__
-                    raise away(f"{shown} does not answer ({words})") from error
-            except _Busy as busy:
-                if pause is None:
-                    raise away(str(busy)) from busy
-            time.sleep(pause)
-        raise AssertionError("unreachable")
+        try:
+            return _not_empty(retrying(_WAITS, _is_passing)(self._follow, absolute, shown))
+        except httpx.TransportError as error:
+            words = str(error) or type(error).__name__
+            raise away(f"{shown} does not answer ({words})") from error
+        except _Busy as busy:
+            raise away(str(busy)) from busy
 
     def _absolute(self, address: str) -> str:
         """The address with the server that answers it."""
@@ -231,6 +229,10 @@ class AccessToken:
 
 class _Busy(Exception):
     """The server may answer when asked again."""
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, httpx.TransportError | _Busy)
 
 
 def _finished(

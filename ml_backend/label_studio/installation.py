@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from uv import find_uv_bin
 from ml_backend.label_studio.http import LOOPBACK, studio_http
 from ml_backend.system.atomic_files import read_json, replacing, write_json
 from ml_backend.system.processes import Process, check_port
+from ml_backend.system.retry import wait_until
 
 VERSION = "1.23.2"
 USERNAME = "cytoloop@localhost"
@@ -230,20 +230,28 @@ class StudioEnvironment:
     def wait_ready(self, timeout: float = 300.0) -> None:
         """Wait until the server answers; the first start makes its database.
 
-        timeout: seconds. Raises StudioError with the last lines of the log.
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            StudioError: It ended, or did not answer in time; with the last lines of the log.
         """
         process = self._process
         assert process, "start first"
-        deadline = time.monotonic() + timeout
-        while process.alive() and time.monotonic() < deadline:
+
+        def not_ready(state: str) -> StudioError:
+            words = process.last_words()
+            return StudioError(f"Label Studio {state}; see {process.log} ({words})")
+
+        def answers() -> bool:
+            if not process.alive():
+                raise not_ready("ended at its start")
             with contextlib.suppress(httpx.HTTPError), studio_http(self.url, 5) as http:
-                if http.get(f"{self.url}/health").status_code == 200:
-                    return
-            time.sleep(0.2)
-        state = (
-            f"did not answer within {timeout:.0f} s" if process.alive() else "ended at its start"
-        )
-        raise StudioError(f"Label Studio {state}; see {process.log} ({process.last_words()})")
+                return http.get(f"{self.url}/health").status_code == 200
+            return False
+
+        if not wait_until(answers, every=0.2, timeout=timeout):
+            raise not_ready(f"did not answer within {timeout:.0f} s")
 
     def stop(self) -> None:
         """End the server and all that it started."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,11 +19,14 @@ from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 
 from ml_backend.label_studio.http import studio_http
+from ml_backend.system.retry import retrying
 
 T = TypeVar("T")
 
 # Waits before another try, in seconds; a server that restarts is back within them.
-_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
+# HTTP statuses of a server that is busy, or behind a proxy that is.
+_BUSY = (408, 429, 500, 502, 503, 504)
 
 log = logging.getLogger(__name__)
 
@@ -70,27 +72,33 @@ class Line:
             raise self._translated(error) from error
 
     def call(self, act: Callable[..., T], *args: Any, again: bool = True, **options: Any) -> T:
-        """act(*args, **options), with patience; errors of the server and of the line as ours.
+        """Call the SDK, and again after `WAITS` while the fault may pass by itself.
 
-        again: acting twice does no harm, so any fault of the line or the server is tried
-        again; else only a connection that was never made.
+        Args:
+            act: A function of the SDK.
+            args: Its arguments.
+            again: Acting twice does no harm, so any fault of the line or the server is tried
+                again; else only a connection that was never made.
+            options: Its keyword arguments.
+
+        Returns:
+            What `act` returns.
+
+        Raises:
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As the server or the line
+                failed; the fault of the SDK is its cause.
         """
-        for wait in (*_WAITS, None):
+
+        def act_once() -> T:
             try:
                 return act(*args, **options)
             except ApiError as error:
-                fault: Exception = self._translated(error)
-                retry = again and (error.status_code or 0) in (408, 429, 500, 502, 503, 504)
-                cause: Exception = error
+                raise self._translated(error) from error
             except httpx.TransportError as error:
-                fault = StudioUnreachable(f"{self.what} does not answer ({_words(error)})")
-                retry = again or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                cause = error
-            if wait is None or not retry:
-                raise fault from cause
-            log.info("%s; trying again in %s s", fault, wait)
-            time.sleep(wait)
-        raise AssertionError("unreachable")
+                words = str(error) or type(error).__name__
+                raise StudioUnreachable(f"{self.what} does not answer ({words})") from error
+
+        return retrying(WAITS, is_passing if again else _was_not_sent, _tell)(act_once)
 
     def _translated(self, error: ApiError) -> Exception:
         detail = _detail(error.body)
@@ -104,8 +112,19 @@ class Line:
         return StudioFault(f"{self.what} answered HTTP {error.status_code} ({detail})")
 
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def is_passing(error: BaseException) -> bool:
+    """Tell whether an error of `Line.call` may go away by itself: no answer, or a busy server."""
+    status = getattr(error.__cause__, "status_code", None)
+    return isinstance(error, StudioUnreachable) or (status or 0) in _BUSY
+
+
+def _was_not_sent(error: BaseException) -> bool:
+    """Tell whether there was no connection, so that the server cannot have done what was asked."""
+    return isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+
+
+def _tell(error: BaseException, wait: float) -> None:
+    log.info("%s; trying again in %s s", error, wait)
 
 
 def _detail(body: Any) -> str:

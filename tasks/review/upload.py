@@ -9,19 +9,21 @@ Studio is away, sending waits.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import tenacity
+
 from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.active_learning.strategies.certainty import measure_certainty
 from ml_backend.imaging.decode import as_png, plain_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
-from ml_backend.label_studio.session import StudioFault, StudioUnreachable
+from ml_backend.label_studio.session import is_passing
 from ml_backend.serving.preannotation import Annotator, PreAnnotation
+from ml_backend.system.retry import retrying, wait_until
 from tasks.readers.planes import Rect
 from tasks.review.checkpoint import Ledger
 from tasks.review.image_storage import Store
@@ -84,12 +86,8 @@ class Sender:
 
     def start(self) -> None:
         """Learn what the project holds; wait for what an earlier run had on its way."""
-        self._ask()
         waiting, age = self._ledger.on_the_way()
-        while waiting - self._held.keys() and age < SETTLED:
-            time.sleep(min(1.0, SETTLED - age))
-            self._ask()
-            age = self._ledger.on_the_way()[1]
+        self._wait_for(waiting, SETTLED - age)
         self._ledger.arrived()
 
     def send(self, views: Sequence[View]) -> None:
@@ -170,41 +168,40 @@ class Sender:
         return {task["data"]["key"]: task for task in tasks}
 
     def _deliver(self, tasks: dict[str, dict[str, Any]]) -> None:
-        waits = _waits()
-        while True:
+        """Make those of the tasks, by key, that the project does not hold."""
+        for attempt in _patience():
+            if attempt.retry_state.attempt_number > 1:
+                # The request before may have been carried out all the same, or still be.
+                self._settle(tasks)
             self._ask()
             missing = {key: task for key, task in tasks.items() if key not in self._held}
             self.outcome.known += len(tasks) - len(missing)
             if not missing:
-                self._ledger.arrived()
-                return
+                break
             tasks = missing
             self._ledger.send(missing)
-            try:
+            with attempt:
                 self._studio.import_tasks(self._project, missing.values(), chunk=len(missing))
-            except (StudioUnreachable, StudioFault) as error:
-                if not _passes(error):
-                    raise
-                # It may have been carried out all the same, or still be.
-                _pause(waits, error)
-                self._settle(tasks)
-            else:
                 self.outcome.sent += len(missing)
-                self._ledger.arrived()
-                return
+        self._ledger.arrived()
 
     def _settle(self, tasks: Iterable[str]) -> None:
         """Wait until a request whose end is unknown has come to an end."""
-        deadline = time.monotonic() + SETTLED
-        self._ask()
-        while not all(key in self._held for key in tasks) and time.monotonic() < deadline:
-            time.sleep(1.0)
-            self._ask()
+        self._wait_for(tasks, SETTLED)
         self._last = 0  # once more from the first: ids may come out of order
         self._ask()
         arrived = sum(key in self._held for key in tasks)
         self.outcome.sent += arrived
         self.outcome.known -= arrived  # counted as known when it is looked at again
+
+    def _wait_for(self, keys: Iterable[str], seconds: float) -> None:
+        """Ask until the project holds tasks of all these keys, for so many seconds at most."""
+
+        def holds() -> bool:
+            self._ask()
+            return all(key in self._held for key in keys)
+
+        wait_until(holds, every=1.0, timeout=seconds)
 
     def _ask(self) -> None:
         """Read the keys of the tasks that came since the last time."""
@@ -229,34 +226,23 @@ def _as_it_is(view: View) -> bytes | None:
 
 
 def patiently(act: Callable[[], T]) -> T:
-    """act(), again and again while Label Studio is away, for AWAY s; doing it twice must not
-    matter. Raises what it raised last."""
-    waits = _waits()
-    while True:
-        try:
-            return act()
-        except (StudioUnreachable, StudioFault) as error:
-            if not _passes(error):
-                raise
-            _pause(waits, error)
+    """Call `act`, and again while Label Studio is away, for AWAY s.
+
+    Args:
+        act: What to do; doing it twice must not matter.
+
+    Returns:
+        What `act` returns.
+
+    Raises:
+        StudioUnreachable, StudioRefused, ProjectGone, StudioFault: What `act` raised last.
+    """
+    return _patience()(act)
 
 
-def _pause(waits: list[float], error: Exception) -> None:
-    if not waits:
-        raise error
-    log.warning("%s; sending waits", error)
-    time.sleep(waits.pop(0))
-
-
-def _waits() -> list[float]:
-    """Seconds to wait before each further try, AWAY in all."""
+def _patience() -> tenacity.Retrying:
+    """Tries with waits of 1, 2, 4 … s, AWAY in all."""
     waits = [1.0]
     while sum(waits) < AWAY:
         waits.append(min(2 * waits[-1], LONGEST_WAIT))
-    return waits
-
-
-def _passes(error: Exception) -> bool:
-    """Whether a fault may go away by itself."""
-    status = getattr(error.__cause__, "status_code", None)
-    return isinstance(error, StudioUnreachable) or (status or 0) in (408, 429, 500, 502, 503, 504)
+    return retrying(waits, is_passing, lambda error, wait: log.warning("%s; sending waits", error))

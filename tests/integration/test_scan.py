@@ -368,7 +368,7 @@ def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_dou
     monkeypatch.setattr(upload, "CHUNK", 8)
     monkeypatch.setattr(scan_module, "CHUNK", 8)
     monkeypatch.setattr(upload, "SETTLED", 2.0)
-    monkeypatch.setattr(studio_line, "_WAITS", (0.1,))
+    monkeypatch.setattr(studio_line, "WAITS", (0.1,))
     number = home.project("Far away")
     line = Line(int(home.running.url.rpartition(":")[2]))
     database = Projects(home.settings.projects_database)

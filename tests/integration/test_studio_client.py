@@ -264,6 +264,6 @@ def test_a_token_that_is_not_accepted_is_told(
 def test_a_server_that_is_not_there_is_told(
     label_studio: RunningStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_WAITS", (0.01, 0.01))
+    monkeypatch.setattr(session, "WAITS", (0.01, 0.01))
     with pytest.raises(StudioUnreachable, match="does not answer"):
         Studio("http://127.0.0.1:9", label_studio.account.token).projects()
