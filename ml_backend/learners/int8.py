@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import to_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.system.child_module import ChildFailed, run_module
 
 
 class NotQuantized(RuntimeError):
@@ -55,14 +54,10 @@ def make_int8(
     kept = folder / "inputs.npz"
     np.savez(kept, *inputs)
     # A process of its own: NNCF imports torch and talks on stdout.
-    module = "ml_backend.learners.detector.quantization"
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, str(version), str(kept), str(folder)],
-        capture_output=True,
-        text=True,
-    )
-    kept.unlink()
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise NotQuantized(lines[-1])
+    try:
+        run_module("ml_backend.learners.detector.quantization", version, kept, folder)
+    except ChildFailed as error:
+        raise NotQuantized(str(error)) from error
+    finally:
+        kept.unlink()
     return len(inputs)

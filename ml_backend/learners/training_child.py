@@ -29,6 +29,7 @@ from ml_backend.learners.kinds import find_learner
 from ml_backend.learners.model_file import FILE_NAME
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.system.atomic_files import read_json, write_json
+from ml_backend.system.child_module import build_command
 
 # The last line that a child tells, beside those of `learners.base.Progress`:
 #   {"done": true, "seconds"}, or {"error": why, "again": may another try do}
@@ -81,14 +82,7 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
         last: dict[str, Any] = {}
         with log.open("wb") as stderr:
             child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "ml_backend.learners.training_child",
-                    str(file),
-                    str(os.getpid()),
-                ],
+                build_command("ml_backend.learners.training_child", file, str(os.getpid())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

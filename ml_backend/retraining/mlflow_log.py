@@ -8,37 +8,51 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 
 from ml_backend.evaluation import plots
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
+from ml_backend.system.child_module import ChildFailed, run_module
 
 log = logging.getLogger(__name__)
 
 
 def record_in_child(version: str, settings: Settings, timeout: float = 120.0) -> bool:
-    """Record the version; False, with one line in the log, where that failed."""
+    """Record a version in a process of its own.
+
+    Args:
+        version: Its name.
+        settings: Of the data folder that holds it.
+        timeout: Seconds that it may take.
+
+    Returns:
+        Whether it was recorded; where not, the log says in one line why.
+    """
     environment = {**os.environ, "CYTOLOOP_DATA_DIR": str(settings.data_dir)}
+    module = "ml_backend.retraining.mlflow_log"
     try:
-        subprocess.run(
-            [sys.executable, "-P", "-m", "ml_backend.retraining.mlflow_log", version],
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-    except subprocess.SubprocessError as error:
-        said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-        log.warning("MLflow did not record %s: %s", version, said[-1] if said else error)
+        run_module(module, version, environment=environment, timeout=timeout)
+    except ChildFailed as error:
+        log.warning("MLflow did not record %s: %s", version, error)
         return False
     return True
 
 
 def record(name: str, settings: Settings) -> None:
-    """Write a version's parameters, figures and model file as one MLflow run."""
+    """Write a version's parameters, figures and files as one MLflow run.
+
+    It is a run of the experiment `cytoloop-PROJECT`, on the shared server of the settings or else
+    in the data folder, where the figures are in `mlflow.sqlite` and the files in `mlflow-files`.
+
+    Args:
+        name: The version's.
+        settings: Of the data folder that holds it.
+
+    Raises:
+        UnknownVersion: There is no such version.
+        mlflow.exceptions.MlflowException: The record could not be written.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow

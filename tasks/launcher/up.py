@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -41,7 +40,9 @@ from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.state.training_progress import running
 from ml_backend.system.atomic_files import check_data_folder, read_json, write_json
+from ml_backend.system.child_module import build_command
 from ml_backend.system.processes import Children, Process, check_port
+from ml_backend.system.retry import wait_until
 from tasks.launcher.import_images import Intake, Source, sources, take_in
 from tasks.launcher.worker_log import News, doing
 
@@ -159,7 +160,7 @@ class Home:
     def _start_own(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)
         child = Process.start(
-            [sys.executable, "-P", "-m", "ml_backend", "--data-dir", folder, *command],
+            build_command("ml_backend", "--data-dir", folder, *command),
             self._settings.logs / f"{command[0]}.log",
             dict(os.environ),
             self._settings.data_dir,
@@ -218,16 +219,17 @@ class Home:
             return connect(self._settings, url, token, number, self._backend_url, strategy)
 
     def _wait_for_backend(self) -> None:
-        deadline = time.monotonic() + 60
         with studio_http(self._backend_url, 5) as http:
-            while time.monotonic() < deadline:
+
+            def answers() -> bool:
                 self._children.check()
                 with suppress(Exception):
-                    if http.get(f"{self._backend_url}/health").status_code == 200:
-                        return
-                time.sleep(0.1)
-        log = self._children.log("ML backend")
-        raise UpFailed(f"the ML backend does not answer on {self._backend_url}; see {log}")
+                    return http.get(f"{self._backend_url}/health").status_code == 200
+                return False
+
+            if not wait_until(answers, every=0.1, timeout=60):
+                log = self._children.log("ML backend")
+                raise UpFailed(f"the ML backend does not answer on {self._backend_url}; see {log}")
 
     def _images(self) -> tuple[str, list[Source], list[tuple[str, str]]]:
         """Where the images come from, in words, the images, and what was passed over."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import DETECTOR, IR_FILES, ModelCard
 from ml_backend.learners.training_job import TrainingJob
+from ml_backend.system.child_module import ChildFailed, run_module
 
 
 class DetectorLearner:
@@ -78,14 +77,10 @@ class DetectorLearner:
 
     def make_servable(self, weights: Path, folder: Path) -> None:
         # A process of its own: the export imports torch, which a server must not.
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "ml_backend.learners.detector.export", weights, folder],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
+        try:
+            run_module("ml_backend.learners.detector.export", weights, folder)
+        except ChildFailed as error:
+            raise ExportFailed(f"{weights} could not be made ready to serve: {error}") from error
 
     def load(self, folder: Path, threads: int | None = None) -> Detector:
         return Detector.load(folder, threads)
