@@ -1,23 +1,20 @@
-"""The durable jobs and their rules: improve a project, publish its champion.
+"""The durable jobs: improve a project, publish its champion.
 
-Jobs live in DBOS on an embedded SQLite file. A job that was killed goes on at its last
-finished step when the worker starts again; at most one of a kind waits or runs for a
-project. Only the worker launches this.
+DBOS keeps which steps of a job are finished, by their names and order, and takes a job that was
+killed up again after the last of them. So both stay as they are: a data folder may hold jobs of
+an earlier release.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions
-from dbos._error import DBOSQueueDeduplicatedError
+from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.label_studio.client import Studio
@@ -33,267 +30,229 @@ from ml_backend.retraining.train_version import NothingToLearn
 from ml_backend.serving.model_cache import Serving
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
-from ml_backend.state.projects import NotConnected, Projects
+from ml_backend.state.projects import NotConnected, Note, Projects
+from ml_backend.system.retry import Backoff
 
 log = logging.getLogger(__name__)
 
-# Fixed, so that an upgrade of cytoloop or another machine name strands no job.
-_EXECUTOR = "worker"
-_APPLICATION_VERSION = "1"
-
 Kind = Literal["improve", "publish"]
 
-# What passes by itself or by a person's hand: Label Studio away, its token refused, the
-# disk full. The job ends in one line; its wish stays, and it is done again after 1, 4, 16 …
-# minutes, at most as long as between two reconciliations. What a training did up to there
-# is not lost: its steps that were finished are found again.
-_PASSING = (*STUDIO_ERRORS, OSError, sqlite3.Error, SQLAlchemyError)
+# What passes by itself or by a person's hand: Label Studio away, its token refused, the disk full.
+# The job ends with one line in the log; its note stays, and it is done again after 1, 4, 16 …
+# minutes, at most as long as between two reconciliations. What it did so far is not lost: the
+# steps that it finished find their results again.
+_PASSING = (*STUDIO_ERRORS, OSError, sqlite3.Error, SQLAlchemyError, ValueError)
 FIRST_WAIT, GROWTH = 60.0, 4.0
-# A training that is killed again and again takes the machine for nothing: ask it less often.
-_LONGEST = 4 * 3600.0
+# A training that is killed again and again takes the machine for nothing: it is tried less often.
+LONGEST_WAIT_OF_KILLED = 4 * 3600.0
 
-# What ended is kept so long, for whoever looks into the jobs' database.
-_DAYS_KEPT = 7
+# By kind: the note that asks for the job, and what did not happen when it failed.
+_NOTES: dict[Kind, Note] = {"improve": "train", "publish": "publish"}
+_DONE: dict[Kind, str] = {"improve": "trained", "publish": "published"}
 
 
-class Jobs:
-    """The queue, launched over one data folder."""
+class JobContext:
+    """What the jobs of this process share: the data folder, and how their work goes on."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._failures: Counter[tuple[Kind, int]] = Counter()
-        # When a job was put off, and until when; by the clock of the notes.
-        self._waits: dict[tuple[Kind, int], tuple[float, float]] = {}
-        self._running: set[str] = set()
+    def open(self, settings: Settings) -> None:
+        """Open a data folder for the jobs; nothing is there before."""
+        self.settings = settings
+        self.projects = Projects(settings.projects_database)
+        self.registry = Registry(settings.versions, settings.champions)
+        self.submissions = open_submissions(settings, self.projects, self.registry)
+        self.pipeline = Pipeline(settings, self.projects, self.registry)
+        self.serving = Serving(settings, self.registry)
+        self.backoff = Backoff[tuple[Kind, int]](FIRST_WAIT, GROWTH)
+        # The workflows, by DBOS's id, that run in this process.
+        self.running: set[str] = set()
         # Set when the process is about to end, and with it the children of its jobs.
-        self.ending = False
-        self._stopped: set[str] = set()
-        projects = Projects(settings.projects_database)
-        registry = Registry(settings.versions, settings.champions)
-        submissions = open_submissions(settings, projects, registry)
-        pipeline = Pipeline(settings, projects, registry)
-        self._projects = projects
-        serving = Serving(settings, registry)
+        self.is_ending = False
 
-        @DBOS.step(name="snapshot")
-        def take_snapshot(project: int) -> str:
-            return submissions.take(project).name
 
-        @DBOS.step(name="train")
-        def train(project: int, snapshot: str) -> str:
-            def progress(step: dict[str, Any]) -> None:
-                log.info("project %s: training %s", project, _said(step))
+# Opened before DBOS is launched. DBOS calls the functions below with what it keeps of a job in its
+# database, names and numbers, so they find the rest here.
+context = JobContext()
 
-            return pipeline.train(submissions.snapshot(snapshot), progress=progress).name
 
-        def trial(version: str, snapshot: str, champion: str | None) -> Trial:
-            candidate = registry.get(version)
-            return pipeline.trial(candidate, submissions.snapshot(snapshot), champion)
+# The steps of an improvement, in this order: snapshot, train, plan, each fold, judge (or
+# unjudged), promote where the candidate won, record.
 
-        @DBOS.step(name="plan")
-        def plan(version: str, snapshot: str) -> tuple[str | None, int]:
-            champion = pipeline.opponent(registry.get(version))
-            return champion, len(trial(version, snapshot, champion).plan.folds)
 
-        @DBOS.step(name="fold")
-        def fold(version: str, snapshot: str, champion: str | None, number: int) -> None:
-            def progress(step: dict[str, Any]) -> None:
-                log.info("judging %s: %s", version, _said(step))
+@DBOS.step(name="snapshot")
+def take_snapshot(project: int) -> str:
+    """Read the project's corrections from Label Studio; return the snapshot's name."""
+    return context.submissions.take(project).name
 
-            pipeline.fold(trial(version, snapshot, champion), number, progress)
 
-        @DBOS.step(name="judge")
-        def judge(version: str, snapshot: str, champion: str | None) -> tuple[bool, list[str]]:
-            decision = pipeline.judge(trial(version, snapshot, champion))
-            return decision.promoted, list(decision.reasons)
+@DBOS.step(name="train")
+def train(project: int, snapshot: str) -> str:
+    """Train on the snapshot; return the candidate's name."""
 
-        @DBOS.step(name="unjudged")
-        def unjudged(version: str, why: str) -> tuple[bool, list[str]]:
-            decision = pipeline.unjudged(registry.get(version), why)
-            return decision.promoted, list(decision.reasons)
+    def tell(progress: dict[str, Any]) -> None:
+        log.info("project %s: training %s", project, _describe(progress))
 
-        @DBOS.step(name="promote")
-        def promote(project: int, version: str, reasons: list[str]) -> None:
-            pipeline.promote(version, project, reasons, by="cytoloop")
+    corrections = context.submissions.snapshot(snapshot)
+    return context.pipeline.train(corrections, progress=tell).name
 
-        @DBOS.step(name="record")
-        def record(version: str) -> bool:
-            return record_in_child(version, settings)
 
-        def improved(project: int) -> str:
-            snapshot = take_snapshot(project)
-            try:
-                version = train(project, snapshot)
-            except TrainingInterrupted:
-                raise
-            except (NothingToLearn, TrainingFailed) as error:
-                projects.attempted(project, snapshot, str(error))
-                log.error("project %s: not trained: %s", project, error)
-                return str(error)
-            try:
-                champion, folds = plan(version, snapshot)
-                for number in range(folds):
-                    fold(version, snapshot, champion, number)
-                promoted, reasons = judge(version, snapshot, champion)
-            except TrainingInterrupted:
-                raise
-            except TrainingFailed as error:
-                promoted, reasons = unjudged(version, str(error))
-            if promoted:
-                promote(project, version, reasons)
-            projects.attempted(project, snapshot, reasons[0])
-            log.info(
-                "project %s: %s %s: %s",
-                project,
-                version,
-                "is the new champion" if promoted else "was not promoted",
-                "; ".join(reasons),
-            )
-            record(version)
-            return reasons[0]
+@DBOS.step(name="plan")
+def plan_trial(version: str, snapshot: str) -> tuple[str | None, int]:
+    """Return the champion to compare with (None where there is none) and the number of folds."""
+    champion = context.pipeline.opponent(context.registry.get(version))
+    return champion, len(_open_trial(version, snapshot, champion).plan.folds)
 
-        @DBOS.workflow(name="improve")
-        def improve(project: int) -> str:
-            try:
-                with self._runs():
-                    said = improved(project)
-            except (NotConnected, ProjectGone) as error:
-                return self._forget(project, error)
-            except TrainingInterrupted as error:
-                return self._put_off("improve", project, error, _LONGEST)
-            except (*_PASSING, ValueError) as error:
-                return self._put_off("improve", project, error)
-            self._done_well("improve", project)
-            return said
 
-        @DBOS.step(name="publish")
-        def publish_step(project_id: int) -> str:
-            project = projects.get(project_id)
-            studio = Studio(project.url, project.token)
-            source = ImageSource(
-                project.url, project.token, media=settings.media, project=project_id
-            )
-            publisher = Publisher(project, projects, serving, registry, studio, source)
-            return publisher.publish().version
+@DBOS.step(name="fold")
+def judge_fold(version: str, snapshot: str, champion: str | None, number: int) -> None:
+    """Train and ask the model of one fold; `number` counts from 0."""
 
-        @DBOS.workflow(name="publish")
-        def publish(project: int) -> str:
-            try:
-                with self._runs():
-                    said = publish_step(project)
-            except (NotConnected, ProjectGone) as error:
-                return self._forget(project, error)
-            except (*_PASSING, ValueError) as error:
-                return self._put_off("publish", project, error)
-            self._done_well("publish", project)
-            return said
+    def tell(progress: dict[str, Any]) -> None:
+        log.info("judging %s: %s", version, _describe(progress))
 
-        self._workflows: dict[Kind, Any] = {"improve": improve, "publish": publish}
+    context.pipeline.fold(_open_trial(version, snapshot, champion), number, tell)
 
-    def launch(self) -> None:
-        """Start; jobs that a killed worker left go on."""
-        config: DBOSConfig = {
-            "name": "cytoloop",
-            "system_database_url": f"sqlite:///{self._settings.jobs_database.as_posix()}",
-            "executor_id": _EXECUTOR,
-            "application_version": _APPLICATION_VERSION,
-            "log_level": "WARNING",
-        }
-        DBOS(config=config)
-        DBOS.launch()
-        # One training at a time over all projects: two would only slow each other down.
-        for name in self._workflows:
-            DBOS.register_queue(name, worker_concurrency=1, polling_interval_sec=0.5)
 
-    def _put_off(
-        self, kind: Kind, project: int, error: Exception, longest: float | None = None
-    ) -> str:
-        """The job could not be done now; its wish stays, and it waits a while."""
-        if self.ending:
-            # Its child was ended with us: it goes on at the next start, where it was.
-            time.sleep(3600)
-        longest = longest or self._settings.reconcile_seconds
-        wait = min(FIRST_WAIT * GROWTH ** min(self._failures[kind, project], 9), longest)
-        self._failures[kind, project] += 1
-        what = "trained" if kind == "improve" else "published"
-        said = " ".join(str(error).split("\n[SQL")[0].split())
-        log.error("project %s: not %s: %s; again in %.0f s", project, what, said, wait)
-        # On a full disk there may be no room for a note; the reconciliation leaves one then.
-        with suppress(OSError, sqlite3.Error):
-            self._projects.leave(project, "train" if kind == "improve" else "publish")
-        now = time.time()
-        self._waits[kind, project] = (now, now + wait)
+@DBOS.step(name="judge")
+def judge(version: str, snapshot: str, champion: str | None) -> tuple[bool, list[str]]:
+    """Compare candidate and champion; return whether it is promoted, and why."""
+    decision = context.pipeline.judge(_open_trial(version, snapshot, champion))
+    return decision.promoted, list(decision.reasons)
+
+
+@DBOS.step(name="unjudged")
+def keep_unjudged(version: str, why: str) -> tuple[bool, list[str]]:
+    """Keep why a candidate could not be judged; return as `judge` does."""
+    decision = context.pipeline.unjudged(context.registry.get(version), why)
+    return decision.promoted, list(decision.reasons)
+
+
+@DBOS.step(name="promote")
+def promote(project: int, version: str, reasons: list[str]) -> None:
+    """Make the candidate the champion, and leave a note to publish it."""
+    context.pipeline.promote(version, project, reasons, by="cytoloop")
+
+
+@DBOS.step(name="record")
+def record(version: str) -> bool:
+    """Record the candidate in MLflow; return whether that went well."""
+    return record_in_child(version, context.settings)
+
+
+@DBOS.step(name="publish")
+def publish_champion(project_id: int) -> str:
+    """Bring the project's pre-annotations to its champion; return the version's name."""
+    project = context.projects.get(project_id)
+    studio = Studio(project.url, project.token)
+    source = ImageSource(
+        project.url, project.token, media=context.settings.media, project=project_id
+    )
+    publisher = Publisher(
+        project, context.projects, context.serving, context.registry, studio, source
+    )
+    return publisher.publish().version
+
+
+# The workflows. They return what came of them in one line, which DBOS keeps.
+
+
+@DBOS.workflow(name="improve")
+def improve(project: int) -> str:
+    """Train a candidate on a project's corrections, judge it, and promote it where it is better."""
+    return _run("improve", project, _improve)
+
+
+@DBOS.workflow(name="publish")
+def publish(project: int) -> str:
+    """Publish a project's champion to Label Studio."""
+    return _run("publish", project, publish_champion)
+
+
+WORKFLOWS: dict[Kind, Callable[[int], str]] = {"improve": improve, "publish": publish}
+
+
+def _improve(project: int) -> str:
+    snapshot = take_snapshot(project)
+    try:
+        version = train(project, snapshot)
+    except TrainingInterrupted:
+        raise
+    except (NothingToLearn, TrainingFailed) as error:
+        context.projects.attempted(project, snapshot, str(error))
+        log.error("project %s: not trained: %s", project, error)
         return str(error)
+    try:
+        champion, folds = plan_trial(version, snapshot)
+        for number in range(folds):
+            judge_fold(version, snapshot, champion, number)
+        promoted, reasons = judge(version, snapshot, champion)
+    except TrainingInterrupted:
+        raise
+    except TrainingFailed as error:
+        promoted, reasons = keep_unjudged(version, str(error))
+    if promoted:
+        promote(project, version, reasons)
+    context.projects.attempted(project, snapshot, reasons[0])
+    log.info(
+        "project %s: %s %s: %s",
+        project,
+        version,
+        "is the new champion" if promoted else "was not promoted",
+        "; ".join(reasons),
+    )
+    record(version)
+    return reasons[0]
 
-    def _forget(self, project: int, error: Exception) -> str:
+
+def _run(kind: Kind, project: int, act: Callable[[int], str]) -> str:
+    """Do a job's steps; forget a project that is gone, put off what may go well another time."""
+    workflow = str(DBOS.workflow_id)
+    context.running.add(workflow)
+    try:
+        outcome = act(project)
+    except (NotConnected, ProjectGone) as error:
         log.warning("project %s: %s; it is forgotten here", project, error)
-        self._projects.forget(project)
+        context.projects.forget(project)
         return str(error)
-
-    def _done_well(self, kind: Kind, project: int) -> None:
-        self._failures.pop((kind, project), None)
-        self._waits.pop((kind, project), None)
-
-    @contextmanager
-    def _runs(self) -> Iterator[None]:
-        number = str(DBOS.workflow_id)
-        self._running.add(number)
-        try:
-            yield
-        finally:
-            self._running.discard(number)
-
-    def revive(self) -> None:
-        """Let jobs go on that stopped without a word, as on a full disk, where none can be said.
-
-        To be called now and then: what stands still at two calls in a row is taken up again
-        at its last finished step.
-        """
-        jobs = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-        pending = {job.workflow_id: job.name for job in jobs}
-        stopped = set(pending) - self._running
-        for number in stopped & self._stopped:
-            log.warning("a job to %s had stopped; it goes on", pending[number])
-            DBOS.resume_workflow(number, queue_name=pending[number])
-        self._stopped = stopped
-
-    def tidy(self) -> None:
-        """Forget jobs that ended long ago; there are some 300 a day for each project."""
-        before = datetime.now(UTC) - timedelta(days=_DAYS_KEPT)
-        old = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR"],
-            completed_before=before.isoformat(),
-            load_input=False,
-            load_output=False,
-            limit=1000,
-        )
-        if old:
-            DBOS.delete_workflows([job.workflow_id for job in old])
-
-    def waits(self, kind: Kind, project: int, asked: float | None = None) -> bool:
-        """Is a job put off? asked: when a person asked for it, who is not kept waiting twice."""
-        since, until = self._waits.get((kind, project), (0.0, 0.0))
-        return time.time() < until and (asked is None or asked <= since)
-
-    def busy(self, kind: Kind, project: int) -> bool:
-        """Does a job of the kind wait or run for the project?"""
-        jobs = DBOS.list_workflows(name=kind, status=["ENQUEUED", "PENDING"], load_output=False)
-        return any(job.input and job.input["args"][0] == project for job in jobs)
-
-    def enqueue(self, kind: Kind, project: int) -> bool:
-        """Queue a job; False where one of its kind waits or runs for the project already."""
-        if self.busy(kind, project):
-            return False
-        try:
-            with SetEnqueueOptions(deduplication_id=f"{kind}-{project}"):
-                DBOS.enqueue_workflow(kind, self._workflows[kind], project)
-        except DBOSQueueDeduplicatedError:
-            return False
-        return True
+    except (TrainingInterrupted, *_PASSING) as error:
+        put_off(kind, project, error)
+        return str(error)
+    finally:
+        context.running.discard(workflow)
+    context.backoff.succeed((kind, project))
+    return outcome
 
 
-def _said(step: dict[str, Any]) -> str:
-    parts = [
-        f"{key} {value}" for key, value in step.items() if isinstance(value, (int, float, str))
-    ]
-    return ", ".join(parts)
+def put_off(kind: Kind, project: int, error: Exception) -> None:
+    """Leave a job that could not be done for later: say so, and leave its note again.
+
+    Does not return where the process is ending: the job then stays open in DBOS, and goes on at
+    the next start where it was.
+
+    Args:
+        kind: The job.
+        project: The project's number in Label Studio.
+        error: What stopped it.
+    """
+    if context.is_ending:
+        threading.Event().wait()
+    # Before the failure, so that its time is not taken for that of a person who asks after it. On a
+    # full disk there may be no room for a note; the reconciliation leaves one then.
+    with suppress(OSError, sqlite3.Error):
+        context.projects.leave(project, _NOTES[kind])
+    killed = isinstance(error, TrainingInterrupted)
+    longest = LONGEST_WAIT_OF_KILLED if killed else context.settings.reconcile_seconds
+    wait = context.backoff.fail((kind, project), longest)
+    # SQLAlchemy adds the statement to its messages.
+    reason = " ".join(str(error).split("\n[SQL")[0].split())
+    log.error("project %s: not %s: %s; again in %.0f s", project, _DONE[kind], reason, wait)
+
+
+def _open_trial(version: str, snapshot: str, champion: str | None) -> Trial:
+    candidate = context.registry.get(version)
+    return context.pipeline.trial(candidate, context.submissions.snapshot(snapshot), champion)
+
+
+def _describe(progress: dict[str, Any]) -> str:
+    """A line of the training's progress, in words."""
+    plain = {key: value for key, value in progress.items() if isinstance(value, int | float | str)}
+    return ", ".join(f"{key} {value}" for key, value in plain.items())

@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from types import FrameType
 
@@ -26,19 +25,20 @@ from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.promotion.rollback import Aftermath
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
-from ml_backend.retraining.jobs import Jobs
+from ml_backend.retraining.job_queue import JobQueue
 from ml_backend.settings import Settings
 from ml_backend.state import training_progress
 from ml_backend.state.projects import NotConnected, Note, Projects
 from ml_backend.system.atomic_files import sweep
+from ml_backend.system.retry import Backoff
 
 log = logging.getLogger(__name__)
 
 # A burst of notes is waited out, but never for longer than this many quiet periods.
-_PATIENCE = 10
+_LONGEST_BURST = 10
 # After Label Studio could not be asked, so many seconds pass before the next try, doubled
 # with every failure until they reach the time between two reconciliations.
-_BACK_OFF = 10.0
+FIRST_WAIT = 10.0
 
 
 class WorkerRunning(RuntimeError):
@@ -46,7 +46,11 @@ class WorkerRunning(RuntimeError):
 
 
 def work(settings: Settings) -> None:
-    """Work until ended. Raises WorkerRunning where another worker is at it."""
+    """Work until ended by a signal; the process ends with it.
+
+    Raises:
+        WorkerRunning: Another worker holds the data folder.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -58,29 +62,26 @@ def work(settings: Settings) -> None:
 
 
 class Worker:
+    """The loop over one data folder."""
+
     def __init__(self, settings: Settings) -> None:
+        """Open the data folder; nothing runs before `run`."""
         self._settings = settings
         self._projects = Projects(settings.projects_database)
         registry = Registry(settings.versions, settings.champions)
         self._submissions = open_submissions(settings, self._projects, registry)
         self._aftermath = Aftermath(self._projects, registry)
-        self._jobs = Jobs(settings)
+        self._queue = JobQueue(settings)
         self._ended = threading.Event()
-        self._not_before: dict[int, float] = {}
-        self._failures: Counter[int] = Counter()
+        # Projects whose Label Studio could not be asked.
+        self._backoff = Backoff[int](FIRST_WAIT, 2.0)
         self._reconciled = float("-inf")
 
     def run(self) -> None:
-        def end(number: int, frame: FrameType | None) -> None:
-            self._ended.set()
-
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGINT, end)
-        training_progress.forget(self._settings.progress)
-        here = self._settings
-        for folder in (here.versions, here.champions, here.snapshots, here.images, here.training):
-            sweep(folder)
-        self._jobs.launch()
+        """Work until SIGTERM or SIGINT; does not return."""
+        self._end_on_signals()
+        self._remove_leftovers()
+        self._queue.launch()
         log.info("worker started on %s", self._settings.data_dir)
         while not self._ended.wait(self._settings.poll_seconds):
             try:
@@ -91,13 +92,38 @@ class Worker:
                     "the data folder %s cannot be used: %s; trying again in %.0f s",
                     self._settings.data_dir,
                     str(error).splitlines()[0],
-                    _BACK_OFF,
+                    FIRST_WAIT,
                 )
-                self._ended.wait(_BACK_OFF)
-        # Jobs are durable: one that runs now goes on at the next start. Waiting for it
-        # could take as long as a training, so its child ends, and so do we.
+                self._ended.wait(FIRST_WAIT)
+        self._end()
+
+    def _end_on_signals(self) -> None:
+        def end(number: int, frame: FrameType | None) -> None:
+            self._ended.set()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what processes that were killed left behind."""
+        settings = self._settings
+        training_progress.forget(settings.progress)
+        for folder in (
+            settings.versions,
+            settings.champions,
+            settings.snapshots,
+            settings.images,
+            settings.training,
+        ):
+            sweep(folder)
+
+    def _end(self) -> None:
+        """End the process, now: a job that runs may be a training, and goes on at the next start.
+
+        To wait for it could take as long as the training, so its child is ended too.
+        """
         log.info("worker ends")
-        self._jobs.ending = True
+        self._queue.announce_end()
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -105,58 +131,79 @@ class Worker:
         os._exit(0)
 
     def _reconcile(self) -> None:
-        """Webhooks get lost by design, so every project is looked at now and then."""
+        """Look at every project now and then, because webhooks get lost by design."""
         if time.monotonic() - self._reconciled < self._settings.reconcile_seconds:
             return
-        self._jobs.revive()
-        self._jobs.tidy()
+        self._queue.revive()
+        self._queue.tidy()
         for project in self._projects.all():
             self._projects.leave(project.id, "changed")
             self._projects.leave(project.id, "publish")
         self._reconciled = time.monotonic()
 
     def _follow_notes(self) -> None:
+        """Act on every note that is due, and remove those that are dealt with."""
         for project, note, first, last in self._projects.notes():
-            if time.monotonic() < self._not_before.get(project, 0):
-                continue
-            quiet = self._settings.quiet_seconds
-            now = time.time()
-            if note == "changed" and now - last < quiet and now - first < _PATIENCE * quiet:
+            if self._backoff.is_waiting(project) or self._is_burst(note, first, last):
                 continue
             try:
-                if self._acted(project, note, last):
+                if self._act_on(project, note, last):
                     self._projects.take(project, note, last)
-                self._failures.pop(project, None)
+                self._backoff.succeed(project)
             except NotConnected:
                 self._projects.take(project, note, last)
             except ProjectGone as gone:
                 log.warning("project %s: %s; it is forgotten here", project, gone)
                 self._projects.forget(project)
             except (*STUDIO_ERRORS, ValueError) as error:
-                wait = _BACK_OFF * 2.0 ** min(self._failures[project], 9)
-                wait = min(wait, self._settings.reconcile_seconds)
+                wait = self._backoff.fail(project, self._settings.reconcile_seconds)
                 log.warning("project %s: %s; trying again in %.0f s", project, error, wait)
-                self._failures[project] += 1
-                self._not_before[project] = time.monotonic() + wait
 
-    def _acted(self, project: int, note: Note, left: float) -> bool:
-        """Act on a note left at that time; False where it must wait, for a job that is at it."""
+    def _is_burst(self, note: Note, first: float, last: float) -> bool:
+        """Tell whether more changes may follow at once, so that acting now would be too early.
+
+        Args:
+            note: Its kind.
+            first: When it was left first (seconds since 1970).
+            last: When it was left again last.
+        """
+        quiet, now = self._settings.quiet_seconds, time.time()
+        return note == "changed" and now - last < quiet and now - first < _LONGEST_BURST * quiet
+
+    def _act_on(self, project: int, note: Note, left: float) -> bool:
+        """Start the job that a note asks for, if any.
+
+        Args:
+            project: The project's number in Label Studio.
+            note: Its kind.
+            left: When it was left last (seconds since 1970).
+
+        Returns:
+            Whether the note is dealt with; False where it must wait for a job that runs or is
+            put off.
+
+        Raises:
+            NotConnected: The project is not one of this data folder.
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
+        """
         if note == "publish":
-            if self._jobs.waits("publish", project):
-                return False
-            return self._jobs.enqueue("publish", project)
+            return not self._queue.is_put_off("publish", project) and self._queue.enqueue(
+                "publish", project
+            )
         asked = left if note == "train" else None
-        if self._jobs.waits("improve", project, asked) or self._jobs.busy("improve", project):
+        if self._queue.is_put_off("improve", project, asked):
+            return False
+        if self._queue.is_busy("improve", project):
             return False
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
-        found = self._projects.get(project)
-        tasks = list(self._submissions.annotated(found))
-        self._aftermath.watch(found, tasks)
+        connected = self._projects.get(project)
+        tasks = list(self._submissions.annotated(connected))
+        self._aftermath.watch(connected, tasks)
         if note == "train":
             log.info("project %s: training was asked for", project)
-            return self._jobs.enqueue("improve", project)
-        new = corrected_since(choose(tasks), self._submissions.last_snapshot(project))
-        if new < self._settings.retrain_after:
+            return self._queue.enqueue("improve", project)
+        corrected = corrected_since(choose(tasks), self._submissions.last_snapshot(project))
+        if corrected < self._settings.retrain_after:
             return True
-        log.info("project %s: %d tasks corrected since the last training", project, new)
-        return self._jobs.enqueue("improve", project)
+        log.info("project %s: %d tasks corrected since the last training", project, corrected)
+        return self._queue.enqueue("improve", project)

@@ -133,7 +133,7 @@ def instrument() -> None:
     _after_import("ml_backend.serving.publish", lambda module: setattr(module, "GRACE", 0.0))
     _after_import("ml_backend.retraining.jobs", lambda module: setattr(module, "FIRST_WAIT", 1.0))
     _after_import("ml_backend.retraining.jobs", lambda module: setattr(module, "GROWTH", 1.5))
-    _after_import("ml_backend.retraining.worker", lambda module: setattr(module, "_BACK_OFF", 0.5))
+    _after_import("ml_backend.retraining.worker", lambda module: setattr(module, "FIRST_WAIT", 0.5))
     _after_import(
         "ml_backend.label_studio.session", lambda module: setattr(module, "WAITS", (0.2,))
     )

@@ -8,38 +8,42 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.retraining import jobs as room
-from ml_backend.retraining.jobs import Jobs
+from ml_backend.learners.base import TrainingInterrupted
+from ml_backend.retraining.jobs import context, put_off
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Projects
 
 
 def test_a_job_put_off_keeps_its_wish_and_waits(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings(data_dir=tmp_path)
-    projects, jobs = Projects(settings.projects_database), Jobs(settings)
-    assert not jobs.waits("improve", 5)
+    context.open(settings)
+    waits = context.backoff.is_waiting
     with caplog.at_level(logging.ERROR):
-        for _ in range(600):  # two days of an absent server
-            jobs._put_off("improve", 5, OSError("the disk is full"))
+        for _ in range(12):
+            put_off("improve", 5, OSError("the disk is full"))
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "project 5: not trained: the disk is full; again in 60 s"
     assert [line.split("again in ")[1] for line in lines[1:3]] == ["240 s", "300 s"]
     assert lines[-1].endswith(f"again in {settings.reconcile_seconds:.0f} s")
 
     # The wish is there, but waits; a person who asks now does not.
-    assert [(project, kind) for project, kind, _, _ in projects.notes()] == [(5, "train")]
-    ((_, _, _, left),) = projects.notes()
-    assert jobs.waits("improve", 5) and jobs.waits("improve", 5, left)
-    assert not jobs.waits("improve", 5, time.time() + 1)
-    assert not jobs.waits("publish", 5) and not jobs.waits("improve", 6)
+    ((project, note, _, left),) = context.projects.notes()
+    assert (project, note) == (5, "train")
+    assert waits(("improve", 5)) and waits(("improve", 5), left)
+    assert not waits(("improve", 5), time.time() + 1)
+    assert not waits(("publish", 5)) and not waits(("improve", 6))
 
     # A training that is killed again and again is tried ever less often.
-    error = room.TrainingInterrupted("killed")
-    jobs._put_off("improve", 6, error, room._LONGEST)
-    for _ in range(9):
-        jobs._put_off("improve", 6, error, room._LONGEST)
+    for _ in range(10):
+        put_off("improve", 6, TrainingInterrupted("killed"))
     assert caplog.records[-1].getMessage().endswith("again in 14400 s")
-    jobs._done_well("improve", 5)
-    assert not jobs.waits("improve", 5)
+
+
+def test_a_database_fault_is_told_in_one_line_without_its_statement(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context.open(Settings(data_dir=tmp_path))
+    put_off("publish", 7, OSError("disk I/O\n error\n[SQL: insert into x]\n(more)"))
+    assert caplog.messages == ["project 7: not published: disk I/O error; again in 60 s"]
+    assert [note for _, note, _, _ in context.projects.notes()] == ["publish"]
