@@ -31,7 +31,7 @@ def test_nothing_is_lost_when_processes_are_killed_at_their_writes(
     plans: dict[str, list[Plan]] = {
         "worker": [
             {"points": ["after: POST /api/projects/N/import/predictions"], "count": 1},
-            {"points": ["while: start training"], "count": 1, "while": 0.3},
+            {"points": ["while: start training_child"], "count": 1, "while": 0.3},
             {"points": ["before: move into place a version"], "count": 1},
             {"points": ["before: move into place champions/"], "count": 1},
             {"points": ["after: DELETE /api/predictions/N/"], "count": 2},
