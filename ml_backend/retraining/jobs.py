@@ -24,7 +24,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
-from ml_backend.promotion.comparison import Trial
+from ml_backend.promotion.comparison import Comparison
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.mlflow_log import record_in_child
@@ -86,7 +86,7 @@ class Jobs:
 
             return pipeline.train(submissions.snapshot(snapshot), progress=progress).name
 
-        def trial(version: str, snapshot: str, champion: str | None) -> Trial:
+        def trial(version: str, snapshot: str, champion: str | None) -> Comparison:
             candidate = registry.get(version)
             return pipeline.trial(candidate, submissions.snapshot(snapshot), champion)
 

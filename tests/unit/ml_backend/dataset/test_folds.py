@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.dataset.folds import folds
+from ml_backend.dataset.folds import make_folds
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.dataset.split import BUFFER, Place, tile_group
-from ml_backend.promotion.comparison import Plan, plan
+from ml_backend.dataset.split import BUFFER, Place, make_tile_group
+from ml_backend.promotion.comparison import ComparisonPlan, plan_comparison
 from ml_backend.registry.versions import Version
 
 BOX = (0.0, 0.0, 9.0, 9.0, "Mitotic cell")
@@ -24,7 +24,7 @@ def items(draw: st.DrawFn, side: str = "train", start: int = 0) -> list[Item]:
             block = draw(st.sampled_from([3, 8]))  # of two scans, one is divided more finely
             row, column = draw(st.integers(0, 20)), draw(st.integers(0, 20))
             place = Place(f"S{block}", row, column, block)
-            group = tile_group(place.scan, row // block, column // block, block)
+            group = make_tile_group(place.scan, row // block, column // block, block)
         image = f"h{draw(st.integers(0, 25))}"
         boxes = (BOX,) * draw(st.integers(0, 3))
         made.append(Item(task, task, "", "", image, group, side, None, "", boxes, place=place))  # type: ignore[arg-type]
@@ -56,13 +56,13 @@ def test_folds_judge_each_task_once_and_learn_nothing_of_it(
 ) -> None:
     judged = [item for item in train if data.draw(st.booleans())]
     several = len({item.group for item in judged}) > 1
-    made = folds(train, judged, number)
+    made = make_folds(train, judged, number)
     tasks = [item.task for fold in made for item in fold.judged]
     assert len(tasks) == len(set(tasks)) and set(tasks) <= {item.task for item in judged}
     for fold in made:
         assert fold.learned
         assert not any(leaks(one, other, several) for one in fold.judged for other in fold.learned)
-    assert folds(train[::-1], judged[::-1], number) or not made
+    assert make_folds(train[::-1], judged[::-1], number) or not made
 
 
 def test_folds_are_of_equal_size_and_cover_all() -> None:
@@ -70,7 +70,7 @@ def test_folds_are_of_equal_size_and_cover_all() -> None:
         Item(n, n, "", "", f"h{n}", f"file:{n}", "train", None, "", (BOX,) * (n % 3))
         for n in range(20)
     ]
-    first, second = folds(train, train, 2)
+    first, second = make_folds(train, train, 2)
     assert {item.task for item in (*first.judged, *second.judged)} == set(range(20))
     assert abs(len(first.judged) - len(second.judged)) <= 2
     assert set(first.learned) == set(second.judged)
@@ -80,7 +80,7 @@ def test_a_single_sample_is_folded_by_its_images() -> None:
     train = [
         Item(n, n, "", "", f"h{n // 2}", "sample:A", "train", None, "", (BOX,)) for n in range(8)
     ]
-    first, second = folds(train, train, 2)
+    first, second = make_folds(train, train, 2)
     assert len(first.judged) == len(second.judged) == 4
     assert not {i.image_hash for i in first.judged} & {i.image_hash for i in first.learned}
 
@@ -93,7 +93,7 @@ def test_nothing_that_either_side_was_trained_on_counts(
     snapshot = Snapshot("s", 1, ("Mitotic cell",), (*train, *held), ())
     base, champion = version("base", bases), version("champion", champions)
     candidate = version("candidate", [*train, *bases])
-    made: Plan = plan(snapshot, candidate, base, champion)
+    made: ComparisonPlan = plan_comparison(snapshot, candidate, base, champion)
     for item in made.held_out:
         assert not any(leaks(item, other) for other in (*train, *bases, *champions))
     for fold in made.folds:
@@ -116,7 +116,7 @@ def test_no_fold_is_trained_that_is_not_needed() -> None:
 
     def folds_with(held: int, champion: Version = champion) -> int:
         snapshot = Snapshot("s", 1, (), (*train, *many("holdout", 1000, held)), ())
-        return len(plan(snapshot, candidate, None, champion).folds)
+        return len(plan_comparison(snapshot, candidate, None, champion).folds)
 
     assert [folds_with(held) for held in (0, 20, 59, 60, 99, 100)] == [2, 2, 2, 1, 1, 0]
     # Four new tasks since the champion are not worth a training.

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.evaluation.center_distance import match_centres
-from ml_backend.evaluation.froc import sensitivity_at_rates
+from ml_backend.evaluation.froc import compute_froc
 from ml_backend.evaluation.matching import match_images
 
 NONE = np.zeros((0, 4))
@@ -73,5 +73,5 @@ def test_a_tally_by_centres_gives_a_curve() -> None:
     )
     one = match_images([image], np.array([0]), 1, partial(match_centres, radius=5))
     assert one.hit.tolist() == [[False, True]]
-    curve = sensitivity_at_rates(one, np.array([1]), np.ones((1, 1)))[0]
+    curve = compute_froc(one, np.array([1]), np.ones((1, 1)))[0]
     assert curve == pytest.approx([0, 0, 0, 1, 1, 1, 1])

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.bootstrap import sensitivity_at
-from ml_backend.evaluation.class_matches import count
-from ml_backend.evaluation.metrics import Figures, evaluate
+from ml_backend.evaluation.bootstrap import compute_sensitivity_at_specificity
+from ml_backend.evaluation.class_matches import count_matches
+from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.imaging.boxes import Boxes
 
 CLASSES = ("Mitotic cell", "Other")
@@ -42,7 +42,7 @@ def predicted(rows) -> Boxes:
     )
 
 
-def judge(truth, predictions, threshold=0.25, headline=("Mitotic cell",)) -> Figures:
+def judge(truth, predictions, threshold=0.25, headline=("Mitotic cell",)) -> DetectionFigures:
     return evaluate(truth, predictions, threshold=threshold, headline=headline)
 
 
@@ -241,7 +241,7 @@ def test_as_many_predictions_as_examples() -> None:
         judge([example([])], [])
 
 
-def values(figures: Figures) -> dict[str, object]:
+def values(figures: DetectionFigures) -> dict[str, object]:
     flat = figures.to_json()
     return {name: value for name, value in flat.items() if not name.endswith("_interval")} | {
         name: {k: v for k, v in one.items() if not k.endswith("_interval")}
@@ -343,7 +343,7 @@ def test_a_confidence_equal_to_the_threshold_counts() -> None:
 def test_sensitivity_at_a_specificity_is_the_best_of_all_thresholds(images, specificity) -> None:
     confidence = np.array([c / 20 for c, _ in images])
     positive = np.array([p for _, p in images])
-    (found,) = sensitivity_at(confidence, positive, specificity)
+    (found,) = compute_sensitivity_at_specificity(confidence, positive, specificity)
     if positive.all() or not positive.any():
         assert np.isnan(found)
         return
@@ -409,7 +409,7 @@ def test_counts_add_up_to_the_figures(seed: int) -> None:
     truth, predictions = random_case(seed)
     kept = [(t, p) for t, p in zip(truth, predictions, strict=True) if t.boxes is not None]
     truth, predictions = [t for t, _ in kept], [p for _, p in kept]
-    counts = count(truth, predictions, threshold=0.25, headline=("Mitotic cell",))
+    counts = count_matches(truth, predictions, threshold=0.25, headline=("Mitotic cell",))
     right, wrong, missed = (int(one.sum()) for one in (counts.right, counts.wrong, counts.missed))
     assert counts.right.shape == (len(truth), 1)
     figures = judge(truth, predictions).classes["Mitotic cell"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.metrics import Figures, evaluate
+from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.evaluation.physical_units import FALSE_A_MM2
 from ml_backend.imaging.boxes import Boxes, iou
 from ml_backend.imaging.pixel_size import read_file_pixel_size, read_task_pixel_size
@@ -21,7 +21,7 @@ from tests.unit.ml_backend.evaluation.test_metrics import predicted, random_case
 CELL = "Mitotic cell"
 
 
-def judge(truth: list[Example], drawn: list[Boxes], **more: float) -> Figures:
+def judge(truth: list[Example], drawn: list[Boxes], **more: float) -> DetectionFigures:
     return evaluate(truth, drawn, threshold=0.25, headline=(CELL,), **more)
 
 
