@@ -27,8 +27,7 @@ def predict_examples(
 
     Args:
         model: It predicts everything from the confidence FLOOR on.
-        examples: Their truth is not used, except boxes: a model of regions predicts for those
-            that a person marked.
+        examples: The model sees their pixels and pixel size, not their truth.
         progress: Called with how many are done, and how many there are.
 
     Returns:

@@ -14,7 +14,7 @@ from ml_backend.imaging.boxes import Boxes, iou
 corners = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["a", "b"]))
 # On a coarse grid with a little jitter: many boxes are nearly, but not quite, the same.
 drawn = st.lists(
-    st.tuples(corners, st.floats(-2, 2), st.floats(-2, 2)), max_size=6, unique_by=lambda one: one[0]
+    st.tuples(corners, st.floats(-2, 2), st.floats(-2, 2)), max_size=6, unique_by=lambda row: row[0]
 )
 
 
@@ -30,8 +30,8 @@ def cell(x: float, label: str = "a") -> tuple[float, float, float, float, str]:
 
 
 @given(drawn, drawn)
-def test_f1_is_that_of_the_best_pairing(one: list, other: list) -> None:
-    a, b = boxes(one), boxes(other)
+def test_f1_is_that_of_the_best_pairing(first: list, other: list) -> None:
+    a, b = boxes(first), boxes(other)
     same = (iou(a.xyxy, b.xyxy) >= 0.5) & (a.label[:, None] == b.label[None, :])
     pairs = same[linear_sum_assignment(-same.astype(int))].sum()
     expected = 2 * pairs / (len(a) + len(b)) if len(a) + len(b) else 1.0
@@ -46,7 +46,7 @@ def test_every_policy_keeps_what_all_agree_on(all_rows: list) -> None:
     for policy in ("newest", "majority", "agreement"):
         assert compute_f1(settle_boxes(same, policy), everyone[0]) == 1
         assert len(settle_boxes(everyone, policy)) <= max(map(len, everyone), default=0) * 2
-    assert any(settle_boxes(everyone, "agreement") is one for one in everyone)
+    assert any(settle_boxes(everyone, "agreement") is annotated for annotated in everyone)
     share = measure_agreement(everyone)
     assert (share is None) == (len(everyone) == 1) and (share is None or 0 <= share <= 1)
 

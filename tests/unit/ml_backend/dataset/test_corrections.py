@@ -57,7 +57,7 @@ def changes(shown: list[dict[str, Any]], submitted: list[dict[str, Any]]) -> dic
 # Cells of a 9 × 9 grid, so that no two regions lie at the same place.
 places = st.lists(
     st.tuples(st.integers(0, 8), st.integers(0, 8), st.sampled_from([MITOTIC, OTHER])),
-    unique_by=lambda one: one[:2],
+    unique_by=lambda cell: cell[:2],
     max_size=12,
 )
 deeds = st.lists(st.sampled_from(EDIT_KINDS), min_size=12, max_size=12)
@@ -84,10 +84,10 @@ def test_what_nobody_changed_is_kept(cells: list[tuple[int, int, str]]) -> None:
 @given(places, deeds, st.randoms(use_true_random=False), st.booleans())
 def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) -> None:
     shown, submitted, expected = [], [], Counter()
-    for one, deed in zip(drawn(cells), deeds, strict=False):
-        label = one["value"]["rectanglelabels"][0]
+    for before, deed in zip(drawn(cells), deeds, strict=False):
+        label = before["value"]["rectanglelabels"][0]
         expected[deed, label] += 1
-        after = copy.deepcopy(one)
+        after = copy.deepcopy(before)
         if deed == "moved":
             after["value"]["x"] += 1.0
         if deed == "relabelled":
@@ -97,7 +97,7 @@ def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) 
         elif lose_ids:
             after["id"] = f"lost-{after['id']}"
         if deed != "added":
-            shown.append(one)
+            shown.append(before)
         if deed != "deleted":
             submitted.append(after)
     edits = compare_regions(shown, submitted, LABELS)
@@ -112,21 +112,21 @@ def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) 
 def test_the_deleted_ones_are_those_that_are_gone(cells, deeds) -> None:
     """With their place in pixels, their label and their id, however the rest was edited."""
     shown = drawn(cells)
-    kept = [one for one, deed in zip(shown, deeds, strict=False) if deed != "deleted"]
+    kept = [result for result, deed in zip(shown, deeds, strict=False) if deed != "deleted"]
     kept += [region("new", 90.0, 90.0, origin="manual")]
     found = find_deleted_regions(shown, kept, LABELS, (WIDTH, HEIGHT))
     expected = {
-        one["id"]: one["value"]
-        for one, deed in zip(shown, deeds, strict=False)
+        result["id"]: result["value"]
+        for result, deed in zip(shown, deeds, strict=False)
         if deed == "deleted"
     }
-    assert {one.region for one in found} == expected.keys()
-    for one in found:
-        value = expected[one.region]
-        assert [one.label] == value["rectanglelabels"]
+    assert {removed.region for removed in found} == expected.keys()
+    for removed in found:
+        value = expected[removed.region]
+        assert [removed.label] == value["rectanglelabels"]
         corners = [value["x"] * WIDTH, value["y"] * HEIGHT]
         corners += [corners[0] + 8 * WIDTH, corners[1] + 8 * HEIGHT]
-        assert np.allclose(one[:4], np.array(corners) / 100, atol=0.01)
+        assert np.allclose(removed[:4], np.array(corners) / 100, atol=0.01)
 
 
 def test_a_move_says_how_far() -> None:
@@ -215,9 +215,14 @@ def a_task() -> dict[str, Any]:
 
 def test_a_task_as_the_editor_submits_it() -> None:
     task = a_task()
-    (one,), from_nothing = read_corrections(task, find_shown_regions(task), LABELS)
-    assert (one.task, one.annotation, one.version, one.seconds) == (7, 5, "v1", 9.67)
-    assert [edit.change for edit in one.edits] == list(EDIT_KINDS)
+    (correction,), from_nothing = read_corrections(task, find_shown_regions(task), LABELS)
+    assert (correction.task, correction.annotation, correction.version, correction.seconds) == (
+        7,
+        5,
+        "v1",
+        9.67,
+    )
+    assert [edit.change for edit in correction.edits] == list(EDIT_KINDS)
     assert from_nothing == 1
 
 

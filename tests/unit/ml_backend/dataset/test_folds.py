@@ -6,10 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.folds import make_folds
-from ml_backend.dataset.snapshot import Item, Snapshot
+from ml_backend.dataset.snapshot import Item
 from ml_backend.dataset.split import BUFFER, Place, make_tile_group
-from ml_backend.promotion.comparison import ComparisonPlan, plan_comparison
-from ml_backend.registry.versions import Version
 
 BOX = (0.0, 0.0, 9.0, 9.0, "Mitotic cell")
 
@@ -31,16 +29,10 @@ def items(draw: st.DrawFn, side: str = "train", start: int = 0) -> list[Item]:
     return made
 
 
-def version(name: str, seen: list[Item]) -> Version:
-    hashes = tuple({item.image_hash for item in seen})
-    groups = tuple({item.group for item in seen})
-    return Version(name, "1", 0.0, seen_hashes=hashes, seen_groups=groups)
-
-
-def beside(one: Item, other: Item) -> bool:
-    if not (one.place and other.place):
+def beside(item: Item, other: Item) -> bool:
+    if not (item.place and other.place):
         return False
-    a, b = one.place, other.place
+    a, b = item.place, other.place
     return a.scan == b.scan and max(abs(a.row - b.row), abs(a.column - b.column)) <= BUFFER
 
 
@@ -61,7 +53,9 @@ def test_folds_judge_each_task_once_and_learn_nothing_of_it(
     assert len(tasks) == len(set(tasks)) and set(tasks) <= {item.task for item in judged}
     for fold in made:
         assert fold.learned
-        assert not any(leaks(one, other, several) for one in fold.judged for other in fold.learned)
+        assert not any(
+            leaks(item, other, several) for item in fold.judged for other in fold.learned
+        )
     assert make_folds(train[::-1], judged[::-1], number) or not made
 
 
@@ -83,42 +77,3 @@ def test_a_single_sample_is_folded_by_its_images() -> None:
     first, second = make_folds(train, train, 2)
     assert len(first.judged) == len(second.judged) == 4
     assert not {i.image_hash for i in first.judged} & {i.image_hash for i in first.learned}
-
-
-@settings(deadline=None)
-@given(items(), items("holdout", 100), items(start=200), items(start=300))
-def test_nothing_that_either_side_was_trained_on_counts(
-    train: list[Item], held: list[Item], champions: list[Item], bases: list[Item]
-) -> None:
-    snapshot = Snapshot("s", 1, ("Mitotic cell",), (*train, *held), ())
-    base, champion = version("base", bases), version("champion", champions)
-    candidate = version("candidate", [*train, *bases])
-    made: ComparisonPlan = plan_comparison(snapshot, candidate, base, champion)
-    for item in made.held_out:
-        assert not any(leaks(item, other) for other in (*train, *bases, *champions))
-    for fold in made.folds:
-        several = len({item.group for one in made.folds for item in one.judged}) > 1
-        for item in fold.judged:
-            assert not any(leaks(item, other) for other in (*bases, *champions))
-            assert not any(leaks(item, other, several) for other in fold.learned)
-    assert len({item.task for item in made.items}) == len(made.items)
-
-
-def test_no_fold_is_trained_that_is_not_needed() -> None:
-    def many(side: str, start: int, number: int) -> list[Item]:
-        return [
-            Item(n, n, "", "", f"h{n}", f"file:{n}", side, None, "", (BOX,))  # type: ignore[arg-type]
-            for n in range(start, start + number)
-        ]
-
-    train = many("train", 0, 80)
-    candidate, champion = version("candidate", train), version("champion", [])
-
-    def folds_with(held: int, champion: Version = champion) -> int:
-        snapshot = Snapshot("s", 1, (), (*train, *many("holdout", 1000, held)), ())
-        return len(plan_comparison(snapshot, candidate, None, champion).folds)
-
-    assert [folds_with(held) for held in (0, 20, 59, 60, 99, 100)] == [2, 2, 2, 1, 1, 0]
-    # Four new tasks since the champion are not worth a training.
-    assert folds_with(0, version("champion", train[4:])) == 0
-    assert folds_with(0, version("champion", train[5:])) == 2

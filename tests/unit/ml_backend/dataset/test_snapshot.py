@@ -65,7 +65,10 @@ def task(number: int, *annotations: dict[str, Any], **data: Any) -> dict[str, An
 
 
 def fetch(chosen: Any) -> list[FetchedImage | Exception]:
-    return [FetchedImage(f"{one.task}", f"hash{one.task}", (200, 100)) for one in chosen]
+    return [
+        FetchedImage(f"{submission.task}", f"hash{submission.task}", (200, 100))
+        for submission in chosen
+    ]
 
 
 def snapshot(tasks: list[dict[str, Any]]) -> Snapshot:
@@ -87,13 +90,13 @@ def test_only_submitted_annotations_count() -> None:
 
 
 def test_the_newest_counts_and_a_ground_truth_wins() -> None:
-    (one,) = collect_submissions(
+    (submission,) = collect_submissions(
         [task(1, annotation(1, "2026-01-01"), annotation(2, "2026-01-03"))]
     )
-    assert one.annotation == 2
+    assert submission.annotation == 2
     old = annotation(1, "2026-01-01", ground_truth=True)
-    (one,) = collect_submissions([task(1, old, annotation(2, "2026-01-03"))])
-    assert one.annotation == 1
+    (submission,) = collect_submissions([task(1, old, annotation(2, "2026-01-03"))])
+    assert submission.annotation == 1
 
 
 @given(st.permutations(range(1, 9)), st.permutations(range(4)), st.sampled_from(POLICIES))
@@ -142,8 +145,8 @@ def test_what_would_leak_is_set_apart_and_says_so() -> None:
     )
     sides = {item.task: item.split for item in taken.items}
     assert sides == {1: "buffer", 2: "holdout", 3: "train", 4: "buffer", 5: "holdout"}
-    said = {item.task: " ".join(item.problems) for item in taken.items}
-    assert "group" in said[1] and "beside a held-out tile" in said[4] and not said[3]
+    problems = {item.task: " ".join(item.problems) for item in taken.items}
+    assert "group" in problems[1] and "beside a held-out tile" in problems[4] and not problems[3]
 
 
 def test_tiles_without_a_side_get_one_by_their_block() -> None:
@@ -167,8 +170,8 @@ def test_what_cannot_be_used_is_listed() -> None:
 
 
 def gone(x: float, name: str, width: float = 10) -> dict[str, Any]:
-    one = region("Other", x=x)
-    return {**one, "id": name, "value": {**one["value"], "width": width}}
+    deleted = region("Other", x=x)
+    return {**deleted, "id": name, "value": {**deleted["value"], "width": width}}
 
 
 def test_what_was_shown_and_removed_is_kept(tmp_path: Path) -> None:
@@ -185,9 +188,9 @@ def test_what_was_shown_and_removed_is_kept(tmp_path: Path) -> None:
         task(3, annotation(30, result=[], was_cancelled=True)),
     ]
     taken = take_snapshot(1, tasks, LABELS, fetch, 0.2, shown=shown)
-    one, two = taken.items
+    first, two = taken.items
     away = (140.0, 20.0, 160.0, 60.0, "Other")
-    assert one.deleted == ((*away, "away"),)
+    assert first.deleted == ((*away, "away"),)
     assert two.deleted == ((*away, "debris"),) and two.boxes == ()
     assert taken.summarize()["deleted"] == {"Other": 2}
     save_snapshot(taken, tmp_path)
@@ -238,9 +241,9 @@ def test_whatever_is_not_taken_over_as_it_is_stands_in_the_manifest(tmp_path: Pa
     ]
     taken = snapshot([task(1, annotation(1, result=boxes)), task(2, annotation(2))])
     manifest = read_json(save_snapshot(taken, tmp_path))
-    (said, nothing) = (" ".join(item["problems"]) for item in manifest["items"])
+    (problems, nothing) = (" ".join(item["problems"]) for item in manifest["items"])
     for words in ("turned by 30°", "beyond the image", "no label Nonsense", "not a rectangle"):
-        assert words in said
+        assert words in problems
     assert not nothing
     assert manifest["summary"]["with_problems"] == 1
     assert sum(manifest["summary"]["tasks"].values()) == 2
@@ -297,15 +300,15 @@ def test_a_policy_says_what_counts_of_several_annotators() -> None:
         by(3, 4, "2026-01-04", left, right, off),
     )
     taken = {policy: take_snapshot(1, [three], LABELS, fetch, 0.2, policy) for policy in POLICIES}
-    boxes = {policy: len(one.items[0].boxes) for policy, one in taken.items()}
+    boxes = {policy: len(snapshot.items[0].boxes) for policy, snapshot in taken.items()}
     assert boxes == {"newest": 3, "majority": 2, "agreement": 2}
-    for one in taken.values():
-        (item,) = one.items
+    for snapshot in taken.values():
+        (item,) = snapshot.items
         # The newest annotation of each: F1 of 2/3, 1/2 and 4/5 for the three pairs.
         assert item.agreement == pytest.approx((2 / 3 + 1 / 2 + 4 / 5) / 3)
         assert item.annotations == (4, 3, 2) and item.annotation == 4
-        assert one.summarize()["agreement"] == pytest.approx(item.agreement)
-        assert one.summarize()["several_annotators"] == 1
+        assert snapshot.summarize()["agreement"] == pytest.approx(item.agreement)
+        assert snapshot.summarize()["several_annotators"] == 1
     # A ground truth wins whatever the policy.
     three["annotations"].append(by(4, 5, "2025-01-01", off, ground_truth=True))
     for policy in POLICIES:
@@ -350,12 +353,12 @@ def test_where_all_is_on_one_side_it_is_said_what_to_do() -> None:
     assert (
         taken("train", "holdout").describe_missing_side() == taken().describe_missing_side() == ""
     )
-    said = taken("holdout", "buffer").describe_missing_side()
-    assert said.startswith("all 2 corrected tasks, of 2 groups, are kept apart for judging")
-    assert "'split' is 'train'" in said
-    said = taken("train").describe_missing_side()
-    assert said.startswith("all 1 corrected tasks, of 1 group, are for training")
-    assert "'holdout'" in said
+    advice = taken("holdout", "buffer").describe_missing_side()
+    assert advice.startswith("all 2 corrected tasks, of 2 groups, are kept apart for judging")
+    assert "'split' is 'train'" in advice
+    advice = taken("train").describe_missing_side()
+    assert advice.startswith("all 1 corrected tasks, of 1 group, are for training")
+    assert "'holdout'" in advice
 
 
 def test_the_pixel_size_of_a_task_is_kept(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.dataset.small_scans import LEAST, Division, ScanDivider, is_small
 from ml_backend.dataset.split import (
     BLOCK,
     Assignment,
@@ -36,7 +35,7 @@ def test_order_and_repetition_do_not_matter(names: list[str], share: float) -> N
 
 @given(groups, shares)
 def test_two_groups_or_more_are_never_all_on_one_side(names: list[str], share: float) -> None:
-    sides = {one.side for one in assign_all(names, share).values()}
+    sides = {assigned.side for assigned in assign_all(names, share).values()}
     assert sides == ({"train", "holdout"} if len(set(names)) > 1 else sides)
 
 
@@ -51,7 +50,7 @@ def test_about_the_share_is_held_out() -> None:
 
 
 def test_nothing_is_held_out_where_none_is_wanted() -> None:
-    assert {one.side for one in assign_all(["a", "b", "c"], 0).values()} == {"train"}
+    assert {assigned.side for assigned in assign_all(["a", "b", "c"], 0).values()} == {"train"}
     sides = {
         assign_tile(Place("s", *place), 0, grid=(20, 20)).side for place in product(range(20), [3])
     }
@@ -67,8 +66,8 @@ def test_the_side_of_a_group_is_written_into_its_tasks() -> None:
 def test_a_share_of_the_held_out_tasks_alone_is_blind() -> None:
     held, train = Assignment("holdout", 0.2, "held out"), Assignment("train", 0.8, "train")
     blind = [held.make_task_data(f"image {i}", 0.3) for i in range(2000)]
-    assert 0.27 < sum(one["blind"] for one in blind) / 2000 < 0.33
-    assert all(("without boxes" in one["sampling_reason"]) == one["blind"] for one in blind)
+    assert 0.27 < sum(data["blind"] for data in blind) / 2000 < 0.33
+    assert all(("without boxes" in data["sampling_reason"]) == data["blind"] for data in blind)
     assert held.make_task_data("image 7", 0.3) == held.make_task_data("image 7", 0.3)
     assert not any(train.make_task_data(f"image {i}", 0.9)["blind"] for i in range(100))
 
@@ -89,14 +88,14 @@ def test_a_group_is_the_sample_else_the_file() -> None:
     assert (
         read_group({}, "http://host/data/upload/1/a%20b.png?x=1") == "file:/data/upload/1/a b.png"
     )
-    one = read_group({}, "/data/local-files/?d=images%2Fa.png")
-    assert one == "file:images/a.png" != read_group({}, "/data/local-files/?d=images/b.png")
+    group = read_group({}, "/data/local-files/?d=images%2Fa.png")
+    assert group == "file:images/a.png" != read_group({}, "/data/local-files/?d=images/b.png")
 
 
 def test_a_tile_is_of_the_group_of_its_block() -> None:
-    one = read_group({"scan": "s1", "row": 7, "column": 8, "plane": 3}, "")
-    assert one == read_group({"scan": "s1", "row": "0", "column": "15"}, "") != "scan:s1"
-    assert get_scan_group(one) == "scan:s1" == get_scan_group("scan:s1")
+    group = read_group({"scan": "s1", "row": 7, "column": 8, "plane": 3}, "")
+    assert group == read_group({"scan": "s1", "row": "0", "column": "15"}, "") != "scan:s1"
+    assert get_scan_group(group) == "scan:s1" == get_scan_group("scan:s1")
     assert get_scan_group("sample:a block 0/1") == "sample:a block 0/1"
     assert read_group({"scan": "s1", "row": 7, "column": None}, "") == "scan:s1"
     assert read_place({"scan": "s1", "row": True, "column": -1}) is None
@@ -119,14 +118,14 @@ def test_no_training_tile_touches_a_held_out_one(
         place: assign_tile(Place(scan, *place), share, grid=grid if known else None)
         for place in product(range(rows), range(columns))
     }
-    held = {place for place, one in sides.items() if one.side == "holdout"}
-    for (row, column), one in sides.items():
+    held = {place for place, assigned in sides.items() if assigned.side == "holdout"}
+    for (row, column), assigned in sides.items():
         near = set(product(range(row - 1, row + 2), range(column - 1, column + 2)))
-        if one.side == "train":
+        if assigned.side == "train":
             assert not near & held
-        if one.side == "buffer":
+        if assigned.side == "buffer":
             assert known is False or near & held
-        assert 0 < one.probability <= 1
+        assert 0 < assigned.probability <= 1
     blocks = {read_group({"scan": scan, "row": r, "column": c}, "") for r, c in sides}
     of_held = {read_group({"scan": scan, "row": r, "column": c}, "") for r, c in held}
     assert len(held) == sum(read_group({"scan": scan, "row": r, "column": c}, "") in of_held
@@ -137,14 +136,16 @@ def test_no_training_tile_touches_a_held_out_one(
 
 def test_how_much_of_a_large_scan_falls_where() -> None:
     sides = [assign_tile(Place("s", r, c), 0.2) for r, c in product(range(400), range(400))]
-    count = {side: sum(one.side == side for one in sides) for side in ("train", "holdout")}
+    count = {
+        side: sum(assigned.side == side for assigned in sides) for side in ("train", "holdout")
+    }
     assert 0.18 < count["holdout"] / len(sides) < 0.22
     assert 0.55 < count["train"] / len(sides) < 0.75
     # The probabilities are those with which tiles got there.
-    expected = sum(one.probability for one in sides if one.side == "holdout") / 0.2
+    expected = sum(assigned.probability for assigned in sides if assigned.side == "holdout") / 0.2
     assert expected == pytest.approx(count["holdout"])
     for side in ("train", "buffer"):
-        inverse = sum(1 / one.probability for one in sides if one.side == side)
+        inverse = sum(1 / assigned.probability for assigned in sides if assigned.side == side)
         edges = 1 if side == "train" else (BLOCK**2 - (BLOCK - 2) ** 2) / BLOCK**2
         assert inverse / len(sides) == pytest.approx(edges, rel=0.1)
 
@@ -195,8 +196,8 @@ def test_sides_from_anywhere_do_not_leak(
     ]
     known = [(n, d["split"], read_group(d, ""), read_place(d)) for n, d in enumerate(data)]
     apart = find_leaking(known)
-    train = [one for one in known if one[1] == "train" and one[0] not in apart]
-    held = [one for one in known if one[1] == "holdout"]
+    train = [task for task in known if task[1] == "train" and task[0] not in apart]
+    held = [task for task in known if task[1] == "holdout"]
     assert not {group for _, _, group, _ in train} & {group for _, _, group, _ in held}
     for _, _, _, a in train:
         assert not any(close(a, b) for _, _, _, b in held)
@@ -220,93 +221,3 @@ def close(a: Place | None, b: Place | None) -> bool:
     return any(
         max(abs(i - k), abs(j - n)) <= 1 for (i, j), (k, n) in product(sorted(a.tiles), b.tiles)
     )
-
-
-# Small scans.
-
-
-@given(st.text(min_size=1, max_size=6), st.integers(1, 16), st.integers(1, 16), shares)
-@settings(max_examples=150, deadline=None)
-def test_the_first_scan_of_a_project_has_both_sides_and_leaks_nothing(
-    scan: str, rows: int, columns: int, share: float
-) -> None:
-    grid = rows, columns
-    made = ScanDivider(list).divide(scan, grid)
-    places = [Place(scan, *at, made.block) for at in product(range(rows), range(columns))]
-    sides = {one: made.whole or assign_tile(one, share, grid=grid) for one in places}
-    assert all(0 < one.probability <= 1 for one in sides.values())
-    held = [one for one, side in sides.items() if side.side == "holdout"]
-    train = [one for one, side in sides.items() if side.side == "train"]
-    if max(grid) < LEAST:
-        assert len(train) == len(places)  # too small: something can be learned, at least
-        return
-    assert held and train
-    beside = set().union(*(one.near_tiles for one in held))
-    assert not any((one.row, one.column) in beside for one in train)
-    if is_small(grid):
-        assert len(held) <= len(places) / 2
-    data = [
-        {"scan": scan, "row": one.row, "column": one.column, "block": one.block,
-         "split": side.side}
-        for one, side in sides.items()
-    ]  # fmt: skip
-    found = [read_place(one) for one in data]
-    assert found == places
-    known = [(n, one["split"], read_group(one, ""), read_place(one)) for n, one in enumerate(data)]
-    assert find_leaking(known) == {}  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("grid", [(8, 8), (4, 4), (1, 4), (2, 5), (6, 6), (16, 8), (1, 24)])
-def test_the_chances_of_a_small_scan_are_those_over_many(grid: tuple[int, int]) -> None:
-    block = ScanDivider(list).divide("any", grid).block
-    corner = [
-        assign_tile(Place(f"scan {n}", 0, 0, block), 0.2, grid=grid) for n in range(1500)
-    ]  # fmt: skip
-    for side in ("train", "holdout", "buffer"):
-        mine = [one.probability for one in corner if one.side == side]
-        if mine:
-            assert len(set(mine)) == 1
-            assert len(mine) / len(corner) == pytest.approx(mine[0], abs=0.05)
-
-
-def test_what_was_decided_of_a_small_scan_stays() -> None:
-    def tasks(scan: str, split: str, block: int | None = None) -> dict:
-        return {"scan": scan, "row": 0, "column": 0, "split": split} | (
-            {"block": block} if block else {}
-        )
-
-    assert ScanDivider(list).divide("a", (6, 6)) == Division(3)
-    # Any other task that is there, and it falls as a whole, by its hash.
-    for other in (tasks("b", "train"), {"sample": "Os", "split": "holdout"}):
-        assert ScanDivider(lambda other=other: [other]).divide("a", (6, 6)) == Division()
-    # Tasks without a side do not count.
-    assert ScanDivider(lambda: [{"sample": "Os"}]).divide("a", (6, 6)) == Division(3)
-    # Its own tasks say how it was divided, whatever came since.
-    held = [tasks("b", "train"), tasks("a", "holdout", 3)]
-    assert ScanDivider(lambda: held).divide("a", (6, 6)) == Division(3)
-    whole_one = ScanDivider(lambda: [tasks("a", "train"), tasks("b", "holdout")]).divide(
-        "a", (6, 6)
-    )
-    assert whole_one.whole and whole_one.whole.side == "train" and whole_one.block == BLOCK
-    # Within one run the second is not the first, though neither was sent yet.
-    both = ScanDivider(list)
-    assert both.divide("a", (6, 6)) == both.divide("a", (6, 6)) == Division(3)
-    assert both.divide("b", (6, 6)) == Division()
-    after_a_large_one = ScanDivider(list)
-    assert after_a_large_one.divide("large", (30, 30)) == Division()
-    assert after_a_large_one.divide("b", (6, 6)) == Division()
-
-
-def test_the_project_is_asked_once_and_only_for_small_scans() -> None:
-    asked: list[int] = []
-
-    def tasks() -> list[dict]:
-        asked.append(1)
-        return []
-
-    made = ScanDivider(tasks)
-    made.divide("large", (40, 40))
-    assert not asked
-    for name in "abc":
-        made.divide(name, (3, 3))
-    assert len(asked) == 1

@@ -62,8 +62,8 @@ def test_boasting_is_punished() -> None:
 
 def test_in_the_figures() -> None:
     figures = judge(*random_case(1, images=60), threshold=0.3)
-    one = figures.classes["Mitotic cell"]
-    assert sum(b.boxes for b in figures.calibration.bins) == one.predicted
+    cells = figures.classes["Mitotic cell"]
+    assert sum(b.boxes for b in figures.calibration.bins) == cells.predicted
     assert min(b.low for b in figures.calibration.bins) == pytest.approx(0.3)
     plain = figures.to_json()["calibration"]
     assert set(plain) == {"error", "error_interval", "bins"}

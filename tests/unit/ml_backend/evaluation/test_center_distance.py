@@ -71,7 +71,7 @@ def test_a_tally_by_centres_gives_a_curve() -> None:
         np.array([square(2, 2, 50)]),
         NONE,
     )
-    one = match_images([image], np.array([0]), 1, partial(match_centres, radius=5))
-    assert one.hit.tolist() == [[False, True]]
-    curve = compute_froc(one, np.array([1]), np.ones((1, 1)))[0]
+    matched = match_images([image], np.array([0]), 1, partial(match_centres, radius=5))
+    assert matched.hit.tolist() == [[False, True]]
+    curve = compute_froc(matched, np.array([1]), np.ones((1, 1)))[0]
     assert curve == pytest.approx([0, 0, 0, 1, 1, 1, 1])

@@ -18,8 +18,8 @@ def cells(*corners: tuple[float, float], label: str = "Mitotic cell") -> Boxes:
 
 
 def test_the_same_boxes_agree_wholly() -> None:
-    one = cells((10, 10), (200, 50))
-    report = compare_detectors([(one, one), (Boxes(), Boxes())], HEADLINE)
+    boxes = cells((10, 10), (200, 50))
+    report = compare_detectors([(boxes, boxes), (Boxes(), Boxes())], HEADLINE)
     assert report == Agreement(2, (2, 2), 1.0, 1.0, 0.0)
     assert report.list_doubts(ENOUGH) == []
     assert report.to_json(ENOUGH)["accepted"] is True
@@ -48,15 +48,15 @@ def test_other_classes_do_not_count() -> None:
 
 
 def test_too_few_tiles_or_empty_ones_prove_nothing() -> None:
-    one = cells((10, 10))
-    assert "only 2 tiles" in compare_detectors([(one, one)] * 2, HEADLINE).list_doubts()[0]
+    boxes = cells((10, 10))
+    assert "only 2 tiles" in compare_detectors([(boxes, boxes)] * 2, HEADLINE).list_doubts()[0]
     assert "nothing" in compare_detectors([(Boxes(), Boxes())] * 2, HEADLINE).list_doubts(ENOUGH)[0]
 
 
 @given(st.floats(0, 12), st.integers(1, 5))
 def test_a_common_shift_is_measured(shift: float, number: int) -> None:
-    one = cells(*((100.0 * i, 50.0) for i in range(number)))
+    boxes = cells(*((100.0 * i, 50.0) for i in range(number)))
     two = cells(*((100.0 * i + shift, 50.0 + shift) for i in range(number)))
-    found = compare_detectors([(one, two)], HEADLINE).shift
+    found = compare_detectors([(boxes, two)], HEADLINE).shift
     assert found is None or np.isclose(found, shift, atol=1e-3)
     assert found is not None or shift > 6

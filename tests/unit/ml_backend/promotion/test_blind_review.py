@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml_backend.dataset.snapshot import Item
-from ml_backend.evaluation.class_matches import MatchCounts, compute_class_f1
+from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.promotion.blind_review import (
     FEWEST_TASKS,
     REVIEW_KINDS,
@@ -23,7 +23,7 @@ ITEM = Item(1, 1, "", "1.png", "hash", "g", "holdout", None, "", ())
 
 
 def side(right: list[int], wrong: list[int], missed: list[int]) -> JudgedVersion:
-    rows = (np.array(one)[:, None] for one in (right, wrong, missed))
+    rows = (np.array(column)[:, None] for column in (right, wrong, missed))
     return JudgedVersion("1-v2-x", MatchCounts(("Mitotic cell",), *rows))
 
 
@@ -42,11 +42,11 @@ def test_praise_of_oneself_is_said() -> None:
     # Of two cells an image, all are found where boxes were shown, half where none were.
     at = {"blind": [*range(12)], "pre_annotated": [*range(12, 42)], "held_out": [*range(42)]}
     praised = side([1] * 12 + [2] * 30, [0] * 42, [1] * 12 + [0] * 30)
-    (said,) = find_warnings([praised], at)
-    assert said.startswith("watch: F1 of 1-v2-x is 1.000 on the 30 held-out tasks")
-    assert "0.667 on the 12 blind ones" in said
+    (warning,) = find_warnings([praised], at)
+    assert warning.startswith("watch: F1 of 1-v2-x is 1.000 on the 30 held-out tasks")
+    assert "0.667 on the 12 blind ones" in warning
     honest = side([1] * 42, [0] * 42, [1] * 42)
-    assert find_warnings([honest, praised, honest], at) == [said]
+    assert find_warnings([honest, praised, honest], at) == [warning]
     # The other way round nobody was led.
     assert find_warnings([side([2] * 12 + [1] * 30, [0] * 42, [0] * 12 + [1] * 30)], at) == []
 
@@ -89,10 +89,3 @@ def test_figures_apart_as_json() -> None:
         "tasks": 1, "groups": 1, "f1": 0.0, "f1_interval": None, "ap50": 0.0,
         "ap50_interval": None, "image_sensitivity": 0.0, "champion_f1": None,
     }  # fmt: skip
-
-
-def test_redrawn_f1_is_that_of_the_images_repeated() -> None:
-    counts = side([1, 2, 0], [1, 0, 1], [0, 1, 2]).counts
-    (value,) = compute_class_f1(counts, np.array([[2.0, 0, 1]]))[0]
-    assert value == pytest.approx(2 * 2 / (2 * 2 + 3 + 2))
-    assert counts.select([2]).missed.tolist() == [[2]]

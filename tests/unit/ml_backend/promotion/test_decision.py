@@ -26,7 +26,7 @@ def item(task: int, group: str, image_hash: str) -> Item:
 def side(version: str, *classes: tuple[list[int], list[int], list[int]]) -> JudgedVersion:
     """From (right, wrong, missed) by task, for each class."""
     names = tuple(f"class {number}" for number in range(len(classes)))
-    right, wrong, missed = (np.array([one[i] for one in classes]).T for i in range(3))
+    right, wrong, missed = (np.array([rows[i] for rows in classes]).T for i in range(3))
     return JudgedVersion(version, MatchCounts(names, right, wrong, missed))
 
 
@@ -66,7 +66,7 @@ def test_tasks_of_one_sample_are_one_piece_of_luck() -> None:
     samples = [f"sample:{number // 5}" for number in range(30)]
     champion = even("a", 30, 5)
     found = [10 if number < 10 else 4 for number in range(30)]
-    missed = [10 - one for one in found]
+    missed = [10 - right for right in found]
     candidate = side("b", (found, missed, missed))
     assert decide_promotion(champion, candidate, files(30)).promoted
     assert not decide_promotion(champion, candidate, samples).promoted
@@ -114,7 +114,7 @@ def test_little_data_is_provisional() -> None:
 def test_what_either_side_saw_does_not_count() -> None:
     items = [item(1, "sample:A", "h1"), item(2, "sample:B", "h2"), item(3, "file:c.png", "h3")]
     kept, left_out = select_unseen(items, ["h3"], ["A"])
-    assert [one.task for one in kept] == [2] and left_out == 2
+    assert [item.task for item in kept] == [2] and left_out == 2
 
 
 def test_a_tile_beside_a_seen_block_does_not_count() -> None:
@@ -125,7 +125,7 @@ def test_a_tile_beside_a_seen_block_does_not_count() -> None:
         for column in range(16)
     ]
     kept, _ = select_unseen(tiles, [], ["scan:S block 0/0"])
-    assert [one.task for one in kept] == list(range(9, 16))
+    assert [item.task for item in kept] == list(range(9, 16))
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +161,10 @@ def test_the_order_of_tasks_does_not_matter(seed: int) -> None:
     champion, candidate = (side(n, (f, 2 - f, 2 - f)) for n, f in zip("ab", found, strict=True))
     order = random.permutation(25)
 
-    def shuffled(one: JudgedVersion) -> JudgedVersion:
-        counts = one.counts
+    def shuffled(version: JudgedVersion) -> JudgedVersion:
+        counts = version.counts
         rows = (rows[order] for rows in (counts.right, counts.wrong, counts.missed))
-        return JudgedVersion(one.version, MatchCounts(counts.classes, *rows))
+        return JudgedVersion(version.version, MatchCounts(counts.classes, *rows))
 
     groups = np.array(files(25))
     decision = decide_promotion(champion, candidate, list(groups))
