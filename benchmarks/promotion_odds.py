@@ -3,8 +3,8 @@
     uv run python benchmarks/promotion_odds.py [--draws 2000] [--measure]
 
 Projects are simulated: tasks with a few objects each, a champion and a candidate that find
-or miss the same objects with a known true F1. The product's own `promotion.decide` then
-says who serves. Beside it, in the same run, the naive rule: promote what has the higher F1.
+or miss the same objects with a known true F1. The product's own `decide_promotion` then says
+which one serves. Beside it, in the same run, the naive rule: promote what has the higher F1.
 
 --measure trains pairs of detectors on the real images beside the project and prints how
 alike they are in what they find: where the first world's numbers come from (a few minutes).

@@ -1,7 +1,7 @@
 """The corrected annotations of a project as files that other programs read.
 
 Of each corrected task the boxes that trainings take too (of several annotators by the same
-policy, `dataset.annotators`), in pixels of the image as shown. A task that nobody annotated is
+policy, `dataset.consensus`), in pixels of the image as shown. A task that nobody annotated is
 not written at all: many formats would say of it that nothing is there.
 """
 
