@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.dataset.folder import shown_size
+from ml_backend.dataset.folder import read_shown_size
 from ml_backend.imaging.boxes import Boxes
 
 SIDE, PASSES = 512, 40
@@ -27,7 +27,7 @@ def lay_out(examples: Sequence[Example], classes: Sequence[str], folder: Path) -
         (folder / kind).mkdir()
     for example in examples:
         assert example.boxes is not None
-        width, height = shown_size(example.image)
+        width, height = read_shown_size(example.image)
         (folder / "images" / example.image.name).write_bytes(example.image.read_bytes())
         rows = [
             f"{classes.index(label)} {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height}"

@@ -28,7 +28,7 @@ from plain import Plain
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation.metrics import Figures
+from ml_backend.evaluation.metrics import DetectionFigures
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.class_names import headline, is_clutter
@@ -123,10 +123,10 @@ class Answers:
         self.tiles += tiles
         self.tile_boxes += answer(pixels, FLOOR)
 
-    def of_images(self, card: ModelCard) -> Figures:
+    def of_images(self, card: ModelCard) -> DetectionFigures:
         return judge(card, self.images, self.boxes)
 
-    def of_tiles(self, card: ModelCard) -> Figures:
+    def of_tiles(self, card: ModelCard) -> DetectionFigures:
         return judge(card, self.tiles, self.tile_boxes)
 
 
@@ -176,7 +176,7 @@ def shares(xyxy: np.ndarray, window: np.ndarray) -> np.ndarray:
     return np.clip(high - low, 0, None).prod(axis=1) / np.maximum(area, 1e-9)
 
 
-def table(ours: Figures, plain: Figures | None, known: dict[str, float]) -> None:
+def table(ours: DetectionFigures, plain: DetectionFigures | None, known: dict[str, float]) -> None:
     sides = [("recipe", ours.to_json())] + ([("plain fine-tune", plain.to_json())] if plain else [])
     names = ["image_accuracy", "always_yes", "image_sensitivity", "image_specificity"]
     names += ["image_sensitivity_at_specificity", "f1", "ap50", "ap50_95"]

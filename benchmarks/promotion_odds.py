@@ -3,8 +3,8 @@
     uv run python benchmarks/promotion_odds.py [--draws 2000] [--measure]
 
 Projects are simulated: tasks with a few objects each, a champion and a candidate that find
-or miss the same objects with a known true F1. The product's own `promotion.decide` then
-says who serves. Beside it, in the same run, the naive rule: promote what has the higher F1.
+or miss the same objects with a known true F1. The product's own `decide_promotion` then says
+which one serves. Beside it, in the same run, the naive rule: promote what has the higher F1.
 
 --measure trains pairs of detectors on the real images beside the project and prints how
 alike they are in what they find: where the first world's numbers come from (a few minutes).
@@ -23,10 +23,10 @@ from statistics import NormalDist
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.class_matches import Counts
+from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.imaging.boxes import iou
 from ml_backend.label_studio.class_names import headline
-from ml_backend.promotion.decision import RULE, Rule, Side, decide
+from ml_backend.promotion.decision import RULE, JudgedVersion, PromotionRule, decide_promotion
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TASKS = (20, 40, 100, 200)
@@ -66,7 +66,7 @@ WORLDS = {
 
 def project(
     world: World, tasks: int, points: float, random: np.random.Generator
-) -> tuple[Side, Side, list[str]]:
+) -> tuple[JudgedVersion, JudgedVersion, list[str]]:
     """A champion, a candidate whose true F1 is `points` higher, and the tasks' groups."""
     group = np.arange(tasks) // world.group
     objects = random.choice(world.objects, tasks)
@@ -83,18 +83,18 @@ def project(
         right = np.bincount(owner[ease < NormalDist().inv_cdf(share)], minlength=tasks)
         wrong = both + random.poisson(rate - rate_of_both, tasks)
         columns = (right[:, None], wrong[:, None], (objects - right)[:, None])
-        sides.append(Side(name, Counts(("cell",), *columns)))
+        sides.append(JudgedVersion(name, MatchCounts(("cell",), *columns)))
     return sides[0], sides[1], [str(number) for number in group]
 
 
 def odds(
-    world: World, tasks: int, points: float, draws: int, rule: Rule = RULE
+    world: World, tasks: int, points: float, draws: int, rule: PromotionRule = RULE
 ) -> tuple[float, float]:
     """The share of simulated projects that promote the candidate: by the rule, naively."""
     random = np.random.default_rng([tasks, round(100 + points)])
     promoted = naive = 0
     for _ in range(draws):
-        decision = decide(*project(world, tasks, points, random), rule=rule)
+        decision = decide_promotion(*project(world, tasks, points, random), rule=rule)
         promoted += decision.promoted
         naive += (decision.difference or 0) > 0
     return promoted / draws, naive / draws

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from ml_backend.dataset.corrections import Correction, Edit
-from ml_backend.promotion.rollback_test import AFTER, judge
+from ml_backend.promotion.rollback_test import AFTER, judge_promotion
 from ml_backend.registry.versions import Change
 
 RISES = (0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -50,7 +50,7 @@ def share(
             )
             for number, count in enumerate(edits(rng, expected, spread, tasks))
         ]
-        verdict = judge(CHANGE, made)
+        verdict = judge_promotion(CHANGE, made)
         assert verdict is not None
         worse += verdict.worse
     return worse / rounds

@@ -1,7 +1,7 @@
 """Every setting, its default and its environment variable, in one typed place.
 
-A setting `name` is read from CYTOLOOP_NAME. The data folder holds everything that
-cytoloop keeps; its layout is spelled out once, here.
+A setting `name` is read from CYTOLOOP_NAME. The data folder holds everything that cytoloop keeps;
+its layout is defined here and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
+    """The settings, and the paths below the data folder that follow from them.
+
+    The description of each field says what it does, its unit and its range.
+
+    Raises:
+        ValidationError: A value is out of its range, or of the wrong type.
+    """
+
     model_config = SettingsConfigDict(env_prefix="CYTOLOOP_", extra="ignore")
 
     data_dir: Path = Field(
@@ -69,19 +77,22 @@ class Settings(BaseSettings):
     # The layout of the data folder.
     @property
     def versions(self) -> Path:
+        """Trained versions, a folder each."""
         return self.data_dir / "versions"
 
     @property
     def champions(self) -> Path:
+        """Which version is each project's champion, with the history of changes."""
         return self.data_dir / "champions"
 
     @property
     def snapshots(self) -> Path:
+        """Manifests of the snapshots, a JSON file each."""
         return self.data_dir / "snapshots"
 
     @property
     def images(self) -> Path:
-        """Images fetched for training, by task and address; may be deleted at any time."""
+        """Images fetched for training, by project; may be deleted at any time."""
         return self.data_dir / "images"
 
     @property
@@ -91,16 +102,17 @@ class Settings(BaseSettings):
 
     @property
     def training(self) -> Path:
-        """What trainings make before it is a version."""
+        """Files of trainings, before they become versions."""
         return self.data_dir / "training"
 
     @property
     def progress(self) -> Path:
-        """How far the running trainings are, a file each."""
+        """The progress of the running trainings, a file each."""
         return self.training / "progress"
 
     @property
     def logs(self) -> Path:
+        """Log files."""
         return self.data_dir / "logs"
 
     @property
@@ -110,13 +122,16 @@ class Settings(BaseSettings):
 
     @property
     def projects_database(self) -> Path:
+        """SQLite database of the connected projects."""
         return self.data_dir / "projects.sqlite"
 
     @property
     def jobs_database(self) -> Path:
+        """SQLite database of the job queue."""
         return self.data_dir / "jobs.sqlite"
 
     @property
     def tracking_uri(self) -> str:
+        """Address of the MLflow server; without one, of a SQLite file in the data folder."""
         database = (self.data_dir / "mlflow.sqlite").as_posix()
         return self.mlflow_tracking_uri or f"sqlite:///{database}"

@@ -204,7 +204,7 @@ def train(
             version = pipeline.train(taken, wishes, show)
             decision = pipeline.try_out(version, taken, wishes, show)
             promoted, reasons = decision.promoted, list(decision.reasons)
-            if said := taken.one_sided():
+            if said := taken.describe_missing_side():
                 reasons.append(said)
             skipped += [(f"task {task}", reason) for task, reason in taken.left_out]
             changed += [(f"task {i.task}", said) for i in taken.items for said in i.problems]

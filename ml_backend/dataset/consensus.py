@@ -1,6 +1,6 @@
-"""What was submitted for a task: how far its annotators agree, and which boxes count. Pure.
+"""What was submitted for a task: how far its annotators agree, and which annotation counts.
 
-Two boxes are of one object where they have one label and an IoU of at least 0.5.
+Two boxes show the same object where they have the same label and an IoU of at least 0.5.
 """
 
 from __future__ import annotations
@@ -19,15 +19,22 @@ from ml_backend.label_studio.labeling_config import Labels
 
 Policy = Literal["newest", "majority", "agreement"]
 
-SAME = 0.5
+# The IoU from which two boxes of the same label show the same object.
+SAME_IOU = 0.5
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Submission:
     """What was submitted for a task: the newest annotation of each annotator.
 
-    annotation, updated: of the newest of all, or of the ground truth where one is marked.
-    results, annotations: all of them, that one first; settled: it alone counts.
+    Attributes:
+        task: Label Studio's id of the task.
+        data: The task's data.
+        annotation: The id of the newest annotation, or of the ground truth where one is marked.
+        updated: When that annotation was last changed, as Label Studio writes it.
+        results: The `result` of each annotation, that one first, then from new to old.
+        annotations: Their ids, in the same order.
+        settled: That annotation is a ground truth, and counts alone.
     """
 
     task: int
@@ -39,59 +46,63 @@ class Chosen:
     settled: bool = False
 
 
-def choose(tasks: Iterable[dict[str, Any]]) -> list[Chosen]:
-    """What was submitted for every corrected task, in the order of task ids.
+def collect_submissions(tasks: Iterable[dict[str, Any]]) -> list[Submission]:
+    """Collect what was submitted for every corrected task, in the order of task ids.
 
-    tasks: Label Studio's, with annotations. Cancelled (skipped) annotations do not
-    count; of one annotator a ground truth does, else the newest.
+    Args:
+        tasks: Label Studio's, with annotations. Cancelled (skipped) annotations do not count.
+            Of several by one annotator a ground truth counts, else the newest.
     """
-    chosen = []
+    submissions = []
     for task in tasks:
         newest: dict[Any, dict[str, Any]] = {}
-        for one in task.get("annotations") or []:
-            if not one.get("was_cancelled"):
-                who = one.get("completed_by")
+        for annotation in task.get("annotations") or []:
+            if not annotation.get("was_cancelled"):
+                who = annotation.get("completed_by")
                 who = who.get("id") if isinstance(who, dict) else who
-                newest[who] = max(newest.get(who, one), one, key=_weight)
+                newest[who] = max(newest.get(who, annotation), annotation, key=_rank)
         if newest:
-            ranked = sorted(newest.values(), key=_weight, reverse=True)
-            chosen.append(
-                Chosen(
+            ranked = sorted(newest.values(), key=_rank, reverse=True)
+            submissions.append(
+                Submission(
                     task=task["id"],
                     data=task["data"],
                     annotation=ranked[0]["id"],
                     updated=str(ranked[0].get("updated_at")),
-                    results=tuple(one.get("result") or [] for one in ranked),
-                    annotations=tuple(one["id"] for one in ranked),
+                    results=tuple(annotation.get("result") or [] for annotation in ranked),
+                    annotations=tuple(annotation["id"] for annotation in ranked),
                     settled=bool(ranked[0].get("ground_truth")),
                 )
             )
-    return sorted(chosen, key=lambda one: one.task)
+    return sorted(submissions, key=lambda submission: submission.task)
 
 
-def _weight(annotation: dict[str, Any]) -> tuple[bool, str, int]:
+def _rank(annotation: dict[str, Any]) -> tuple[bool, str, int]:
     when = str(annotation.get("updated_at"))
     return bool(annotation.get("ground_truth")), when, annotation["id"]
 
 
-def counted(one: Chosen, policy: Policy) -> int:
-    """How many of its annotations count: all, or the first alone."""
-    return 1 if one.settled or policy == "newest" else len(one.results)
+def count_deciding(submission: Submission, policy: Policy) -> int:
+    """Count the annotations that decide: all of them, or only the first."""
+    return 1 if submission.settled or policy == "newest" else len(submission.results)
 
 
-def settle(drawn: Sequence[Boxes], policy: Policy) -> Boxes:
-    """The boxes that count, of one annotation by each annotator, the newest first.
+def settle_boxes(annotated: Sequence[Boxes], policy: Policy) -> Boxes:
+    """Settle which boxes count, where several annotators marked an image.
 
-    newest: the first. majority: every object that more than half of them drew, each side
-    at the median of theirs. agreement: the annotation that agrees best with the others, the
-    newest of equally good ones; with two annotators that is the newest.
+    Args:
+        annotated: The boxes of each annotator, the newest annotation first; at least one.
+        policy: With "newest" the first counts. With "majority" every object counts that more
+            than half of the annotators marked, each side at the median of theirs. With
+            "agreement" the annotation counts that agrees best with the others, the newest of
+            equally good ones; of two annotators that is the newest.
     """
-    if policy == "newest" or len(drawn) == 1:
-        return drawn[0]
+    if policy == "newest" or len(annotated) == 1:
+        return annotated[0]
     if policy == "majority":
-        return _majority(drawn)
-    sums = [sum(f1(one, other) for other in drawn) for one in drawn]
-    return drawn[sums.index(max(sums))]
+        return _settle_by_majority(annotated)
+    sums = [sum(compute_f1(boxes, other) for other in annotated) for boxes in annotated]
+    return annotated[sums.index(max(sums))]
 
 
 def settle_choices(
@@ -100,7 +111,7 @@ def settle_choices(
     """Settle what an image is called, from the choices of each annotator, the newest first.
 
     Args:
-        chosen: What each chose; None who chose nothing.
+        chosen: What each chose; None for an annotator who chose nothing.
         policy: With "newest" the first counts; otherwise every class that more than half of
             those who chose agree on, and where there is none, the newest choice.
 
@@ -115,15 +126,15 @@ def settle_choices(
     return most or made[0]
 
 
-def choices_of_regions(
+def settle_region_choices(
     results: Sequence[list[dict[str, Any]]], labels: Labels, boxes: Boxes, size: tuple[int, int]
 ) -> list[tuple[str, ...]]:
-    """What annotators chose for each of the settled boxes: the newest who drew it decides.
+    """Settle the choices for each settled box: the newest annotator who marked it decides.
 
     Args:
-        results: Of each annotator who counts, the newest first.
-        labels: Of the project.
-        boxes: That were settled on, N of them.
+        results: The `result` of each annotation that decides, the newest first.
+        labels: Those of the project.
+        boxes: The N settled boxes.
         size: Width and height of the image, in pixels.
 
     Returns:
@@ -133,65 +144,73 @@ def choices_of_regions(
     if not any(control.per_region for control in labels.choices):
         return found
     for result in results:
-        regions = [one for one in labels.read_regions(result, *size)[0] if one.choices]
+        regions = [region for region in labels.read_regions(result, *size)[0] if region.choices]
         if not regions:
             continue
-        overlap = iou(boxes.xyxy, np.array([one.xyxy for one in regions]))
-        for box, region in enumerate(overlap.argmax(axis=1).tolist()):
-            if not found[box] and overlap[box, region] >= SAME:
-                found[box] = regions[region].choices
+        overlap = iou(boxes.xyxy, np.array([region.xyxy for region in regions]))
+        for box, nearest in enumerate(overlap.argmax(axis=1).tolist()):
+            if not found[box] and overlap[box, nearest] >= SAME_IOU:
+                found[box] = regions[nearest].choices
     return found
 
 
-def agreement(drawn: Sequence[Boxes]) -> float | None:
-    """The mean F1 over all pairs of annotators, 0..1; None where there is only one."""
-    pairs = [f1(a, b) for a, b in combinations(drawn, 2)]
+def measure_agreement(annotated: Sequence[Boxes]) -> float | None:
+    """Measure the mean F1 over all pairs of annotators, 0..1; None where there is only one."""
+    pairs = [compute_f1(a, b) for a, b in combinations(annotated, 2)]
     return fmean(pairs) if pairs else None
 
 
-def f1(a: Boxes, b: Boxes) -> float:
-    """How much of two annotations is the same: 2 · pairs / all boxes; 1 where both are empty."""
-    both = len(a) + len(b)
-    return 2 * len(_pairs(a, b)) / both if both else 1.0
+def compute_f1(a: Boxes, b: Boxes) -> float:
+    """Compute F1 of two annotations: 2 · pairs / all boxes, 0..1; 1 where both are empty."""
+    total = len(a) + len(b)
+    return 2 * len(_pair_boxes(a, b)) / total if total else 1.0
 
 
-def _pairs(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
-    """Boxes of a and b that show one object; those that overlap most find each other first."""
+def _pair_boxes(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
+    """Pair the boxes of a and b that show the same object; those that overlap most come first."""
     overlap = iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
-    near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME).tolist())
+    near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME_IOU).tolist())
     return choose_pairs((i, j) for _, i, j in near)
 
 
-def _majority(drawn: Sequence[Boxes]) -> Boxes:
-    """Object by object: the box that most annotators have one like, together with those."""
-    xyxy = np.concatenate([boxes.xyxy for boxes in drawn])
-    label = np.concatenate([boxes.label for boxes in drawn])
-    owner = np.repeat(np.arange(len(drawn)), [len(boxes) for boxes in drawn])
+def _settle_by_majority(annotated: Sequence[Boxes]) -> Boxes:
+    """Settle object by object: first the box that most annotators have a similar one of.
+
+    That box and the similar ones are one object; the rest follows in the same way.
+    """
+    xyxy = np.concatenate([boxes.xyxy for boxes in annotated])
+    label = np.concatenate([boxes.label for boxes in annotated])
+    owner = np.repeat(np.arange(len(annotated)), [len(boxes) for boxes in annotated])
     near = iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
-    near[near < SAME] = 0
+    near[near < SAME_IOU] = 0
     np.fill_diagonal(near, 1)
     free = np.ones(len(owner), bool)
 
-    def most_like(rows: np.ndarray) -> np.ndarray:
-        """By annotator and box: the overlap with the free box that is most like it."""
-        like = near[rows] * free
+    def find_best(rows: np.ndarray) -> np.ndarray:
+        """By annotator and box: the overlap with the most similar free box."""
+        similar = near[rows] * free
         return np.stack(
-            [(like * (owner == one)).max(axis=1, initial=0) for one in range(len(drawn))]
+            [
+                (similar * (owner == annotator)).max(axis=1, initial=0)
+                for annotator in range(len(annotated))
+            ]
         )
 
-    best = most_like(np.arange(len(owner)))
+    best = find_best(np.arange(len(owner)))
     kept: list[tuple[float, float, float, float, str]] = []
     while free.any():
         found = (best > 0).sum(axis=0)
         box = np.lexsort((-best.sum(axis=0), -found))[0]
-        if 2 * found[box] <= len(drawn):
+        if 2 * found[box] <= len(annotated):
             break
-        like = near[box] * free
-        of = [(like * (owner == one)).argmax() for one in np.flatnonzero(best[:, box])]
-        x1, y1, x2, y2 = np.median(xyxy[of], axis=0).tolist()
+        similar = near[box] * free
+        members = [
+            (similar * (owner == annotator)).argmax() for annotator in np.flatnonzero(best[:, box])
+        ]
+        x1, y1, x2, y2 = np.median(xyxy[members], axis=0).tolist()
         kept.append((x1, y1, x2, y2, str(label[box])))
-        free[of] = False
-        best[:, of] = 0
-        touched = np.flatnonzero(free & near[:, of].any(axis=1))
-        best[:, touched] = most_like(touched)
+        free[members] = False
+        best[:, members] = 0
+        touched = np.flatnonzero(free & near[:, members].any(axis=1))
+        best[:, touched] = find_best(touched)
     return Boxes.drawn(sorted(kept))

@@ -1,4 +1,4 @@
-"""What annotators changed: what was shown to them against what they submitted. Pure.
+"""What annotators changed: the regions shown to them against those that they submitted.
 
 This, and not a figure on a hold-out, says how much work a version saves.
 """
@@ -16,20 +16,25 @@ import numpy as np
 from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
 from ml_backend.label_studio.labeling_config import Labels
 
-Change = Literal["kept", "moved", "relabelled", "added", "deleted"]
-CHANGES: tuple[Change, ...] = ("kept", "moved", "relabelled", "added", "deleted")
+EditKind = Literal["kept", "moved", "relabelled", "added", "deleted"]
+EDIT_KINDS: tuple[EditKind, ...] = ("kept", "moved", "relabelled", "added", "deleted")
 
-# A side that moved by less than this many pixels did not move: the editor rounds.
-STILL = 0.5
-# A region that lost its id on the way is known again by an overlap from here on.
-SAME = 0.5
-# The editor gives this origin to a region that the annotator drew; it is nothing's successor.
+# A side that moved by at most this many pixels did not move: the editor rounds.
+STILL_PIXELS = 0.5
+# A region that lost its id is recognized by an overlap with the old place, from this IoU on.
+SAME_IOU = 0.5
+# The editor gives this origin to a region that the annotator drew; it was not shown before.
 _BY_HAND = "manual"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A pre-annotation that an annotation started from: Label Studio's result."""
+class ShownRegions:
+    """The pre-annotation that an annotation started from.
+
+    Attributes:
+        version: That made it.
+        result: Its regions, as Label Studio's `result`.
+    """
 
     version: str
     result: list[dict[str, Any]]
@@ -37,13 +42,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class Edit:
-    """What became of one region. label: the shown one's; of an added region, its own.
+    """What became of one region.
 
-    A region that was both moved and relabelled is relabelled. iou: of the region as shown
-    and as submitted, 0..1; None where it was added or deleted.
+    Attributes:
+        change: A region that was both moved and relabelled is `relabelled`.
+        label: As shown; of an added region, its own.
+        iou: Of the region as shown and as submitted, 0..1; None where it was added or deleted.
     """
 
-    change: Change
+    change: EditKind
     label: str
     iou: float | None = None
 
@@ -52,7 +59,12 @@ class Edit:
 class Correction:
     """One submitted annotation that started from a pre-annotation.
 
-    seconds: that the task was open for it; None where the server does not know.
+    Attributes:
+        task: The task's id.
+        annotation: The annotation's id.
+        version: That made the pre-annotation.
+        seconds: How long the task was open; None where the server does not know.
+        edits: What became of each region.
     """
 
     task: int
@@ -67,8 +79,17 @@ class Correction:
         return sum(edit.change != "kept" for edit in self.edits)
 
 
-class Deleted(NamedTuple):
-    """A region that was shown and removed: its box in px (to 0.01), its label and its id."""
+class DeletedRegion(NamedTuple):
+    """A region that was shown and removed.
+
+    Attributes:
+        x1: Left side in px, to 0.01.
+        y1: Upper side.
+        x2: Right side.
+        y2: Lower side.
+        label: As shown.
+        region: Its id in the pre-annotation.
+    """
 
     x1: float
     y1: float
@@ -86,17 +107,23 @@ class _Region:
     label: str
 
 
-def started_from(task: dict[str, Any]) -> dict[int, Shown]:
-    """The pre-annotation that each of a task's annotations points to, by annotation id.
+def find_shown_regions(task: dict[str, Any]) -> dict[int, ShownRegions]:
+    """Find the pre-annotation that each of a task's annotations started from.
 
-    task: Label Studio's, with annotations and pre-annotations. A blind task's only says
-    where the task comes in the queue: nothing was shown.
+    Args:
+        task: Label Studio's, with annotations and pre-annotations. The pre-annotation of a
+            blind task only carries its score for the queue: it was not shown.
+
+    Returns:
+        By annotation id; annotations that started from nothing are not in it.
     """
     if (task.get("data") or {}).get("blind"):
         return {}
     shown = {
-        one["id"]: Shown(str(one.get("model_version") or ""), one.get("result") or [])
-        for one in task.get("predictions") or []
+        prediction["id"]: ShownRegions(
+            str(prediction.get("model_version") or ""), prediction.get("result") or []
+        )
+        for prediction in task.get("predictions") or []
     }
     return {
         annotation["id"]: shown[annotation["parent_prediction"]]
@@ -105,12 +132,18 @@ def started_from(task: dict[str, Any]) -> dict[int, Shown]:
     }
 
 
-def correct(
-    task: dict[str, Any], shown: dict[int, Shown], labels: Labels
+def read_corrections(
+    task: dict[str, Any], shown: dict[int, ShownRegions], labels: Labels
 ) -> tuple[list[Correction], int]:
-    """The corrections in a task's submitted annotations, and how many started from nothing.
+    """Read the corrections in a task's submitted annotations.
 
-    shown: by annotation id. Skipped annotations are no corrections.
+    Args:
+        task: Label Studio's, with annotations. Skipped annotations are no corrections.
+        shown: What each annotation started from, by annotation id.
+        labels: Those of the project.
+
+    Returns:
+        The corrections, and how many annotations started from nothing.
     """
     corrections, from_nothing = [], 0
     for annotation in task.get("annotations") or []:
@@ -120,7 +153,7 @@ def correct(
         if before is None:
             from_nothing += 1
             continue
-        edits = compare(before.result, annotation.get("result") or [], labels)
+        edits = compare_regions(before.result, annotation.get("result") or [], labels)
         seconds = annotation.get("lead_time")
         corrections.append(
             Correction(task["id"], annotation["id"], before.version, seconds, tuple(edits))
@@ -128,113 +161,121 @@ def correct(
     return corrections, from_nothing
 
 
-def correct_all(
-    tasks: Iterable[dict[str, Any]], shown: dict[int, Shown], labels: Labels
+def read_all_corrections(
+    tasks: Iterable[dict[str, Any]], shown: dict[int, ShownRegions], labels: Labels
 ) -> tuple[list[Correction], int]:
-    """As `correct`, of many tasks."""
+    """Read the corrections of many tasks, see `read_corrections`."""
     corrections: list[Correction] = []
     from_nothing = 0
     for task in tasks:
-        made, unaided = correct(task, shown, labels)
-        corrections += made
-        from_nothing += unaided
+        of_task, without = read_corrections(task, shown, labels)
+        corrections += of_task
+        from_nothing += without
     return corrections, from_nothing
 
 
-def compare(
+def compare_regions(
     shown: Sequence[dict[str, Any]], submitted: Sequence[dict[str, Any]], labels: Labels
 ) -> list[Edit]:
-    """What became of every region shown, and what was added, from two `result`s.
+    """Compare two `result`s: what became of every region shown, and what was added.
 
-    Regions are known again by their id, and where that was lost by their place (IoU from
-    0.5 on, the same label first), unless the annotator drew them. Regions that are no
-    boxes of the project's labels are left out on both sides.
+    Regions are recognized by their id. Where it was lost they are recognized by their place
+    (IoU from 0.5 on, the same label first), unless the annotator drew them. Regions that are
+    no boxes of the project's labels are left out on both sides.
     """
-    pairs, gone, new = _matched(shown, submitted, labels, _size([*shown, *submitted]))
-    edits = [_edit(*pair) for pair in pairs]
-    edits += [Edit("deleted", one.label) for one in gone]
-    edits += [Edit("added", one.label) for one in new]
+    pairs, gone, new = _match_regions(shown, submitted, labels, _read_size([*shown, *submitted]))
+    edits = [_make_edit(*pair) for pair in pairs]
+    edits += [Edit("deleted", region.label) for region in gone]
+    edits += [Edit("added", region.label) for region in new]
     edits += _compare_choices(labels.read_choices(shown), labels.read_choices(submitted))
-    return sorted(edits, key=lambda edit: (CHANGES.index(edit.change), edit.label, edit.iou or 0))
+    return sorted(
+        edits, key=lambda edit: (EDIT_KINDS.index(edit.change), edit.label, edit.iou or 0)
+    )
 
 
 def _compare_choices(
     shown: tuple[str, ...] | None, submitted: tuple[str, ...] | None
 ) -> list[Edit]:
-    """What became of the choice for the whole image, as of one region that has no place."""
+    """Compare the choices for the whole image, as if they were one region without a place."""
     if shown and submitted:
         same = sorted(shown) == sorted(submitted)
         return [Edit("kept" if same else "relabelled", " + ".join(sorted(shown)))]
-    changes: tuple[tuple[Change, tuple[str, ...] | None], ...] = (
+    changes: tuple[tuple[EditKind, tuple[str, ...] | None], ...] = (
         ("deleted", shown),
         ("added", submitted),
     )
     return [Edit(change, " + ".join(sorted(names))) for change, names in changes if names]
 
 
-def deleted(
+def find_deleted_regions(
     shown: Sequence[dict[str, Any]],
     submitted: Sequence[dict[str, Any]],
     labels: Labels,
     size: tuple[int, int],
-) -> list[Deleted]:
-    """The regions shown that the annotator removed, as `compare` counts them.
+) -> list[DeletedRegion]:
+    """Find the shown regions that the annotator removed, see `compare_regions`.
 
-    size: width and height of the image, px.
+    Args:
+        shown: The `result` of the pre-annotation.
+        submitted: The `result` of the annotation.
+        labels: Those of the project.
+        size: Width and height of the image, in pixels.
     """
-    _, gone, _ = _matched(shown, submitted, labels, size)
+    _, gone, _ = _match_regions(shown, submitted, labels, size)
     found = []
-    for one in gone:
-        x1, y1, x2, y2 = (round(side, 2) for side in one.boxes.xyxy[0].tolist())
-        found.append(Deleted(x1, y1, x2, y2, one.label, one.id))
+    for region in gone:
+        x1, y1, x2, y2 = (round(side, 2) for side in region.boxes.xyxy[0].tolist())
+        found.append(DeletedRegion(x1, y1, x2, y2, region.label, region.id))
     return found
 
 
-def _matched(
+def _match_regions(
     shown: Sequence[dict[str, Any]],
     submitted: Sequence[dict[str, Any]],
     labels: Labels,
     size: tuple[int, int],
 ) -> tuple[list[tuple[_Region, _Region]], list[_Region], list[_Region]]:
-    """Regions as shown and as submitted, those only shown, and those only submitted."""
-    before, after = _regions(shown, labels, size), _regions(submitted, labels, size)
+    """Return pairs of regions (shown, submitted), those only shown, and those only submitted."""
+    before, after = _read_regions(shown, labels, size), _read_regions(submitted, labels, size)
     ids = before.keys() & after.keys()
     pairs = [(before[key], after[key]) for key in ids]
-    gone = [one for key, one in before.items() if key not in ids]
-    new = [one for key, one in after.items() if key not in ids]
-    again = _by_place(gone, new)
-    pairs += [(gone[i], new[j]) for i, j in again]
-    lost, met = {i for i, _ in again}, {j for _, j in again}
+    gone = [region for key, region in before.items() if key not in ids]
+    new = [region for key, region in after.items() if key not in ids]
+    by_place = _match_by_place(gone, new)
+    pairs += [(gone[i], new[j]) for i, j in by_place]
+    matched_gone, matched_new = {i for i, _ in by_place}, {j for _, j in by_place}
     return (
         pairs,
-        [one for i, one in enumerate(gone) if i not in lost],
-        [one for j, one in enumerate(new) if j not in met],
+        [region for i, region in enumerate(gone) if i not in matched_gone],
+        [region for j, region in enumerate(new) if j not in matched_new],
     )
 
 
-def _edit(shown: _Region, submitted: _Region) -> Edit:
+def _make_edit(shown: _Region, submitted: _Region) -> Edit:
     before, after = shown.boxes.xyxy[:1], submitted.boxes.xyxy[:1]
     overlap = float(iou(before, after)[0, 0])
     if shown.label != submitted.label:
         return Edit("relabelled", shown.label, overlap)
-    moved = np.abs(before - after).max() > STILL
+    moved = np.abs(before - after).max() > STILL_PIXELS
     return Edit("moved" if moved else "kept", shown.label, overlap)
 
 
-def _by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tuple[int, int]]:
-    """Pairs (gone, new) of regions at the same place, each in one pair at most."""
+def _match_by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tuple[int, int]]:
+    """Match regions (gone, new) at the same place, each in one pair at most."""
     if not gone or not new:
         return []
-    overlap = iou(*(np.concatenate([one.boxes.xyxy[:1] for one in side]) for side in (gone, new)))
+    overlap = iou(
+        *(np.concatenate([region.boxes.xyxy[:1] for region in side]) for side in (gone, new))
+    )
     near = [
         (gone[i].label != new[j].label, -overlap[i, j], gone[i].id, new[j].id, i, j)
-        for i, j in np.argwhere(overlap >= SAME).tolist()
+        for i, j in np.argwhere(overlap >= SAME_IOU).tolist()
         if new[j].origin != _BY_HAND
     ]
     return choose_pairs((i, j) for *_, i, j in sorted(near))
 
 
-def _regions(
+def _read_regions(
     result: Sequence[dict[str, Any]], labels: Labels, size: tuple[int, int]
 ) -> dict[str, _Region]:
     parts: dict[str, list[dict[str, Any]]] = {}
@@ -244,14 +285,14 @@ def _regions(
     for key, items in parts.items():
         boxes, _ = labels.from_regions(items, *size)
         if len(boxes):
-            # A region may carry several labels: together they are what it is called.
+            # A region may carry several labels: together they are its label.
             label = " + ".join(sorted(map(str, boxes.label)))
             found[key] = _Region(key, str(items[0].get("origin") or ""), boxes, label)
     return found
 
 
-def _size(items: Iterable[dict[str, Any]]) -> tuple[int, int]:
-    """The image's width and height in pixels, as its regions tell."""
+def _read_size(items: Iterable[dict[str, Any]]) -> tuple[int, int]:
+    """Read the image's width and height in pixels from its regions."""
     for item in items:
         width, height = item.get("original_width"), item.get("original_height")
         if width and height:
@@ -261,13 +302,19 @@ def _size(items: Iterable[dict[str, Any]]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Usefulness:
-    """What the corrections of one version say about it.
+    """How much work a version saved, by the corrections of its pre-annotations.
 
-    tasks: submitted. accepted: annotations submitted as they were drawn. The next two are
-    an annotation's: edits_per_image: regions moved, relabelled, added or deleted;
-    seconds_per_image: the median, None where no time is known. moved_iou: the median
-    overlap of moved regions before and after, 0..1. classes: by label, how many regions
-    were kept, moved, relabelled (under the shown label), added, deleted.
+    Attributes:
+        version: The version.
+        tasks: Submitted tasks.
+        accepted: Annotations that were submitted without a change.
+        edits_per_image: Mean number of regions that were moved, relabelled, added or deleted
+            in an annotation.
+        seconds_per_image: Median time of an annotation; None where no time is known.
+        moved_iou: Median overlap of moved regions before and after, 0..1; None where none was
+            moved.
+        classes: By label, how many regions were kept, moved, relabelled (under the label
+            shown), added, deleted.
     """
 
     version: str
@@ -276,32 +323,32 @@ class Usefulness:
     edits_per_image: float
     seconds_per_image: float | None
     moved_iou: float | None
-    classes: dict[str, dict[Change, int]]
+    classes: dict[str, dict[EditKind, int]]
 
 
-def usefulness(corrections: Iterable[Correction]) -> list[Usefulness]:
-    """By version, in the order in which their first annotation was made."""
+def measure_usefulness(corrections: Iterable[Correction]) -> list[Usefulness]:
+    """Measure the usefulness of each version, in the order of their first annotations."""
     by_version: dict[str, list[Correction]] = {}
-    for one in sorted(corrections, key=lambda one: one.annotation):
-        by_version.setdefault(one.version, []).append(one)
-    return [_of_version(version, ones) for version, ones in by_version.items()]
+    for correction in sorted(corrections, key=lambda correction: correction.annotation):
+        by_version.setdefault(correction.version, []).append(correction)
+    return [_measure_version(version, made) for version, made in by_version.items()]
 
 
-def _of_version(version: str, corrections: Sequence[Correction]) -> Usefulness:
-    changed = [one.changed for one in corrections]
-    edits = [edit for one in corrections for edit in one.edits]
-    seconds = [one.seconds for one in corrections if one.seconds is not None]
-    overlaps = [e.iou for e in edits if e.change == "moved" and e.iou is not None]
+def _measure_version(version: str, corrections: Sequence[Correction]) -> Usefulness:
+    changed = [correction.changed for correction in corrections]
+    edits = [edit for correction in corrections for edit in correction.edits]
+    seconds = [made.seconds for made in corrections if made.seconds is not None]
+    overlaps = [edit.iou for edit in edits if edit.change == "moved" and edit.iou is not None]
     by_label = Counter((edit.label, edit.change) for edit in edits)
     return Usefulness(
         version=version,
-        tasks=len({one.task for one in corrections}),
+        tasks=len({correction.task for correction in corrections}),
         accepted=changed.count(0),
         edits_per_image=sum(changed) / len(corrections),
         seconds_per_image=median(seconds) if seconds else None,
         moved_iou=median(overlaps) if overlaps else None,
         classes={
-            label: {change: by_label[label, change] for change in CHANGES}
+            label: {change: by_label[label, change] for change in EDIT_KINDS}
             for label in sorted({edit.label for edit in edits})
         },
     )

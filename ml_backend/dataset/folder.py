@@ -35,19 +35,25 @@ _NOT_IMAGES = {*map(str.lower, voc.FOLDERS), "segmentationclass", "segmentationo
 class Folder:
     """What `read_folder` found.
 
-    examples: one an image, in order of path; an image that nobody annotated has boxes None.
-    classes: the labels of all boxes, in order of name; those that differ only in case, hyphens,
-        underscores or spaces are one, as it is written most often.
-    skipped: (file relative to the folder, reason) of all that could not be read: images
-        (not among the examples), annotation files and single boxes (left out).
+    Attributes:
+        examples: One for each image, in order of path; an image that nobody annotated has
+            boxes None.
+        classes: The labels of all boxes, in order of name; those that differ only in case,
+            hyphens, underscores or spaces are one, spelled as it is written most often.
+        skipped: (file relative to the folder, reason) of all that could not be read: images
+            (not among the examples), annotation files and single boxes (left out).
     """
 
     examples: list[Example]
     classes: tuple[str, ...]
     skipped: list[tuple[str, str]]
 
-    def first_fault(self) -> str:
-        """Words for the end of a message that nothing here can be used; "" without a fault."""
+    def describe_first_fault(self) -> str:
+        """Describe the first fault, for the end of a message that nothing here can be used.
+
+        Returns:
+            Words in parentheses after a space; "" without a fault.
+        """
         if not self.skipped:
             return ""
         source, reason = self.skipped[0]
@@ -56,7 +62,7 @@ class Folder:
 
 
 def read_folder(folder: Path) -> Folder:
-    """Examples from a folder of images, found recursively; hidden folders are passed over.
+    """Read examples from a folder of images, found recursively without hidden folders.
 
     Annotations are Pascal VOC (by stem, in `voc_checked/`, else `voc/`, else
     `Annotations/`, else beside the image), a YOLO `data.yaml`, COCO JSON or Create ML
@@ -66,10 +72,11 @@ def read_folder(folder: Path) -> Folder:
 
     `image_labels.csv` (`image,sample,image_label,pixel_size`, the last three as far as they are
     known) in the folder gives the truth for whole images, the samples they come from (the
-    groups) and the µm that a pixel shows; else every image is its own group, and its pixel size
-    is what its own metadata say.
+    groups) and the µm that a pixel shows. Without it every image is its own group, and its pixel
+    size is the one in its own metadata.
 
-    Raises ValueError when the folder cannot be read or holds no image.
+    Raises:
+        ValueError: The folder cannot be read or holds no image.
     """
     root = Path(os.path.abspath(folder))
     skipped: list[tuple[str, str]] = []
@@ -115,10 +122,11 @@ def read_folder(folder: Path) -> Folder:
     return Folder(examples, tuple(sorted(set(spelling.values()))), skipped)
 
 
-def shown_size(image: Path) -> tuple[int, int]:
-    """Width and height in pixels as shown (after EXIF orientation), from the header alone.
+def read_shown_size(image: Path) -> tuple[int, int]:
+    """Read width and height in pixels as shown (after EXIF orientation), from the header alone.
 
-    Raises ValueError when the file is not an image.
+    Raises:
+        ValueError: The file is not an image.
     """
     import pyvips
     from PIL import Image, UnidentifiedImageError
@@ -126,16 +134,16 @@ def shown_size(image: Path) -> tuple[int, int]:
     try:
         header = pyvips.Image.new_from_file(str(image))
         width, height = header.width, header.height
-        turned = "orientation" in header.get_fields() and header.get("orientation")
+        orientation = "orientation" in header.get_fields() and header.get("orientation")
     except pyvips.Error:
         # The packaged libvips has no BMP.
         try:
             with Image.open(image) as header:
-                (width, height), turned = header.size, header.getexif().get(0x0112)
+                (width, height), orientation = header.size, header.getexif().get(0x0112)
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise ValueError(f"not an image: {error}") from error
     # 5 to 8 are the orientations that lie on their side (EXIF 2.3, tag 0x0112).
-    return (height, width) if turned in (5, 6, 7, 8) else (width, height)
+    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def _find_images(root: Path, report: Report) -> FolderImages:
@@ -161,7 +169,7 @@ def _find_images(root: Path, report: Report) -> FolderImages:
     sizes = {}
     for path in sorted(paths):
         try:
-            sizes[path] = shown_size(path)
+            sizes[path] = read_shown_size(path)
         except ValueError as error:
             report(path, str(error))
     if not sizes:
@@ -174,14 +182,14 @@ _Named = tuple[str, bool | None, float | None]
 
 
 def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Named]:
-    """The sample, the truth and the pixel size of each image that `image_labels.csv` names."""
+    """Read the sample, the truth and the pixel size of each image in `image_labels.csv`."""
     file = images.root / IMAGE_LABELS
     if not file.is_file():
         return {}
     found: dict[Path, _Named] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            for row in csv.DictReader(text, delimiter=_delimiter(text)):
+            for row in csv.DictReader(text, delimiter=_find_delimiter(text)):
                 try:
                     image = images.find(row["image"], images.root)
                 except LookupError as error:
@@ -201,8 +209,8 @@ def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Name
     return found
 
 
-def _delimiter(text: TextIO) -> str:
-    """What parts the columns: spreadsheets write semicolons where numbers have a comma."""
+def _find_delimiter(text: TextIO) -> str:
+    """Find what separates the columns: spreadsheets write semicolons where decimals have commas."""
     header = text.readline()
     text.seek(0)
     return max(",;\t", key=header.count)

@@ -1,10 +1,11 @@
-"""How a scan that is too small for blocks of 8 × 8 tiles falls on the sides of a split.
+"""How a scan that is too small for blocks of 8 × 8 tiles is split.
 
-Where it is a single block, as a whole, like a sample: no neighbours are on two sides, and no
-tile is lost to the buffer. But the first scan of a project would then leave one side empty, or
-nearly so: nothing could be judged, or nothing learned. So that one is divided into smaller blocks.
+A scan that is a single block goes to one side as a whole, like a sample: no neighbours are on two
+sides, and no tile is lost to the buffer. But the first scan of a project would then leave one side
+empty, or nearly so: nothing could be judged, or nothing learned. So that one is divided into
+smaller blocks.
 
-What was decided stands in the tasks, and holds for all of the scan that come later.
+The decision is written in the tasks, and holds for all tasks of the scan that come later.
 """
 
 from __future__ import annotations
@@ -14,48 +15,64 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
-from ml_backend.dataset.split import BLOCK, SIDES, Assignment, Grid, Side, place_of
+from ml_backend.dataset.split import BLOCK, SIDES, Assignment, Grid, Side, read_place
 
 # Tiles: with fewer than four blocks of 8 × 8, one that is held out may be most of the scan.
 FEW = 4 * BLOCK**2
-# Tiles along a side, below which a block and its buffer leave nothing to train on.
+# Tiles along a side; with fewer, a block and its buffer leave nothing to train on.
 LEAST = 4
 
 
 @dataclass(frozen=True)
 class Division:
-    """block: tiles along a side of the scan's blocks. whole: the side of all its tiles, where it
-    is not divided and does not fall by its hash."""
+    """How a scan is divided.
+
+    Attributes:
+        block: Tiles along a side of the scan's blocks.
+        whole: The side of all its tiles; None where its blocks are assigned by their hashes.
+    """
 
     block: int = BLOCK
     whole: Assignment | None = None
 
 
 def is_small(grid: Grid) -> bool:
-    """Whether a scan of so many rows and columns of tiles needs a decision."""
+    """Tell whether a scan of so many rows and columns of tiles needs a decision."""
     return grid[0] * grid[1] < FEW
 
 
-class Divisions:
-    """Of the scans of one project. tasks: gives the data of its tasks; asked for once, and only
-    where a small scan comes."""
+class ScanDivider:
+    """Decides how the scans of one project are divided."""
 
     def __init__(self, tasks: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        """Take the project's tasks.
+
+        Args:
+            tasks: Gives the data of the project's tasks; called once, and only where a small
+                scan comes.
+        """
         self._tasks = tasks
-        self._asked = False
+        self._is_read = False
         self._others = False  # tasks that belong to no scan
         self._scans: dict[str, tuple[int, set[Side]]] = {}
         self._made: dict[str, Division] = {}
 
-    def of(self, scan: str, grid: Grid) -> Division:
-        """What is done with a scan; the same at every call, and as with its tasks that are
-        there already. grid: its rows and columns of tiles."""
+    def divide(self, scan: str, grid: Grid) -> Division:
+        """Decide how a scan is divided.
+
+        Args:
+            scan: Its name.
+            grid: Its rows and columns of tiles.
+
+        Returns:
+            The same at every call, and what holds for its tasks that are there already.
+        """
         if scan not in self._made:
-            self._made[scan] = self._divided(scan, grid) if is_small(grid) else Division()
+            self._made[scan] = self._decide(scan, grid) if is_small(grid) else Division()
         return self._made[scan]
 
-    def _divided(self, scan: str, grid: Grid) -> Division:
-        self._ask()
+    def _decide(self, scan: str, grid: Grid) -> Division:
+        self._read_tasks()
         if scan in self._scans:
             block, sides = self._scans[scan]
             if block == BLOCK and max(grid) <= BLOCK and (decided := sides - {"buffer"}):
@@ -69,15 +86,15 @@ class Divisions:
             return Division(whole=Assignment("train", 1.0, reason))
         return Division(max(2, min(BLOCK, isqrt(grid[0] * grid[1] // 4))))
 
-    def _ask(self) -> None:
-        if self._asked:
+    def _read_tasks(self) -> None:
+        if self._is_read:
             return
         for data in self._tasks():
-            place = place_of(data)
+            place = read_place(data)
             if data.get("split") not in SIDES:
                 continue
             if place is None:
                 self._others = True
             else:
                 self._scans.setdefault(place.scan, (place.block, set()))[1].add(data["split"])
-        self._asked = True
+        self._is_read = True

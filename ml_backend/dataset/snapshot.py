@@ -1,8 +1,8 @@
-"""A project's annotations, read once, as an immutable list of what is trained on.
+"""Snapshots: a project's annotations, read once, as an immutable list of training data.
 
-The snapshot's name is the hash of its content: the same annotations, in any order,
-give the same name. Labels are written by us, not by the server's YOLO export, which
-turns tasks that nobody annotated into negatives.
+A snapshot's name is the hash of its content: the same annotations, in any order, give the same
+name. The annotations are read directly, not through the server's YOLO export, which turns tasks
+that nobody annotated into negatives.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from typing import Any
 import numpy as np
 
 from ml_backend.dataset.consensus import (
-    Chosen,
     Policy,
-    agreement,
-    choices_of_regions,
-    choose,
-    counted,
-    settle,
+    Submission,
+    collect_submissions,
+    count_deciding,
+    measure_agreement,
+    settle_boxes,
     settle_choices,
+    settle_region_choices,
 )
-from ml_backend.dataset.corrections import Deleted, Shown, deleted
+from ml_backend.dataset.corrections import DeletedRegion, ShownRegions, find_deleted_regions
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.split import (
     SIDES,
     Place,
     Side,
-    around,
     assign,
     assign_tile,
-    group_of,
-    leaking,
-    place_of,
-    shown_in,
+    find_leaking,
+    list_near_groups,
+    list_shown_groups,
+    read_group,
+    read_place,
 )
 from ml_backend.imaging.boxes import Boxes, over_smaller
 from ml_backend.imaging.pixel_size import read_task_pixel_size
@@ -50,23 +50,36 @@ from ml_backend.system.atomic_files import read_json, write_json
 Row = tuple[float, float, float, float, str]
 
 # A removed box that shares this much of the smaller of the two with a box that stayed was
-# removed as its double, or as badly drawn: something is there.
-_SOMETHING = 0.5
+# removed as a duplicate, or because it was placed badly: an object is there.
+_SAME_OBJECT = 0.5
 
 
 @dataclass(frozen=True)
 class Item:
     """One corrected task in a snapshot.
 
-    image: the fetched file, relative to the images folder. image_hash: its SHA-256.
-    boxes: x1, y1, x2, y2 in pixels of the image as shown, and the label; empty means that
-    somebody looked and found nothing. problems: what was not taken over as it is, in words.
-    annotations: of all annotators, `annotation` first. agreement: of several annotators,
-    see `dataset.annotators`. blind: nothing was drawn on it before.
-    place: of a tile in its scan. deleted: pre-annotations that were removed, where no box
-    lies in their place: what looks like an object and is none. pixel_size: µm that a pixel
-    shows, where it is known. choices: of the image as a whole, None where nothing was chosen.
-    region_choices: of each of the boxes, in their order; () where no region has one.
+    Attributes:
+        task: Label Studio's id of the task.
+        annotation: The id of the annotation that counts, see `consensus.Submission`.
+        updated: When it was last changed, as Label Studio writes it.
+        image: The fetched file, relative to the images folder.
+        image_hash: Its SHA-256.
+        group: What must stay on one side of the split.
+        split: The side.
+        sampling_p: The probability with which the task was assigned to it, 0..1, where known.
+        sampling_reason: Why, in words.
+        boxes: x1, y1, x2, y2 in pixels of the image as shown, and the label; empty means that
+            somebody looked and found nothing.
+        problems: What was not taken over as it is, in words.
+        annotations: Ids of the annotations of all annotators, `annotation` first.
+        agreement: Of several annotators, see `consensus.measure_agreement`.
+        blind: It was shown without pre-annotations.
+        place: Of a tile in its scan.
+        deleted: Pre-annotations that were removed, where no box lies in their place: what looks
+            like an object and is none.
+        pixel_size: µm that a pixel shows, where it is known.
+        choices: Of the image as a whole; None where nothing was chosen.
+        region_choices: Of each of the boxes, in their order; () where no region has one.
     """
 
     task: int
@@ -84,29 +97,34 @@ class Item:
     agreement: float | None = None
     blind: bool = False
     place: Place | None = None
-    deleted: tuple[Deleted, ...] = ()
+    deleted: tuple[DeletedRegion, ...] = ()
     pixel_size: float | None = None
     choices: tuple[str, ...] | None = None
     region_choices: tuple[tuple[str, ...], ...] = ()
 
     @property
     def groups(self) -> set[str]:
-        """Its group, and those of all tiles that it shows, where it is stitched from several."""
-        return {self.group} | (shown_in(self.place) if self.place else set())
+        """Its group, and those of all tiles that its image shows."""
+        return {self.group} | (list_shown_groups(self.place) if self.place else set())
 
     @property
     def surroundings(self) -> set[str]:
-        """Its group, and those of the tiles beside it, which show some of the same."""
-        return {self.group} | (around(self.place) if self.place else set())
+        """Its group, and those of the tiles beside it, which show some of the same cells."""
+        return {self.group} | (list_near_groups(self.place) if self.place else set())
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """name: the hash of all below but `lost`.
+    """The corrected tasks of a project at one time.
 
-    labels: of rectangles. choices: classes of whole images. left_out: corrected tasks that
-    could not be used, and why. lost: held-out tasks of the snapshot before that are not held
-    out in this one, and why.
+    Attributes:
+        name: The hash of all below but `lost`.
+        project: Label Studio's id of the project.
+        labels: Of rectangles.
+        items: The tasks, in order of their ids.
+        left_out: Corrected tasks that could not be used, and why.
+        lost: Held-out tasks of the snapshot before that are not held out in this one, and why.
+        choices: Classes of whole images.
     """
 
     name: str
@@ -117,41 +135,49 @@ class Snapshot:
     lost: tuple[tuple[int, str], ...] = ()
     choices: tuple[str, ...] = ()
 
-    def side(self, side: Side) -> list[Item]:
+    def select_side(self, side: Side) -> list[Item]:
+        """Select the tasks of one side."""
         return [item for item in self.items if item.split == side]
 
-    def one_sided(self) -> str:
-        """What to do where nothing is there to train on, or to judge by; '' where both are."""
+    def describe_missing_side(self) -> str:
+        """Say what to do where a side is empty: nothing to train on, or nothing to judge by.
+
+        Returns:
+            A sentence; "" where neither side is empty, or both are.
+        """
         sides = {item.split for item in self.items}
         groups = len({item.group for item in self.items})
-        of = f"all {len(self.items)} corrected tasks, of {groups} group{'s' * (groups > 1)},"
+        tasks = f"all {len(self.items)} corrected tasks, of {groups} group{'s' * (groups > 1)},"
         if sides and "train" not in sides:
-            return f"{of} are kept apart for judging: correct tasks whose 'split' is 'train'"
+            return f"{tasks} are kept apart for judging: correct tasks whose 'split' is 'train'"
         if sides and "holdout" not in sides:
             return (
-                f"{of} are for training, none is kept apart for judging: versions are judged on "
+                f"{tasks} are for training, none is kept apart for judging: versions are judged on "
                 "tasks lent from training; to be surer, correct tasks whose 'split' is 'holdout'"
             )
         return ""
 
-    def counts(self) -> dict[str, int]:
-        """Boxes by label."""
+    def count_boxes(self) -> dict[str, int]:
+        """Count the boxes by label."""
         counts = dict.fromkeys(self.labels, 0)
         for item in self.items:
             for row in item.boxes:
                 counts[row[4]] = counts.get(row[4], 0) + 1
         return counts
 
-    def summary(self) -> dict[str, Any]:
-        """For the manifest: tasks and boxes by side, and how far several annotators agree."""
+    def summarize(self) -> dict[str, Any]:
+        """Summarize for the manifest: tasks and boxes by side, and how far annotators agree."""
         several = [item.agreement for item in self.items if item.agreement is not None]
         return {
-            "tasks": {side: len(self.side(side)) for side in SIDES},
-            "boxes": self.counts(),
+            "tasks": {side: len(self.select_side(side)) for side in SIDES},
+            "boxes": self.count_boxes(),
             "boxes_by_side": {
-                side: replace(self, items=tuple(self.side(side))).counts() for side in SIDES
+                side: replace(self, items=tuple(self.select_side(side))).count_boxes()
+                for side in SIDES
             },
-            "deleted": dict(Counter(gone.label for item in self.items for gone in item.deleted)),
+            "deleted": dict(
+                Counter(region.label for item in self.items for region in item.deleted)
+            ),
             "several_annotators": len(several),
             "agreement": fmean(several) if several else None,
             "with_problems": sum(bool(item.problems) for item in self.items),
@@ -159,67 +185,83 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A task's image on disk: its path below the images folder, SHA-256, (width, height)."""
+class FetchedImage:
+    """A task's image on disk.
+
+    Attributes:
+        path: Relative to the images folder.
+        sha256: Of the file.
+        size: Width and height in pixels as shown.
+    """
 
     path: str
     sha256: str
     size: tuple[int, int]
 
 
-def corrected_since(chosen: Sequence[Chosen], snapshot: Snapshot | None) -> int:
-    """How many tasks were corrected, or corrected again, since the snapshot."""
-    known = {(i.task, i.annotation, i.updated) for i in snapshot.items} if snapshot else set()
-    if snapshot:
-        # What could not be used then is not new now.
-        left_out = {task for task, _ in snapshot.left_out}
-        chosen = [one for one in chosen if one.task not in left_out]
-    return sum((one.task, one.annotation, one.updated) not in known for one in chosen)
+def count_corrected_since(submissions: Sequence[Submission], snapshot: Snapshot | None) -> int:
+    """Count the tasks that were corrected, or corrected again, since the snapshot."""
+    if snapshot is None:
+        return len(submissions)
+    known = {(item.task, item.annotation, item.updated) for item in snapshot.items}
+    # What could not be used then is not new now.
+    left_out = {task for task, _ in snapshot.left_out}
+    return sum(
+        made.task not in left_out and (made.task, made.annotation, made.updated) not in known
+        for made in submissions
+    )
 
 
 def to_item(
-    one: Chosen,
+    submission: Submission,
     labels: Labels,
-    image: Fetched,
+    image: FetchedImage,
     holdout_share: float,
     policy: Policy = "newest",
-    shown: Mapping[int, Shown] | None = None,
+    shown: Mapping[int, ShownRegions] | None = None,
 ) -> Item:
-    """A corrected task as an item.
+    """Convert a corrected task to an item.
 
-    The side is what the task's data says since its creation; tasks that were there
-    before cytoloop was connected get theirs by the same hash. shown: what annotations
-    started from, by their id.
+    Args:
+        submission: What was submitted for the task. The side is what the task's data says since
+            its creation; tasks that were there before cytoloop was connected get theirs by the
+            same hash.
+        labels: Those of the project.
+        image: Its image.
+        holdout_share: Share of the groups that is held out, 0..1.
+        policy: Which of several annotators count.
+        shown: What annotations started from, by annotation id.
     """
-    read = [labels.from_regions(result, *image.size) for result in one.results]
-    drawn = [boxes for boxes, _ in read]
-    chosen = [labels.read_choices(result) for result in one.results]
-    several = counted(one, policy)
-    boxes = settle(drawn[:several], policy)
-    problems = [said for _, told in read[:several] for said in told]
+    data = submission.data
+    read = [labels.from_regions(result, *image.size) for result in submission.results]
+    annotated = [boxes for boxes, _ in read]
+    chosen = [labels.read_choices(result) for result in submission.results]
+    deciding = count_deciding(submission, policy)
+    results = submission.results[:deciding]
+    boxes = settle_boxes(annotated[:deciding], policy)
+    problems = [problem for _, of_annotation in read[:deciding] for problem in of_annotation]
     removed = {
-        gone
-        for number, result in list(zip(one.annotations, one.results, strict=True))[:several]
+        region
+        for number, result in zip(submission.annotations[:deciding], results, strict=True)
         if shown and number in shown
-        for gone in deleted(shown[number].result, result, labels, image.size)
+        for region in find_deleted_regions(shown[number].result, result, labels, image.size)
     }
-    group = group_of(one.data, str(one.data.get(labels.image_key, "")))
-    split = one.data.get("split")
-    p, reason = one.data.get("sampling_p"), one.data.get("sampling_reason")
+    group, place = read_group(data, str(data.get(labels.image_key, ""))), read_place(data)
+    split = data.get("split")
+    p, reason = data.get("sampling_p"), data.get("sampling_reason")
     if split not in SIDES:
-        place = place_of(one.data)
         assignment = assign_tile(place, holdout_share) if place else assign(group, holdout_share)
         split, p, reason = assignment.side, assignment.probability, assignment.reason
     rows = [
         (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
         for x1, y1, x2, y2, label, _ in boxes.rows()
     ]
-    within = choices_of_regions(one.results[:several], labels, boxes, image.size)
+    within = settle_region_choices(results, labels, boxes, image.size)
     order = sorted(range(len(rows)), key=lambda i: (rows[i], within[i]))
     return Item(
-        task=one.task,
-        annotation=one.annotation,
-        updated=one.updated,
+        task=submission.task,
+        annotation=submission.annotation,
+        updated=submission.updated,
         image=image.path,
         image_hash=image.sha256,
         group=group,
@@ -228,35 +270,37 @@ def to_item(
         sampling_reason=str(reason or ""),
         boxes=tuple(rows[i] for i in order),
         problems=tuple(problems),
-        annotations=one.annotations,
-        agreement=agreement(drawn),
-        blind=bool(one.data.get("blind")),
-        place=place_of(one.data),
-        deleted=_of_nothing(removed, drawn[:several]),
-        pixel_size=read_task_pixel_size(one.data),
-        choices=settle_choices(chosen[:several], policy),
+        annotations=submission.annotations,
+        agreement=measure_agreement(annotated),
+        blind=bool(data.get("blind")),
+        place=place,
+        deleted=_keep_empty_places(removed, annotated[:deciding]),
+        pixel_size=read_task_pixel_size(data),
+        choices=settle_choices(chosen[:deciding], policy),
         region_choices=tuple(within[i] for i in order) if any(within) else (),
     )
 
 
-def _of_nothing(removed: Iterable[Deleted], drawn: Sequence[Boxes]) -> tuple[Deleted, ...]:
-    """The removed boxes in whose place no annotator who counts has left or drawn another."""
-    kept = np.concatenate([boxes.xyxy for boxes in drawn])
+def _keep_empty_places(
+    removed: Iterable[DeletedRegion], annotated: Sequence[Boxes]
+) -> tuple[DeletedRegion, ...]:
+    """Keep the removed boxes in whose place no deciding annotator has a box."""
+    kept = np.concatenate([boxes.xyxy for boxes in annotated])
     return tuple(
-        gone
-        for gone in sorted(removed)
-        if over_smaller(np.array([gone[:4]]), kept).max(initial=0) < _SOMETHING
+        region
+        for region in sorted(removed)
+        if over_smaller(np.array([region[:4]]), kept).max(initial=0) < _SAME_OBJECT
     )
 
 
-def build(
+def build_snapshot(
     project: int,
     labels: Sequence[str],
     items: Iterable[Item],
     left_out: Iterable[tuple[int, str]],
     choices: Sequence[str] = (),
 ) -> Snapshot:
-    """A snapshot with its name, from items in any order."""
+    """Build a snapshot, and its name, from items in any order; see `Snapshot` for the arguments."""
     snapshot = Snapshot(
         "",
         project,
@@ -266,7 +310,7 @@ def build(
         choices=tuple(choices),
     )
     content = {key: value for key, value in asdict(snapshot).items() if key != "lost"}
-    # Without choices a snapshot is called what it was called before there were any.
+    # A snapshot without choices keeps the name that it had before there were any.
     for part in (content, *content["items"]):
         for key in ("choices", "region_choices"):
             if not part.get(key):
@@ -275,53 +319,61 @@ def build(
     return replace(snapshot, name=hashlib.sha256(text.encode("utf-8")).hexdigest()[:16])
 
 
-def take(
+def take_snapshot(
     project: int,
     tasks: Iterable[dict[str, Any]],
     labels: Labels,
-    fetch: Callable[[Sequence[Chosen]], Iterable[Fetched | Exception]],
+    fetch: Callable[[Sequence[Submission]], Iterable[FetchedImage | Exception]],
     holdout_share: float,
     policy: Policy = "newest",
-    shown: Mapping[int, Shown] | None = None,
+    shown: Mapping[int, ShownRegions] | None = None,
 ) -> Snapshot:
     """Read the corrected tasks into a snapshot.
 
-    fetch: gives, for each chosen task in order, its image or why there is none. policy: what
-    counts of several annotators; a ground truth always does. shown: what annotations
-    started from, by their id.
+    Args:
+        project: Label Studio's id of the project.
+        tasks: Label Studio's, with annotations.
+        labels: Those of the project.
+        fetch: Gives, for each submission in order, its image or why there is none.
+        holdout_share: Share of the groups that is held out, 0..1.
+        policy: Which of several annotators count; a ground truth always does.
+        shown: What annotations started from, by annotation id.
     """
-    chosen = choose(tasks)
-    places = {one.task: place_of(one.data) for one in chosen}
+    submissions = collect_submissions(tasks)
     items: list[Item] = []
     left_out: list[tuple[int, str]] = []
-    for one, got in zip(chosen, fetch(chosen), strict=True):
-        if isinstance(got, Exception):
-            left_out.append((one.task, str(got)))
+    for submission, image in zip(submissions, fetch(submissions), strict=True):
+        if isinstance(image, Exception):
+            left_out.append((submission.task, str(image)))
         else:
-            items.append(to_item(one, labels, got, holdout_share, policy, shown))
-    apart = leaking((item.task, item.split, item.group, places[item.task]) for item in items)
+            items.append(to_item(submission, labels, image, holdout_share, policy, shown))
+    leaking = find_leaking((item.task, item.split, item.group, item.place) for item in items)
     items = [
         replace(
             item,
             split="buffer",
-            problems=(*item.problems, f"neither trains nor judges: {apart[item.task]}"),
+            problems=(*item.problems, f"neither trains nor judges: {leaking[item.task]}"),
         )
-        if item.task in apart
+        if item.task in leaking
         else item
         for item in items
     ]
-    return build(project, labels.values, items, left_out, labels.choice_values)
+    return build_snapshot(project, labels.values, items, left_out, labels.choice_values)
 
 
-def lost(
+def add_lost_tasks(
     snapshot: Snapshot, before: Snapshot | None, present: Callable[[Sequence[int]], Collection[int]]
 ) -> Snapshot:
-    """The snapshot, with what its hold-out lost since the one before.
+    """Add to a snapshot what its hold-out lost since the one before.
 
-    present: which of these tasks are still in the project.
+    Args:
+        snapshot: The new one.
+        before: The one before, where there is one.
+        present: Tells which of these tasks are still in the project.
     """
-    kept = {item.task for item in snapshot.side("holdout")}
-    gone = sorted(i.task for i in before.side("holdout") if i.task not in kept) if before else []
+    kept = {item.task for item in snapshot.select_side("holdout")}
+    held = {item.task for item in before.select_side("holdout")} if before else set()
+    gone = sorted(held - kept)
     if not gone:
         return snapshot
     side = {item.task: item.split for item in snapshot.items}
@@ -334,19 +386,27 @@ def lost(
     return replace(snapshot, lost=reasons)
 
 
-def save(snapshot: Snapshot, folder: Path) -> Path:
-    """Write the manifest; one that is there already differs at most in what was lost before."""
+def save_snapshot(snapshot: Snapshot, folder: Path) -> Path:
+    """Write the manifest; one that is there already differs at most in what was lost before.
+
+    Args:
+        snapshot: The snapshot.
+        folder: Of the manifests.
+
+    Returns:
+        The manifest's file.
+    """
     path = folder / f"{snapshot.name}.json"
-    known = load(snapshot.name, folder)
+    known = load_snapshot(snapshot.name, folder)
     if known is None or set(snapshot.lost) - set(known.lost):
         losses = {**dict(known.lost if known else ()), **dict(snapshot.lost)}
         manifest = replace(snapshot, lost=tuple(sorted(losses.items())))
-        write_json(path, {"summary": snapshot.summary(), **asdict(manifest)})
+        write_json(path, {"summary": snapshot.summarize(), **asdict(manifest)})
     return path
 
 
-def load(name: str, folder: Path) -> Snapshot | None:
-    """The snapshot of that name; None where it is not kept here."""
+def load_snapshot(name: str, folder: Path) -> Snapshot | None:
+    """Load the snapshot of that name; None where it is not in the folder."""
     value = read_json(folder / f"{name}.json")
     if value is None:
         return None
@@ -358,7 +418,7 @@ def load(name: str, folder: Path) -> Snapshot | None:
                 "problems": tuple(item["problems"]),
                 "annotations": tuple(item.get("annotations", ())),
                 "place": Place(*item["place"]) if item.get("place") else None,
-                "deleted": tuple(Deleted(*row) for row in item.get("deleted", ())),
+                "deleted": tuple(DeletedRegion(*row) for row in item.get("deleted", ())),
                 "choices": tuple(item["choices"]) if item.get("choices") else None,
                 "region_choices": tuple(map(tuple, item.get("region_choices", ()))),
             }
@@ -377,12 +437,17 @@ def load(name: str, folder: Path) -> Snapshot | None:
 
 
 def to_example(item: Item, images: Path) -> Example:
-    """An item as an example; images: the folder of fetched images."""
+    """Convert an item to an example.
+
+    Args:
+        item: The item.
+        images: The folder of fetched images.
+    """
     return Example(
         images / item.image,
         item.group,
         Boxes.drawn(item.boxes),
-        deleted=np.array([gone[:4] for gone in item.deleted], np.float32).reshape(-1, 4),
+        deleted=np.array([region[:4] for region in item.deleted], np.float32).reshape(-1, 4),
         pixel_size=item.pixel_size,
         choices=item.choices,
         region_choices=item.region_choices,

@@ -1,1 +1,1 @@
-"""Predictions and truth → figures; pure functions on arrays."""
+"""Figures from predictions and truth: pure functions on arrays."""

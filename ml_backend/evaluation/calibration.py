@@ -1,4 +1,4 @@
-"""Does a confidence mean what it says: of the boxes at 0.8, are 80 % right?"""
+"""Calibration: of the boxes with confidence 0.8, are 80 % right?"""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.evaluation.bootstrap import Figure, ratio
+from ml_backend.evaluation.bootstrap import Figure, divide_or_nan
 
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Boxes whose confidence lies in low..high: how many, their mean confidence (0..1), and
-    the share of them that is right (0..1)."""
+    """Boxes of similar confidence.
+
+    Attributes:
+        low: The lowest confidence of the bin, 0..1.
+        high: The highest.
+        boxes: How many boxes are in it, at least 1.
+        confidence: Their mean confidence, 0..1.
+        right: The share of them that is right, 0..1.
+    """
 
     low: float
     high: float
@@ -25,32 +32,42 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """error: the expected calibration error, 0 (says what it means) to 1; None without boxes.
-    bins: those that hold a box, rising."""
+    """How well confidences agree with the share of boxes that is right.
+
+    Attributes:
+        error: The expected calibration error, 0 (perfect) to 1; undefined without boxes.
+        bins: Those that hold a box, in rising order of confidence.
+    """
 
     error: Figure
     bins: tuple[Bin, ...]
 
 
-def calibration(
+def measure_calibration(
     confidence: np.ndarray, hit: np.ndarray, group: np.ndarray, weights: np.ndarray
 ) -> Calibration:
-    """Reliability of boxes in ten equal ranges of confidence.
+    """Measure the reliability of boxes in ten equal ranges of confidence.
 
-    confidence: (D,) 0..1. hit: (D,) bool. group: (D,) int, the group of each box's image.
-    weights: (R, G), how often each group counts. The error is the mean distance between
-    confidence and the share that is right, over the bins, weighted by their boxes.
+    The error is the mean distance between the confidence and the share that is right, over the
+    bins, weighted by their boxes.
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 3.
-    """
-    place = np.minimum((np.asarray(confidence, float) * BINS).astype(int), BINS - 1)
 
-    def totals(amount: np.ndarray) -> np.ndarray:
+    Args:
+        confidence: (D,), 0..1.
+        hit: (D,) bool, which boxes are right.
+        group: (D,) int, the group of each box's image.
+        weights: (R, G), how often each group counts.
+    """
+    bin_of = np.minimum((np.asarray(confidence, float) * BINS).astype(int), BINS - 1)
+
+    def sum_by_bin(amount: np.ndarray) -> np.ndarray:
         sums = np.zeros((weights.shape[1], BINS))
-        np.add.at(sums, (group, place), amount)
+        np.add.at(sums, (group, bin_of), amount)
         return sums
 
-    boxes, right, claimed = totals(np.ones(len(place))), totals(hit), totals(confidence)
-    apart = np.abs(weights @ right - weights @ claimed).sum(axis=1)
+    boxes = sum_by_bin(np.ones(len(bin_of)))
+    right, claimed = sum_by_bin(hit), sum_by_bin(confidence)
+    distance = np.abs(weights @ right - weights @ claimed).sum(axis=1)
     total = boxes.sum(axis=0)
     bins = tuple(
         Bin(
@@ -62,5 +79,6 @@ def calibration(
         )
         for number in np.flatnonzero(total).tolist()
     )
-    held = boxes.sum(axis=1)
-    return Calibration(Figure.over(ratio(apart, weights @ held), held), bins)
+    by_group = boxes.sum(axis=1)
+    error = Figure.from_resamples(divide_or_nan(distance, weights @ by_group), by_group)
+    return Calibration(error, bins)

@@ -1,4 +1,4 @@
-"""The boxes of each class over many images, matched: what every box figure is made of."""
+"""The boxes of each class over many images, matched with the truth: the base of all box figures."""
 
 from __future__ import annotations
 
@@ -8,78 +8,99 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.bootstrap import ratio
+from ml_backend.evaluation.bootstrap import divide_or_nan
 from ml_backend.evaluation.matching import MatchedDetections, Matcher, match_boxes, match_images
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonical
 
 
-def tallies(
+def match_classes(
     images: Sequence[tuple[Example, Boxes]],
     group: np.ndarray,
     groups: int,
     headline: Sequence[str],
-    match: Matcher = match_boxes,
+    matcher: Matcher = match_boxes,
 ) -> dict[str, MatchedDetections]:
-    """A tally of every class of the truth and the headline, in order of name.
+    """Match the boxes of every class of the truth and of the headline.
 
-    images: each with its truth (boxes not None) and what was predicted on it, from the
-    lowest confidence on. group: (I,) int in 0..groups-1, the group of each image. Class
-    names are compared by `labels.canonical` and spelled as in the headline, else as drawn.
+    Args:
+        images: Each with its truth (boxes not None) and the boxes predicted on it, of any
+            confidence.
+        group: (I,) int in 0..groups-1, the group of each image.
+        groups: How many groups there are.
+        headline: Classes that are judged even where the truth has none of them.
+        matcher: What matches the boxes of one class in one image.
+
+    Returns:
+        The matched boxes of each class, in order of name. Class names are compared by
+        `class_names.canonical`, and spelled as in the headline, else as predicted.
     """
     marked = {str(name) for example, _ in images for name in example.boxes.label}  # type: ignore[union-attr]
-    drawn = {str(name) for _, boxes in images for name in boxes.label}
+    predicted = {str(name) for _, boxes in images for name in boxes.label}
     spelled: dict[str, str] = {}
-    for name in (*headline, *sorted(drawn), *sorted(marked)):
+    for name in (*headline, *sorted(predicted), *sorted(marked)):
         spelled.setdefault(canonical(name), name)
     keys = {canonical(name) for name in (*headline, *marked)}
-    found = {}
+    matches = {}
     for key in sorted(keys, key=spelled.__getitem__):
         parts = []
         for example, boxes in images:
             assert example.boxes is not None
-            mine = boxes.where(are(boxes, {key}))
-            true = example.boxes.xyxy[are(example.boxes, {key})]
+            mine = boxes.where(mask_classes(boxes, {key}))
+            true = example.boxes.xyxy[mask_classes(example.boxes, {key})]
             parts.append((mine.xyxy, mine.confidence.astype(float), true, example.ignored))
-        found[spelled[key]] = match_images(parts, group, groups, match)
-    return found
+        matches[spelled[key]] = match_images(parts, group, groups, matcher)
+    return matches
 
 
-def are(boxes: Boxes, classes: set[str]) -> np.ndarray:
-    """Which boxes (N,) are of the classes, given by their canonical names."""
+def mask_classes(boxes: Boxes, classes: set[str]) -> np.ndarray:
+    """Tell which boxes (N,) are of the classes, given by their canonical names."""
     return np.array([canonical(str(name)) in classes for name in boxes.label], bool)
 
 
-def shown_at(one: MatchedDetections, threshold: float) -> np.ndarray:
-    """Which boxes (D,) of a tally count at the threshold: drawn, and not ignored."""
-    # The threshold as a box carries it: a confidence equal to it counts.
-    return (one.confidence >= np.float32(threshold)) & ~one.ignored[0]
+def mask_predicted(matched: MatchedDetections, threshold: float) -> np.ndarray:
+    """Tell which boxes (D,) count at a threshold: confident enough, and not ignored."""
+    # Confidences are float32, so the threshold is too: a confidence equal to it counts.
+    return (matched.confidence >= np.float32(threshold)) & ~matched.ignored[0]
 
 
-def rates(
-    one: MatchedDetections, threshold: float, weights: np.ndarray
+def compute_rates(
+    matched: MatchedDetections, threshold: float, weights: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Precision, recall and F1 at the threshold: of each its values (R,), and how much of its
-    denominator each group holds (G,). weights: (R, G), how often each group counts."""
-    shown = shown_at(one, threshold)
-    groups = len(one.truths)
-    predicted = np.bincount(one.group[shown], minlength=groups)
-    found = np.bincount(one.group[shown & one.hit[0]], minlength=groups)
-    truths = weights @ one.truths
-    halved = np.where(truths > 0, weights @ (predicted + one.truths), 0)
+    """Compute precision, recall and F1 of a class at a threshold.
+
+    Args:
+        matched: The matched boxes of the class.
+        threshold: The confidence from which a box counts, 0..1.
+        weights: (R, G), how often each group counts.
+
+    Returns:
+        By name of the figure: its values (R,), and how much of its denominator each group
+        contributes (G,), see `Figure.from_resamples`.
+    """
+    counted = mask_predicted(matched, threshold)
+    groups = len(matched.truths)
+    predicted = np.bincount(matched.group[counted], minlength=groups)
+    found = np.bincount(matched.group[counted & matched.hit[0]], minlength=groups)
+    truths = weights @ matched.truths
+    # A class without a true box has no F1.
+    f1_boxes = np.where(truths > 0, weights @ (predicted + matched.truths), 0)
     return {
-        "precision": (ratio(weights @ found, weights @ predicted), predicted),
-        "recall": (ratio(weights @ found, truths), one.truths),
-        "f1": (ratio(2 * (weights @ found), halved), one.truths),
+        "precision": (divide_or_nan(weights @ found, weights @ predicted), predicted),
+        "recall": (divide_or_nan(weights @ found, truths), matched.truths),
+        "f1": (divide_or_nan(2 * (weights @ found), f1_boxes), matched.truths),
     }
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Boxes at a threshold, of each image and class: (I, C) int each.
+class MatchCounts:
+    """Boxes of each image and class at a threshold.
 
-    classes: their C names. right: drawn boxes that found a true one. wrong: the other
-    drawn ones, but for ignored ones. missed: true boxes that were not found.
+    Attributes:
+        classes: Names of the C classes.
+        right: (I, C) int, predicted boxes that found a true one.
+        wrong: (I, C) int, the other predicted boxes, without the ignored ones.
+        missed: (I, C) int, true boxes that were not found.
     """
 
     classes: tuple[str, ...]
@@ -87,8 +108,8 @@ class Counts:
     wrong: np.ndarray
     missed: np.ndarray
 
-    def where(self, images: Sequence[int]) -> Counts:
-        """Those of some images."""
+    def select(self, images: Sequence[int]) -> MatchCounts:
+        """Select the counts of some images, by their indexes."""
         chosen = list(images)
         return replace(
             self,
@@ -98,40 +119,59 @@ class Counts:
         )
 
 
-def f1_by_class(counts: Counts, weights: np.ndarray) -> np.ndarray:
-    """F1 of each class in each redraw: (C, R), NaN where the class has no true box.
+def compute_class_f1(counts: MatchCounts, weights: np.ndarray) -> np.ndarray:
+    """Compute F1 of each class in each resample.
 
-    weights: (R, I), how often each image counts."""
+    Args:
+        counts: Of I images and C classes.
+        weights: (R, I), how often each image counts.
+
+    Returns:
+        (C, R), NaN where the class has no true box.
+    """
     right, wrong, missed = (
         weights @ boxes for boxes in (counts.right, counts.wrong, counts.missed)
     )
     boxes = np.where(right + missed > 0, 2 * right + wrong + missed, 0)
-    return ratio(2 * right, boxes).T
+    return divide_or_nan(2 * right, boxes).T
 
 
-def count(
+def count_matches(
     truth: Sequence[Example],
     predictions: Sequence[Boxes],
     *,
     threshold: float,
     headline: Sequence[str],
-) -> Counts:
-    """What was right, wrong and missed in every image, for each headline class.
+) -> MatchCounts:
+    """Count what was right, wrong and missed in every image, for each headline class.
 
-    Every example has boxes. Added up over the images these are the very counts behind
-    precision, recall and F1 of `evaluate`.
+    Added up over the images these are exactly the counts behind precision, recall and F1 of
+    `metrics.evaluate`.
+
+    Args:
+        truth: Examples whose boxes are not None.
+        predictions: The boxes predicted on each.
+        threshold: The confidence from which a box counts, 0..1.
+        headline: The classes to count, in the order of the columns.
+
+    Raises:
+        ValueError: There are not as many predictions as examples.
     """
     images = list(zip(truth, predictions, strict=True))
-    every = tallies(images, np.arange(len(images)), len(images), headline)
-    wanted = [every[name] for name in headline]
+    by_class = match_classes(images, np.arange(len(images)), len(images), headline)
+    matches = [by_class[name] for name in headline]
 
-    def boxes(one: MatchedDetections, which: np.ndarray) -> np.ndarray:
-        return np.bincount(one.group[which], minlength=len(images))
+    def count_by_image(matched: MatchedDetections, mask: np.ndarray) -> np.ndarray:
+        return np.bincount(matched.group[mask], minlength=len(images))
 
+    masks = [mask_predicted(matched, threshold) for matched in matches]
+    pairs = list(zip(matches, masks, strict=True))
     empty = np.zeros((len(images), 0), int)
-    shown = [boxes(one, shown_at(one, threshold)) for one in wanted]
-    found = [boxes(one, shown_at(one, threshold) & one.hit[0]) for one in wanted]
-    drawn = np.column_stack([empty, *shown])
-    right = np.column_stack([empty, *found])
-    truths = np.column_stack([empty, *(one.truths for one in wanted)])
-    return Counts(tuple(headline), right, drawn - right, truths - right)
+    predicted = np.column_stack(
+        [empty, *(count_by_image(matched, mask) for matched, mask in pairs)]
+    )
+    right = np.column_stack(
+        [empty, *(count_by_image(matched, mask & matched.hit[0]) for matched, mask in pairs)]
+    )
+    truths = np.column_stack([empty, *(matched.truths for matched in matches)])
+    return MatchCounts(tuple(headline), right, predicted - right, truths - right)

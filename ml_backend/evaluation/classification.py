@@ -1,7 +1,8 @@
-"""How good choices are: classes of whole images, or of regions, against those that people chose.
+"""How good predicted choices are: the classes of whole images, or of regions.
 
-An item is what one choice is about. Where a single class is chosen, accuracy, confusion matrix
-and calibration are the usual ones; where several may be, an item is right when all are.
+An item is what one choice is about: an image or a region. Where a single class is chosen,
+accuracy, confusion matrix and calibration are the usual ones. Where several may be chosen, an
+item is right when all its classes are.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.evaluation.bootstrap import Figure, draw_weights, mean_defined, ratio
-from ml_backend.evaluation.calibration import Calibration, calibration
-from ml_backend.evaluation.class_matches import Counts
+from ml_backend.evaluation.bootstrap import (
+    Figure,
+    average_defined,
+    divide_or_nan,
+    make_bootstrap_weights,
+)
+from ml_backend.evaluation.calibration import Calibration, measure_calibration
+from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.label_studio.class_names import canonical
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    """One class.
+class ChoiceFigures:
+    """The figures of one class.
 
     Attributes:
         precision: Share of its predictions that are right, 0..1.
@@ -43,7 +49,7 @@ class ClassificationFigures:
 
     Attributes:
         images: Items judged.
-        groups: Theirs.
+        groups: How many groups they belong to.
         accuracy: Share of items whose choice is right.
         balanced_accuracy: Mean recall over the classes that occur.
         f1: Mean F1 over the classes that occur.
@@ -57,12 +63,12 @@ class ClassificationFigures:
     accuracy: Figure
     balanced_accuracy: Figure
     f1: Figure
-    classes: dict[str, ClassFigures]
+    classes: dict[str, ChoiceFigures]
     confusion: dict[str, dict[str, int]]
     calibration: Calibration
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; every figure x comes with x_interval, [low, high] or None."""
+        """Convert to plain values; every figure x comes with x_interval, [low, high] or None."""
         return {
             "images": self.images,
             "groups": self.groups,
@@ -72,23 +78,23 @@ class ClassificationFigures:
             **_plain("calibration_error", self.calibration.error),
             "classes": {
                 name: {
-                    **_plain("precision", one.precision),
-                    **_plain("recall", one.recall),
-                    **_plain("f1", one.f1),
-                    "truths": one.truths,
-                    "predicted": one.predicted,
+                    **_plain("precision", figures.precision),
+                    **_plain("recall", figures.recall),
+                    **_plain("f1", figures.f1),
+                    "truths": figures.truths,
+                    "predicted": figures.predicted,
                 }
-                for name, one in self.classes.items()
+                for name, figures in self.classes.items()
             },
             "confusion": self.confusion,
             "calibration": {
                 **_plain("error", self.calibration.error),
-                "bins": [asdict(one) for one in self.calibration.bins],
+                "bins": [asdict(bin_) for bin_ in self.calibration.bins],
             },
         }
 
 
-def choose(
+def choose_classes(
     probabilities: Mapping[str, float], threshold: float, several: bool = False
 ) -> tuple[str, ...]:
     """Choose the classes of an item.
@@ -109,10 +115,10 @@ def choose(
 
 def count_choices(
     truth: Sequence[Sequence[str]], chosen: Sequence[Sequence[str]], headline: Sequence[str]
-) -> Counts:
+) -> MatchCounts:
     """Count what was chosen rightly, wrongly and not at all: of each item and headline class."""
     true, called = (_table(rows, headline) for rows in (truth, chosen))
-    return Counts(
+    return MatchCounts(
         tuple(headline),
         (true & called).astype(int),
         (called & ~true).astype(int),
@@ -134,8 +140,8 @@ def evaluate_choices(
     Args:
         truth: The classes of each item, as people chose.
         probabilities: Of each item: a class → its probability, 0..1.
-        groups: What each item belongs to; whole groups are redrawn.
-        classes: That the model knows; class names are compared by `class_names.canonical`.
+        groups: The group of each item; whole groups are resampled.
+        classes: Those that the model knows; class names are compared by `class_names.canonical`.
         threshold: From which a class is chosen, where several may be.
         several: More than one class may be chosen.
 
@@ -150,49 +156,51 @@ def evaluate_choices(
     spelled = {canonical(name): name for row in truth for name in row}
     spelled |= {canonical(name): name for name in classes}
     names = list(dict.fromkeys((*classes, *spelled.values())))
-    chosen = [choose(one, threshold, several) for one in probabilities]
+    chosen = [choose_classes(item, threshold, several) for item in probabilities]
     true, called = _table(truth, names), _table(chosen, names)
     unique, group = np.unique(groups, return_inverse=True)
-    weights = draw_weights(len(unique))
+    weights = make_bootstrap_weights(len(unique))
 
-    def total(amount: np.ndarray) -> np.ndarray:
-        """By group: (G, C) from (I, C), or (G,) from (I,)."""
+    def sum_by_group(amount: np.ndarray) -> np.ndarray:
+        """Add up by group: (G, C) from (I, C), or (G,) from (I,)."""
         sums = np.zeros((len(unique), *amount.shape[1:]))
         np.add.at(sums, group, amount)
         return sums
 
-    both, truths, calls = total(true & called), total(true), total(called)
+    both, truths, calls = sum_by_group(true & called), sum_by_group(true), sum_by_group(called)
     found, wanted, made = weights @ both, weights @ truths, weights @ calls
-    recall = ratio(found, wanted)
+    recall = divide_or_nan(found, wanted)
     # A class without an item has no F1; one that is never called has F1 0.
-    f1 = ratio(2 * found, np.where(wanted > 0, wanted + made, 0))
-    precision = ratio(found, made)
-    items = total(np.ones(len(truth)))
+    f1 = divide_or_nan(2 * found, np.where(wanted > 0, wanted + made, 0))
+    precision = divide_or_nan(found, made)
+    items = sum_by_group(np.ones(len(truth)))
     right = (true == called).all(axis=1)
-    confidence = np.array([max(one.values(), default=0.0) for one in probabilities], float)
+    confidence = np.array([max(item.values(), default=0.0) for item in probabilities], float)
     return ClassificationFigures(
         images=len(truth),
         groups=len(unique),
-        accuracy=Figure.over(ratio(weights @ total(right), weights @ items), items),
-        balanced_accuracy=Figure.over(mean_defined(recall.T), items),
-        f1=Figure.over(mean_defined(f1.T), items),
+        accuracy=Figure.from_resamples(
+            divide_or_nan(weights @ sum_by_group(right), weights @ items), items
+        ),
+        balanced_accuracy=Figure.from_resamples(average_defined(recall.T), items),
+        f1=Figure.from_resamples(average_defined(f1.T), items),
         classes={
-            name: ClassFigures(
-                precision=Figure.over(precision[:, column], calls[:, column]),
-                recall=Figure.over(recall[:, column], truths[:, column]),
-                f1=Figure.over(f1[:, column], truths[:, column]),
+            name: ChoiceFigures(
+                precision=Figure.from_resamples(precision[:, column], calls[:, column]),
+                recall=Figure.from_resamples(recall[:, column], truths[:, column]),
+                f1=Figure.from_resamples(f1[:, column], truths[:, column]),
                 truths=int(true[:, column].sum()),
                 predicted=int(called[:, column].sum()),
             )
             for column, name in enumerate(names)
         },
         confusion=_count_confusion(true, called, names),
-        calibration=calibration(confidence, right, group, weights),
+        calibration=measure_calibration(confidence, right, group, weights),
     )
 
 
 def _table(rows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
-    """Which item is of which class: (I, C) bool."""
+    """Tell which item is of which class: (I, C) bool."""
     column = {canonical(name): number for number, name in enumerate(names)}
     table = np.zeros((len(rows), len(names)), bool)
     for row, classes in enumerate(rows):

@@ -1,6 +1,6 @@
-"""Whether two detectors say the same of the same images, as far as their user would notice.
+"""Whether two detectors agree closely enough that one can be used in place of the other.
 
-Pure. One is the reference: what was decided by looking at its boxes (the threshold, a
+The first is the reference: what was decided by looking at its boxes (the threshold, a
 promotion) holds for the other where they agree.
 """
 
@@ -18,14 +18,18 @@ from ml_backend.imaging.boxes import Boxes, iou
 
 @dataclass(frozen=True)
 class Margins:
-    """What two detectors may differ by and still be used for each other.
+    """How much two detectors may differ and still be used in place of each other.
 
-    The numbers are what a second look would not tell apart: annotators place an edge anew by
-    more than a pixel, and one box in fifty is nearer to the threshold than to a decision.
+    A person who marks the same objects twice differs by more than this: annotators place an
+    edge again more than a pixel away, and one box in fifty is so close to the threshold that
+    it may fall on either side.
 
-    tiles: looked at, at least. f1: of the one's boxes where the other's are the truth, overlap
-    one half, at least. same: share of tiles in which both or neither find something, at least.
-    shift: median of how far the edges of boxes that agree lie apart, px, at most.
+    Attributes:
+        tiles: The fewest tiles that must be compared.
+        f1: The lowest F1 (0..1) of the other's boxes, where the reference's are the truth, at
+            IoU 0.5.
+        same: The smallest share (0..1) of tiles in which both or neither find something.
+        shift: The largest median distance in px between the edges of boxes that agree.
     """
 
     tiles: int = 1000
@@ -39,8 +43,15 @@ MARGINS = Margins()
 
 @dataclass(frozen=True)
 class Agreement:
-    """tiles: how many were looked at. boxes: the two detectors' boxes. f1, same, shift: as of
-    `Margins`; None where neither has a box. Only the headline classes count."""
+    """How far two detectors agree; only headline classes count.
+
+    Attributes:
+        tiles: How many tiles were compared.
+        boxes: How many boxes the reference and the other found.
+        f1: See `Margins`; None where neither found a box.
+        same: See `Margins`; None where neither found a box.
+        shift: See `Margins`; None where no boxes agree.
+    """
 
     tiles: int
     boxes: tuple[int, int]
@@ -48,8 +59,8 @@ class Agreement:
     same: float | None
     shift: float | None
 
-    def doubts(self, margins: Margins = MARGINS) -> list[str]:
-        """Why the two may not be used for each other; empty where they may."""
+    def list_doubts(self, margins: Margins = MARGINS) -> list[str]:
+        """List why the two may not be used in place of each other; empty where they may."""
         doubts = []
         if self.tiles < margins.tiles:
             doubts.append(f"only {self.tiles} tiles were compared; {margins.tiles} are needed")
@@ -66,33 +77,40 @@ class Agreement:
         return doubts
 
     def to_json(self, margins: Margins = MARGINS) -> dict[str, Any]:
-        doubts = self.doubts(margins)
+        """Convert to plain values, with the margins and whether they are kept."""
+        doubts = self.list_doubts(margins)
         return {**asdict(self), "margins": asdict(margins), "accepted": not doubts, "why": doubts}
 
 
-def agreement(pairs: Iterable[tuple[Boxes, Boxes]], headline: Sequence[str]) -> Agreement:
-    """How far two detectors agree. pairs: the reference's and the other's boxes of each tile,
-    from the threshold on, the most confident first. headline: the classes that count."""
-    tiles = same = hits = reference = other = 0
+def compare_detectors(pairs: Iterable[tuple[Boxes, Boxes]], headline: Sequence[str]) -> Agreement:
+    """Measure how far two detectors agree.
+
+    Args:
+        pairs: The reference's and the other's boxes of each tile, those above the threshold,
+            the most confident first.
+        headline: The classes that count.
+    """
+    tiles = same = hits = reference_boxes = other_boxes = 0
     shifts: list[np.ndarray] = []
-    for one, two in pairs:
-        one, two = (boxes.where(np.isin(boxes.label, list(headline))) for boxes in (one, two))
+    for pair in pairs:
+        reference, other = (boxes.where(np.isin(boxes.label, list(headline))) for boxes in pair)
         tiles += 1
-        same += bool(len(one)) == bool(len(two))
-        reference, other = reference + len(one), other + len(two)
-        for name in np.unique(two.label):
-            there, here = one.where(one.label == name).xyxy, two.where(two.label == name).xyxy
-            hit = match_boxes(here, there, np.zeros((0, 4)))[0][0]
+        same += bool(len(reference)) == bool(len(other))
+        reference_boxes, other_boxes = reference_boxes + len(reference), other_boxes + len(other)
+        for name in np.unique(other.label):
+            truth = reference.where(reference.label == name).xyxy
+            predicted = other.where(other.label == name).xyxy
+            hit = match_boxes(predicted, truth, np.zeros((0, 4)))[0][0]
             hits += int(hit.sum())
             if hit.any():
-                nearest = there[iou(here[hit], there).argmax(axis=1)]
-                shifts.append(np.abs(here[hit] - nearest).ravel())
-    if not reference + other:
+                nearest = truth[iou(predicted[hit], truth).argmax(axis=1)]
+                shifts.append(np.abs(predicted[hit] - nearest).ravel())
+    if not reference_boxes + other_boxes:
         return Agreement(tiles, (0, 0), None, None, None)
     return Agreement(
         tiles,
-        (reference, other),
-        round(2 * hits / (reference + other), 4),
+        (reference_boxes, other_boxes),
+        round(2 * hits / (reference_boxes + other_boxes), 4),
         round(same / tiles, 4),
         round(float(np.median(np.concatenate(shifts))), 3) if shifts else None,
     )

@@ -1,7 +1,7 @@
-"""A version's figures as one picture, kept beside them: curves.png in its folder.
+"""A version's figures plotted in one picture, curves.png, in the version's folder.
 
-Drawn from the figures alone, so any version's picture can be drawn again. matplotlib is
-imported where it draws: servers go without.
+The picture is made from the figures alone, so that of any version can be made again. matplotlib
+is imported only where it plots: servers do not load it.
 """
 
 from __future__ import annotations
@@ -15,34 +15,54 @@ from ml_backend.system.atomic_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 FILE_NAME = "curves.png"
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
-MINE, THEIRS, GREY = "#0072B2", "#D55E00", "#999999"
+VERSION_COLOUR, CHAMPION_COLOUR, GREY = "#0072B2", "#D55E00", "#999999"
 
 # The figures of a version, as its `to_json` gives them.
 Plain = dict[str, Any]
 
 
-def draw(
+def plot_figures(
     path: Path, name: str, figures: Plain, other: str = "", before: Plain | None = None
 ) -> None:
-    """Write the picture of a version's figures, beside those of the champion at the time.
+    """Plot a version's figures, together with those of the champion at the time, into a file.
 
-    name, other: what the two are called. before: the champion's figures on the same tasks.
+    Args:
+        path: The PNG file to write; it is replaced as a whole.
+        name: The version's name.
+        figures: Its figures.
+        other: The champion's name.
+        before: The champion's figures on the same tasks, where there was one.
+    """
+    canvas = make_canvas(name, figures, other, before)
+    with replacing(path) as temporary:
+        canvas.savefig(temporary, format="png", dpi=110)
+
+
+def make_canvas(name: str, figures: Plain, other: str = "", before: Plain | None = None) -> Canvas:
+    """Plot on a matplotlib figure; see `plot_figures` for the arguments.
+
+    Returns:
+        The figure. Its axes are, of a detector: precision and recall, FROC, calibration,
+        confusion matrix; of a classifier: the last two.
     """
     from matplotlib.figure import Figure as Canvas
 
-    sides = [(name, figures, MINE)] + ([(other, before, THEIRS)] if before else [])
+    sides = [(name, figures, VERSION_COLOUR)] + (
+        [(other, before, CHAMPION_COLOUR)] if before else []
+    )
     panels: list[Callable[[Axes], None]] = [
-        lambda axes: _calibration(axes, sides),
-        lambda axes: _confusion(axes, figures["confusion"]),
+        lambda axes: _plot_calibration(axes, sides),
+        lambda axes: _plot_confusion(axes, figures["confusion"]),
     ]
     if "precision_recall" in figures:  # only of boxes
         panels = [
-            lambda axes: _precision_recall(axes, sides),
-            lambda axes: _free_response(axes, sides),
+            lambda axes: _plot_precision_recall(axes, sides),
+            lambda axes: _plot_froc(axes, sides),
             *panels,
         ]
     rows = len(panels) // 2
@@ -54,11 +74,10 @@ def draw(
         f"{name}: F1 {f1} on {figures['images']} images of {figures['groups']} groups",
         fontsize="large",
     )
-    with replacing(path) as temporary:
-        canvas.savefig(temporary, format="png", dpi=110)
+    return canvas
 
 
-def _precision_recall(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+def _plot_precision_recall(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
     for name, figures, colour in sides:
         points = figures["precision_recall"]
         recall, precision = ([point[key] for point in points] for key in ("recall", "precision"))
@@ -66,11 +85,11 @@ def _precision_recall(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
         label = name if ap is None else f"{name}, AP50 {ap:.3f}"
         axes.plot(recall, precision, color=colour, label=label)
     axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
-    _unit(axes, both=True)
+    _set_unit_range(axes, both=True)
     axes.legend(loc="best", fontsize="small")
 
 
-def _free_response(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+def _plot_froc(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
     for _, figures, colour in sides:
         known = [point for point in figures["froc"] if point["sensitivity"] is not None]
         rates = [point["false_an_image"] for point in known]
@@ -87,27 +106,27 @@ def _free_response(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
         xlabel="wrong boxes an image",
         ylabel="sensitivity",
     )
-    _unit(axes)
+    _set_unit_range(axes)
 
 
-def _calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+def _plot_calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="what it should be")
     for _, figures, colour in sides:
         bins = figures["calibration"]["bins"]
-        most = max((one["boxes"] for one in bins), default=1)
-        sizes = [20 + 120 * one["boxes"] / most for one in bins]
-        confidence, right = ([one[key] for one in bins] for key in ("confidence", "right"))
+        most = max((bin_["boxes"] for bin_ in bins), default=1)
+        sizes = [20 + 120 * bin_["boxes"] / most for bin_ in bins]
+        confidence, right = ([bin_[key] for bin_ in bins] for key in ("confidence", "right"))
         axes.scatter(confidence, right, s=sizes, color=colour, alpha=0.7, linewidth=0)
     axes.set(
         title="Does a confidence mean what it says? (larger: more of them)",
         xlabel="confidence",
         ylabel="share that is right",
     )
-    _unit(axes, both=True)
+    _set_unit_range(axes, both=True)
     axes.legend(loc="upper left", fontsize="small")
 
 
-def _confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
+def _plot_confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
     rows, columns = list(counts), list(next(iter(counts.values())))
     # Shares of the true class, so that a rare class shows as well as a common one.
     shares = [
@@ -124,7 +143,7 @@ def _confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
     axes.set(title="What was taken for what", xlabel="predicted", ylabel="marked")
 
 
-def _unit(axes: Axes, both: bool = False) -> None:
+def _set_unit_range(axes: Axes, both: bool = False) -> None:
     axes.set_ylim(-0.02, 1.02)
     if both:
         axes.set_xlim(-0.02, 1.02)

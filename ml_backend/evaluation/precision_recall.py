@@ -1,4 +1,4 @@
-"""Precision against recall, as the threshold falls."""
+"""The precision-recall curve: precision against recall as the threshold falls."""
 
 from __future__ import annotations
 
@@ -12,25 +12,34 @@ RECALLS = np.linspace(0.0, 1.0, 21)
 
 
 @dataclass(frozen=True)
-class Point:
-    """precision: the best (0..1) at this recall (0..1) or a higher one; 0 beyond its reach."""
+class CurvePoint:
+    """One point of the curve.
+
+    Attributes:
+        recall: 0..1.
+        precision: The best (0..1) at this recall or a higher one; 0 where this recall is never
+            reached.
+    """
 
     recall: float
     precision: float
 
 
-def precision_recall(tally: MatchedDetections) -> tuple[Point, ...]:
-    """The interpolated curve at the tally's first strictness; () without a true box.
+def compute_precision_recall(matched: MatchedDetections) -> tuple[CurvePoint, ...]:
+    """Compute the interpolated curve, at the first strictness of the matching.
 
-    The same curve as behind average precision, read at 21 recalls.
+    It is the curve behind average precision, read at 21 recalls.
+
+    Returns:
+        The points in rising order of recall; () without a true box.
     """
-    truths = int(tally.truths.sum())
+    truths = int(matched.truths.sum())
     if not truths:
         return ()
-    hit = tally.hit[0][~tally.ignored[0]]
+    hit = matched.hit[0][~matched.ignored[0]]
     found = np.cumsum(hit)
     precision = found / np.arange(1, len(hit) + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     place = np.searchsorted(found / truths, RECALLS)
     reached = np.append(best, 0.0)[place]
-    return tuple(map(Point, RECALLS.tolist(), reached.tolist()))
+    return tuple(map(CurvePoint, RECALLS.tolist(), reached.tolist()))

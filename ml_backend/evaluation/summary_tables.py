@@ -1,8 +1,8 @@
-"""Two tables as the field prints them: images by what they show, objects by their stage.
+"""Two tables that the field prints: images by what they show, and objects by their stage.
 
-After Nagaki et al. 2021, doi 10.1007/s10577-021-09676-z: Table 1 sorts images by whether
-whole, partial or no chromosomes are in them, Table 2 counts cells by stage; each says how
-many were sorted rightly.
+After Nagaki et al. 2021, doi 10.1007/s10577-021-09676-z. Table 1 sorts images by whether whole,
+partial or no chromosomes are in them. Table 2 counts cells by stage. Both say how many were
+sorted correctly.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.evaluation.bootstrap import Figure, ratio
+from ml_backend.evaluation.bootstrap import Figure, divide_or_nan
 from ml_backend.evaluation.confusion import BACKGROUND, MISSED
 
 WHOLE, PARTIAL, WITH, WITHOUT, ALL = "whole", "partial", "with", "without", "all"
-# Pixels; a box that ends so close to the image's edge is cut by it.
+# In pixels: a box that ends so close to the image's edge is cut by it.
 _EDGE = 1.0
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Images that show the same: how many, in how many of them something is called, and the
-    share (0..1) that is sorted rightly.
+    """A row of Table 1: images that show the same.
 
-    shows: whole (at least one headline object that the edge does not cut), partial (only cut
-    ones), with (some, but which is not known), without, or all of these.
+    Attributes:
+        shows: `whole` (at least one headline object that the edge does not cut), `partial`
+            (only cut ones), `with` (some, but it is not known which), `without`, or `all`.
+        images: How many there are.
+        called: In how many of them a headline object was predicted.
+        accuracy: The share (0..1) that was sorted correctly.
     """
 
     shows: str
@@ -37,7 +40,16 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class StageRow:
-    """A class: boxes marked, drawn as it, drawn as another, missed, and right / marked."""
+    """A row of Table 2: the true boxes of a class.
+
+    Attributes:
+        stage: The class, or `all`.
+        marked: True boxes.
+        right: Those that were predicted as this class.
+        other: Those that were predicted as another class.
+        missed: Those that were not found.
+        accuracy: right / marked, 0..1.
+    """
 
     stage: str
     marked: int
@@ -47,8 +59,14 @@ class StageRow:
     accuracy: Figure
 
 
-def shows(positive: bool, headline: np.ndarray, size: tuple[int, int] | None) -> str:
-    """What an image shows. headline: (N, 4) its true boxes. size: width, height, if known."""
+def classify_content(positive: bool, headline: np.ndarray, size: tuple[int, int] | None) -> str:
+    """Name what an image shows, see `ImageRow`.
+
+    Args:
+        positive: Whether it holds a headline object.
+        headline: (N, 4), the true boxes of headline objects, in pixels.
+        size: Width and height in pixels, where they are known.
+    """
     if not positive:
         return WITHOUT
     if size is None or not len(headline):
@@ -58,33 +76,42 @@ def shows(positive: bool, headline: np.ndarray, size: tuple[int, int] | None) ->
     return PARTIAL if cut.all() else WHOLE
 
 
-def image_rows(
+def make_image_rows(
     kinds: Sequence[str], called: np.ndarray, group: np.ndarray, weights: np.ndarray
 ) -> tuple[ImageRow, ...]:
-    """Table 1. kinds: what each image `shows`. called, group: (I,). weights: (R, G)."""
+    """Make the rows of Table 1.
+
+    Args:
+        kinds: What each image shows, see `classify_content`.
+        called: (I,) bool, whether a headline object was predicted in it.
+        group: (I,) int, the group of each image.
+        weights: (R, G), how often each group counts.
+    """
     kind = np.array(kinds, str)
     right = called == (kind != WITHOUT)
     rows = []
     for name in (WHOLE, PARTIAL, WITH, WITHOUT, ALL):
         mine = kind == name if name != ALL else np.ones(len(kind), bool)
         if mine.any():
-            held = np.bincount(group[mine], minlength=weights.shape[1])
+            total = np.bincount(group[mine], minlength=weights.shape[1])
             good = np.bincount(group[mine & right], minlength=weights.shape[1])
-            accuracy = Figure.over(ratio(weights @ good, weights @ held), held)
+            accuracy = Figure.from_resamples(divide_or_nan(weights @ good, weights @ total), total)
             rows.append(ImageRow(name, int(mine.sum()), int(called[mine].sum()), accuracy))
     return tuple(rows)
 
 
-def stage_rows(
+def make_stage_rows(
     confusion: dict[str, dict[str, int]], accuracy: dict[str, Figure]
 ) -> tuple[StageRow, ...]:
-    """Table 2, from what was taken for what; the last row is of all stages together.
+    """Make the rows of Table 2; the last is of all stages together.
 
-    accuracy: of each class, and of ALL.
+    Args:
+        confusion: True class, or background → predicted class, or missed → boxes.
+        accuracy: Of each class, and of ALL.
     """
     counts = {
-        stage: np.array([sum(drawn.values()), drawn[stage], drawn[MISSED]])
-        for stage, drawn in confusion.items()
+        stage: np.array([sum(predicted.values()), predicted[stage], predicted[MISSED]])
+        for stage, predicted in confusion.items()
         if stage != BACKGROUND
     }
     if len(counts) > 1:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.bootstrap import Figure
-from ml_backend.evaluation.class_matches import Counts
+from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects
 from ml_backend.imaging.sliding_windows import Plane
@@ -234,7 +234,7 @@ class Learner(Protocol):
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
-    ) -> Counts:
+    ) -> MatchCounts:
         """Count what was right, wrong and missed in every example, for each headline class."""
         ...
 

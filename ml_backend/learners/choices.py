@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.class_matches import Counts
+from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.evaluation.classification import (
     ClassificationFigures,
-    choose,
+    choose_classes,
     count_choices,
     evaluate_choices,
 )
@@ -63,7 +63,7 @@ class ChoiceLearner:
         return labels.to_choices(drawn, matching=matching, version=version)
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
-        return list(choose(prediction.choices, card.threshold, _takes_several(card)))
+        return list(choose_classes(prediction.choices, card.threshold, _takes_several(card)))
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
         width, height = prediction.size
@@ -78,7 +78,7 @@ class ChoiceLearner:
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
-    ) -> Counts:
+    ) -> MatchCounts:
         chosen = [self.list_confident(prediction, card) for prediction in predictions]
         return count_choices([one.choices or () for one in examples], chosen, card.headline)
 

@@ -1,1 +1,1 @@
-"""Is a candidate better than the champion; does a champion stay."""
+"""Whether a candidate replaces the champion, and whether a new champion stays."""

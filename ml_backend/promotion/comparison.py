@@ -1,9 +1,9 @@
-"""The trial of a candidate: it and the champion on corrected tasks that neither ever saw.
+"""The comparison of a candidate with the champion, on corrected tasks that neither ever saw.
 
-Held-out tasks are judged by the candidate itself. Until enough of them are corrected,
-training tasks that the champion never saw are lent to judging: models trained as the
-candidate was, but without them, answer in its place (`dataset.folds`). Those models are
-judged as they would serve, and gone afterwards; what they found stays with the version.
+The candidate itself predicts the held-out tasks. Until enough of those are corrected, training
+tasks that the champion never saw are lent to judging: models trained like the candidate, but
+without these tasks, predict them in its place (`dataset.folds`). Those models are judged as they
+would serve, and are then deleted; what they found is kept with the version.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from typing import Any
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
-from ml_backend.dataset.folds import Fold, folds
+from ml_backend.dataset.folds import Fold, make_folds
 from ml_backend.dataset.snapshot import Item, Snapshot
 from ml_backend.learners.base import Figures, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import blind_review
-from ml_backend.promotion.blind_review import Apart, Kind
-from ml_backend.promotion.decision import RULE, Decision, Side, decide, fair
+from ml_backend.promotion.blind_review import FiguresByReview, ReviewKind
+from ml_backend.promotion.decision import (
+    RULE,
+    Decision,
+    JudgedVersion,
+    decide_promotion,
+    select_unseen,
+)
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version
@@ -37,13 +43,19 @@ FOLDS = 2
 FEWEST_LENT = 5
 
 Progress = Callable[[dict[str, Any]], None]
-# By task: its image with the truth, and what a model answered for it.
-Answers = dict[int, tuple[Example, Prediction]]
+# By task: its image with the truth, and a model's prediction for it.
+Predictions = dict[int, tuple[Example, Prediction]]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who answers for which task. left_out: corrected tasks that cannot be judged fairly."""
+class ComparisonPlan:
+    """Which model predicts which task.
+
+    Attributes:
+        held_out: Tasks that the candidate itself predicts.
+        folds: Tasks lent from training, with those that each fold's model is trained on.
+        left_out: How many corrected tasks cannot be judged fairly.
+    """
 
     held_out: tuple[Item, ...]
     folds: tuple[Fold, ...]
@@ -51,45 +63,58 @@ class Plan:
 
     @property
     def items(self) -> list[Item]:
+        """All tasks to be judged."""
         return [*self.held_out, *(item for fold in self.folds for item in fold.judged)]
 
 
-def plan(
+def plan_comparison(
     snapshot: Snapshot, candidate: Version, base: Version | None, champion: Version | None
-) -> Plan:
-    """The fair tasks of a trial.
+) -> ComparisonPlan:
+    """Plan which model predicts which task.
 
-    base: what the candidate, and so the models of the folds, were trained from. Tasks that
-    the champion or the base was trained on, or their group, never count; nor, where the
-    candidate itself answers, those that it was trained on.
+    Tasks that the champion or the base was trained on, or their group, are left out; so are,
+    where the candidate itself predicts, those that it was trained on.
+
+    Args:
+        snapshot: The corrected tasks.
+        candidate: The new version.
+        base: What the candidate, and so the models of the folds, were trained from, if it is a
+            version of ours.
+        champion: None where the project has none.
     """
-    past = [one for one in (base, champion) if one is not None]
-    held_out, apart = _fair(snapshot.side("holdout"), [*past, candidate])
-    train = snapshot.side("train")
+    past = [version for version in (base, champion) if version is not None]
+    held_out, left_out = _select_unseen(snapshot.select_side("holdout"), [*past, candidate])
+    train = snapshot.select_side("train")
     wanted = RULE.many - len(held_out)
     if wanted <= 0:
-        return Plan(tuple(held_out), (), apart)
-    lent, seen = _fair(train, past)
-    made: list[Fold] = []
-    for fold in folds(train, lent, FOLDS) if len(lent) >= FEWEST_LENT else []:
+        return ComparisonPlan(tuple(held_out), (), left_out)
+    lent, train_left_out = _select_unseen(train, past)
+    folds: list[Fold] = []
+    for fold in make_folds(train, lent, FOLDS) if len(lent) >= FEWEST_LENT else []:
         if wanted > 0:
-            made.append(fold)
+            folds.append(fold)
             wanted -= len(fold.judged)
-    return Plan(tuple(held_out), tuple(made), apart + seen)
+    return ComparisonPlan(tuple(held_out), tuple(folds), left_out + train_left_out)
 
 
-def _fair(items: Sequence[Item], past: Sequence[Version]) -> tuple[list[Item], int]:
-    hashes = {one for version in past for one in version.seen_hashes}
-    groups = {one for version in past for one in version.seen_groups}
-    return fair(items, hashes, groups)
+def _select_unseen(items: Sequence[Item], past: Sequence[Version]) -> tuple[list[Item], int]:
+    hashes = {image_hash for version in past for image_hash in version.seen_hashes}
+    groups = {group for version in past for group in version.seen_groups}
+    return select_unseen(items, hashes, groups)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A decision and what it rests on: figures on the judged tasks, None where there are none.
+    """A decision and what it rests on.
 
-    before: the champion's. tasks: the judged ones. folds: models that were trained for it.
-    apart: the held-out ones of them, blind and pre-annotated.
+    Attributes:
+        decision: The decision.
+        champion: The champion's name; None where the project has none.
+        figures: The candidate's, on the judged tasks; None without judged tasks.
+        before: The champion's, on the same tasks; None without a champion too.
+        tasks: Ids of the judged tasks.
+        folds: How many models were trained to judge.
+        by_review: The figures of the held-out tasks, blind and pre-annotated.
     """
 
     decision: Decision
@@ -98,24 +123,26 @@ class Judgement:
     before: Figures | None
     tasks: tuple[int, ...]
     folds: int
-    apart: Apart
+    by_review: FiguresByReview
 
     def to_json(self) -> dict[str, Any]:
-        """What is kept beside the decision and the candidate's figures."""
+        """Convert to plain values what is kept beside the decision and the candidate's figures."""
         return {
             "champion": self.champion,
             "champion_f1": self.before.f1.value if self.before else None,
             "folds": self.folds,
             "judged": list(self.tasks),
-            "apart": self.apart.to_json(),
+            "apart": self.by_review.to_json(),
         }
 
 
-class Trial:
-    """One candidate against one champion (None: the project has none), on one snapshot.
+class Comparison:
+    """One candidate against one champion, on one snapshot.
 
-    images: the folder of the project's fetched images. workspace: where models of folds are
-    trained. epochs, imgsz: as the candidate was trained.
+    Attributes:
+        candidate: The new version.
+        champion: None where the project has none.
+        plan: Which model predicts which task.
     """
 
     def __init__(
@@ -130,27 +157,44 @@ class Trial:
         epochs: int | None = None,
         imgsz: int | None = None,
     ) -> None:
+        """Plan the comparison.
+
+        Args:
+            registry: The versions.
+            snapshot: The corrected tasks.
+            candidate: The new version.
+            champion: None where the project has none.
+            images: The folder of the project's fetched images.
+            workspace: The folder in which models of folds are trained.
+            epochs: As the candidate was trained.
+            imgsz: As the candidate was trained.
+        """
         self._registry = registry
         self.candidate, self.champion = candidate, champion
         self._images, self._workspace = images, workspace
         self._epochs, self._imgsz = epochs, imgsz
         self._card = registry.card(candidate.name)
         self._weights, base = resolve.find_base(candidate.base, registry)
-        self.plan = plan(snapshot, candidate, base, champion)
+        self.plan = plan_comparison(snapshot, candidate, base, champion)
 
-    def fold(self, number: int, progress: Progress = lambda step: None) -> None:
-        """Train a fold's model and keep what it finds; once: asked again, nothing is done.
+    def train_fold(self, number: int, progress: Progress = lambda step: None) -> None:
+        """Train a fold's model and keep its predictions; a second call does nothing.
 
-        number: from 0. Raises TrainingFailed.
+        Args:
+            number: Of the fold, from 0.
+            progress: Called with the fold and the training's progress.
+
+        Raises:
+            TrainingFailed: The training failed.
         """
-        answers = self._answers(number)
+        file = self._get_predictions_file(number)
         out = self._workspace / f"{self.candidate.name}-fold-{number + 1}"
-        if answers.exists():
+        if file.exists():
             shutil.rmtree(out, ignore_errors=True)
             return
         fold = self.plan.folds[number]
         job = TrainingJob(
-            examples=self._examples(fold.learned),
+            examples=self._make_examples(fold.learned),
             classes=self._card.classes,
             headline=self._card.headline,
             base=self._weights,
@@ -159,82 +203,94 @@ class Trial:
             epochs=self._epochs,
             imgsz=self._imgsz,
         )
-        which = {"fold": number + 1, "folds": len(self.plan.folds)}
-        run_in_child(job, lambda step: progress({**which, **step}))
-        found = self._predict(load_model(out), fold.judged)
+        position = {"fold": number + 1, "folds": len(self.plan.folds)}
+        run_in_child(job, lambda step: progress({**position, **step}))
+        predictions = self._predict(load_model(out), fold.judged)
         write_json(
-            answers, {str(task): prediction.to_json() for task, (_, prediction) in found.items()}
+            file,
+            {str(task): prediction.to_json() for task, (_, prediction) in predictions.items()},
         )
         shutil.rmtree(out, ignore_errors=True)
 
     def judge(self) -> Judgement:
-        """Candidate and champion on the judged tasks; all folds must be done."""
+        """Judge candidate and champion on the planned tasks; all folds must be trained."""
         items = self.plan.items
-        mine = self._answer_for_candidate()
-        theirs = None if self.champion is None else self._predict(self._load(self.champion), items)
+        of_candidate = self._predict_for_candidate()
+        of_champion = self._predict(self._load(self.champion), items) if self.champion else None
         # An image that has become unreadable since is judged for neither.
-        both = [i for i in items if i.task in mine and (theirs is None or i.task in theirs)]
-        examples = [mine[item.task][0] for item in both]
-        at = blind_review.places(both)
+        judged = [
+            item
+            for item in items
+            if item.task in of_candidate and (of_champion is None or item.task in of_champion)
+        ]
+        examples = [of_candidate[item.task][0] for item in judged]
+        indexes = blind_review.index_by_review(judged)
 
-        def side(version: Version, found: Answers) -> tuple[Side, Figures, dict[Kind, Figures]]:
-            predictions = [found[item.task][1] for item in both]
+        def judge_version(
+            version: Version, found: Predictions
+        ) -> tuple[JudgedVersion, Figures, dict[ReviewKind, Figures]]:
+            predictions = [found[item.task][1] for item in judged]
             # The champion may know other classes; what counts is what the project is about now.
             card = replace(self._registry.card(version.name), headline=self._card.headline)
             learner = find_learner(card.kind)
             counts = learner.count(examples, predictions, card)
-            apart = {
+            by_review = {
                 kind: learner.evaluate(
-                    [examples[i] for i in places], [predictions[i] for i in places], card
+                    [examples[i] for i in chosen], [predictions[i] for i in chosen], card
                 )
-                for kind, places in at.items()
+                for kind, chosen in indexes.items()
             }
-            return Side(version.name, counts), learner.evaluate(examples, predictions, card), apart
+            figures = learner.evaluate(examples, predictions, card)
+            return JudgedVersion(version.name, counts), figures, by_review
 
-        candidate, figures, apart = side(self.candidate, mine)
+        candidate, figures, by_review = judge_version(self.candidate, of_candidate)
         champion, before = None, None
-        before_apart: dict[Kind, Figures] = {}
-        if self.champion is not None and theirs is not None:
-            champion, before, before_apart = side(self.champion, theirs)
-        groups = [item.group for item in both]
-        decision = decide(champion, candidate, groups, self.plan.left_out)
-        warnings = blind_review.warnings([one for one in (champion, candidate) if one], at)
+        before_by_review: dict[ReviewKind, Figures] = {}
+        if self.champion is not None and of_champion is not None:
+            champion, before, before_by_review = judge_version(self.champion, of_champion)
+        groups = [item.group for item in judged]
+        decision = decide_promotion(champion, candidate, groups, self.plan.left_out)
+        warnings = blind_review.find_warnings(
+            [version for version in (champion, candidate) if version], indexes
+        )
+        numbers = {kind: len(chosen) for kind, chosen in indexes.items()}
         return Judgement(
             replace(decision, reasons=(*decision.reasons, *warnings)),
             self.champion.name if self.champion else None,
-            figures if both else None,
-            before if both else None,
-            tuple(sorted(item.task for item in both)),
+            figures if judged else None,
+            before if judged else None,
+            tuple(sorted(item.task for item in judged)),
             len(self.plan.folds),
-            Apart({kind: len(places) for kind, places in at.items()}, apart, before_apart),
+            FiguresByReview(numbers, by_review, before_by_review),
         )
 
-    def _answer_for_candidate(self) -> Answers:
-        found: Answers = {}
+    def _predict_for_candidate(self) -> Predictions:
+        """Let the candidate predict the held-out tasks, and read the predictions of the folds."""
+        predictions: Predictions = {}
         if self.plan.held_out:
-            found = self._predict(self._load(self.candidate), self.plan.held_out)
+            predictions = self._predict(self._load(self.candidate), self.plan.held_out)
         for number, fold in enumerate(self.plan.folds):
-            answers = read_json(self._answers(number))
-            kept = [item for item in fold.judged if str(item.task) in answers]
-            for item, example in zip(kept, self._examples(kept), strict=True):
-                prediction = Prediction.from_json(answers[str(item.task)])
-                found[item.task] = (replace(example, size=prediction.size), prediction)
-        return found
+            stored = read_json(self._get_predictions_file(number))
+            kept = [item for item in fold.judged if str(item.task) in stored]
+            for item, example in zip(kept, self._make_examples(kept), strict=True):
+                prediction = Prediction.from_json(stored[str(item.task)])
+                predictions[item.task] = (replace(example, size=prediction.size), prediction)
+        return predictions
 
-    def _predict(self, model: Model, items: Sequence[Item]) -> Answers:
-        """What it answers for the tasks whose image can be read, by task."""
+    def _predict(self, model: Model, items: Sequence[Item]) -> Predictions:
+        """Predict the tasks whose image can be read."""
         task = {self._images / item.image: item.task for item in items}
-        kept, predictions, _ = predict_examples(model, self._examples(items))
-        found = zip(kept, predictions, strict=True)
-        return {task[example.image]: (example, prediction) for example, prediction in found}
+        kept, predictions, _ = predict_examples(model, self._make_examples(items))
+        pairs = zip(kept, predictions, strict=True)
+        return {task[example.image]: (example, prediction) for example, prediction in pairs}
 
     def _load(self, version: Version) -> Model:
         return load_model(self._registry.folder(version.name))
 
-    def _examples(self, items: Sequence[Item]) -> list[Example]:
+    def _make_examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]
 
-    def _answers(self, number: int) -> Path:
+    def _get_predictions_file(self, number: int) -> Path:
         against = self.champion.name if self.champion else "nothing"
         name = f"fold-{number + 1}-against-{against}.json"
         return self._registry.folder(self.candidate.name) / name

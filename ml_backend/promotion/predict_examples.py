@@ -1,4 +1,4 @@
-"""What a model answers for labelled examples: the artefact that serves is what is judged."""
+"""A model's predictions for labelled examples, by the same model files that serve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml_backend.imaging.decode import decode
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.system.batching import chunks
 
-# The curve behind AP50 needs answers far below any threshold; below this they change nothing.
+# The curve behind AP50 needs predictions far below any threshold; below this they change nothing.
 FLOOR = 0.01
 # Images decoded ahead of the model; bounds the memory.
 _AHEAD = 8
@@ -26,10 +26,9 @@ def predict_examples(
     """Predict each example as it would be served: by its pixel size, where that is known.
 
     Args:
-        model: It is asked for everything from FLOOR on.
-        examples: Their truth is not looked at, but for boxes: a model of regions answers for
-            those that a person marked.
-        progress: Called with how many are done, and of how many.
+        model: It predicts everything from the confidence FLOOR on.
+        examples: The model sees their pixels and pixel size, not their truth.
+        progress: Called with how many are done, and how many there are.
 
     Returns:
         The examples that could be read, with their size; the prediction of each; and (file,
@@ -42,7 +41,7 @@ def predict_examples(
     def read() -> Iterator[Picture]:
         with ThreadPoolExecutor(2) as pool:
             for chunk in chunks(examples, _AHEAD):
-                for example, future in [(e, pool.submit(decode, e.image)) for e in chunk]:
+                for example, future in [(item, pool.submit(decode, item.image)) for item in chunk]:
                     try:
                         pixels = future.result()
                     except ValueError as error:
@@ -51,9 +50,9 @@ def predict_examples(
                         waiting.append(example)
                         yield Picture(pixels, example.pixel_size)
 
-    found = []
+    predictions = []
     for prediction in model.predict(read(), FLOOR):
         kept.append(replace(waiting.popleft(), size=prediction.size))
-        found.append(prediction)
-        progress(len(found) + len(skipped), len(examples))
-    return kept, found, skipped
+        predictions.append(prediction)
+        progress(len(predictions) + len(skipped), len(examples))
+    return kept, predictions, skipped

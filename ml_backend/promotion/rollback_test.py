@@ -1,9 +1,10 @@
-"""Whether annotators have to edit more than before a promotion. Pure.
+"""Whether annotators have to edit more than before a promotion.
 
-A judgement on held-out tasks is an exam; what people then have to change is the work itself.
-The first tasks corrected under a new champion are compared with the last ones under the
-champion before: if the edits a task rose by more than a quarter, and by more than chance does
-in 39 of 40 cases (a permutation test: no form of the counts is assumed), it is worse.
+Figures on held-out tasks predict how good a version is; what annotators then have to change is
+the work itself. The first tasks corrected under a new champion are compared with the last ones
+under the champion before. The new one is worse if the edits a task rose by more than a quarter,
+and by more than chance does in 39 of 40 cases (a permutation test: no form of the distribution
+is assumed).
 
 How often that goes wrong, or finds what it should, is simulated by `benchmarks/watch_odds.py`.
 """
@@ -23,77 +24,107 @@ AFTER, BEFORE_LEAST, BEFORE_MOST = 20, 5, 50
 # The rise that matters, and the chance at which noise alone may look like one.
 RISE, CHANCE = 1.25, 0.025
 _SHUFFLES = 2000
-# Who rolls back, in the record.
-BY = "cytoloop"
+# The name under which the worker's own rollbacks are recorded.
+ROLLED_BACK_BY = "cytoloop"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """worse: the champion should go; said: why, in a sentence, with the figures."""
+    """Whether the new champion is worse.
+
+    Attributes:
+        worse: The champion should be rolled back.
+        reason: Why or why not, in a sentence, with the figures.
+    """
 
     worse: bool
-    said: str
+    reason: str
 
 
-def watched(history: Sequence[Change]) -> Change | None:
-    """The promotion whose champion is in force and on trial; None where there is none.
+def find_promotion_on_trial(history: Sequence[Change]) -> Change | None:
+    """Find the promotion of the current champion, if that is still to be judged.
 
-    A version that was rolled back by itself and then promoted again is wanted as it is.
+    A version that was rolled back automatically and then promoted again by a person is not
+    judged again.
+
+    Args:
+        history: The changes of champion, in order of time.
+
+    Returns:
+        The promotion; None where there is nothing to judge.
     """
     if not history or history[-1].kind != "promotion" or not history[-1].previous:
         return None
-    now = history[-1]
-    return None if now.version in found_worse(history) else now
+    last = history[-1]
+    return None if last.version in find_rolled_back(history) else last
 
 
-def found_worse(history: Sequence[Change]) -> set[str]:
-    """The versions that were rolled back by themselves; only a person promotes them again."""
-    return {one.previous for one in history if one.kind == "rollback" and one.by == BY}
+def find_rolled_back(history: Sequence[Change]) -> set[str]:
+    """Find the versions that were rolled back automatically; only a person promotes them again."""
+    return {
+        change.previous
+        for change in history
+        if change.kind == "rollback" and change.by == ROLLED_BACK_BY
+    }
 
 
-def judge(change: Change, corrections: Iterable[Correction]) -> Verdict | None:
-    """What the corrections say about a promotion; None while they are too few.
+def judge_promotion(change: Change, corrections: Iterable[Correction]) -> Verdict | None:
+    """Judge a promotion by the corrections of both versions.
 
-    corrections: of both versions, in any order. The same ones count however many follow.
+    Args:
+        change: The promotion.
+        corrections: Of both versions, in any order. The same ones count however many follow.
+
+    Returns:
+        The verdict; None while there are too few corrections.
     """
     corrections = list(corrections)
-    after = _edits_by_task(corrections, change.version)[:AFTER]
-    before = _edits_by_task(corrections, change.previous)[-BEFORE_MOST:]
+    after = _count_edits(corrections, change.version)[:AFTER]
+    before = _count_edits(corrections, change.previous)[-BEFORE_MOST:]
     if len(after) < AFTER or len(before) < BEFORE_LEAST:
         return None
-    chance = rose(before, after)
+    p = compute_p_value(before, after)
     means = float(np.mean(before)), float(np.mean(after))
-    worse = means[1] >= RISE * means[0] and chance <= CHANCE
+    worse = means[1] >= RISE * means[0] and p <= CHANCE
     return Verdict(
         worse,
         f"annotators made {means[1]:.2f} edits a task in the first {len(after)} tasks of "
         f"{change.version}, {means[0]:.2f} in the last {len(before)} of {change.previous} "
-        f"({'a rise' if worse else 'no rise that matters'}, p {_shown(chance)})",
+        f"({'a rise' if worse else 'no rise that matters'}, p {_format_p(p)})",
     )
 
 
-def _shown(chance: float) -> str:
-    return f"= {chance:.3f}" if chance >= 0.001 else "< 0.001"
+def _format_p(p: float) -> str:
+    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def rose(before: Sequence[float], after: Sequence[float]) -> float:
-    """The chance (0..1) of a rise in the mean like this one, were all of one kind.
+def compute_p_value(before: Sequence[float], after: Sequence[float]) -> float:
+    """Compute the p-value of a rise in the mean, by a one-sided permutation test.
 
-    One-sided permutation test with a fixed seed: the same counts give the same answer.
+    Args:
+        before: Edits of each task under the champion before.
+        after: Edits of each task under the new one.
+
+    Returns:
+        The probability (0..1) of a rise like this one or a larger one, if both were of the same
+        distribution. The seed is fixed: the same counts give the same answer.
     """
     values, times = np.unique([*before, *after], return_counts=True)
-    drawn = np.random.default_rng(0).multivariate_hypergeometric(times, len(after), _SHUFFLES)
-    as_high = int((drawn @ values >= np.sum(after) - 1e-9).sum())
+    shuffled = np.random.default_rng(0).multivariate_hypergeometric(times, len(after), _SHUFFLES)
+    as_high = int((shuffled @ values >= np.sum(after) - 1e-9).sum())
     return (as_high + 1) / (_SHUFFLES + 1)
 
 
-def _edits_by_task(corrections: Iterable[Correction], version: str) -> list[float]:
-    """Edits of each task shown by the version, in the order of their first annotations.
+def _count_edits(corrections: Iterable[Correction], version: str) -> list[float]:
+    """Count the edits of each task that showed the version's boxes.
 
-    Of several annotators, their mean.
+    Of several annotators, the mean counts.
+
+    Returns:
+        In the order of the tasks' first annotations.
     """
     tasks: dict[int, list[int]] = {}
-    for one in sorted(corrections, key=lambda one: one.annotation):
-        if one.version == version:
-            tasks.setdefault(one.task, []).append(one.changed)
+    for correction in sorted(corrections, key=lambda correction: correction.annotation):
+        if correction.version == version:
+            tasks.setdefault(correction.task, []).append(correction.changed)
     return [float(np.mean(counts)) for counts in tasks.values()]

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.dataset.consensus import Chosen
-from ml_backend.dataset.corrections import Correction, correct_all, started_from
-from ml_backend.dataset.snapshot import Fetched, Snapshot
+from ml_backend.dataset.consensus import Submission
+from ml_backend.dataset.corrections import Correction, find_shown_regions, read_all_corrections
+from ml_backend.dataset.snapshot import FetchedImage, Snapshot
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.promotion.rollback import Aftermath
+from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.serving.model_cache import parse_labels
@@ -28,13 +28,13 @@ _COPIED = 100
 
 def open_submissions(settings: Settings, projects: Projects, registry: Registry) -> Submissions:
     """Open what was submitted to the connected projects of a data folder."""
-    return Submissions(settings, projects, Aftermath(projects, registry))
+    return Submissions(settings, projects, RollbackWatch(projects, registry))
 
 
 class Submissions:
     """Of all connected projects of one data folder."""
 
-    def __init__(self, settings: Settings, projects: Projects, aftermath: Aftermath) -> None:
+    def __init__(self, settings: Settings, projects: Projects, aftermath: RollbackWatch) -> None:
         self._settings = settings
         self._projects = projects
         self._aftermath = aftermath
@@ -46,7 +46,7 @@ class Submissions:
         """
         studio = Studio(project.url, project.token)
         for chunk in chunks(studio.annotated_tasks(project.id), _COPIED):
-            shown = {key: one for task in chunk for key, one in started_from(task).items()}
+            shown = {key: one for task in chunk for key, one in find_shown_regions(task).items()}
             self._projects.keep_shown(project.id, shown)
             yield from chunk
 
@@ -56,7 +56,7 @@ class Submissions:
         studio = Studio(project.url, project.token)
         labels = parse_labels(studio.project(project_id).label_config)
         tasks = list(self.annotated(project))
-        return correct_all(tasks, self._projects.shown(project_id), labels)
+        return read_all_corrections(tasks, self._projects.shown(project_id), labels)
 
     def take(self, project_id: int) -> Snapshot:
         """Read the project's corrections, once, and keep them."""
@@ -70,13 +70,13 @@ class Submissions:
         if config != project.label_config:  # changed without a word: what follows goes by it
             self._projects.update_labels(project_id, config)
 
-        def fetch(chosen: Sequence[Chosen]) -> Iterator[Fetched | Exception]:
+        def fetch(chosen: Sequence[Submission]) -> Iterator[FetchedImage | Exception]:
             folder = self._settings.images / str(project_id)
             return fetch_images(chosen, labels.image_key, source, folder)
 
         tasks = list(self.annotated(project))
-        self._aftermath.note_usefulness(project_id, tasks, labels)
-        snapshot = snapshots.take(
+        self._aftermath.record_usefulness(project_id, tasks, labels)
+        snapshot = snapshots.take_snapshot(
             project_id,
             tasks,
             labels,
@@ -90,8 +90,8 @@ class Submissions:
             there = studio.tasks(project_id, ids=tasks, full=False) if tasks else ()
             return [task["id"] for task in there]
 
-        snapshot = snapshots.lost(snapshot, self.last_snapshot(project_id), present)
-        snapshots.save(snapshot, self._settings.snapshots)
+        snapshot = snapshots.add_lost_tasks(snapshot, self.last_snapshot(project_id), present)
+        snapshots.save_snapshot(snapshot, self._settings.snapshots)
         for task, reason in snapshot.left_out:
             log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
         for task, reason in snapshot.lost:
@@ -102,7 +102,7 @@ class Submissions:
                 task,
                 reason,
             )
-        if said := snapshot.one_sided():
+        if said := snapshot.describe_missing_side():
             log.info("project %s: %s", project_id, said)
         for item in snapshot.items:
             for problem in item.problems:
@@ -112,11 +112,11 @@ class Submissions:
     def last_snapshot(self, project_id: int) -> Snapshot | None:
         """The snapshot of the last training that was tried."""
         name = self._projects.last_attempt(project_id)
-        return snapshots.load(name, self._settings.snapshots) if name else None
+        return snapshots.load_snapshot(name, self._settings.snapshots) if name else None
 
     def snapshot(self, name: str) -> Snapshot:
         """Raises LookupError when it is not kept here."""
-        found = snapshots.load(name, self._settings.snapshots)
+        found = snapshots.load_snapshot(name, self._settings.snapshots)
         if found is None:
             raise LookupError(f"there is no snapshot {name} in {self._settings.snapshots}")
         return found

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ml_backend.dataset.consensus import Chosen
-from ml_backend.dataset.snapshot import Fetched
+from ml_backend.dataset.consensus import Submission
+from ml_backend.dataset.snapshot import FetchedImage
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.label_studio.image_source import ImageAway, ImageSource
 from ml_backend.label_studio.session import StudioUnreachable
@@ -15,8 +15,8 @@ from ml_backend.system.atomic_files import replacing
 
 
 def fetch_images(
-    chosen: Sequence[Chosen], image_key: str, source: ImageSource, folder: Path
-) -> Iterator[Fetched | Exception]:
+    chosen: Sequence[Submission], image_key: str, source: ImageSource, folder: Path
+) -> Iterator[FetchedImage | Exception]:
     """The images of the chosen tasks, in order, kept below `folder` by task and address."""
     addresses = [str(one.data.get(image_key) or "") for one in chosen]
     paths = [
@@ -46,6 +46,6 @@ def fetch_images(
         try:
             data = path.read_bytes()
             height, width = decode(data).shape[:2]
-            yield Fetched(path.name, hashlib.sha256(data).hexdigest(), (width, height))
+            yield FetchedImage(path.name, hashlib.sha256(data).hexdigest(), (width, height))
         except (UnreadableImage, OSError) as error:
             yield error

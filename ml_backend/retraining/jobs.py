@@ -21,7 +21,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
-from ml_backend.promotion.comparison import Trial
+from ml_backend.promotion.comparison import Comparison
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.mlflow_log import record_in_child
@@ -247,7 +247,7 @@ def put_off(kind: Kind, project: int, error: Exception) -> None:
     log.error("project %s: not %s: %s; again in %.0f s", project, _DONE[kind], reason, wait)
 
 
-def _open_trial(version: str, snapshot: str, champion: str | None) -> Trial:
+def _open_trial(version: str, snapshot: str, champion: str | None) -> Comparison:
     candidate = context.registry.get(version)
     return context.pipeline.trial(candidate, context.submissions.snapshot(snapshot), champion)
 

@@ -36,7 +36,7 @@ def train_folder(
     labelled = [example for example in found.examples if example.boxes is not None]
     if not headline(found.classes):
         raise NothingToLearn(
-            f"{folder} has no box of a headline class to learn from{found.first_fault()}"
+            f"{folder} has no box of a headline class to learn from{found.describe_first_fault()}"
         )
     hashes = [file_hash(example.image) for example in labelled]
     content = sorted(
@@ -70,7 +70,8 @@ def evaluate_folder(
     found = read_folder(folder)
     if all(one.boxes is None and one.image_label is None for one in found.examples):
         raise ValueError(
-            f"{folder}: none of its {len(found.examples)} images is labelled{found.first_fault()}"
+            f"{folder}: none of its {len(found.examples)} images is labelled"
+            f"{found.describe_first_fault()}"
         )
     version = resolve.resolve(model, registry)
     loaded = load_model(registry.folder(version.name))

@@ -19,7 +19,7 @@ from ml_backend.evaluation import plots
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
 from ml_backend.learners.kinds import choose_learner
 from ml_backend.promotion import rollback_test
-from ml_backend.promotion.comparison import Judgement, Trial
+from ml_backend.promotion.comparison import Comparison, Judgement
 from ml_backend.promotion.decision import Decision
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry, Version
@@ -55,7 +55,7 @@ class Pipeline:
         version that is there. Raises NothingToLearn or TrainingFailed.
         """
         project = self.projects.get(snapshot.project)
-        items = snapshot.side("train")
+        items = snapshot.select_side("train")
         learner = self._learner(project)
         folder = self.settings.images / str(project.id)
         examples = [snapshots.to_example(item, folder) for item in items]
@@ -64,7 +64,7 @@ class Pipeline:
             name for name in dict.fromkeys((*snapshot.labels, *snapshot.choices)) if name in taught
         )
         if not learner.choose_headline(classes):
-            if not items and (advice := snapshot.one_sided()):
+            if not items and (advice := snapshot.describe_missing_side()):
                 raise NothingToLearn(f"project {project.id}: {advice}")
             if not items:
                 raise NothingToLearn(
@@ -132,9 +132,9 @@ class Pipeline:
 
     def trial(
         self, version: Version, snapshot: Snapshot, champion: str | None, wishes: Wishes = Wishes()
-    ) -> Trial:
+    ) -> Comparison:
         """The candidate's trial; wishes: those that it was trained with."""
-        return Trial(
+        return Comparison(
             self.registry,
             snapshot,
             version,
@@ -145,16 +145,16 @@ class Pipeline:
             imgsz=wishes.imgsz or self.settings.imgsz,
         )
 
-    def fold(self, trial: Trial, number: int, progress: Progress = lambda step: None) -> None:
+    def fold(self, trial: Comparison, number: int, progress: Progress = lambda step: None) -> None:
         """One fold of a trial. Raises TrainingFailed."""
         project = trial.candidate.project
         with (
             self._training_lock(project),
             telling(self.settings.progress, project, progress) as tell,
         ):
-            trial.fold(number, tell)
+            trial.train_fold(number, tell)
 
-    def judge(self, trial: Trial) -> Decision:
+    def judge(self, trial: Comparison) -> Decision:
         """Compare the candidate with the champion, all folds done; keep decision and figures.
 
         A champion that was chosen while the trial went on stays what it is.
@@ -168,7 +168,7 @@ class Pipeline:
         if now != (champion.name if champion else None):
             reason = f"not judged against {now}, which became the champion meanwhile: train again"
             decision = replace(decision, promoted=False, reasons=(reason, *decision.reasons))
-        if version.name in rollback_test.found_worse(self.registry.history(version.project)):
+        if version.name in rollback_test.find_rolled_back(self.registry.history(version.project)):
             reason = (
                 "rolled back before, when annotators had to edit more; only a person promotes it"
             )
@@ -215,7 +215,7 @@ class Pipeline:
         if judgement.figures:
             picture = self.registry.folder(version.name) / plots.FILE_NAME
             before = judgement.before.to_json() if judgement.before else None
-            plots.draw(picture, version.name, figures, judgement.champion or "", before)
+            plots.plot_figures(picture, version.name, figures, judgement.champion or "", before)
         noted = self.registry.get(version.name).figures
         self.registry.record(replace(version, figures={**noted, **figures}, decision=kept))
 

@@ -19,10 +19,10 @@ import psutil
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from ml_backend.dataset.consensus import choose
-from ml_backend.dataset.snapshot import corrected_since
+from ml_backend.dataset.consensus import collect_submissions
+from ml_backend.dataset.snapshot import count_corrected_since
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
-from ml_backend.promotion.rollback import Aftermath
+from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.job_queue import JobQueue
@@ -70,7 +70,7 @@ class Worker:
         self._projects = Projects(settings.projects_database)
         registry = Registry(settings.versions, settings.champions)
         self._submissions = open_submissions(settings, self._projects, registry)
-        self._aftermath = Aftermath(self._projects, registry)
+        self._aftermath = RollbackWatch(self._projects, registry)
         self._queue = JobQueue(settings)
         self._ended = threading.Event()
         # Projects whose Label Studio could not be asked.
@@ -202,7 +202,9 @@ class Worker:
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._queue.enqueue("improve", project)
-        corrected = corrected_since(choose(tasks), self._submissions.last_snapshot(project))
+        corrected = count_corrected_since(
+            collect_submissions(tasks), self._submissions.last_snapshot(project)
+        )
         if corrected < self._settings.retrain_after:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, corrected)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task
 from ml_backend.active_learning.strategies.base import Candidate, Context
-from ml_backend.dataset.split import queue_place
+from ml_backend.dataset.split import compute_queue_place
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
@@ -205,7 +205,9 @@ class Annotator:
             image = str(data.get(self.labels.image_key))
             candidate = Candidate(name_task(data, image), annotation.answers)
             queued.append(
-                QueuedTask(None if annotation.blind else candidate, queue_place(data, image))
+                QueuedTask(
+                    None if annotation.blind else candidate, compute_queue_place(data, image)
+                )
             )
         scores = queue.score(queued, self.context)
         return [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ml_backend.dataset.corrections import Shown
+from ml_backend.dataset.corrections import ShownRegions
 
 # changed: annotations or tasks changed. train: a person pressed Start training.
 # publish: tasks may lack pre-annotations of the champion.
@@ -333,7 +333,7 @@ class Projects:
     # Pre-annotations that annotations started from: whoever deletes one in Label Studio,
     # or its link, what the annotator saw is still known.
 
-    def keep_shown(self, project: int, shown: Mapping[int, Shown]) -> None:
+    def keep_shown(self, project: int, shown: Mapping[int, ShownRegions]) -> None:
         """Copy them, by annotation id; the first copy of each stays."""
         with self._open() as database:
             database.executemany(
@@ -344,14 +344,17 @@ class Projects:
                 ],
             )
 
-    def shown(self, project: int, versions: Sequence[str] = ()) -> dict[int, Shown]:
+    def shown(self, project: int, versions: Sequence[str] = ()) -> dict[int, ShownRegions]:
         """All that were copied, by annotation id; of these versions alone where some are named."""
         query = "select annotation, version, result from shown where project = ?"
         if versions:
             query += f" and version in ({', '.join('?' * len(versions))})"
         with self._open() as database:
             rows = database.execute(query, (project, *versions))
-            return {number: Shown(version, json.loads(result)) for number, version, result in rows}
+            return {
+                number: ShownRegions(version, json.loads(result))
+                for number, version, result in rows
+            }
 
 
 def _take_over_certainties(database: sqlite3.Connection) -> None:

@@ -98,7 +98,7 @@ def corrections(
 ) -> None:
     """How much annotators had to change, by the version that drew the boxes."""
     from ml_backend.cli import tables
-    from ml_backend.dataset.corrections import usefulness
+    from ml_backend.dataset.corrections import measure_usefulness
     from ml_backend.registry.versions import Registry
     from ml_backend.retraining.collect import open_submissions
     from ml_backend.state.projects import Projects
@@ -109,7 +109,7 @@ def corrections(
     corrections, from_nothing = submissions.corrections(project)
     result = {
         "project": project,
-        "versions": [asdict(one) for one in usefulness(corrections)],
+        "versions": [asdict(one) for one in measure_usefulness(corrections)],
         "started_from_nothing": from_nothing,
     }
     console.say(result, as_json=as_json, text=lambda: tables.corrections(result))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ml_backend.dataset.split import unit_hash
+from ml_backend.dataset.split import hash_to_unit
 
 RUN = 0.01  # of the empty tiles, looked at all the same
 MEASURED = 48  # tiles of a scan that its noise is taken from
@@ -110,4 +110,4 @@ def measure_noise(pixels: np.ndarray) -> float:
 
 def is_spot_check(key: str) -> bool:
     """Whether an empty tile is one of the hundredth that is looked at, by its key alone."""
-    return unit_hash(f"cytoloop empty/{key}") < RUN
+    return hash_to_unit(f"cytoloop empty/{key}") < RUN

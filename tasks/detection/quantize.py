@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.evaluation.detector_agreement import MARGINS, Margins, agreement
+from ml_backend.evaluation.detector_agreement import MARGINS, Margins, compare_detectors
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.base import ObjectDetector
 from ml_backend.learners.int8 import NotQuantized, load_form, make_int8
@@ -63,7 +63,7 @@ def quantize(
         other = load_form(version, made).at(scans.pixel_size)
         compared = sampler.tiles(most, lambda number: number % FIT != 0)
         pairs = _pairs(full, other, compared, lambda done: progress(done, most - most // FIT))
-        report = agreement(pairs, full.card.headline).to_json(margins)
+        report = compare_detectors(pairs, full.card.headline).to_json(margins)
         del other, pairs  # Windows removes no file that is open
         report["fitted"] = fitted
         keep_int8(version, made, report)

@@ -21,7 +21,7 @@ from ml_backend.dataset.annotation_formats.formats import (
 )
 from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import READ_ERRORS
-from ml_backend.dataset.consensus import Chosen
+from ml_backend.dataset.consensus import Submission
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.retraining.image_cache import fetch_images
@@ -99,7 +99,7 @@ class TaskImages:
         image = Path(self._names.get(number))
         if image not in self.sizes:
             task = self._tasks[number]
-            (fetched,) = self._fetch([Chosen(number, task["data"], 0, "")])
+            (fetched,) = self._fetch([Submission(number, task["data"], 0, "")])
             if isinstance(fetched, Exception):
                 raise LookupError(f"{image}: the project's image cannot be read: {fetched}")
             self.sizes[image], self.tasks[image] = fetched.size, task

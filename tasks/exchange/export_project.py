@@ -1,7 +1,7 @@
 """The corrected annotations of a project as files that other programs read.
 
 Of each corrected task the boxes that trainings take too (of several annotators by the same
-policy, `dataset.annotators`), in pixels of the image as shown. A task that nobody annotated is
+policy, `dataset.consensus`), in pixels of the image as shown. A task that nobody annotated is
 not written at all: many formats would say of it that nothing is there.
 """
 
@@ -15,8 +15,8 @@ from typing import TypedDict
 
 from ml_backend.dataset.annotation_formats.formats import FOLDERS, choose_format
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
-from ml_backend.dataset.consensus import Chosen, Policy, choose
-from ml_backend.dataset.snapshot import Fetched, Item, to_item
+from ml_backend.dataset.consensus import Policy, Submission, collect_submissions
+from ml_backend.dataset.snapshot import FetchedImage, Item, to_item
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import Labels
@@ -111,7 +111,7 @@ def export(
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
     labels = parse_labels(studio.project(project_id).label_config)
-    chosen = choose(open_submissions(settings, projects, registry).annotated(project))
+    chosen = collect_submissions(open_submissions(settings, projects, registry).annotated(project))
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
     tasks = studio.tasks(project_id, full=False)
@@ -162,7 +162,9 @@ def _open_writer(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
         yield lambda labelled: add_detected(labelled.detected)
 
 
-def _to_labelled(corrected: Chosen, item: Item, image: Fetched, name: str, kept: Path) -> Labelled:
+def _to_labelled(
+    corrected: Submission, item: Item, image: FetchedImage, name: str, kept: Path
+) -> Labelled:
     plane = corrected.data.get("plane")
     number = plane if isinstance(plane, int) else 0
     rows = [Detection(*row, 1.0, number, False) for row in item.boxes]

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 from ml_backend.cli.words import counted
 from ml_backend.dataset.annotation_formats.ground_truth import GroundTruth
-from ml_backend.dataset.corrections import compare
+from ml_backend.dataset.corrections import compare_regions
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
@@ -150,4 +150,4 @@ def to_regions(truth: GroundTruth, labels: Labels) -> list[dict[str, Any]]:
 
 def is_same(held: list[dict[str, Any]], regions: list[dict[str, Any]], labels: Labels) -> bool:
     """Whether the regions that an annotation holds are these."""
-    return all(edit.change == "kept" for edit in compare(held, regions, labels))
+    return all(edit.change == "kept" for edit in compare_regions(held, regions, labels))

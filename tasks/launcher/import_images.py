@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.cli.words import counted
-from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
+from ml_backend.dataset.split import Assignment, assign, assign_all, read_group
 from ml_backend.imaging.decode import UnreadableImage, as_png, decode
 from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
@@ -169,13 +169,13 @@ def _task(
     blind_share: float,
 ) -> dict[str, Any]:
     data = _named(source)
-    side = sides[group_of(data, "")]
+    side = sides[read_group(data, "")]
     if size := read_file_pixel_size(source.path):
         data["pixel_size"] = size
     data |= {
         image_key: f"/data/local-files/?d={project}/{copy.name}",
         "sha256": copy.digest,
-        **side.task_data(copy.digest, blind_share),
+        **side.make_task_data(copy.digest, blind_share),
     }
     return {"data": data}
 
@@ -189,7 +189,7 @@ def _sides(
 ) -> dict[str, Assignment]:
     """The side of every group: where the project has it already, else by its hash."""
     sides = dict(_decided(tasks, image_key))
-    groups = {group_of(_named(source), "") for source in images} - sides.keys()
+    groups = {read_group(_named(source), "") for source in images} - sides.keys()
     return sides | (
         {group: assign(group, share) for group in groups} if sides else assign_all(groups, share)
     )
@@ -200,7 +200,7 @@ def _decided(tasks: Iterable[dict[str, Any]], image_key: str) -> Iterator[tuple[
         data = task["data"]
         if data.get("split") in ("train", "holdout"):
             yield (
-                group_of(data, str(data.get(image_key, ""))),
+                read_group(data, str(data.get(image_key, ""))),
                 Assignment(
                     data["split"],
                     float(data.get("sampling_p") or 1.0),

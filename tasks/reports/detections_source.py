@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from ml_backend.dataset.annotation_formats.records import Detected
-from ml_backend.dataset.folder import shown_size
+from ml_backend.dataset.folder import read_shown_size
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio.class_names import headline
 from tasks.exchange.detection_files import read_detections
@@ -109,7 +109,7 @@ class _Images:
         if group is None:
             raise ValueError("there is no such image")
         if not group.placed:
-            return shown_size(group.tiles[0].files[0].path)
+            return read_shown_size(group.tiles[0].files[0].path)
         rects = [field.rect for field in self._place(group)]
         return max(rect[2] for rect in rects), max(rect[3] for rect in rects)
 

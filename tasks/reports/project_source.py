@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.dataset.consensus import (
-    Chosen,
     Policy,
-    agreement,
-    choose,
-    counted,
-    settle,
+    Submission,
+    collect_submissions,
+    count_deciding,
+    measure_agreement,
+    settle_boxes,
 )
-from ml_backend.dataset.corrections import Shown, correct, started_from, usefulness
+from ml_backend.dataset.corrections import (
+    ShownRegions,
+    find_shown_regions,
+    measure_usefulness,
+    read_corrections,
+)
 from ml_backend.dataset.split import GROUP_FIELDS
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.label_studio.class_names import headline
@@ -51,13 +56,13 @@ def of_project(project_id: int, settings: Settings) -> Source:
     if not labels.controls:
         raise ValueError(f"project {project_id} has no rectangle labels to count")
     tasks = list(studio.tasks(project_id))
-    shown = {key: one for task in tasks for key, one in started_from(task).items()}
+    shown = {key: one for task in tasks for key, one in find_shown_regions(task).items()}
     projects.keep_shown(project_id, shown)
     shown |= projects.shown(project_id)
     reading = _Reading(tasks, labels, shown, found.model_version, found.title, settings.annotators)
     corrections, from_nothing = [], 0
     for task in tasks:
-        made, unaided = correct(task, shown, labels)
+        made, unaided = read_corrections(task, shown, labels)
         corrections += made
         from_nothing += unaided
     fields = reading.fields()
@@ -68,7 +73,7 @@ def of_project(project_id: int, settings: Settings) -> Source:
         headline=headline(labels.values),
         colours=colours(labels.values, found.label_config),
         model=found.model_version,
-        corrections=usefulness(corrections),
+        corrections=measure_usefulness(corrections),
         from_nothing=from_nothing,
         annotators=settings.annotators,
         agreements=reading.agreements,
@@ -84,7 +89,7 @@ class _Reading:
         self,
         tasks: Sequence[dict[str, Any]],
         labels: Labels,
-        shown: Mapping[int, Shown],
+        shown: Mapping[int, ShownRegions],
         version: str,
         title: str,
         policy: Policy,
@@ -98,7 +103,7 @@ class _Reading:
         self._version = version
         self._title = title
         self._policy = policy
-        self._chosen = {one.task: one for one in choose(tasks)}
+        self._chosen = {one.task: one for one in collect_submissions(tasks)}
         self._names = Names(((task["id"], task["data"]) for task in tasks), labels.image_key)
 
     def fields(self) -> list[Field]:
@@ -142,7 +147,9 @@ class _Reading:
             # What the person started from; else, as for imported annotations, what is there.
             drawn = self._shown.get(chosen.annotation)
             if drawn is None and prediction:
-                drawn = Shown(str(prediction.get("model_version")), prediction["result"] or [])
+                drawn = ShownRegions(
+                    str(prediction.get("model_version")), prediction["result"] or []
+                )
         size = _size([*result, *(drawn.result if drawn else []), *chain(*others)])
         # A single image is its own field, wherever it lies in a scan.
         x, y = (_number(data.get(key)) or 0.0 for key in "xy") if placed else (0.0, 0.0)
@@ -167,16 +174,16 @@ class _Reading:
         )
 
     def _of_several(
-        self, chosen: Chosen, size: tuple[int, int], place: tuple[float, float]
+        self, chosen: Submission, size: tuple[int, int], place: tuple[float, float]
     ) -> tuple[list[Thing], list[str]]:
         """What counts of several annotators; notes how far they agree."""
         read = [self._labels.from_regions(result, *size) for result in chosen.results]
         drawn = [boxes for boxes, _ in read]
-        agreed = agreement(drawn)
+        agreed = measure_agreement(drawn)
         assert agreed is not None
         self.agreements.append(agreed)
-        several = counted(chosen, self._policy)
-        rows = settle(drawn[:several], self._policy).rows()
+        several = count_deciding(chosen, self._policy)
+        rows = settle_boxes(drawn[:several], self._policy).rows()
         x, y = place
         things = [Thing(row[4], _moved(row[:4], x, y), None) for row in rows]
         return things, [said for _, told in read[:several] for said in told]

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from ml_backend.active_learning.strategies.base import Candidate
-from ml_backend.dataset.small_scans import Divisions
+from ml_backend.dataset.small_scans import ScanDivider
 from ml_backend.imaging.decode import as_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
@@ -127,7 +127,7 @@ def scan(
             settings,
             options.how.pixel_size,
             options.tile,
-            Divisions(lambda: patiently(lambda: _data(studio, project))),
+            ScanDivider(lambda: patiently(lambda: _data(studio, project))),
         )
         sender = Sender(
             studio,

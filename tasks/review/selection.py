@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ml_backend.dataset.split import unit_hash
+from ml_backend.dataset.split import hash_to_unit
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects
 from ml_backend.learners.base import Prediction
@@ -143,7 +143,7 @@ def to_review(
             elif send == "all":
                 chosen.append(_view(sheet, drawn, plane, tile, 0, 1.0, EVERY))
             elif send == "review":
-                chance = unit_hash(f"cytoloop audit/{key(mosaic, plane, tile)}")
+                chance = hash_to_unit(f"cytoloop audit/{key(mosaic, plane, tile)}")
                 if chance < RANDOM:
                     chosen.append(_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))
         chosen += [
@@ -172,7 +172,9 @@ def keep_first(
         return list(chosen)
     chance = sorted(
         (one for one in chosen if one.reason == CHANCE),
-        key=lambda one: unit_hash(f"cytoloop limit/{one.mosaic.name}/{one.plane}/{one.tile.rect}"),
+        key=lambda one: hash_to_unit(
+            f"cytoloop limit/{one.mosaic.name}/{one.plane}/{one.tile.rect}"
+        ),
     )
     others = [view for view in chosen if view.reason != CHANCE]
     first = [others[number] for number in np.argsort(score(others), kind="stable")]

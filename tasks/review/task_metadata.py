@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.dataset.small_scans import Divisions
+from ml_backend.dataset.small_scans import ScanDivider
 from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
 from ml_backend.settings import Settings
 from tasks.mosaic.mosaic import Mosaic
@@ -26,7 +26,7 @@ class Provenance:
     settings: Settings
     pixel_size: float | None
     most: int
-    divisions: Divisions
+    divisions: ScanDivider
     _sizes: dict[str, Grid] = field(default_factory=dict)
 
     def of(self, view: View, key: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Provenance:
         scan = group.folder if alone else group.name
         row, column = (0, group.number) if alone else (tile.row, tile.column)
         size = (1, group.of) if alone else self._size(mosaic)
-        division = self.divisions.of(scan, size)
+        division = self.divisions.divide(scan, size)
         place = Place(scan, row, column, division.block, tile.rows, tile.columns)
         share = self.settings.holdout_share
         side = division.whole or assign_tile(place, share, grid=size)
@@ -53,7 +53,7 @@ class Provenance:
             "plane": view.plane,
             **({} if alone else {"x": tile.rect[0], "y": tile.rect[1]}),
             "stitched": tile.stitched,
-            **side.task_data(key, self.settings.blind_share),
+            **side.make_task_data(key, self.settings.blind_share),
             "sampling_p": round(view.probability, 6),
             "sampling_reason": view.reason,
         }

@@ -416,7 +416,7 @@ class Round:
 
     def _all_trained_on(self) -> bool:
         name = self.projects.last_attempt(self.project)
-        snapshot = snapshots.load(name, self.settings.snapshots) if name else None
+        snapshot = snapshots.load_snapshot(name, self.settings.snapshots) if name else None
         return snapshot is not None and {item.annotation for item in snapshot.items} == set(
             self.submitted
         )
@@ -447,7 +447,7 @@ class Round:
         tasks = self.studio.tasks(self.project)
         there = {one["id"]: one for task in tasks for one in task["annotations"]}
         name = self.projects.last_attempt(self.project)
-        snapshot = snapshots.load(name or "", self.settings.snapshots)
+        snapshot = snapshots.load_snapshot(name or "", self.settings.snapshots)
         items = {item.annotation: item for item in snapshot.items} if snapshot else {}
         kept = self.projects.shown(self.project)
         for number, annotation in self.submitted.items():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_backend.dataset.corrections import CHANGES, correct, started_from
+from ml_backend.dataset.corrections import EDIT_KINDS, find_shown_regions, read_corrections
 from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
@@ -267,8 +267,8 @@ def test_what_an_annotator_does_to_each_region_is_told_apart(
     labels = Labels.parse(
         (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
     )
-    (correction,), from_nothing = correct(task, started_from(task), labels)
-    assert [edit.change for edit in correction.edits] == list(CHANGES) and from_nothing == 0
+    (correction,), from_nothing = read_corrections(task, find_shown_regions(task), labels)
+    assert [edit.change for edit in correction.edits] == list(EDIT_KINDS) and from_nothing == 0
     assert correction.version == VERSION and correction.seconds is not None
 
 

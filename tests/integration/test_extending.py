@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.dataset.split import unit_hash
+from ml_backend.dataset.split import hash_to_unit
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -99,7 +99,7 @@ def test_a_learner_from_outside_goes_through_the_whole_loop(
 
 def choice(name: str) -> dict[str, Any]:
     return {
-        "id": f"c{unit_hash(name):.6f}",
+        "id": f"c{hash_to_unit(name):.6f}",
         "type": "choices",
         "from_name": "light",
         "to_name": "image",

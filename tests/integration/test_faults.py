@@ -101,7 +101,7 @@ def test_every_fault_is_mended_by_the_next_run(
         assert one.projects.all() == []
         # The second training was of the labels as they were changed during the first.
         name = one.projects.last_attempt(one.project)
-        last = snapshots.load(str(name), one.settings.snapshots)
+        last = snapshots.load_snapshot(str(name), one.settings.snapshots)
         assert last is not None and last.labels == ("Stoma", "Mitotic cell", "Other")
         said = trouble.log.read_text()
         lines = [line for line in said.splitlines() if "again in" in line]

@@ -14,7 +14,7 @@ import pytest
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.dataset.snapshot import Item, Snapshot, build
+from ml_backend.dataset.snapshot import Item, Snapshot, build_snapshot
 from ml_backend.demo.synthetic_images import field
 from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes
@@ -84,7 +84,7 @@ def project(examples: Iterable[Example], images: Path) -> Snapshot:
                 boxes=tuple(row[:5] for row in boxes.rows()),
             )
         )
-    return build(1, LABELS, items, [])
+    return build_snapshot(1, LABELS, items, [])
 
 
 def f1(detector: Detector, found: tuple[Sequence[Example], Sequence[Boxes]]) -> float:
@@ -111,7 +111,7 @@ def test_figures_stay_honest_where_labels_are_wrong(
 
     # The hold-out chose nothing: its images were not even there, and the threshold is the
     # recipe's.
-    held = snapshot.side("holdout")
+    held = snapshot.select_side("holdout")
     assert held and not {item.image_hash for item in held} & set(version.seen_hashes)
     assert not {item.group for item in held} & set(version.seen_groups)
     card = registry.card(version.name)

@@ -126,7 +126,7 @@ def test_what_was_kept_of_the_project_is_there(settings: Settings) -> None:
     champion = Registry(settings.versions, settings.champions).champion(str(PROJECT))
     assert projects.shown(PROJECT, [str(champion)])
     assert len(projects.scores_among(PROJECT, "blind-v1", "certainty")) >= 20
-    last = snapshots.load(projects.last_attempt(PROJECT) or "", settings.snapshots)
+    last = snapshots.load_snapshot(projects.last_attempt(PROJECT) or "", settings.snapshots)
     assert last is not None and len(last.items) == 16
 
 

@@ -17,8 +17,8 @@ from ml_backend.active_learning.strategies.base import Candidate, Context, Strat
 from ml_backend.active_learning.strategies.certainty import score_certainty
 from ml_backend.active_learning.strategies.random_order import score_randomly
 from ml_backend.active_learning.strategies.table import STRATEGIES
-from ml_backend.dataset.corrections import started_from
-from ml_backend.dataset.split import queue_place
+from ml_backend.dataset.corrections import find_shown_regions
+from ml_backend.dataset.split import compute_queue_place
 from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
@@ -175,7 +175,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     assert blind["result"] == []
     assert train["score"] == buffer["score"] != held["score"]
     for one, data in ((held, sides[1]), (blind, sides[2])):
-        place = queue_place(data, address)
+        place = compute_queue_place(data, address)
         assert place is not None and one["score"] == pytest.approx(0.99 * place)
 
     # Nothing is added to it, and Label All Tasks hands the tasks out in the order of the scores.
@@ -189,7 +189,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     studio.submit_annotation(ids[2], train["result"], parent_prediction=blind["id"])
     studio.submit_annotation(ids[1], train["result"], parent_prediction=held["id"])
     tasks = list(studio.tasks(number))
-    assert [len(started_from(task)) for task in tasks] == [0, 1, 0, 0]
+    assert [len(find_shown_regions(task)) for task in tasks] == [0, 1, 0, 0]
 
 
 def test_labels_that_changed_without_a_word_are_drawn_with(
@@ -329,7 +329,7 @@ def test_another_strategy_reorders_the_queue_and_loses_nothing(
     others = [task for task in ids if task not in (touched, held)]
     assert [scores[task] for task in others] == [chance[task] for task in others]
     # Among its chunk, since so few tasks do not say yet how scores are distributed.
-    place = queue_place({"split": "holdout"}, queue.addresses[held])
+    place = compute_queue_place({"split": "holdout"}, queue.addresses[held])
     assert place is not None
     assert scores[held] == at_place(place, [chance[ids[HELD_OUT]], chance[ids[HELD_OUT + 1]]])
 

@@ -77,8 +77,8 @@ def items(pipeline: Pipeline) -> list[Item]:
 
 
 def snapshot(pipeline: Pipeline, items: Sequence[Item]) -> Snapshot:
-    taken = snapshots.build(PROJECT, ("Mitotic cell", "Other"), items, ())
-    snapshots.save(taken, pipeline.settings.snapshots)
+    taken = snapshots.build_snapshot(PROJECT, ("Mitotic cell", "Other"), items, ())
+    snapshots.save_snapshot(taken, pipeline.settings.snapshots)
     return taken
 
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.active_learning.strategies.base import Candidate, Context
-from ml_backend.dataset.split import unit_hash
+from ml_backend.dataset.split import hash_to_unit
 
 
 def score_randomly(candidates: Sequence[Candidate], context: Context) -> np.ndarray:
     """Score each candidate by a hash of its key; its boxes do not matter."""
     return np.array(
-        [unit_hash(f"cytoloop random/{candidate.key}") for candidate in candidates], np.float64
+        [hash_to_unit(f"cytoloop random/{candidate.key}") for candidate in candidates], np.float64
     )

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.class_matches import Counts, count
-from ml_backend.evaluation.metrics import Figures, evaluate
+from ml_backend.evaluation.class_matches import MatchCounts, count_matches
+from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import headline
 from ml_backend.label_studio.labeling_config import Control, Labels, Matching
@@ -87,13 +87,13 @@ class DetectorLearner:
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
-    ) -> Counts:
+    ) -> MatchCounts:
         boxes = [prediction.boxes for prediction in predictions]
-        return count(examples, boxes, threshold=card.threshold, headline=card.headline)
+        return count_matches(examples, boxes, threshold=card.threshold, headline=card.headline)
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
-    ) -> Figures:
+    ) -> DetectionFigures:
         boxes = [prediction.boxes for prediction in predictions]
         return evaluate(examples, boxes, threshold=card.threshold, headline=card.headline)
 

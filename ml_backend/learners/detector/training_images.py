@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.dataset.folder import shown_size
+from ml_backend.dataset.folder import read_shown_size
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.learners.detector.augmentation import NOTHING, View
 from ml_backend.learners.detector.hyperparameters import Recipe
@@ -29,7 +29,7 @@ def choose_scale(
     longest, sides = [], [np.zeros(0)]
     for example in examples:
         try:
-            longest.append(max(shown_size(example.image)))
+            longest.append(max(read_shown_size(example.image)))
         except (ValueError, OSError):
             continue  # told when its pixels are read
         if example.boxes is not None:

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from ml_backend.dataset.consensus import agreement, f1, settle
+from ml_backend.dataset.consensus import compute_f1, measure_agreement, settle_boxes
 from ml_backend.imaging.boxes import Boxes, iou
 
 corners = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["a", "b"]))
 # On a coarse grid with a little jitter: many boxes are nearly, but not quite, the same.
 drawn = st.lists(
-    st.tuples(corners, st.floats(-2, 2), st.floats(-2, 2)), max_size=6, unique_by=lambda one: one[0]
+    st.tuples(corners, st.floats(-2, 2), st.floats(-2, 2)), max_size=6, unique_by=lambda row: row[0]
 )
 
 
@@ -30,13 +30,13 @@ def cell(x: float, label: str = "a") -> tuple[float, float, float, float, str]:
 
 
 @given(drawn, drawn)
-def test_f1_is_that_of_the_best_pairing(one: list, other: list) -> None:
-    a, b = boxes(one), boxes(other)
+def test_f1_is_that_of_the_best_pairing(first: list, other: list) -> None:
+    a, b = boxes(first), boxes(other)
     same = (iou(a.xyxy, b.xyxy) >= 0.5) & (a.label[:, None] == b.label[None, :])
     pairs = same[linear_sum_assignment(-same.astype(int))].sum()
     expected = 2 * pairs / (len(a) + len(b)) if len(a) + len(b) else 1.0
-    assert f1(a, b) == pytest.approx(expected)
-    assert f1(a, b) == f1(b, a) and f1(a, a) == 1
+    assert compute_f1(a, b) == pytest.approx(expected)
+    assert compute_f1(a, b) == compute_f1(b, a) and compute_f1(a, a) == 1
 
 
 @given(st.lists(drawn, min_size=1, max_size=5))
@@ -44,10 +44,10 @@ def test_every_policy_keeps_what_all_agree_on(all_rows: list) -> None:
     everyone = [boxes(rows) for rows in all_rows]
     same = [everyone[0]] * len(everyone)
     for policy in ("newest", "majority", "agreement"):
-        assert f1(settle(same, policy), everyone[0]) == 1
-        assert len(settle(everyone, policy)) <= max(map(len, everyone), default=0) * 2
-    assert any(settle(everyone, "agreement") is one for one in everyone)
-    share = agreement(everyone)
+        assert compute_f1(settle_boxes(same, policy), everyone[0]) == 1
+        assert len(settle_boxes(everyone, policy)) <= max(map(len, everyone), default=0) * 2
+    assert any(settle_boxes(everyone, "agreement") is annotated for annotated in everyone)
+    share = measure_agreement(everyone)
     assert (share is None) == (len(everyone) == 1) and (share is None or 0 <= share <= 1)
 
 
@@ -58,14 +58,14 @@ def test_the_majority_does_not_depend_on_the_order(order: list[int]) -> None:
         Boxes.drawn([cell(1), cell(80)]),
         Boxes.drawn([cell(2), cell(41, "b"), cell(81)]),
     ]
-    found = settle([three[i] for i in order], "majority")
+    found = settle_boxes([three[i] for i in order], "majority")
     np.testing.assert_allclose(found.xyxy, [[1, 0, 11, 10], [80.5, 0, 90.5, 10]])
 
 
 def test_two_annotators_are_a_majority_only_together() -> None:
     two = [Boxes.drawn([cell(0), cell(40)]), Boxes.drawn([cell(0)])]
-    assert len(settle(two, "majority")) == 1
-    assert settle(two, "agreement") is two[0] is settle(two, "newest")
+    assert len(settle_boxes(two, "majority")) == 1
+    assert settle_boxes(two, "agreement") is two[0] is settle_boxes(two, "newest")
 
 
 def test_many_boxes_are_settled_quickly() -> None:
@@ -75,9 +75,9 @@ def test_many_boxes_are_settled_quickly() -> None:
         Boxes.drawn((x, y, x + 30, y + 30, "a") for x, y in places + rng.normal(0, 1, (300, 2)))
         for _ in range(3)
     ]
-    assert len(settle(crowd, "majority")) == pytest.approx(300, abs=5)
+    assert len(settle_boxes(crowd, "majority")) == pytest.approx(300, abs=5)
 
 
 def test_nobody_drew_anything() -> None:
     none = [Boxes(), Boxes()]
-    assert agreement(none) == 1 and len(settle(none, "majority")) == 0
+    assert measure_agreement(none) == 1 and len(settle_boxes(none, "majority")) == 0

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.corrections import (
-    CHANGES,
+    EDIT_KINDS,
     Correction,
     Edit,
-    Shown,
-    compare,
-    correct,
-    deleted,
-    started_from,
-    usefulness,
+    ShownRegions,
+    compare_regions,
+    find_deleted_regions,
+    find_shown_regions,
+    measure_usefulness,
+    read_corrections,
 )
 from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.state.projects import Projects
@@ -51,16 +51,16 @@ def region(name: str, x: float, y: float, label: str = MITOTIC, **more: Any) -> 
 
 
 def changes(shown: list[dict[str, Any]], submitted: list[dict[str, Any]]) -> dict[str, int]:
-    return dict(Counter(edit.change for edit in compare(shown, submitted, LABELS)))
+    return dict(Counter(edit.change for edit in compare_regions(shown, submitted, LABELS)))
 
 
 # Cells of a 9 × 9 grid, so that no two regions lie at the same place.
 places = st.lists(
     st.tuples(st.integers(0, 8), st.integers(0, 8), st.sampled_from([MITOTIC, OTHER])),
-    unique_by=lambda one: one[:2],
+    unique_by=lambda cell: cell[:2],
     max_size=12,
 )
-deeds = st.lists(st.sampled_from(CHANGES), min_size=12, max_size=12)
+deeds = st.lists(st.sampled_from(EDIT_KINDS), min_size=12, max_size=12)
 
 
 def drawn(cells: list[tuple[int, int, str]]) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def drawn(cells: list[tuple[int, int, str]]) -> list[dict[str, Any]]:
 @given(places)
 def test_what_nobody_changed_is_kept(cells: list[tuple[int, int, str]]) -> None:
     shown = drawn(cells)
-    edits = compare(shown, copy.deepcopy(shown), LABELS)
+    edits = compare_regions(shown, copy.deepcopy(shown), LABELS)
     assert Counter((edit.change, edit.label) for edit in edits) == Counter(
         ("kept", label) for *_, label in cells
     )
@@ -84,10 +84,10 @@ def test_what_nobody_changed_is_kept(cells: list[tuple[int, int, str]]) -> None:
 @given(places, deeds, st.randoms(use_true_random=False), st.booleans())
 def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) -> None:
     shown, submitted, expected = [], [], Counter()
-    for one, deed in zip(drawn(cells), deeds, strict=False):
-        label = one["value"]["rectanglelabels"][0]
+    for before, deed in zip(drawn(cells), deeds, strict=False):
+        label = before["value"]["rectanglelabels"][0]
         expected[deed, label] += 1
-        after = copy.deepcopy(one)
+        after = copy.deepcopy(before)
         if deed == "moved":
             after["value"]["x"] += 1.0
         if deed == "relabelled":
@@ -97,14 +97,14 @@ def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) 
         elif lose_ids:
             after["id"] = f"lost-{after['id']}"
         if deed != "added":
-            shown.append(one)
+            shown.append(before)
         if deed != "deleted":
             submitted.append(after)
-    edits = compare(shown, submitted, LABELS)
+    edits = compare_regions(shown, submitted, LABELS)
     assert Counter((edit.change, edit.label) for edit in edits) == expected
     random.shuffle(shown)
     random.shuffle(submitted)
-    assert compare(shown, submitted, LABELS) == edits
+    assert compare_regions(shown, submitted, LABELS) == edits
 
 
 @settings(deadline=None)
@@ -112,25 +112,25 @@ def test_each_deed_is_counted_once_in_any_order(cells, deeds, random, lose_ids) 
 def test_the_deleted_ones_are_those_that_are_gone(cells, deeds) -> None:
     """With their place in pixels, their label and their id, however the rest was edited."""
     shown = drawn(cells)
-    kept = [one for one, deed in zip(shown, deeds, strict=False) if deed != "deleted"]
+    kept = [result for result, deed in zip(shown, deeds, strict=False) if deed != "deleted"]
     kept += [region("new", 90.0, 90.0, origin="manual")]
-    found = deleted(shown, kept, LABELS, (WIDTH, HEIGHT))
+    found = find_deleted_regions(shown, kept, LABELS, (WIDTH, HEIGHT))
     expected = {
-        one["id"]: one["value"]
-        for one, deed in zip(shown, deeds, strict=False)
+        result["id"]: result["value"]
+        for result, deed in zip(shown, deeds, strict=False)
         if deed == "deleted"
     }
-    assert {one.region for one in found} == expected.keys()
-    for one in found:
-        value = expected[one.region]
-        assert [one.label] == value["rectanglelabels"]
+    assert {removed.region for removed in found} == expected.keys()
+    for removed in found:
+        value = expected[removed.region]
+        assert [removed.label] == value["rectanglelabels"]
         corners = [value["x"] * WIDTH, value["y"] * HEIGHT]
         corners += [corners[0] + 8 * WIDTH, corners[1] + 8 * HEIGHT]
-        assert np.allclose(one[:4], np.array(corners) / 100, atol=0.01)
+        assert np.allclose(removed[:4], np.array(corners) / 100, atol=0.01)
 
 
 def test_a_move_says_how_far() -> None:
-    (edit,) = compare([region("a", 10, 10)], [region("a", 14, 10)], LABELS)
+    (edit,) = compare_regions([region("a", 10, 10)], [region("a", 14, 10)], LABELS)
     assert edit == Edit("moved", MITOTIC, pytest.approx(1 / 3))
 
 
@@ -141,7 +141,7 @@ def test_rounding_is_no_move_and_a_pixel_is() -> None:
 
 
 def test_a_region_moved_and_relabelled_is_one_edit() -> None:
-    (edit,) = compare([region("a", 10, 10)], [region("a", 14, 10, OTHER)], LABELS)
+    (edit,) = compare_regions([region("a", 10, 10)], [region("a", 14, 10, OTHER)], LABELS)
     assert (edit.change, edit.label) == ("relabelled", MITOTIC)
 
 
@@ -172,8 +172,8 @@ def test_a_project_with_rectangle_and_labels_apart() -> None:
         {"id": "a", "type": "rectangle", "from_name": "box", "value": shape},
         {"id": "a", "type": "labels", "from_name": "label", "value": {**shape, "labels": ["Cell"]}},
     ]
-    assert compare(both, both, labels) == [Edit("kept", "Cell", 1.0)]
-    assert compare(both, [], labels) == [Edit("deleted", "Cell")]
+    assert compare_regions(both, both, labels) == [Edit("kept", "Cell", 1.0)]
+    assert compare_regions(both, [], labels) == [Edit("deleted", "Cell")]
 
 
 def a_task() -> dict[str, Any]:
@@ -215,32 +215,37 @@ def a_task() -> dict[str, Any]:
 
 def test_a_task_as_the_editor_submits_it() -> None:
     task = a_task()
-    (one,), from_nothing = correct(task, started_from(task), LABELS)
-    assert (one.task, one.annotation, one.version, one.seconds) == (7, 5, "v1", 9.67)
-    assert [edit.change for edit in one.edits] == list(CHANGES)
+    (correction,), from_nothing = read_corrections(task, find_shown_regions(task), LABELS)
+    assert (correction.task, correction.annotation, correction.version, correction.seconds) == (
+        7,
+        5,
+        "v1",
+        9.67,
+    )
+    assert [edit.change for edit in correction.edits] == list(EDIT_KINDS)
     assert from_nothing == 1
 
 
 def test_what_was_shown_outlives_its_deletion(tmp_path: Path) -> None:
     task = a_task()
     projects = Projects(tmp_path / "projects.sqlite")
-    projects.keep_shown(3, started_from(task))
-    before = correct(task, projects.shown(3), LABELS)
+    projects.keep_shown(3, find_shown_regions(task))
+    before = read_corrections(task, projects.shown(3), LABELS)
 
     # The server nulls the link when the pre-annotation is deleted.
     task["predictions"] = []
     task["annotations"][0]["parent_prediction"] = None
-    projects.keep_shown(3, started_from(task))
-    assert correct(task, projects.shown(3), LABELS) == before
+    projects.keep_shown(3, find_shown_regions(task))
+    assert read_corrections(task, projects.shown(3), LABELS) == before
     assert projects.shown(4) == {}
-    projects.keep_shown(3, {5: Shown("other", [])})
+    projects.keep_shown(3, {5: ShownRegions("other", [])})
     assert projects.shown(3)[5].version == "v1"
 
 
 def test_usefulness_by_version() -> None:
     kept, moved = Edit("kept", MITOTIC, 1.0), Edit("moved", MITOTIC, 0.6)
     added, deleted = Edit("added", OTHER), Edit("deleted", MITOTIC)
-    first, second = usefulness(
+    first, second = measure_usefulness(
         [
             Correction(3, 30, "v2", None, (added,)),
             Correction(1, 10, "v1", 4.0, (kept, kept)),
@@ -250,10 +255,10 @@ def test_usefulness_by_version() -> None:
     )
     assert (first.version, first.tasks, first.accepted) == ("v1", 2, 2)
     assert (first.edits_per_image, first.seconds_per_image, first.moved_iou) == (1.0, 10.0, 0.6)
-    nothing = dict.fromkeys(CHANGES, 0)
+    nothing = dict.fromkeys(EDIT_KINDS, 0)
     assert first.classes == {
         MITOTIC: {**nothing, "kept": 3, "moved": 1, "deleted": 1},
         OTHER: {**nothing, "added": 1},
     }
     assert (second.version, second.seconds_per_image, second.moved_iou) == ("v2", None, None)
-    assert usefulness([]) == []
+    assert measure_usefulness([]) == []

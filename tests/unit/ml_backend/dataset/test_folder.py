@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ml_backend.dataset.folder import Folder, read_folder, shown_size
+from ml_backend.dataset.folder import Folder, read_folder, read_shown_size
 
 SHARED = Path(__file__).parents[5] / "shared" / "data"
 WIDTH, HEIGHT = 60, 40
@@ -432,12 +432,12 @@ def test_a_linked_folder_is_told(tmp_path: Path) -> None:
 def test_sizes_are_those_of_the_image_as_shown(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert shown_size(write_image(tmp_path / "turned.jpg", exif=exif)) == (
+    assert read_shown_size(write_image(tmp_path / "turned.jpg", exif=exif)) == (
         HEIGHT,
         WIDTH,
     )
     for name in ("a.jpg", "a.png", "a.tif", "a.bmp", "a.webp"):
-        assert shown_size(write_image(tmp_path / name)) == (WIDTH, HEIGHT)
+        assert read_shown_size(write_image(tmp_path / name)) == (WIDTH, HEIGHT)
     (tmp_path / "turned.xml").write_text(
         voc([(0, 0, HEIGHT, WIDTH, "x")], size=(HEIGHT, WIDTH)), "utf-8"
     )

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.dataset.consensus import Policy, choose
-from ml_backend.dataset.corrections import Shown
+from ml_backend.dataset.consensus import Policy, collect_submissions
+from ml_backend.dataset.corrections import ShownRegions
 from ml_backend.dataset.snapshot import (
-    Fetched,
+    FetchedImage,
     Snapshot,
-    build,
-    corrected_since,
-    load,
-    lost,
-    save,
-    take,
+    add_lost_tasks,
+    build_snapshot,
+    count_corrected_since,
+    load_snapshot,
+    save_snapshot,
+    take_snapshot,
     to_example,
 )
 from ml_backend.dataset.split import Place
@@ -64,12 +64,15 @@ def task(number: int, *annotations: dict[str, Any], **data: Any) -> dict[str, An
     }
 
 
-def fetch(chosen: Any) -> list[Fetched | Exception]:
-    return [Fetched(f"{one.task}", f"hash{one.task}", (200, 100)) for one in chosen]
+def fetch(chosen: Any) -> list[FetchedImage | Exception]:
+    return [
+        FetchedImage(f"{submission.task}", f"hash{submission.task}", (200, 100))
+        for submission in chosen
+    ]
 
 
 def snapshot(tasks: list[dict[str, Any]]) -> Snapshot:
-    return take(1, tasks, LABELS, fetch, 0.2)
+    return take_snapshot(1, tasks, LABELS, fetch, 0.2)
 
 
 def test_only_submitted_annotations_count() -> None:
@@ -83,15 +86,17 @@ def test_only_submitted_annotations_count() -> None:
     assert [item.task for item in taken.items] == [3, 4]
     assert taken.items[0].boxes == ()  # looked at, nothing there
     assert taken.items[1].boxes == ((20.0, 20.0, 80.0, 60.0, "Mitotic cell"),)
-    assert taken.counts() == {"Mitotic cell": 1, "Other": 0}
+    assert taken.count_boxes() == {"Mitotic cell": 1, "Other": 0}
 
 
 def test_the_newest_counts_and_a_ground_truth_wins() -> None:
-    (one,) = choose([task(1, annotation(1, "2026-01-01"), annotation(2, "2026-01-03"))])
-    assert one.annotation == 2
+    (submission,) = collect_submissions(
+        [task(1, annotation(1, "2026-01-01"), annotation(2, "2026-01-03"))]
+    )
+    assert submission.annotation == 2
     old = annotation(1, "2026-01-01", ground_truth=True)
-    (one,) = choose([task(1, old, annotation(2, "2026-01-03"))])
-    assert one.annotation == 1
+    (submission,) = collect_submissions([task(1, old, annotation(2, "2026-01-03"))])
+    assert submission.annotation == 1
 
 
 @given(st.permutations(range(1, 9)), st.permutations(range(4)), st.sampled_from(POLICIES))
@@ -107,7 +112,7 @@ def test_order_does_not_matter(order: list[int], within: list[int], policy: Poli
             )
             for i in order
         ]
-        return take(1, tasks, LABELS, fetch, 0.2, policy)
+        return take_snapshot(1, tasks, LABELS, fetch, 0.2, policy)
 
     assert taken(order, within) == taken(range(1, 9), range(4))
 
@@ -140,8 +145,8 @@ def test_what_would_leak_is_set_apart_and_says_so() -> None:
     )
     sides = {item.task: item.split for item in taken.items}
     assert sides == {1: "buffer", 2: "holdout", 3: "train", 4: "buffer", 5: "holdout"}
-    said = {item.task: " ".join(item.problems) for item in taken.items}
-    assert "group" in said[1] and "beside a held-out tile" in said[4] and not said[3]
+    problems = {item.task: " ".join(item.problems) for item in taken.items}
+    assert "group" in problems[1] and "beside a held-out tile" in problems[4] and not problems[3]
 
 
 def test_tiles_without_a_side_get_one_by_their_block() -> None:
@@ -154,27 +159,27 @@ def test_tiles_without_a_side_get_one_by_their_block() -> None:
 
 
 def test_what_cannot_be_used_is_listed() -> None:
-    def failing(chosen: Any) -> list[Fetched | Exception]:
+    def failing(chosen: Any) -> list[FetchedImage | Exception]:
         return [ValueError("zero bytes"), *fetch(chosen[1:])]
 
     turned = annotation(2, result=[region(rotation=30), region("Nonsense", 50)])
-    taken = take(1, [task(1, annotation(1)), task(2, turned)], LABELS, failing, 0.2)
+    taken = take_snapshot(1, [task(1, annotation(1)), task(2, turned)], LABELS, failing, 0.2)
     assert taken.left_out == ((1, "zero bytes"),)
     (item,) = taken.items
     assert len(item.boxes) == 1 and any("Nonsense" in problem for problem in item.problems)
 
 
 def gone(x: float, name: str, width: float = 10) -> dict[str, Any]:
-    one = region("Other", x=x)
-    return {**one, "id": name, "value": {**one["value"], "width": width}}
+    deleted = region("Other", x=x)
+    return {**deleted, "id": name, "value": {**deleted["value"], "width": width}}
 
 
 def test_what_was_shown_and_removed_is_kept(tmp_path: Path) -> None:
     """Also where nothing of the truth is left; not where another box took its place."""
     shown = {
-        10: Shown("v1", [region(), gone(70, "away"), gone(12, "double")]),
-        20: Shown("v1", [gone(70, "debris")]),
-        30: Shown("v1", [gone(70, "skipped")]),
+        10: ShownRegions("v1", [region(), gone(70, "away"), gone(12, "double")]),
+        20: ShownRegions("v1", [gone(70, "debris")]),
+        30: ShownRegions("v1", [gone(70, "skipped")]),
     }
     drawn_anew = {**region(x=12), "id": "by hand", "origin": "manual"}
     tasks = [
@@ -182,19 +187,19 @@ def test_what_was_shown_and_removed_is_kept(tmp_path: Path) -> None:
         task(2, annotation(20, result=[])),
         task(3, annotation(30, result=[], was_cancelled=True)),
     ]
-    taken = take(1, tasks, LABELS, fetch, 0.2, shown=shown)
-    one, two = taken.items
+    taken = take_snapshot(1, tasks, LABELS, fetch, 0.2, shown=shown)
+    first, two = taken.items
     away = (140.0, 20.0, 160.0, 60.0, "Other")
-    assert one.deleted == ((*away, "away"),)
+    assert first.deleted == ((*away, "away"),)
     assert two.deleted == ((*away, "debris"),) and two.boxes == ()
-    assert taken.summary()["deleted"] == {"Other": 2}
-    save(taken, tmp_path)
-    assert load(taken.name, tmp_path) == taken
+    assert taken.summarize()["deleted"] == {"Other": 2}
+    save_snapshot(taken, tmp_path)
+    assert load_snapshot(taken.name, tmp_path) == taken
     example = to_example(two, tmp_path)
     assert example.boxes is not None and not len(example.boxes)
     assert example.deleted.tolist() == [list(away[:4])]
     # They are part of what is trained on, and so of the name.
-    assert taken.name != take(1, tasks, LABELS, fetch, 0.2).name
+    assert taken.name != take_snapshot(1, tasks, LABELS, fetch, 0.2).name
     assert to_example(snapshot(tasks).items[0], tmp_path).deleted.shape == (0, 4)
 
 
@@ -204,7 +209,7 @@ def test_what_was_removed_has_no_order_either(
 ) -> None:
     def taken(order: Sequence[int], within: Sequence[int]) -> Snapshot:
         shown = {
-            10 * i + j: Shown("v", [gone(15.0 * k, f"{i} {k}") for k in within])
+            10 * i + j: ShownRegions("v", [gone(15.0 * k, f"{i} {k}") for k in within])
             for i in order
             for j in (1, 2)
         }
@@ -218,7 +223,7 @@ def test_what_was_removed_has_no_order_either(
             )
             for i in order
         ]
-        return take(1, tasks, LABELS, fetch, 0.2, policy, shown)
+        return take_snapshot(1, tasks, LABELS, fetch, 0.2, policy, shown)
 
     found = taken(order, within)
     assert found == taken(range(4), range(6))
@@ -235,10 +240,10 @@ def test_whatever_is_not_taken_over_as_it_is_stands_in_the_manifest(tmp_path: Pa
         {**region(x=50), "type": "polygonlabels", "from_name": "elsewhere"},
     ]
     taken = snapshot([task(1, annotation(1, result=boxes)), task(2, annotation(2))])
-    manifest = read_json(save(taken, tmp_path))
-    (said, nothing) = (" ".join(item["problems"]) for item in manifest["items"])
+    manifest = read_json(save_snapshot(taken, tmp_path))
+    (problems, nothing) = (" ".join(item["problems"]) for item in manifest["items"])
     for words in ("turned by 30°", "beyond the image", "no label Nonsense", "not a rectangle"):
-        assert words in said
+        assert words in problems
     assert not nothing
     assert manifest["summary"]["with_problems"] == 1
     assert sum(manifest["summary"]["tasks"].values()) == 2
@@ -252,14 +257,14 @@ def held(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
 def test_what_the_hold_out_loses_is_said_and_kept(tmp_path: Path) -> None:
     before = snapshot(held(1, 2, 3, 4, 5))
     now = snapshot([*held(1), task(2, annotation(2), split="train"), *held(7)])
-    now = build(1, now.labels, now.items, [(3, "zero bytes")])
+    now = build_snapshot(1, now.labels, now.items, [(3, "zero bytes")])
     asked = []
 
     def present(tasks: Sequence[int]) -> list[int]:
         asked.append(tasks)
         return [5]
 
-    after = lost(now, before, present)
+    after = add_lost_tasks(now, before, present)
     assert after.lost == (
         (2, "its side is 'train' now"),
         (3, "left out: zero bytes"),
@@ -269,12 +274,14 @@ def test_what_the_hold_out_loses_is_said_and_kept(tmp_path: Path) -> None:
     assert asked == [[4, 5]]
     # The annotations are the same, so the name is; the loss is kept with it all the same.
     assert after.name == now.name
-    save(now, tmp_path)
-    save(after, tmp_path)
-    assert load(now.name, tmp_path) == after
-    save(now, tmp_path)
-    assert load(now.name, tmp_path) == after
-    assert lost(before, None, present) == lost(before, before, present) == before
+    save_snapshot(now, tmp_path)
+    save_snapshot(after, tmp_path)
+    assert load_snapshot(now.name, tmp_path) == after
+    save_snapshot(now, tmp_path)
+    assert load_snapshot(now.name, tmp_path) == after
+    assert (
+        add_lost_tasks(before, None, present) == add_lost_tasks(before, before, present) == before
+    )
 
 
 def by(
@@ -292,20 +299,20 @@ def test_a_policy_says_what_counts_of_several_annotators() -> None:
         by(2, 3, "2026-01-03", left, right),
         by(3, 4, "2026-01-04", left, right, off),
     )
-    taken = {policy: take(1, [three], LABELS, fetch, 0.2, policy) for policy in POLICIES}
-    boxes = {policy: len(one.items[0].boxes) for policy, one in taken.items()}
+    taken = {policy: take_snapshot(1, [three], LABELS, fetch, 0.2, policy) for policy in POLICIES}
+    boxes = {policy: len(snapshot.items[0].boxes) for policy, snapshot in taken.items()}
     assert boxes == {"newest": 3, "majority": 2, "agreement": 2}
-    for one in taken.values():
-        (item,) = one.items
+    for snapshot in taken.values():
+        (item,) = snapshot.items
         # The newest annotation of each: F1 of 2/3, 1/2 and 4/5 for the three pairs.
         assert item.agreement == pytest.approx((2 / 3 + 1 / 2 + 4 / 5) / 3)
         assert item.annotations == (4, 3, 2) and item.annotation == 4
-        assert one.summary()["agreement"] == pytest.approx(item.agreement)
-        assert one.summary()["several_annotators"] == 1
+        assert snapshot.summarize()["agreement"] == pytest.approx(item.agreement)
+        assert snapshot.summarize()["several_annotators"] == 1
     # A ground truth wins whatever the policy.
     three["annotations"].append(by(4, 5, "2025-01-01", off, ground_truth=True))
     for policy in POLICIES:
-        (item,) = take(1, [three], LABELS, fetch, 0.2, policy).items
+        (item,) = take_snapshot(1, [three], LABELS, fetch, 0.2, policy).items
         assert [row[4] for row in item.boxes] == ["Other"] and item.annotation == 5
 
 
@@ -316,19 +323,19 @@ def test_one_annotator_has_nobody_to_agree_with() -> None:
 
 def test_corrected_since_counts_what_is_new_or_changed() -> None:
     taken = snapshot([task(1, annotation(1)), task(2, annotation(2))])
-    same = choose([task(1, annotation(1)), task(2, annotation(2))])
-    assert corrected_since(same, taken) == 0
-    assert corrected_since(same, None) == 2
+    same = collect_submissions([task(1, annotation(1)), task(2, annotation(2))])
+    assert count_corrected_since(same, taken) == 0
+    assert count_corrected_since(same, None) == 2
     again = task(1, annotation(1, "2027"))
-    changed = choose([again, task(2, annotation(2)), task(3, annotation(3))])
-    assert corrected_since(changed, taken) == 2
+    changed = collect_submissions([again, task(2, annotation(2)), task(3, annotation(3))])
+    assert count_corrected_since(changed, taken) == 2
 
 
 def test_a_snapshot_reads_back(tmp_path: Path) -> None:
     taken = snapshot([task(1, annotation(1)), task(2, annotation(2, result=[]))])
-    save(taken, tmp_path)
-    assert load(taken.name, tmp_path) == taken
-    assert load("nothing", tmp_path) is None
+    save_snapshot(taken, tmp_path)
+    assert load_snapshot(taken.name, tmp_path) == taken
+    assert load_snapshot("nothing", tmp_path) is None
     example = to_example(taken.items[0], tmp_path)
     assert example.boxes is not None and len(example.boxes) == 1
 
@@ -343,13 +350,15 @@ def test_where_all_is_on_one_side_it_is_said_what_to_do() -> None:
     def taken(*sides: str) -> Snapshot:
         return snapshot([task(n, annotation(n), split=s) for n, s in enumerate(sides, 1)])
 
-    assert taken("train", "holdout").one_sided() == taken().one_sided() == ""
-    said = taken("holdout", "buffer").one_sided()
-    assert said.startswith("all 2 corrected tasks, of 2 groups, are kept apart for judging")
-    assert "'split' is 'train'" in said
-    said = taken("train").one_sided()
-    assert said.startswith("all 1 corrected tasks, of 1 group, are for training")
-    assert "'holdout'" in said
+    assert (
+        taken("train", "holdout").describe_missing_side() == taken().describe_missing_side() == ""
+    )
+    advice = taken("holdout", "buffer").describe_missing_side()
+    assert advice.startswith("all 2 corrected tasks, of 2 groups, are kept apart for judging")
+    assert "'split' is 'train'" in advice
+    advice = taken("train").describe_missing_side()
+    assert advice.startswith("all 1 corrected tasks, of 1 group, are for training")
+    assert "'holdout'" in advice
 
 
 def test_the_pixel_size_of_a_task_is_kept(tmp_path: Path) -> None:
@@ -357,8 +366,8 @@ def test_the_pixel_size_of_a_task_is_kept(tmp_path: Path) -> None:
         [task(1, annotation(1), pixel_size=0.25), task(2, annotation(2), pixel_size="none")]
     )
     assert [item.pixel_size for item in taken.items] == [0.25, None]
-    save(taken, tmp_path)
-    again = load(taken.name, tmp_path)
+    save_snapshot(taken, tmp_path)
+    again = load_snapshot(taken.name, tmp_path)
     assert again == taken
     assert to_example(again.items[0], tmp_path).pixel_size == 0.25
 
@@ -366,8 +375,8 @@ def test_the_pixel_size_of_a_task_is_kept(tmp_path: Path) -> None:
 def test_a_tile_s_place_is_kept(tmp_path: Path) -> None:
     data = {"scan": "s", "row": 1, "column": 4, "block": 3, "down": 2, "across": 1}
     taken = snapshot([task(1, annotation(1), split="train", **data)])
-    save(taken, tmp_path)
-    again = load(taken.name, tmp_path)
+    save_snapshot(taken, tmp_path)
+    again = load_snapshot(taken.name, tmp_path)
     assert again == taken
     (item,) = again.items
     assert item.place == Place("s", 1, 4, 3, 2, 1) and item.group == "scan:s block 0/1 of 3"

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.dataset.small_scans import LEAST, Division, Divisions, is_small
 from ml_backend.dataset.split import (
     BLOCK,
     Assignment,
@@ -15,13 +14,13 @@ from ml_backend.dataset.split import (
     assign,
     assign_all,
     assign_tile,
-    group_of,
-    known_in,
-    leaking,
-    place_of,
-    queue_place,
-    unit_hash,
-    whole,
+    compute_queue_place,
+    find_leaking,
+    get_scan_group,
+    hash_to_unit,
+    make_group_matcher,
+    read_group,
+    read_place,
 )
 
 groups = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=40)
@@ -36,13 +35,13 @@ def test_order_and_repetition_do_not_matter(names: list[str], share: float) -> N
 
 @given(groups, shares)
 def test_two_groups_or_more_are_never_all_on_one_side(names: list[str], share: float) -> None:
-    sides = {one.side for one in assign_all(names, share).values()}
+    sides = {assigned.side for assigned in assign_all(names, share).values()}
     assert sides == ({"train", "holdout"} if len(set(names)) > 1 else sides)
 
 
 @given(st.text())
 def test_the_hash_is_a_share(text: str) -> None:
-    assert 0 <= unit_hash(text) < 1
+    assert 0 <= hash_to_unit(text) < 1
 
 
 def test_about_the_share_is_held_out() -> None:
@@ -51,7 +50,7 @@ def test_about_the_share_is_held_out() -> None:
 
 
 def test_nothing_is_held_out_where_none_is_wanted() -> None:
-    assert {one.side for one in assign_all(["a", "b", "c"], 0).values()} == {"train"}
+    assert {assigned.side for assigned in assign_all(["a", "b", "c"], 0).values()} == {"train"}
     sides = {
         assign_tile(Place("s", *place), 0, grid=(20, 20)).side for place in product(range(20), [3])
     }
@@ -59,53 +58,55 @@ def test_nothing_is_held_out_where_none_is_wanted() -> None:
 
 
 def test_the_side_of_a_group_is_written_into_its_tasks() -> None:
-    data = assign("sample:Os", 0.2).task_data()
+    data = assign("sample:Os", 0.2).make_task_data()
     assert data["split"] in ("train", "holdout") and data["blind"] is False
     assert 0 < data["sampling_p"] <= 1 and data["sampling_reason"]
 
 
 def test_a_share_of_the_held_out_tasks_alone_is_blind() -> None:
     held, train = Assignment("holdout", 0.2, "held out"), Assignment("train", 0.8, "train")
-    blind = [held.task_data(f"image {i}", 0.3) for i in range(2000)]
-    assert 0.27 < sum(one["blind"] for one in blind) / 2000 < 0.33
-    assert all(("without boxes" in one["sampling_reason"]) == one["blind"] for one in blind)
-    assert held.task_data("image 7", 0.3) == held.task_data("image 7", 0.3)
-    assert not any(train.task_data(f"image {i}", 0.9)["blind"] for i in range(100))
+    blind = [held.make_task_data(f"image {i}", 0.3) for i in range(2000)]
+    assert 0.27 < sum(data["blind"] for data in blind) / 2000 < 0.33
+    assert all(("without boxes" in data["sampling_reason"]) == data["blind"] for data in blind)
+    assert held.make_task_data("image 7", 0.3) == held.make_task_data("image 7", 0.3)
+    assert not any(train.make_task_data(f"image {i}", 0.9)["blind"] for i in range(100))
 
 
 def test_held_out_tasks_alone_have_a_random_place_in_the_queue() -> None:
-    assert queue_place({"split": "train"}, "/a.png") is None
-    assert queue_place({}, "/a.png") is None
-    places = [queue_place({"split": "holdout"}, f"/{i}.png") or 0.0 for i in range(1000)]
+    assert compute_queue_place({"split": "train"}, "/a.png") is None
+    assert compute_queue_place({}, "/a.png") is None
+    places = [compute_queue_place({"split": "holdout"}, f"/{i}.png") or 0.0 for i in range(1000)]
     assert 0.45 < sum(places) / 1000 < 0.55 and min(places) < 0.01 and max(places) > 0.99
     same = {"split": "holdout", "sha256": "ab"}
-    assert queue_place(same, "/a.png") == queue_place(same, "/elsewhere.png")
+    assert compute_queue_place(same, "/a.png") == compute_queue_place(same, "/elsewhere.png")
 
 
 def test_a_group_is_the_sample_else_the_file() -> None:
-    assert group_of({"sample": "Os", "source": "a.png"}, "/x/a.png") == "sample:Os"
-    assert group_of({"scan": "s1", "sample": "Os"}, "") == "scan:s1"
-    assert group_of({"source": "a.png"}, "/x/b.png") == "file:a.png"
-    assert group_of({}, "http://host/data/upload/1/a%20b.png?x=1") == "file:/data/upload/1/a b.png"
-    one = group_of({}, "/data/local-files/?d=images%2Fa.png")
-    assert one == "file:images/a.png" != group_of({}, "/data/local-files/?d=images/b.png")
+    assert read_group({"sample": "Os", "source": "a.png"}, "/x/a.png") == "sample:Os"
+    assert read_group({"scan": "s1", "sample": "Os"}, "") == "scan:s1"
+    assert read_group({"source": "a.png"}, "/x/b.png") == "file:a.png"
+    assert (
+        read_group({}, "http://host/data/upload/1/a%20b.png?x=1") == "file:/data/upload/1/a b.png"
+    )
+    group = read_group({}, "/data/local-files/?d=images%2Fa.png")
+    assert group == "file:images/a.png" != read_group({}, "/data/local-files/?d=images/b.png")
 
 
 def test_a_tile_is_of_the_group_of_its_block() -> None:
-    one = group_of({"scan": "s1", "row": 7, "column": 8, "plane": 3}, "")
-    assert one == group_of({"scan": "s1", "row": "0", "column": "15"}, "") != "scan:s1"
-    assert whole(one) == "scan:s1" == whole("scan:s1")
-    assert whole("sample:a block 0/1") == "sample:a block 0/1"
-    assert group_of({"scan": "s1", "row": 7, "column": None}, "") == "scan:s1"
-    assert place_of({"scan": "s1", "row": True, "column": -1}) is None
+    group = read_group({"scan": "s1", "row": 7, "column": 8, "plane": 3}, "")
+    assert group == read_group({"scan": "s1", "row": "0", "column": "15"}, "") != "scan:s1"
+    assert get_scan_group(group) == "scan:s1" == get_scan_group("scan:s1")
+    assert get_scan_group("sample:a block 0/1") == "sample:a block 0/1"
+    assert read_group({"scan": "s1", "row": 7, "column": None}, "") == "scan:s1"
+    assert read_place({"scan": "s1", "row": True, "column": -1}) is None
 
 
 def test_a_block_is_known_with_its_scan_and_the_scan_with_its_blocks() -> None:
-    block = group_of({"scan": "s1", "row": 0, "column": 0}, "")
-    other = group_of({"scan": "s1", "row": 0, "column": 8}, "")
-    assert known_in([block])(block) and not known_in([block])(other)
-    assert known_in(["scan:s1"])(block) and known_in([block])("scan:s1")
-    assert not known_in(["scan:s2", "sample:s1"])(block)
+    block = read_group({"scan": "s1", "row": 0, "column": 0}, "")
+    other = read_group({"scan": "s1", "row": 0, "column": 8}, "")
+    assert make_group_matcher([block])(block) and not make_group_matcher([block])(other)
+    assert make_group_matcher(["scan:s1"])(block) and make_group_matcher([block])("scan:s1")
+    assert not make_group_matcher(["scan:s2", "sample:s1"])(block)
 
 
 @given(st.text(min_size=1, max_size=8), grids, shares, st.booleans())
@@ -117,17 +118,17 @@ def test_no_training_tile_touches_a_held_out_one(
         place: assign_tile(Place(scan, *place), share, grid=grid if known else None)
         for place in product(range(rows), range(columns))
     }
-    held = {place for place, one in sides.items() if one.side == "holdout"}
-    for (row, column), one in sides.items():
+    held = {place for place, assigned in sides.items() if assigned.side == "holdout"}
+    for (row, column), assigned in sides.items():
         near = set(product(range(row - 1, row + 2), range(column - 1, column + 2)))
-        if one.side == "train":
+        if assigned.side == "train":
             assert not near & held
-        if one.side == "buffer":
+        if assigned.side == "buffer":
             assert known is False or near & held
-        assert 0 < one.probability <= 1
-    blocks = {group_of({"scan": scan, "row": r, "column": c}, "") for r, c in sides}
-    of_held = {group_of({"scan": scan, "row": r, "column": c}, "") for r, c in held}
-    assert len(held) == sum(group_of({"scan": scan, "row": r, "column": c}, "") in of_held
+        assert 0 < assigned.probability <= 1
+    blocks = {read_group({"scan": scan, "row": r, "column": c}, "") for r, c in sides}
+    of_held = {read_group({"scan": scan, "row": r, "column": c}, "") for r, c in held}
+    assert len(held) == sum(read_group({"scan": scan, "row": r, "column": c}, "") in of_held
                             for r, c in sides)  # fmt: skip
     if known and len(blocks) > 1:
         assert 0 < len(of_held) < len(blocks)
@@ -135,14 +136,16 @@ def test_no_training_tile_touches_a_held_out_one(
 
 def test_how_much_of_a_large_scan_falls_where() -> None:
     sides = [assign_tile(Place("s", r, c), 0.2) for r, c in product(range(400), range(400))]
-    count = {side: sum(one.side == side for one in sides) for side in ("train", "holdout")}
+    count = {
+        side: sum(assigned.side == side for assigned in sides) for side in ("train", "holdout")
+    }
     assert 0.18 < count["holdout"] / len(sides) < 0.22
     assert 0.55 < count["train"] / len(sides) < 0.75
     # The probabilities are those with which tiles got there.
-    expected = sum(one.probability for one in sides if one.side == "holdout") / 0.2
+    expected = sum(assigned.probability for assigned in sides if assigned.side == "holdout") / 0.2
     assert expected == pytest.approx(count["holdout"])
     for side in ("train", "buffer"):
-        inverse = sum(1 / one.probability for one in sides if one.side == side)
+        inverse = sum(1 / assigned.probability for assigned in sides if assigned.side == side)
         edges = 1 if side == "train" else (BLOCK**2 - (BLOCK - 2) ** 2) / BLOCK**2
         assert inverse / len(sides) == pytest.approx(edges, rel=0.1)
 
@@ -191,10 +194,10 @@ def test_sides_from_anywhere_do_not_leak(
         | ({"down": 2, "across": 2} if stitched else {})
         for side, scan, row, column, sample, stitched in rows
     ]
-    known = [(n, d["split"], group_of(d, ""), place_of(d)) for n, d in enumerate(data)]
-    apart = leaking(known)
-    train = [one for one in known if one[1] == "train" and one[0] not in apart]
-    held = [one for one in known if one[1] == "holdout"]
+    known = [(n, d["split"], read_group(d, ""), read_place(d)) for n, d in enumerate(data)]
+    apart = find_leaking(known)
+    train = [task for task in known if task[1] == "train" and task[0] not in apart]
+    held = [task for task in known if task[1] == "holdout"]
     assert not {group for _, _, group, _ in train} & {group for _, _, group, _ in held}
     for _, _, _, a in train:
         assert not any(close(a, b) for _, _, _, b in held)
@@ -203,7 +206,10 @@ def test_sides_from_anywhere_do_not_leak(
         _, side, group, place = known[number]
         assert side == "train"
         assert any(
-            group == g or whole(group) == g or whole(g) == group or close(place, p)
+            group == g
+            or get_scan_group(group) == g
+            or get_scan_group(g) == group
+            or close(place, p)
             for _, _, g, p in held
         )
 
@@ -213,93 +219,5 @@ def close(a: Place | None, b: Place | None) -> bool:
     if not a or not b or a.scan != b.scan:
         return False
     return any(
-        max(abs(i - k), abs(j - n)) <= 1 for (i, j), (k, n) in product(sorted(a.shown), b.shown)
+        max(abs(i - k), abs(j - n)) <= 1 for (i, j), (k, n) in product(sorted(a.tiles), b.tiles)
     )
-
-
-# Small scans.
-
-
-@given(st.text(min_size=1, max_size=6), st.integers(1, 16), st.integers(1, 16), shares)
-@settings(max_examples=150, deadline=None)
-def test_the_first_scan_of_a_project_has_both_sides_and_leaks_nothing(
-    scan: str, rows: int, columns: int, share: float
-) -> None:
-    grid = rows, columns
-    made = Divisions(list).of(scan, grid)
-    places = [Place(scan, *at, made.block) for at in product(range(rows), range(columns))]
-    sides = {one: made.whole or assign_tile(one, share, grid=grid) for one in places}
-    assert all(0 < one.probability <= 1 for one in sides.values())
-    held = [one for one, side in sides.items() if side.side == "holdout"]
-    train = [one for one, side in sides.items() if side.side == "train"]
-    if max(grid) < LEAST:
-        assert len(train) == len(places)  # too small: something can be learned, at least
-        return
-    assert held and train
-    beside = set().union(*(one.near for one in held))
-    assert not any((one.row, one.column) in beside for one in train)
-    if is_small(grid):
-        assert len(held) <= len(places) / 2
-    data = [
-        {"scan": scan, "row": one.row, "column": one.column, "block": one.block,
-         "split": side.side}
-        for one, side in sides.items()
-    ]  # fmt: skip
-    found = [place_of(one) for one in data]
-    assert found == places
-    known = [(n, one["split"], group_of(one, ""), place_of(one)) for n, one in enumerate(data)]
-    assert leaking(known) == {}  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("grid", [(8, 8), (4, 4), (1, 4), (2, 5), (6, 6), (16, 8), (1, 24)])
-def test_the_chances_of_a_small_scan_are_those_over_many(grid: tuple[int, int]) -> None:
-    block = Divisions(list).of("any", grid).block
-    corner = [
-        assign_tile(Place(f"scan {n}", 0, 0, block), 0.2, grid=grid) for n in range(1500)
-    ]  # fmt: skip
-    for side in ("train", "holdout", "buffer"):
-        mine = [one.probability for one in corner if one.side == side]
-        if mine:
-            assert len(set(mine)) == 1
-            assert len(mine) / len(corner) == pytest.approx(mine[0], abs=0.05)
-
-
-def test_what_was_decided_of_a_small_scan_stays() -> None:
-    def tasks(scan: str, split: str, block: int | None = None) -> dict:
-        return {"scan": scan, "row": 0, "column": 0, "split": split} | (
-            {"block": block} if block else {}
-        )
-
-    assert Divisions(list).of("a", (6, 6)) == Division(3)
-    # Any other task that is there, and it falls as a whole, by its hash.
-    for other in (tasks("b", "train"), {"sample": "Os", "split": "holdout"}):
-        assert Divisions(lambda other=other: [other]).of("a", (6, 6)) == Division()
-    # Tasks without a side do not count.
-    assert Divisions(lambda: [{"sample": "Os"}]).of("a", (6, 6)) == Division(3)
-    # Its own tasks say how it was divided, whatever came since.
-    held = [tasks("b", "train"), tasks("a", "holdout", 3)]
-    assert Divisions(lambda: held).of("a", (6, 6)) == Division(3)
-    whole_one = Divisions(lambda: [tasks("a", "train"), tasks("b", "holdout")]).of("a", (6, 6))
-    assert whole_one.whole and whole_one.whole.side == "train" and whole_one.block == BLOCK
-    # Within one run the second is not the first, though neither was sent yet.
-    both = Divisions(list)
-    assert both.of("a", (6, 6)) == both.of("a", (6, 6)) == Division(3)
-    assert both.of("b", (6, 6)) == Division()
-    after_a_large_one = Divisions(list)
-    assert after_a_large_one.of("large", (30, 30)) == Division()
-    assert after_a_large_one.of("b", (6, 6)) == Division()
-
-
-def test_the_project_is_asked_once_and_only_for_small_scans() -> None:
-    asked: list[int] = []
-
-    def tasks() -> list[dict]:
-        asked.append(1)
-        return []
-
-    made = Divisions(tasks)
-    made.of("large", (40, 40))
-    assert not asked
-    for name in "abc":
-        made.of(name, (3, 3))
-    assert len(asked) == 1

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.evaluation.calibration import calibration
+from ml_backend.evaluation.calibration import measure_calibration
 from tests.unit.ml_backend.evaluation.test_metrics import example, judge, predicted, random_case
 
 
 def error(confidence, hit) -> float:
     group = np.zeros(len(hit), int)
-    found = calibration(np.array(confidence), np.array(hit, bool), group, np.ones((1, 1)))
+    found = measure_calibration(np.array(confidence), np.array(hit, bool), group, np.ones((1, 1)))
     assert found.error.value is not None
     return found.error.value
 
@@ -24,7 +24,7 @@ def test_what_says_what_it_means_has_no_error() -> None:
 
 
 def test_by_hand() -> None:
-    found = calibration(
+    found = measure_calibration(
         np.array([0.95, 0.85, 0.85, 0.15]),
         np.array([True, True, False, False]),
         np.array([0, 0, 1, 1]),
@@ -62,8 +62,8 @@ def test_boasting_is_punished() -> None:
 
 def test_in_the_figures() -> None:
     figures = judge(*random_case(1, images=60), threshold=0.3)
-    one = figures.classes["Mitotic cell"]
-    assert sum(b.boxes for b in figures.calibration.bins) == one.predicted
+    cells = figures.classes["Mitotic cell"]
+    assert sum(b.boxes for b in figures.calibration.bins) == cells.predicted
     assert min(b.low for b in figures.calibration.bins) == pytest.approx(0.3)
     plain = figures.to_json()["calibration"]
     assert set(plain) == {"error", "error_interval", "bins"}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.evaluation.center_distance import match_centres
-from ml_backend.evaluation.froc import sensitivity_at_rates
+from ml_backend.evaluation.froc import compute_froc
 from ml_backend.evaluation.matching import match_images
 
 NONE = np.zeros((0, 4))
@@ -71,7 +71,7 @@ def test_a_tally_by_centres_gives_a_curve() -> None:
         np.array([square(2, 2, 50)]),
         NONE,
     )
-    one = match_images([image], np.array([0]), 1, partial(match_centres, radius=5))
-    assert one.hit.tolist() == [[False, True]]
-    curve = sensitivity_at_rates(one, np.array([1]), np.ones((1, 1)))[0]
+    matched = match_images([image], np.array([0]), 1, partial(match_centres, radius=5))
+    assert matched.hit.tolist() == [[False, True]]
+    curve = compute_froc(matched, np.array([1]), np.ones((1, 1)))[0]
     assert curve == pytest.approx([0, 0, 0, 1, 1, 1, 1])

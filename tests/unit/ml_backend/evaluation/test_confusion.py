@@ -19,9 +19,9 @@ def plain(truth, predictions, threshold: float) -> dict[str, dict[str, int]]:
     """The same counts, one box after the other."""
     columns, rows = (*CLASSES, "missed"), (*CLASSES, "background")
     counts = {row: dict.fromkeys(columns, 0) for row in rows}
-    for one, drawn in zip(truth, predictions, strict=True):
+    for marked, drawn in zip(truth, predictions, strict=True):
         left = sorted((r for r in drawn.rows() if r[5] >= threshold), key=lambda r: -r[5])
-        free = one.boxes.rows()
+        free = marked.boxes.rows()
         for same in (True, False):
             still = []
             for box in left:
@@ -38,7 +38,7 @@ def plain(truth, predictions, threshold: float) -> dict[str, dict[str, int]]:
         for true in free:
             counts[true[4]]["missed"] += 1
         for box in left:
-            if not any(_inside(box, region) >= 0.5 for region in one.ignored):
+            if not any(_inside(box, region) >= 0.5 for region in marked.ignored):
                 counts["background"][box[4]] += 1
     return counts
 
@@ -59,11 +59,11 @@ def test_it_is_what_a_plain_loop_counts(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_it_agrees_with_recall_and_precision(seed: int) -> None:
     figures = judge(*random_case(seed, images=30), threshold=0.3)
-    for name, one in figures.classes.items():
+    for name, of_class in figures.classes.items():
         row = figures.confusion[name]
-        assert sum(row.values()) == one.truths
-        assert row[name] == pytest.approx((one.recall.value or 0) * one.truths)
-        assert row[name] == pytest.approx((one.precision.value or 0) * one.predicted)
+        assert sum(row.values()) == of_class.truths
+        assert row[name] == pytest.approx((of_class.recall.value or 0) * of_class.truths)
+        assert row[name] == pytest.approx((of_class.precision.value or 0) * of_class.predicted)
     assert figures.confusion["background"]["missed"] == 0
 
 

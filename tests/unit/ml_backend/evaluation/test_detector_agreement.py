@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.evaluation.detector_agreement import Agreement, Margins, agreement
+from ml_backend.evaluation.detector_agreement import Agreement, Margins, compare_detectors
 from ml_backend.imaging.boxes import Boxes
 
 HEADLINE = ("Mitotic cell",)
@@ -18,10 +18,10 @@ def cells(*corners: tuple[float, float], label: str = "Mitotic cell") -> Boxes:
 
 
 def test_the_same_boxes_agree_wholly() -> None:
-    one = cells((10, 10), (200, 50))
-    report = agreement([(one, one), (Boxes(), Boxes())], HEADLINE)
+    boxes = cells((10, 10), (200, 50))
+    report = compare_detectors([(boxes, boxes), (Boxes(), Boxes())], HEADLINE)
     assert report == Agreement(2, (2, 2), 1.0, 1.0, 0.0)
-    assert report.doubts(ENOUGH) == []
+    assert report.list_doubts(ENOUGH) == []
     assert report.to_json(ENOUGH)["accepted"] is True
 
 
@@ -32,31 +32,31 @@ def test_what_is_lost_made_up_or_moved_counts() -> None:
         (Boxes(), cells((300, 300))),  # one made up
         (cells((10, 10)), cells((10, 10))),
     ]
-    report = agreement(pairs, HEADLINE)
+    report = compare_detectors(pairs, HEADLINE)
     assert report.boxes == (4, 4)
     assert report.f1 == 0.75  # 3 of 4 and 3 of 4
     assert report.same == 0.75
     assert report.shift == 0.0  # two of twelve edges moved
-    assert len(report.doubts(ENOUGH)) == 2
-    assert "F1" in report.doubts(ENOUGH)[0]
+    assert len(report.list_doubts(ENOUGH)) == 2
+    assert "F1" in report.list_doubts(ENOUGH)[0]
 
 
 def test_other_classes_do_not_count() -> None:
-    report = agreement([(cells((10, 10)), cells((10, 10), label="Other"))], HEADLINE)
+    report = compare_detectors([(cells((10, 10)), cells((10, 10), label="Other"))], HEADLINE)
     assert (report.boxes, report.f1, report.shift) == ((1, 0), 0.0, None)
-    assert report.doubts(ENOUGH)
+    assert report.list_doubts(ENOUGH)
 
 
 def test_too_few_tiles_or_empty_ones_prove_nothing() -> None:
-    one = cells((10, 10))
-    assert "only 2 tiles" in agreement([(one, one)] * 2, HEADLINE).doubts()[0]
-    assert "nothing" in agreement([(Boxes(), Boxes())] * 2, HEADLINE).doubts(ENOUGH)[0]
+    boxes = cells((10, 10))
+    assert "only 2 tiles" in compare_detectors([(boxes, boxes)] * 2, HEADLINE).list_doubts()[0]
+    assert "nothing" in compare_detectors([(Boxes(), Boxes())] * 2, HEADLINE).list_doubts(ENOUGH)[0]
 
 
 @given(st.floats(0, 12), st.integers(1, 5))
 def test_a_common_shift_is_measured(shift: float, number: int) -> None:
-    one = cells(*((100.0 * i, 50.0) for i in range(number)))
+    boxes = cells(*((100.0 * i, 50.0) for i in range(number)))
     two = cells(*((100.0 * i + shift, 50.0 + shift) for i in range(number)))
-    found = agreement([(one, two)], HEADLINE).shift
+    found = compare_detectors([(boxes, two)], HEADLINE).shift
     assert found is None or np.isclose(found, shift, atol=1e-3)
     assert found is not None or shift > 6

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.evaluation.froc import FALSE_AN_IMAGE, pooled, sensitivity_at_rates
+from ml_backend.evaluation.froc import FALSE_AN_IMAGE, compute_froc, pool_classes
 from ml_backend.evaluation.matching import MatchedDetections
 from tests.unit.ml_backend.evaluation.test_metrics import example, judge, predicted, random_case
 
 
-def tally(confidence, hit, truths, group=None, ignored=None) -> MatchedDetections:
+def make_matched(confidence, hit, truths, group=None, ignored=None) -> MatchedDetections:
     confidence = np.asarray(confidence, float)
     order = np.argsort(-confidence, kind="stable")
 
@@ -47,9 +47,7 @@ boxes = st.lists(st.tuples(st.integers(1, 8).map(lambda c: c / 8), st.booleans()
 def test_it_is_the_best_of_all_thresholds(drawn, missed: int, images: int) -> None:
     confidence, hit = [c for c, _ in drawn], [h for _, h in drawn]
     truths = max(1, sum(hit) + missed)
-    got = sensitivity_at_rates(
-        tally(confidence, hit, [truths]), np.array([images]), np.ones((1, 1))
-    )
+    got = compute_froc(make_matched(confidence, hit, [truths]), np.array([images]), np.ones((1, 1)))
     np.testing.assert_allclose(got[0], plain(confidence, hit, truths, images))
     assert (np.diff(got[0]) >= 0).all()
 
@@ -63,12 +61,12 @@ def test_a_weight_is_a_group_so_many_times(seed: int) -> None:
     group, weights = random.integers(0, 3, size), random.integers(0, 4, 3)
     truths = np.bincount(group[hit], minlength=3) + 1
     images = np.array([1, 2, 3])
-    got = sensitivity_at_rates(tally(confidence, hit, truths, group), images, weights[None])
+    got = compute_froc(make_matched(confidence, hit, truths, group), images, weights[None])
     many = np.repeat(np.arange(size), weights[group])
     if weights.any():
         wanted = plain(
             list(confidence[many]),
-            [bool(one) for one in hit[many]],
+            [bool(found) for found in hit[many]],
             int(weights @ truths),
             int(weights @ images),
         )
@@ -79,18 +77,18 @@ def test_a_weight_is_a_group_so_many_times(seed: int) -> None:
 
 def test_by_hand() -> None:
     # Of 4 cells in 4 images: right, wrong, right, wrong, wrong, right; one is never found.
-    one = tally([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [1, 0, 1, 0, 0, 1], [4])
-    got = sensitivity_at_rates(one, np.array([4]), np.ones((1, 1)))[0]
+    matched = make_matched([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [1, 0, 1, 0, 0, 1], [4])
+    got = compute_froc(matched, np.array([4]), np.ones((1, 1)))[0]
     assert got.tolist() == [0.25, 0.5, 0.5, 0.75, 0.75, 0.75, 0.75]
 
 
 def test_ignored_boxes_are_not_false() -> None:
-    one = tally([0.9, 0.8], [0, 1], [1], ignored=[1, 0])
-    assert sensitivity_at_rates(one, np.array([1]), np.ones((1, 1)))[0].tolist() == [1.0] * 7
+    matched = make_matched([0.9, 0.8], [0, 1], [1], ignored=[1, 0])
+    assert compute_froc(matched, np.array([1]), np.ones((1, 1)))[0].tolist() == [1.0] * 7
 
 
 def test_classes_are_pooled() -> None:
-    both = pooled([tally([0.9, 0.3], [1, 0], [1]), tally([0.5], [1], [2])])
+    both = pool_classes([make_matched([0.9, 0.3], [1, 0], [1]), make_matched([0.5], [1], [2])])
     assert both.confidence.tolist() == [0.9, 0.5, 0.3]
     assert both.hit[0].tolist() == [True, True, False] and both.truths.tolist() == [3]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.metrics import Figures, evaluate
-from ml_backend.evaluation.summary_tables import shows
+from ml_backend.evaluation.metrics import DetectionFigures, evaluate
+from ml_backend.evaluation.summary_tables import classify_content
 from ml_backend.imaging.boxes import Boxes
 
 SIZE = (200, 100)
@@ -21,7 +21,7 @@ AT_THE_TOP: Row = (50, 0, 90, 30, "Metaphase")
 CLUTTER: Row = (10, 50, 30, 70, "Other")
 
 
-def figures(*cases: tuple[list[Row], list[Row]]) -> Figures:
+def figures(*cases: tuple[list[Row], list[Row]]) -> DetectionFigures:
     """From (truth, drawn at 0.9) of each image, an image a group."""
     examples = [
         Example(Path(f"{n}.png"), str(n), Boxes.drawn(truth), size=SIZE)
@@ -70,9 +70,9 @@ def test_objects_by_their_stage() -> None:
 
 def test_what_an_image_shows_where_that_is_not_known() -> None:
     box = np.array([INSIDE[:4]])
-    assert shows(True, box, None) == "with"
-    assert shows(True, box[:0], SIZE) == "with"  # its row in image_labels.csv says so
-    assert shows(False, box[:0], None) == "without"
+    assert classify_content(True, box, None) == "with"
+    assert classify_content(True, box[:0], SIZE) == "with"  # its row in image_labels.csv says so
+    assert classify_content(False, box[:0], None) == "without"
 
 
 def test_as_json() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.dataset.snapshot import Chosen
+from ml_backend.dataset.snapshot import Submission
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio import image_source
 from ml_backend.label_studio.image_source import ImageAway, ImageSource
@@ -279,7 +279,7 @@ def test_only_label_studio_itself_can_be_away() -> None:
 
 def test_images_that_are_away_stop_a_snapshot_and_missing_ones_are_told(tmp_path: Path) -> None:
     """A snapshot without them would stand for all corrections, and they would not be new later."""
-    chosen = [Chosen(task, {"image": f"/data/upload/{task}"}, task, "", []) for task in (1, 2)]
+    chosen = [Submission(task, {"image": f"/data/upload/{task}"}, task, "", []) for task in (1, 2)]
     with site(lambda path: (404, {}, b"")) as studio:
         source = ImageSource(studio.url, PERSONAL)
         got = list(fetch_images(chosen, "image", source, tmp_path))

@@ -19,8 +19,8 @@ from PIL import Image
 
 from ml_backend.dataset.annotation_formats.formats import FILES
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
-from ml_backend.dataset.consensus import choose
-from ml_backend.dataset.snapshot import Fetched, to_item
+from ml_backend.dataset.consensus import collect_submissions
+from ml_backend.dataset.snapshot import FetchedImage, to_item
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonical
 from ml_backend.label_studio.labeling_config import Labels
@@ -402,8 +402,8 @@ def test_of_several_annotators_the_policy_decides() -> None:
         ((one,), agreed) = reading.fields(), reading.agreements
         assert sorted(thing.label for thing in one.things) == labels
         assert all(one.reviewed(thing) and thing.confidence is None for thing in one.things)
-        (chosen,) = choose([task])
-        image = Fetched("a.png", "hash", (120, 120))
+        (chosen,) = collect_submissions([task])
+        image = FetchedImage("a.png", "hash", (120, 120))
         item = to_item(chosen, PHASES, image, 0.2, policy)  # type: ignore[arg-type]
         assert sorted(row[4] for row in item.boxes) == labels
         assert agreed == [item.agreement] == [pytest.approx((2 / 3 + 2 / 4 + 2 / 3) / 3)]
