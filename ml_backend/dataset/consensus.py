@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
+from ml_backend.label_studio.labeling_config import LabelingConfig
 
 Policy = Literal["newest", "majority", "agreement"]
 
@@ -116,7 +116,10 @@ def settle_choices(
 
 
 def choices_of_regions(
-    results: Sequence[list[dict[str, Any]]], labels: Labels, boxes: Boxes, size: tuple[int, int]
+    results: Sequence[list[dict[str, Any]]],
+    labels: LabelingConfig,
+    boxes: Boxes,
+    size: tuple[int, int],
 ) -> list[tuple[str, ...]]:
     """What annotators chose for each of the settled boxes: the newest who drew it decides.
 
@@ -136,7 +139,7 @@ def choices_of_regions(
         regions = [one for one in labels.read_regions(result, *size)[0] if one.choices]
         if not regions:
             continue
-        overlap = iou(boxes.xyxy, np.array([one.xyxy for one in regions]))
+        overlap = compute_iou(boxes.xyxy, np.array([one.xyxy for one in regions]))
         for box, region in enumerate(overlap.argmax(axis=1).tolist()):
             if not found[box] and overlap[box, region] >= SAME:
                 found[box] = regions[region].choices
@@ -157,7 +160,7 @@ def f1(a: Boxes, b: Boxes) -> float:
 
 def _pairs(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
     """Boxes of a and b that show one object; those that overlap most find each other first."""
-    overlap = iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
+    overlap = compute_iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
     near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME).tolist())
     return choose_pairs((i, j) for _, i, j in near)
 
@@ -167,7 +170,7 @@ def _majority(drawn: Sequence[Boxes]) -> Boxes:
     xyxy = np.concatenate([boxes.xyxy for boxes in drawn])
     label = np.concatenate([boxes.label for boxes in drawn])
     owner = np.repeat(np.arange(len(drawn)), [len(boxes) for boxes in drawn])
-    near = iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
+    near = compute_iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
     near[near < SAME] = 0
     np.fill_diagonal(near, 1)
     free = np.ones(len(owner), bool)
@@ -194,4 +197,4 @@ def _majority(drawn: Sequence[Boxes]) -> Boxes:
         best[:, of] = 0
         touched = np.flatnonzero(free & near[:, of].any(axis=1))
         best[:, touched] = most_like(touched)
-    return Boxes.drawn(sorted(kept))
+    return Boxes.from_rows(sorted(kept))

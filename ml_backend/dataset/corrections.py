@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
+from ml_backend.label_studio.labeling_config import LabelingConfig
 
 Change = Literal["kept", "moved", "relabelled", "added", "deleted"]
 CHANGES: tuple[Change, ...] = ("kept", "moved", "relabelled", "added", "deleted")
@@ -106,7 +106,7 @@ def started_from(task: dict[str, Any]) -> dict[int, Shown]:
 
 
 def correct(
-    task: dict[str, Any], shown: dict[int, Shown], labels: Labels
+    task: dict[str, Any], shown: dict[int, Shown], labels: LabelingConfig
 ) -> tuple[list[Correction], int]:
     """The corrections in a task's submitted annotations, and how many started from nothing.
 
@@ -129,7 +129,7 @@ def correct(
 
 
 def correct_all(
-    tasks: Iterable[dict[str, Any]], shown: dict[int, Shown], labels: Labels
+    tasks: Iterable[dict[str, Any]], shown: dict[int, Shown], labels: LabelingConfig
 ) -> tuple[list[Correction], int]:
     """As `correct`, of many tasks."""
     corrections: list[Correction] = []
@@ -142,7 +142,7 @@ def correct_all(
 
 
 def compare(
-    shown: Sequence[dict[str, Any]], submitted: Sequence[dict[str, Any]], labels: Labels
+    shown: Sequence[dict[str, Any]], submitted: Sequence[dict[str, Any]], labels: LabelingConfig
 ) -> list[Edit]:
     """What became of every region shown, and what was added, from two `result`s.
 
@@ -175,7 +175,7 @@ def _compare_choices(
 def deleted(
     shown: Sequence[dict[str, Any]],
     submitted: Sequence[dict[str, Any]],
-    labels: Labels,
+    labels: LabelingConfig,
     size: tuple[int, int],
 ) -> list[Deleted]:
     """The regions shown that the annotator removed, as `compare` counts them.
@@ -193,7 +193,7 @@ def deleted(
 def _matched(
     shown: Sequence[dict[str, Any]],
     submitted: Sequence[dict[str, Any]],
-    labels: Labels,
+    labels: LabelingConfig,
     size: tuple[int, int],
 ) -> tuple[list[tuple[_Region, _Region]], list[_Region], list[_Region]]:
     """Regions as shown and as submitted, those only shown, and those only submitted."""
@@ -214,7 +214,7 @@ def _matched(
 
 def _edit(shown: _Region, submitted: _Region) -> Edit:
     before, after = shown.boxes.xyxy[:1], submitted.boxes.xyxy[:1]
-    overlap = float(iou(before, after)[0, 0])
+    overlap = float(compute_iou(before, after)[0, 0])
     if shown.label != submitted.label:
         return Edit("relabelled", shown.label, overlap)
     moved = np.abs(before - after).max() > STILL
@@ -225,7 +225,9 @@ def _by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tuple[int
     """Pairs (gone, new) of regions at the same place, each in one pair at most."""
     if not gone or not new:
         return []
-    overlap = iou(*(np.concatenate([one.boxes.xyxy[:1] for one in side]) for side in (gone, new)))
+    overlap = compute_iou(
+        *(np.concatenate([one.boxes.xyxy[:1] for one in side]) for side in (gone, new))
+    )
     near = [
         (gone[i].label != new[j].label, -overlap[i, j], gone[i].id, new[j].id, i, j)
         for i, j in np.argwhere(overlap >= SAME).tolist()
@@ -235,14 +237,14 @@ def _by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tuple[int
 
 
 def _regions(
-    result: Sequence[dict[str, Any]], labels: Labels, size: tuple[int, int]
+    result: Sequence[dict[str, Any]], labels: LabelingConfig, size: tuple[int, int]
 ) -> dict[str, _Region]:
     parts: dict[str, list[dict[str, Any]]] = {}
     for number, item in enumerate(result):
         parts.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
     found = {}
     for key, items in parts.items():
-        boxes, _ = labels.from_regions(items, *size)
+        boxes, _ = labels.read_boxes(items, *size)
         if len(boxes):
             # A region may carry several labels: together they are what it is called.
             label = " + ".join(sorted(map(str, boxes.label)))

@@ -42,9 +42,9 @@ from ml_backend.dataset.split import (
     place_of,
     shown_in,
 )
-from ml_backend.imaging.boxes import Boxes, over_smaller
+from ml_backend.imaging.boxes import Boxes, compute_overlap_of_smaller
 from ml_backend.imaging.pixel_size import read_task_pixel_size
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.system.atomic_files import read_json, write_json
 
 Row = tuple[float, float, float, float, str]
@@ -179,7 +179,7 @@ def corrected_since(chosen: Sequence[Chosen], snapshot: Snapshot | None) -> int:
 
 def to_item(
     one: Chosen,
-    labels: Labels,
+    labels: LabelingConfig,
     image: Fetched,
     holdout_share: float,
     policy: Policy = "newest",
@@ -191,7 +191,7 @@ def to_item(
     before cytoloop was connected get theirs by the same hash. shown: what annotations
     started from, by their id.
     """
-    read = [labels.from_regions(result, *image.size) for result in one.results]
+    read = [labels.read_boxes(result, *image.size) for result in one.results]
     drawn = [boxes for boxes, _ in read]
     chosen = [labels.read_choices(result) for result in one.results]
     several = counted(one, policy)
@@ -212,7 +212,7 @@ def to_item(
         split, p, reason = assignment.side, assignment.probability, assignment.reason
     rows = [
         (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
-        for x1, y1, x2, y2, label, _ in boxes.rows()
+        for x1, y1, x2, y2, label, _ in boxes.to_rows()
     ]
     within = choices_of_regions(one.results[:several], labels, boxes, image.size)
     order = sorted(range(len(rows)), key=lambda i: (rows[i], within[i]))
@@ -245,7 +245,7 @@ def _of_nothing(removed: Iterable[Deleted], drawn: Sequence[Boxes]) -> tuple[Del
     return tuple(
         gone
         for gone in sorted(removed)
-        if over_smaller(np.array([gone[:4]]), kept).max(initial=0) < _SOMETHING
+        if compute_overlap_of_smaller(np.array([gone[:4]]), kept).max(initial=0) < _SOMETHING
     )
 
 
@@ -278,7 +278,7 @@ def build(
 def take(
     project: int,
     tasks: Iterable[dict[str, Any]],
-    labels: Labels,
+    labels: LabelingConfig,
     fetch: Callable[[Sequence[Chosen]], Iterable[Fetched | Exception]],
     holdout_share: float,
     policy: Policy = "newest",
@@ -381,7 +381,7 @@ def to_example(item: Item, images: Path) -> Example:
     return Example(
         images / item.image,
         item.group,
-        Boxes.drawn(item.boxes),
+        Boxes.from_rows(item.boxes),
         deleted=np.array([gone[:4] for gone in item.deleted], np.float32).reshape(-1, 4),
         pixel_size=item.pixel_size,
         choices=item.choices,

@@ -16,7 +16,7 @@ from ml_backend.evaluation.bootstrap import Figure
 from ml_backend.evaluation.class_matches import are, rates, tallies
 from ml_backend.evaluation.froc import pooled
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def by_centres(
     group: (I,) int, the group of each. weights: (R, G), how often each group counts.
     radius: in that unit; half of the median object's side where it is not given.
     """
-    wanted = {canonical(name) for name in headline}
+    wanted = {canonicalize(name) for name in headline}
     if radius is None:
         xyxy = [truth.boxes.xyxy[are(truth.boxes, wanted)] for truth, _ in images if truth.boxes]
         sides = [np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) for boxes in xyxy]
@@ -53,7 +53,7 @@ def by_centres(
         radius = float(np.median(every)) / 2 if len(every) else None
     near = partial(match_centres, radius=radius or 0.0)
     classes = tallies(images, group, weights.shape[1], headline, near)
-    sought = pooled([one for name, one in classes.items() if canonical(name) in wanted])
+    sought = pooled([one for name, one in classes.items() if canonicalize(name) in wanted])
     values = rates(sought, threshold, weights)
     return Centres(radius, **{name: Figure.over(*pair) for name, pair in values.items()})
 

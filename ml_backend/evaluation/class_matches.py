@@ -11,7 +11,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.evaluation.bootstrap import ratio
 from ml_backend.evaluation.matching import MatchedDetections, Matcher, match_boxes, match_images
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 
 def tallies(
@@ -25,14 +25,14 @@ def tallies(
 
     images: each with its truth (boxes not None) and what was predicted on it, from the
     lowest confidence on. group: (I,) int in 0..groups-1, the group of each image. Class
-    names are compared by `labels.canonical` and spelled as in the headline, else as drawn.
+    names are compared by `labels.canonicalize` and spelled as in the headline, else as drawn.
     """
     marked = {str(name) for example, _ in images for name in example.boxes.label}  # type: ignore[union-attr]
     drawn = {str(name) for _, boxes in images for name in boxes.label}
     spelled: dict[str, str] = {}
     for name in (*headline, *sorted(drawn), *sorted(marked)):
-        spelled.setdefault(canonical(name), name)
-    keys = {canonical(name) for name in (*headline, *marked)}
+        spelled.setdefault(canonicalize(name), name)
+    keys = {canonicalize(name) for name in (*headline, *marked)}
     found = {}
     for key in sorted(keys, key=spelled.__getitem__):
         parts = []
@@ -47,7 +47,7 @@ def tallies(
 
 def are(boxes: Boxes, classes: set[str]) -> np.ndarray:
     """Which boxes (N,) are of the classes, given by their canonical names."""
-    return np.array([canonical(str(name)) in classes for name in boxes.label], bool)
+    return np.array([canonicalize(str(name)) in classes for name in boxes.label], bool)
 
 
 def shown_at(one: MatchedDetections, threshold: float) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from ml_backend.evaluation.bootstrap import Figure, draw_weights, mean_defined, ratio
 from ml_backend.evaluation.calibration import Calibration, calibration
 from ml_backend.evaluation.class_matches import Counts
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def evaluate_choices(
         truth: The classes of each item, as people chose.
         probabilities: Of each item: a class → its probability, 0..1.
         groups: What each item belongs to; whole groups are redrawn.
-        classes: That the model knows; class names are compared by `class_names.canonical`.
+        classes: That the model knows; class names are compared by `class_names.canonicalize`.
         threshold: From which a class is chosen, where several may be.
         several: More than one class may be chosen.
 
@@ -147,8 +147,8 @@ def evaluate_choices(
             f"{len(truth)} items, {len(probabilities)} predictions, {len(groups)} groups: "
             "one for each"
         )
-    spelled = {canonical(name): name for row in truth for name in row}
-    spelled |= {canonical(name): name for name in classes}
+    spelled = {canonicalize(name): name for row in truth for name in row}
+    spelled |= {canonicalize(name): name for name in classes}
     names = list(dict.fromkeys((*classes, *spelled.values())))
     chosen = [choose(one, threshold, several) for one in probabilities]
     true, called = _table(truth, names), _table(chosen, names)
@@ -193,11 +193,11 @@ def evaluate_choices(
 
 def _table(rows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
     """Which item is of which class: (I, C) bool."""
-    column = {canonical(name): number for number, name in enumerate(names)}
+    column = {canonicalize(name): number for number, name in enumerate(names)}
     table = np.zeros((len(rows), len(names)), bool)
     for row, classes in enumerate(rows):
         for name in classes:
-            if (number := column.get(canonical(name))) is not None:
+            if (number := column.get(canonicalize(name))) is not None:
                 table[row, number] = True
     return table
 

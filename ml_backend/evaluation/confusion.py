@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.evaluation.matching import IOU_LEVELS, choose_partners, compute_coverage
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 
 LEVEL = IOU_LEVELS[:1]  # from which on two boxes belong together
 
@@ -42,7 +42,7 @@ def confusion(images: Sequence[Marks], classes: int) -> np.ndarray:
     """
     counts = np.zeros((classes + 1, classes + 1), int)
     for one in images:
-        overlap = iou(one.predicted, one.truth)
+        overlap = compute_iou(one.predicted, one.truth)
         same = one.predicted_class[:, None] == one.truth_class[None, :]
         partner = choose_partners(np.where(same, overlap, 0.0), LEVEL)[0]
         free = np.ones(len(one.truth), bool)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.evaluation.matching import match_boxes
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def agreement(pairs: Iterable[tuple[Boxes, Boxes]], headline: Sequence[str]) -> 
             hit = match_boxes(here, there, np.zeros((0, 4)))[0][0]
             hits += int(hit.sum())
             if hit.any():
-                nearest = there[iou(here[hit], there).argmax(axis=1)]
+                nearest = there[compute_iou(here[hit], there).argmax(axis=1)]
                 shifts.append(np.abs(here[hit] - nearest).ravel())
     if not reference + other:
         return Agreement(tiles, (0, 0), None, None, None)

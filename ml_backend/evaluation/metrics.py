@@ -34,7 +34,7 @@ from ml_backend.evaluation.summary_tables import (
     stage_rows,
 )
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 SPECIFICITY = 0.985
 
@@ -130,7 +130,7 @@ def evaluate(
 
     predictions: also those far below the threshold (from 0.01 on): average precision and
     the sensitivity at a given specificity need them. Class names are compared by
-    `labels.canonical`. An example without boxes is out of the box figures, and in the
+    `labels.canonicalize`. An example without boxes is out of the box figures, and in the
     image figures when its image_label is known. Intervals are over groups.
     radius: within how many pixels a centre is found; half of the median object's side where
     it is not given. radius_um: the same in µm, for the examples whose pixel size is known.
@@ -139,7 +139,7 @@ def evaluate(
     """
     if len(truth) != len(predictions):
         raise ValueError(f"{len(truth)} examples, {len(predictions)} predictions: one for each")
-    wanted = {canonical(name) for name in headline}
+    wanted = {canonicalize(name) for name in headline}
     judged = [
         (example, boxes, _image_truth(example, wanted))
         for example, boxes in zip(truth, predictions, strict=True)
@@ -152,7 +152,7 @@ def evaluate(
     drawn = [judged[i][:2] for i in boxed]
     classes = tallies(drawn, group[boxed], len(names), headline)
     values = {name: _box_values(one, threshold, weights) for name, one in classes.items()}
-    central = [name for name in classes if canonical(name) in wanted]
+    central = [name for name in classes if canonicalize(name) in wanted]
     nothing = match_images([], group[:0], len(names))
     sought = pooled([nothing, *(classes[name] for name in central)])
     shown = shown_at(sought, threshold)
@@ -218,7 +218,9 @@ def _shows(example: Example, positive: bool, wanted: set[str]) -> str:
 def _image_truth(example: Example, wanted: set[str]) -> bool | None:
     if example.image_label is not None:
         return example.image_label
-    if example.boxes is not None and any(canonical(str(n)) in wanted for n in example.boxes.label):
+    if example.boxes is not None and any(
+        canonicalize(str(n)) in wanted for n in example.boxes.label
+    ):
         return True
     # What lies in an ignored region may be a headline object or not.
     return None if len(example.ignored) else False
@@ -243,10 +245,10 @@ def _confusion(
     images: Sequence[tuple[Example, Boxes]], names: Sequence[str], threshold: float
 ) -> dict[str, dict[str, int]]:
     """Among the classes judged; predicted boxes of others are left out, as in the figures."""
-    number = {canonical(name): index for index, name in enumerate(names)}
+    number = {canonicalize(name): index for index, name in enumerate(names)}
 
     def numbers(boxes: Boxes) -> np.ndarray:
-        return np.array([number[canonical(str(name))] for name in boxes.label], int)
+        return np.array([number[canonicalize(str(name))] for name in boxes.label], int)
 
     marks = []
     for example, boxes in images:

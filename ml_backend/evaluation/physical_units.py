@@ -17,7 +17,7 @@ from ml_backend.evaluation.center_distance import by_centres
 from ml_backend.evaluation.class_matches import tallies
 from ml_backend.evaluation.froc import pooled, sensitivity_at_rates
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 # µm from a mitotic figure's centre: the mitosis challenges (MIDOG) judge so.
 RADIUS = 7.5
@@ -68,10 +68,10 @@ def in_microns(
     areas = {i: _area(images[i][0]) for i in measured if images[i][0].size}
     with_area = list(areas)
     groups = weights.shape[1]
-    wanted = {canonical(name) for name in headline}
+    wanted = {canonicalize(name) for name in headline}
     classes = tallies([images[i] for i in with_area], group[with_area], groups, headline)
     area: np.ndarray = np.bincount(group[with_area], weights=list(areas.values()), minlength=groups)
-    sought = pooled([one for name, one in classes.items() if canonical(name) in wanted])
+    sought = pooled([one for name, one in classes.items() if canonicalize(name) in wanted])
     found = sensitivity_at_rates(sought, area, weights, FALSE_A_MM2)
     return Microns(
         images=len(measured),

@@ -32,7 +32,7 @@ class Boxes:
             )
 
     @classmethod
-    def drawn(cls, rows: Iterable[tuple[float, float, float, float, str]]) -> Boxes:
+    def from_rows(cls, rows: Iterable[tuple[float, float, float, float, str]]) -> Boxes:
         """Boxes drawn by a person, from (x1, y1, x2, y2, label) rows."""
         rows = list(rows)
         return cls(
@@ -48,7 +48,7 @@ class Boxes:
         """The boxes that a mask or an index array selects."""
         return Boxes(self.xyxy[keep], self.label[keep], self.confidence[keep])
 
-    def rows(self) -> list[tuple[float, float, float, float, str, float]]:
+    def to_rows(self) -> list[tuple[float, float, float, float, str, float]]:
         """(x1, y1, x2, y2, label, confidence) of each box, as plain Python values."""
         return [
             (x1, y1, x2, y2, str(label), float(confidence))
@@ -58,15 +58,15 @@ class Boxes:
         ]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def compute_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
     inside, area_a, area_b = _common(a, b)
     union = area_a + area_b - inside
     return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
 
 
-def over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """As `iou`, but over the smaller of the two boxes: 1 where one lies in the other."""
+def compute_overlap_of_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """As `compute_iou`, but over the smaller of the two boxes: 1 where one lies in the other."""
     inside, area_a, area_b = _common(a, b)
     smaller = np.minimum(area_a, area_b)
     return np.divide(inside, smaller, out=np.zeros_like(inside), where=smaller > 0)

@@ -140,15 +140,15 @@ def _decode_other_tiff(data: bytes) -> np.ndarray:
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages.first
-        if not vips_refuses(page):
+        if not is_refused_by_vips(page):
             raise ValueError("libvips was right to refuse it")
         _check_size(page.imagewidth, page.imagelength)
         pixels = page.asarray()
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return as_rgb(pixels, "srgb") if pixels.dtype == np.uint8 else stretched(pixels)
+    return convert_to_rgb(pixels, "srgb") if pixels.dtype == np.uint8 else stretch_contrast(pixels)
 
 
-def vips_refuses(page: Any) -> bool:
+def is_refused_by_vips(page: Any) -> bool:
     """Whether a page of tifffile's is one that tifffile reads and libvips may not: grey values
     or RGB, upright, with samples of 64 bits (8.18), which numerical tools like to write, or in
     a compression that not every libvips knows, such as Zstandard."""
@@ -180,18 +180,18 @@ def _decode_vips(data: bytes) -> np.ndarray:
     if turned and loader != "webpload_buffer":
         image = image.copy_memory().autorot()
     if loader == "tiffload_buffer" and image.format != "uchar":
-        return stretched(from_vips(image))
-    image = as_shown(image)
-    return as_rgb(from_vips(image), image.interpretation)
+        return stretch_contrast(read_vips_pixels(image))
+    image = convert_to_8_bit_srgb(image)
+    return convert_to_rgb(read_vips_pixels(image), image.interpretation)
 
 
-def as_shown(image: pyvips.Image) -> pyvips.Image:
+def convert_to_8_bit_srgb(image: pyvips.Image) -> pyvips.Image:
     """In sRGB where its colour space is known, and 8 bits; nothing is read of it yet."""
     return _to_8_bits(_to_srgb(image))
 
 
-def as_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
-    """Pixels of an `as_shown` image, (H, W, C) uint8, as (H, W, 3) RGB."""
+def convert_to_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
+    """Pixels of an `convert_to_8_bit_srgb` image, (H, W, C) uint8, as (H, W, 3) RGB."""
     if interpretation == "cmyk":
         pixels = _from_cmyk(pixels)
     elif pixels.shape[2] in (2, 4):
@@ -199,13 +199,13 @@ def as_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
     return _three(pixels)
 
 
-def from_vips(image: pyvips.Image) -> np.ndarray:
+def read_vips_pixels(image: pyvips.Image) -> np.ndarray:
     """All pixels, (H, W, C), in the image's own numbers."""
     pixels = np.frombuffer(image.write_to_memory(), dtype=DTYPES[image.format])
     return pixels.reshape(image.height, image.width, image.bands)
 
 
-def as_png(pixels: np.ndarray) -> bytes:
+def encode_png(pixels: np.ndarray) -> bytes:
     """RGB pixels (H, W, 3) uint8 as a PNG file."""
     height, width = pixels.shape[:2]
     image = pyvips.Image.new_from_memory(
@@ -214,7 +214,7 @@ def as_png(pixels: np.ndarray) -> bytes:
     return image.copy(interpretation="srgb").pngsave_buffer(compression=PNG_LEVEL)
 
 
-def plain_png(data: bytes) -> bytes | None:
+def strip_png(data: bytes) -> bytes | None:
     """A PNG file without all that is not its pixels, where nothing else says how it is shown.
 
     For a file that can be decoded; it shows what `decode` gives and costs neither decoding nor
@@ -287,21 +287,21 @@ def _over_white(pixels: np.ndarray) -> np.ndarray:
     return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def stretched(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def stretch_contrast(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
     """Pixels (H, W, C) of any numbers as (H, W, 3) uint8 RGB: linear between `limits`.
 
-    limits: what is black and white, the same for all channels; `contrast` of the pixels
+    limits: what is black and white, the same for all channels; `find_contrast_limits` of the pixels
     where not given. NaN is black.
     """
     pixels = _shades(pixels)
-    low, high = limits or contrast(pixels)
+    low, high = limits or find_contrast_limits(pixels)
     if pixels.dtype == np.uint16:  # looked up, which is many times as fast
         table = _between(np.arange(65536, dtype=np.uint16), low, high)
         return _three(table[pixels])
     return _three(_between(pixels, low, high))
 
 
-def contrast(pixels: np.ndarray) -> tuple[float, float]:
+def find_contrast_limits(pixels: np.ndarray) -> tuple[float, float]:
     """What of these numbers is shown black and white, by STRETCH_PERCENTILES."""
     pixels = _shades(pixels)
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()

@@ -55,7 +55,7 @@ class Plane(Protocol):
     @property
     def height(self) -> int: ...
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         """Read the windows of `plan_windows`, row by row.
 
         Args:
@@ -80,7 +80,7 @@ class InMemoryPlane:
     def height(self) -> int:
         return self.pixels.shape[0]
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         rows, columns = plan_windows(self.width, self.height, side, overlap, 1 << halved)
         for top, bottom in rows:
             for left, right in columns:
@@ -101,7 +101,7 @@ class SingleWindow:
     height: int
     pixels: np.ndarray
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         times = 0
         while self.pixels.shape[1] << times < self.width:
             times += 1

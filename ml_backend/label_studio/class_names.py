@@ -1,7 +1,7 @@
 """The names of classes: many spellings, one meaning.
 
 Annotators, other programs and starters call one thing by many names. Two names mean the same
-class exactly when `canonical` gives the same for both.
+class exactly when `canonicalize` gives the same for both.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CANONICAL = {
 }
 
 
-def canonical(name: str) -> str:
+def canonicalize(name: str) -> str:
     """The one name for a class: 'Chromosomes' is 'Mitotic cell'; an unknown name, folded.
 
     Two names mean the same class exactly when their canonical names are equal; case,
@@ -56,7 +56,7 @@ def canonical(name: str) -> str:
     return _CANONICAL.get(folded, folded)
 
 
-def one_spelling(names: Iterable[str]) -> dict[str, str]:
+def unify_spelling(names: Iterable[str]) -> dict[str, str]:
     """How each of the names is written most often; names that differ in case, hyphens,
     underscores or spaces alone are one. names: each as often as it occurs.
     """
@@ -69,14 +69,14 @@ def one_spelling(names: Iterable[str]) -> dict[str, str]:
 
 def is_clutter(name: str) -> bool:
     """Is it what a project is not about: other things, debris, interphase nuclei?"""
-    return canonical(name) in _CLUTTER
+    return canonicalize(name) in _CLUTTER
 
 
 def is_mitotic(name: str) -> bool:
     """Is it a dividing cell, of whatever stage?"""
-    return canonical(name) in ("Mitotic cell", *STAGES)
+    return canonicalize(name) in ("Mitotic cell", *STAGES)
 
 
-def headline(classes: Iterable[str]) -> tuple[str, ...]:
+def choose_headline(classes: Iterable[str]) -> tuple[str, ...]:
     """The classes that a project is about, in their order: all but clutter."""
     return tuple(name for name in classes if not is_clutter(name))

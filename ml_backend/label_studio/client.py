@@ -17,10 +17,10 @@ from typing import Any
 
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
-from ml_backend.label_studio.session import Line, ProjectGone, StudioFault
+from ml_backend.label_studio.session import ProjectGone, Session, StudioFault
 from ml_backend.system.batching import chunks
 
-Progress = Callable[[int, int], None]
+ReportDone = Callable[[int, int], None]
 
 VIEW_TITLE = "Least certain first"
 
@@ -83,31 +83,31 @@ class Studio:
 
     def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self.line = Line(self.url, token, timeout)
+        self.session = Session(self.url, token, timeout)
 
     # Projects.
 
-    def projects(self) -> list[StudioProject]:
+    def list_projects(self) -> list[StudioProject]:
         """All projects that this user sees."""
         found: list[StudioProject] = []
         for page in count(1):
-            answer = self.line.call(self.line.sdk.projects.list, page=page, page_size=100)
+            answer = self.session.call(self.session.sdk.projects.list, page=page, page_size=100)
             found += [_project(one) for one in answer.items or []]
             if len(answer.items or []) < 100:
                 break
         return found
 
-    def project(self, project: int) -> StudioProject:
+    def get_project(self, project: int) -> StudioProject:
         """Raises ProjectGone."""
-        return _project(self.line.call(self.line.sdk.projects.get, project))
+        return _project(self.session.call(self.session.sdk.projects.get, project))
 
     def create_project(self, title: str, label_config: str, description: str = "") -> StudioProject:
         """A new project that shows pre-annotations and hands out the least certain task first.
 
         title: at least 3 characters. Raises StudioFault when the labels are not valid.
         """
-        made = self.line.call(
-            self.line.sdk.projects.create,
+        made = self.session.call(
+            self.session.sdk.projects.create,
             title=title,
             label_config=label_config,
             description=description,
@@ -119,8 +119,8 @@ class Studio:
 
     def show_predictions(self, project: int) -> None:
         """Let an existing project show pre-annotations and hand out the least certain first."""
-        self.line.call(
-            self.line.sdk.projects.update,
+        self.session.call(
+            self.session.sdk.projects.update,
             project,
             sampling=SAMPLING,
             show_collab_predictions=True,
@@ -132,10 +132,10 @@ class Studio:
         False where the project has no pre-annotation of that version yet: the server
         refuses a version that it has never seen.
         """
-        if self.project(project).model_version == version:
+        if self.get_project(project).model_version == version:
             return True  # every change is an event that comes back to the backend
         try:
-            self.line.call(self.line.sdk.projects.update, project, model_version=version)
+            self.session.call(self.session.sdk.projects.update, project, model_version=version)
         except StudioFault as fault:
             if "model_version" in str(fault):
                 return False
@@ -144,15 +144,15 @@ class Studio:
 
     def add_media_folder(self, project: int, folder: Path) -> None:
         """Let the project's users see the images under `folder`, a folder of the server."""
-        local, path = self.line.sdk.import_storage.local, str(folder.absolute())
-        if path not in {known.path for known in self.line.call(local.list, project=project)}:
-            self.line.call(
+        local, path = self.session.sdk.import_storage.local, str(folder.absolute())
+        if path not in {known.path for known in self.session.call(local.list, project=project)}:
+            self.session.call(
                 local.create, project=project, path=path, use_blob_urls=True, title=folder.name
             )
 
     def ensure_view(self, project: int) -> None:
         """A Data Manager tab with the scores, least certain first; an existing one stays."""
-        views = self.line.call(self.line.sdk.views.list, project=project)
+        views = self.session.call(self.session.sdk.views.list, project=project)
         if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
             return
         hidden = [f"tasks:{name}" for name in _HIDDEN]
@@ -163,7 +163,7 @@ class Studio:
             "ordering": ["tasks:predictions_score"],
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
         }
-        self.line.call(self.line.sdk.views.create, project=project, data=data, again=False)
+        self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
 
     # Tasks.
 
@@ -173,7 +173,7 @@ class Studio:
         tasks: Iterable[dict[str, Any]],
         *,
         chunk: int = CHUNK,
-        progress: Progress = lambda done, total: None,
+        progress: ReportDone = lambda done, total: None,
     ) -> list[int]:
         """Create tasks, each {'data': …}; their ids, in order.
 
@@ -183,8 +183,8 @@ class Studio:
         waiting = list(tasks)
         ids: list[int] = []
         for part in chunks(waiting, chunk):
-            answer = self.line.call(
-                self.line.sdk.projects.import_tasks,
+            answer = self.session.call(
+                self.session.sdk.projects.import_tasks,
                 project,
                 request=part,
                 return_task_ids=True,
@@ -194,7 +194,7 @@ class Studio:
             progress(len(ids), len(waiting))
         return ids
 
-    def tasks(
+    def list_tasks(
         self,
         project: int,
         *,
@@ -242,8 +242,8 @@ class Studio:
             query["filters"] = {"conjunction": "and", "items": items}
         if ids is not None:
             query["selectedItems"] = {"all": False, "included": list(ids)}
-        answer = self.line.call(
-            self.line.sdk.tasks.list,
+        answer = self.session.call(
+            self.session.sdk.tasks.list,
             project=project,
             fields="all" if full else "task_only",
             page=1,
@@ -253,11 +253,11 @@ class Studio:
         )
         return [_json(task) for task in answer.items or []]
 
-    def annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
+    def list_annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         """The tasks with a submitted annotation, with their annotations."""
-        return self.tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
+        return self.list_tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
 
-    def untouched_tasks(
+    def list_untouched_tasks(
         self,
         project: int,
         *,
@@ -272,7 +272,7 @@ class Studio:
 
         without: only those that have no pre-annotation of this version yet. having: only those
         that have one. several: only those with more than one pre-annotation. full, after: as in
-        `tasks`. That somebody has a task open, without having saved anything, the server tells
+        `list_tasks`. That somebody has a task open, without having saved anything, the server tells
         nobody.
         """
         only = _untouched(without)
@@ -280,13 +280,13 @@ class Studio:
             only.append(_filter("predictions_model_versions", "contains", [having], "List"))
         if several:
             only.append(_filter("total_predictions", "greater", 1, "Number"))
-        return self.tasks(project, only=only, ids=ids, full=full, after=after)
+        return self.list_tasks(project, only=only, ids=ids, full=full, after=after)
 
     def count_untouched(self, project: int, *, without: str | None = None) -> int:
-        """How many tasks `untouched_tasks` would give; one quick request."""
+        """How many tasks `list_untouched_tasks` would give; one quick request."""
         query = {"filters": {"conjunction": "and", "items": _untouched(without)}}
-        answer = self.line.call(
-            self.line.sdk.tasks.list,
+        answer = self.session.call(
+            self.session.sdk.tasks.list,
             project=project,
             page=1,
             page_size=1,
@@ -304,7 +304,7 @@ class Studio:
         predictions: Iterable[tuple[int, str, float, list[dict[str, Any]]]],
         *,
         chunk: int = CHUNK,
-        progress: Progress = lambda done, total: None,
+        progress: ReportDone = lambda done, total: None,
     ) -> None:
         """Store pre-annotations: (task, version, score, result) each.
 
@@ -325,13 +325,13 @@ class Studio:
                 if problems := find_problems(_json(one)):
                     raise ValueError(f"the pre-annotation of task {task} is invalid: {problems[0]}")
                 request.append(one)
-            answer = self.line.call(
-                self.line.sdk.projects.import_predictions, project, request=request, again=False
+            answer = self.session.call(
+                self.session.sdk.projects.import_predictions, project, request=request, again=False
             )
             created = _json(answer).get("created")
             if created != len(part):
                 raise StudioFault(
-                    f"{self.line.what} stored {created} of {len(part)} pre-annotations"
+                    f"{self.session.what} stored {created} of {len(part)} pre-annotations"
                 )
             done += len(part)
             progress(done, len(waiting))
@@ -344,7 +344,7 @@ class Studio:
         """
         for one in ids:
             try:
-                self.line.call(self.line.sdk.predictions.delete, one)
+                self.session.call(self.session.sdk.predictions.delete, one)
             except ProjectGone:
                 continue
 
@@ -354,15 +354,15 @@ class Studio:
         It keeps its id, so whoever has its task open can still submit.
         """
         with suppress(ProjectGone):
-            self.line.call(self.line.sdk.predictions.update, prediction, score=score)
+            self.session.call(self.session.sdk.predictions.update, prediction, score=score)
 
     def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
         """What Retrieve predictions in the Data Manager does: the server asks the backend.
 
         Returns when all are done; the server waits up to 100 s for its backend.
         """
-        self.line.call(
-            self.line.sdk.actions.create,
+        self.session.call(
+            self.session.sdk.actions.create,
             id="retrieve_tasks_predictions",
             project=project,
             selected_items={"all": False, "included": list(tasks)},
@@ -380,8 +380,8 @@ class Studio:
     ) -> int:
         """Submit an annotation as this user; its id. seconds: the time spent on it."""
         parent = {} if parent_prediction is None else {"parent_prediction": parent_prediction}
-        made = self.line.call(
-            self.line.sdk.annotations.create,
+        made = self.session.call(
+            self.session.sdk.annotations.create,
             task,
             result=result,
             lead_time=seconds,

@@ -11,13 +11,13 @@ import httpx
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def studio_http(url: str, timeout: float = 20.0) -> httpx.Client:
+def open_studio_client(url: str, timeout: float = 20.0) -> httpx.Client:
     """A client for the server at `url`; timeout in seconds. Redirects are not followed."""
     here = urlsplit(url).hostname in LOOPBACK
-    return world_http(timeout, trust_env=not here)
+    return open_client(timeout, trust_env=not here)
 
 
-def world_http(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Client:
+def open_client(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Client:
     """A client for any server."""
     return httpx.Client(
         timeout=httpx.Timeout(timeout, connect=5.0), trust_env=trust_env, verify=_certificates()

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.label_studio.http import LOOPBACK, studio_http, world_http
+from ml_backend.label_studio.http import LOOPBACK, open_client, open_studio_client
 
 # One image file; more is no tile, and several are in memory at a time.
 MAX_BYTES = 256_000_000
@@ -37,7 +37,7 @@ _TOKEN_SECONDS = 240.0
 _CLOUD = ("s3", "gs", "azure-blob", "redis")
 
 
-class ImageAway(UnreadableImage):
+class ImageUnavailable(UnreadableImage):
     """Label Studio does not hand the image out at present; nothing is known of the image."""
 
 
@@ -62,8 +62,8 @@ class ImageSource:
         self._media = media.resolve() if media else None
         self._project = project
         self._max_bytes = max_bytes
-        self._studio = studio_http(url)
-        self._world = world_http()
+        self._studio = open_studio_client(url)
+        self._world = open_client()
         self._token = AccessToken(self._base, token, self._studio)
 
     def fetch(
@@ -131,7 +131,7 @@ class ImageSource:
         elif scheme not in ("", "http", "https"):
             raise UnreadableImage(f"cannot fetch {shown}: not an http(s) address")
         absolute = self._absolute(address)
-        away = ImageAway if self._is_studio(absolute) else UnreadableImage
+        away = ImageUnavailable if self._is_studio(absolute) else UnreadableImage
         for pause in (0.3, 1.0, None):
             try:
                 return _not_empty(self._follow(absolute, shown))
@@ -221,7 +221,7 @@ class AccessToken:
                 if reply.status_code >= 500:
                     raise _Busy(f"Label Studio gave no access token (HTTP {reply.status_code})")
                 if reply.status_code != 200:
-                    raise ImageAway(
+                    raise ImageUnavailable(
                         "Label Studio refuses the access token; run cytoloop connect with a new one"
                     )
                 self._header = f"Bearer {reply.json()['access']}"

@@ -22,7 +22,7 @@ import httpx
 from filelock import FileLock
 from uv import find_uv_bin
 
-from ml_backend.label_studio.http import LOOPBACK, studio_http
+from ml_backend.label_studio.http import LOOPBACK, open_studio_client
 from ml_backend.system.atomic_files import read_json, replacing, write_json
 from ml_backend.system.processes import Process, check_port
 
@@ -62,7 +62,7 @@ class Account:
     token: str
 
 
-class StudioEnvironment:
+class StudioInstallation:
     """Label Studio under `folder`: its packages, its database and its one account.
 
     ready: an environment that already holds Label Studio; nothing is installed then.
@@ -86,22 +86,22 @@ class StudioEnvironment:
 
     # Installing.
 
-    def installed(self) -> bool:
+    def is_installed(self) -> bool:
         return self.python.exists()
 
-    def ensure(self, progress: Callable[[str], None] = lambda line: None) -> None:
+    def ensure_installed(self, progress: Callable[[str], None] = lambda line: None) -> None:
         """Install Label Studio where it is not; `progress` hears of every step.
 
         It is installed beside its place and moved there when whole, so that an install
         that was killed is done again. Raises StudioError in one line.
         """
-        if self._ready and not self.installed():
+        if self._ready and not self.is_installed():
             raise StudioError(f"{self._ready} holds no environment with a Python in it")
-        if self.installed():
+        if self.is_installed():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "environment.lock"):
-            if not self.installed():
+            if not self.is_installed():
                 self._install(progress)
 
     def _install(self, progress: Callable[[str], None]) -> None:
@@ -236,7 +236,7 @@ class StudioEnvironment:
         assert process, "start first"
         deadline = time.monotonic() + timeout
         while process.alive() and time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError), studio_http(self.url, 5) as http:
+            with contextlib.suppress(httpx.HTTPError), open_studio_client(self.url, 5) as http:
                 if http.get(f"{self.url}/health").status_code == 200:
                     return
             time.sleep(0.2)
@@ -260,14 +260,14 @@ class StudioEnvironment:
             write_json(self._account_file, account, private=True)
         return account
 
-    def account(self) -> Account:
+    def prepare_account(self) -> Account:
         """The account, with a token that works; the server must be ready.
 
         Raises StudioError where the token can be neither used nor made.
         """
         known = self._account()
         try:
-            with studio_http(self.url) as http:
+            with open_studio_client(self.url) as http:
                 http.base_url = self.url
                 if not (known.get("token") and _token_works(http, known["token"])):
                     known["token"] = _make_token(http, known)

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical, fold
+from ml_backend.label_studio.class_names import canonicalize, fold
 
 # The editor rounds: a side this many pixels outside the image lies on its edge.
 BEYOND = 0.5
@@ -33,7 +33,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Control:
+class RectangleControl:
     """A rectangle control. name: of the tag that holds the shape; labels_name: of the tag
     that holds the label (the same for RectangleLabels); image: the Image's name."""
 
@@ -44,7 +44,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoicesControl:
     """A Choices control over an image, or over each region of it.
 
     Attributes:
@@ -62,11 +62,11 @@ class Choices:
     several: bool = False
 
 
-AnyControl = TypeVar("AnyControl", Control, Choices)
+ControlT = TypeVar("ControlT", RectangleControl, ChoicesControl)
 
 
 @dataclass(frozen=True)
-class Matching(Generic[AnyControl]):
+class ClassMatching(Generic[ControlT]):
     """Where the classes of a model are drawn.
 
     Attributes:
@@ -74,7 +74,7 @@ class Matching(Generic[AnyControl]):
         unmatched: The classes without a label, which cannot be drawn.
     """
 
-    mapping: dict[str, tuple[AnyControl, str]]
+    mapping: dict[str, tuple[ControlT, str]]
     unmatched: tuple[str, ...]
 
 
@@ -96,7 +96,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelingConfig:
     """The controls of a labeling config that say something of one image.
 
     Attributes:
@@ -106,11 +106,11 @@ class Labels:
     """
 
     image_key: str
-    controls: tuple[Control, ...]
-    choices: tuple[Choices, ...] = ()
+    controls: tuple[RectangleControl, ...]
+    choices: tuple[ChoicesControl, ...] = ()
 
     @classmethod
-    def parse(cls, label_config: str) -> Labels:
+    def parse(cls, label_config: str) -> LabelingConfig:
         """Read a project's XML: RectangleLabels, Rectangle together with Labels, Choices.
 
         Of controls on several images, those on the first one count; rectangles come first.
@@ -134,15 +134,17 @@ class Labels:
                 continue
             if tag.tag == "RectangleLabels":
                 name = tag.get("name", "")
-                controls.append(Control(name, name, image, _labels(tag)))
+                controls.append(RectangleControl(name, name, image, _labels(tag)))
             elif tag.tag == "Rectangle":
                 controls += [
-                    Control(tag.get("name", ""), other.get("name", ""), image, _labels(other))
+                    RectangleControl(
+                        tag.get("name", ""), other.get("name", ""), image, _labels(other)
+                    )
                     for other in root.iter("Labels")
                     if image in _targets(other)
                 ]
         choices = [
-            Choices(
+            ChoicesControl(
                 name=tag.get("name", ""),
                 image=image,
                 labels=_labels(tag, "Choice"),
@@ -153,7 +155,7 @@ class Labels:
             for image in _targets(tag)[:1]
             if image in images
         ]
-        everything: tuple[Control | Choices, ...] = (*controls, *choices)
+        everything: tuple[RectangleControl | ChoicesControl, ...] = (*controls, *choices)
         shown = everything[0].image if everything else ""
         return cls(
             images.get(shown, ""),
@@ -167,7 +169,7 @@ class Labels:
         return tuple(dict.fromkeys(label.value for c in self.controls for label in c.labels))
 
     @cached_property
-    def image_choices(self) -> tuple[Choices, ...]:
+    def image_choices(self) -> tuple[ChoicesControl, ...]:
         """The controls that choose for the whole image."""
         return tuple(control for control in self.choices if not control.per_region)
 
@@ -176,20 +178,20 @@ class Labels:
         """All classes that can be chosen for the whole image, in the order of the config."""
         return tuple(dict.fromkeys(label.value for c in self.image_choices for label in c.labels))
 
-    def match(self, classes: Iterable[str]) -> Matching[Control]:
+    def match_classes(self, classes: Iterable[str]) -> ClassMatching[RectangleControl]:
         """Find the rectangle label that draws each class of a detector.
 
         First what `predicted_values` says, then the label of that name whatever its case,
-        then a label that means the same (`canonical`).
+        then a label that means the same (`canonicalize`).
         """
         return _match(self.controls, classes)
 
-    def match_choices(self, classes: Iterable[str]) -> Matching[Choices]:
-        """Find the choice for the whole image that says each class, by the rules of `match`."""
+    def match_choices(self, classes: Iterable[str]) -> ClassMatching[ChoicesControl]:
+        """Find the choice for the whole image that says each class, as `match_classes` does."""
         return _match(self.image_choices, classes)
 
-    def to_choices(
-        self, chosen: Mapping[str, float], *, matching: Matching[Choices], version: str
+    def write_choices(
+        self, chosen: Mapping[str, float], *, matching: ClassMatching[ChoicesControl], version: str
     ) -> list[dict[str, Any]]:
         """Write chosen classes as the `result` of a prediction.
 
@@ -198,7 +200,7 @@ class Labels:
             matching: See `match_choices`; classes without a choice are left out.
             version: The version that chose; it makes the ids of its answers.
         """
-        by_control: dict[Choices, dict[str, float]] = {}
+        by_control: dict[ChoicesControl, dict[str, float]] = {}
         for name, probability in chosen.items():
             if name in matching.mapping:
                 control, value = matching.mapping[name]
@@ -227,8 +229,14 @@ class Labels:
         known = [name for name in dict.fromkeys(chosen) if name in self.choice_values]
         return tuple(known) or None
 
-    def to_regions(
-        self, boxes: Boxes, *, width: int, height: int, matching: Matching[Control], version: str
+    def write_regions(
+        self,
+        boxes: Boxes,
+        *,
+        width: int,
+        height: int,
+        matching: ClassMatching[RectangleControl],
+        version: str,
     ) -> list[dict[str, Any]]:
         """Boxes (pixels of an image of width × height) as the `result` of a prediction.
 
@@ -237,7 +245,7 @@ class Labels:
         has no label, or that have no area inside the image, are left out.
         """
         regions: list[dict[str, Any]] = []
-        for number, (x1, y1, x2, y2, name, confidence) in enumerate(boxes.rows()):
+        for number, (x1, y1, x2, y2, name, confidence) in enumerate(boxes.to_rows()):
             inside = _clip(x1, y1, x2, y2, width, height)
             if name not in matching.mapping or inside is None:
                 continue
@@ -273,7 +281,7 @@ class Labels:
             ]
         return regions
 
-    def from_regions(
+    def read_boxes(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[Boxes, list[str]]:
         """The boxes of an annotation's `result`; see `read_regions`.
@@ -281,7 +289,9 @@ class Labels:
         A region with several labels is a box for each of them.
         """
         regions, problems = self.read_regions(result, width, height)
-        return Boxes.drawn((*one.xyxy, name) for one in regions for name in one.labels), problems
+        return Boxes.from_rows(
+            (*one.xyxy, name) for one in regions for name in one.labels
+        ), problems
 
     def read_regions(
         self, result: Sequence[dict[str, Any]], width: int, height: int
@@ -340,22 +350,22 @@ class Labels:
         return regions, problems
 
 
-def _match(controls: Sequence[AnyControl], classes: Iterable[str]) -> Matching[AnyControl]:
+def _match(controls: Sequence[ControlT], classes: Iterable[str]) -> ClassMatching[ControlT]:
     known = [(control, label) for control in controls for label in control.labels]
-    mapping: dict[str, tuple[AnyControl, str]] = {}
+    mapping: dict[str, tuple[ControlT, str]] = {}
     unmatched = []
     for name in classes:
-        folded, meant = fold(name), canonical(name)
+        folded, meant = fold(name), canonicalize(name)
         ranked = (
             [found for found in known if folded in map(fold, found[1].predicted)]
             + [found for found in known if folded in map(fold, found[1].names)]
-            + [found for found in known if meant in map(canonical, found[1].names)]
+            + [found for found in known if meant in map(canonicalize, found[1].names)]
         )
         if ranked:
             mapping[name] = (ranked[0][0], ranked[0][1].value)
         else:
             unmatched.append(name)
-    return Matching(mapping, tuple(unmatched))
+    return ClassMatching(mapping, tuple(unmatched))
 
 
 def _make_id(key: str) -> str:

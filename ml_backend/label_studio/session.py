@@ -19,7 +19,7 @@ import httpx
 from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 
-from ml_backend.label_studio.http import studio_http
+from ml_backend.label_studio.http import open_studio_client
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class StudioFault(RuntimeError):
 STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
 
 
-class Line:
+class Session:
     """sdk: the SDK's client. what: the server in words, for messages.
 
     Safe to share among threads. Raises StudioRefused for a token that has expired, which
@@ -64,7 +64,7 @@ class Line:
                 api_key=token,
                 timeout=timeout,
                 max_retries=0,
-                httpx_client=studio_http(url, timeout),
+                httpx_client=open_studio_client(url, timeout),
             )
         except ApiError as error:
             raise self._translated(error) from error

@@ -6,7 +6,7 @@ import base64
 import re
 from typing import Any
 
-from ml_backend.label_studio.session import Line, StudioFault
+from ml_backend.label_studio.session import Session, StudioFault
 
 BACKEND_TITLE = "cytoloop"
 
@@ -23,7 +23,7 @@ EVENTS = (
 )
 
 
-def connect_backend(line: Line, project: int, url: str, user: str, password: str) -> None:
+def connect_backend(session: Session, project: int, url: str, user: str, password: str) -> None:
     """Connect the backend at `url` to the project, once, and its webhook with its password.
 
     The server asks the backend's /health and /setup meanwhile. The webhook that the
@@ -35,14 +35,14 @@ def connect_backend(line: Line, project: int, url: str, user: str, password: str
     url = url.rstrip("/")
     ours = [
         backend
-        for backend in line.call(line.sdk.ml.list, project=project)
+        for backend in session.call(session.sdk.ml.list, project=project)
         if backend.title == BACKEND_TITLE or (backend.url or "").rstrip("/") == url
     ]
     hook = f"{url}/webhook"
     addresses = {hook, *(f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours)}
-    hooks = line.call(line.sdk.webhooks.list, project=str(project))
+    hooks = session.call(session.sdk.webhooks.list, project=str(project))
     earlier = [one.id for one in hooks if one.url in addresses]
-    new = _add_webhook(line, project, hook, user, password)
+    new = _add_webhook(session, project, hook, user, password)
     settings: dict[str, Any] = {
         "project": project,
         "url": url,
@@ -54,24 +54,24 @@ def connect_backend(line: Line, project: int, url: str, user: str, password: str
     }
     try:
         if ours:
-            line.call(line.sdk.ml.update, ours[0].id, **settings)
+            session.call(session.sdk.ml.update, ours[0].id, **settings)
         else:
-            line.call(line.sdk.ml.create, **settings, again=False)
+            session.call(session.sdk.ml.create, **settings, again=False)
     except StudioFault as fault:
         # What was connected before goes on as it was.
-        line.call(line.sdk.webhooks.delete, new)
+        session.call(session.sdk.webhooks.delete, new)
         raise StudioFault(
-            f"{line.what} could not use the ML backend at {url}: start it (cytoloop serve), "
+            f"{session.what} could not use the ML backend at {url}: start it (cytoloop serve), "
             "and where Label Studio runs elsewhere, see that it reaches that address and "
             f"may use it ({_reason(str(fault))})"
         ) from fault
     for double in ours[1:]:
-        line.call(line.sdk.ml.delete, double.id)
+        session.call(session.sdk.ml.delete, double.id)
     for one in earlier:
-        line.call(line.sdk.webhooks.delete, one)
+        session.call(session.sdk.webhooks.delete, one)
 
 
-def _add_webhook(line: Line, project: int, url: str, user: str, password: str) -> int:
+def _add_webhook(session: Session, project: int, url: str, user: str, password: str) -> int:
     secret = base64.b64encode(f"{user}:{password}".encode()).decode()
     settings: dict[str, Any] = {
         "url": url,
@@ -81,16 +81,16 @@ def _add_webhook(line: Line, project: int, url: str, user: str, password: str) -
         "send_payload": True,
         "is_active": True,
     }
-    made = line.call(line.sdk.webhooks.create, project=project, **settings, again=False)
+    made = session.call(session.sdk.webhooks.create, project=project, **settings, again=False)
     assert made.id is not None
     return made.id
 
 
-def start_training(line: Line, project: int) -> None:
+def start_training(session: Session, project: int) -> None:
     """What the button Start training does."""
-    for backend in line.call(line.sdk.ml.list, project=project):
+    for backend in session.call(session.sdk.ml.list, project=project):
         if backend.title == BACKEND_TITLE and backend.id is not None:
-            line.call(line.sdk.ml.train, backend.id, again=False)
+            session.call(session.sdk.ml.train, backend.id, again=False)
 
 
 def _reason(text: str) -> str:

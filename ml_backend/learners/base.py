@@ -21,7 +21,7 @@ from ml_backend.evaluation.class_matches import Counts
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects
 from ml_backend.imaging.sliding_windows import Plane
-from ml_backend.label_studio.labeling_config import Labels, Matching
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.learners.training_job import TrainingJob
 
@@ -67,7 +67,7 @@ class Prediction:
         """As plain values; `from_json` reads them back."""
         return {
             "size": list(self.size),
-            "boxes": self.boxes.rows(),
+            "boxes": self.boxes.to_rows(),
             "choices": dict(self.choices),
             "region_choices": [dict(choices) for choices in self.region_choices],
         }
@@ -76,7 +76,7 @@ class Prediction:
     def from_json(cls, value: Mapping[str, Any]) -> Prediction:
         """Read what `to_json` wrote."""
         rows = value["boxes"]
-        boxes = Boxes.drawn(row[:5] for row in rows)
+        boxes = Boxes.from_rows(row[:5] for row in rows)
         confidence = np.array([row[5] for row in rows], np.float32)
         width, height = value["size"]
         return cls(
@@ -137,7 +137,7 @@ class ObjectDetector(Model, Protocol):
     margin: float
     halvings: int
 
-    def at(self, pixel_size: float | None) -> ObjectDetector:
+    def adapt_to(self, pixel_size: float | None) -> ObjectDetector:
         """The same for images of so many µm a pixel."""
         ...
 
@@ -145,7 +145,9 @@ class ObjectDetector(Model, Protocol):
         """The boxes of each image, (H, W, 3) uint8 RGB, in order."""
         ...
 
-    def objects(self, planes: Iterable[Plane], floor: float | None = None) -> Iterator[Objects]:
+    def find_objects(
+        self, planes: Iterable[Plane], floor: float | None = None
+    ) -> Iterator[Objects]:
         """The objects of each plane in order, each once."""
         ...
 
@@ -172,20 +174,20 @@ class Learner(Protocol):
         """Choose, of a project's classes, those that it is about, as against clutter."""
         ...
 
-    def match(self, card: ModelCard, labels: Labels) -> Matching[Any] | None:
+    def match_labels(self, card: ModelCard, labels: LabelingConfig) -> ClassMatching[Any] | None:
         """Find where a project's labels take the classes; None where they take no headline one."""
         ...
 
-    def fits(self, labels: Labels) -> bool:
+    def can_learn(self, labels: LabelingConfig) -> bool:
         """Can a project with these labels be learned by this kind?"""
         ...
 
-    def draw(
+    def write_result(
         self,
         prediction: Prediction,
         card: ModelCard,
-        labels: Labels,
-        matching: Matching[Any],
+        labels: LabelingConfig,
+        matching: ClassMatching[Any],
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:

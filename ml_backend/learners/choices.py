@@ -20,7 +20,7 @@ from ml_backend.evaluation.classification import (
     evaluate_choices,
 )
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import Choices, Labels, Matching
+from ml_backend.label_studio.labeling_config import ChoicesControl, ClassMatching, LabelingConfig
 from ml_backend.learners.base import Prediction
 from ml_backend.learners.model_file import ModelCard
 
@@ -39,19 +39,21 @@ class ChoiceLearner:
         """Every class is an answer, 'Other' as well."""
         return tuple(classes)
 
-    def fits(self, labels: Labels) -> bool:
+    def can_learn(self, labels: LabelingConfig) -> bool:
         return bool(labels.image_choices)
 
-    def match(self, card: ModelCard, labels: Labels) -> Matching[Choices] | None:
+    def match_labels(
+        self, card: ModelCard, labels: LabelingConfig
+    ) -> ClassMatching[ChoicesControl] | None:
         matching = labels.match_choices(card.classes)
         return matching if matching.mapping else None
 
-    def draw(
+    def write_result(
         self,
         prediction: Prediction,
         card: ModelCard,
-        labels: Labels,
-        matching: Matching[Choices],
+        labels: LabelingConfig,
+        matching: ClassMatching[ChoicesControl],
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:
@@ -60,7 +62,7 @@ class ChoiceLearner:
             for name in self.list_confident(prediction, card)
             if name in shown
         }
-        return labels.to_choices(drawn, matching=matching, version=version)
+        return labels.write_choices(drawn, matching=matching, version=version)
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
         return list(choose(prediction.choices, card.threshold, _takes_several(card)))

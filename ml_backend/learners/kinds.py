@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.learners.base import Learner, Model, ObjectDetector
 from ml_backend.learners.model_file import DETECTOR, FILE_NAME, read_card
 
@@ -50,10 +50,10 @@ def list_kinds() -> tuple[str, ...]:
     return (*sorted({entry.name for entry in entry_points(group=GROUP)} - set(OWN)), *OWN)
 
 
-def choose_learner(labels: Labels) -> Learner | None:
+def choose_learner(labels: LabelingConfig) -> Learner | None:
     """Choose the kind that learns a project with these labels; None where none does."""
     found = map(find_learner, list_kinds())
-    return next((learner for learner in found if learner.fits(labels)), None)
+    return next((learner for learner in found if learner.can_learn(labels)), None)
 
 
 def load_model(folder: Path, threads: int | None = None) -> Model:
@@ -80,16 +80,16 @@ def load_detector(folder: Path, threads: int | None = None) -> ObjectDetector:
     Raises:
         ValueError: The version answers for whole images and finds no objects.
     """
-    return as_detector(load_model(folder, threads))
+    return require_detector(load_model(folder, threads))
 
 
-def as_detector(model: Model) -> ObjectDetector:
+def require_detector(model: Model) -> ObjectDetector:
     """Take a model that finds objects for what it is.
 
     Raises:
         ValueError: It answers for whole images and finds no objects.
     """
-    if not hasattr(model, "objects"):
+    if not hasattr(model, "find_objects"):
         raise ValueError(
             f"this version is a {model.card.kind}, which answers for whole images; choose one "
             "that finds objects, such as starter:mitosis"

@@ -85,7 +85,7 @@ class TrainingJob:
 def _to_json(example: Example) -> dict[str, Any]:
     return {
         "image": str(example.image),
-        "boxes": None if example.boxes is None else [list(r[:5]) for r in example.boxes.rows()],
+        "boxes": None if example.boxes is None else [list(r[:5]) for r in example.boxes.to_rows()],
         "ignored": example.ignored.tolist(),
         "deleted": example.deleted.tolist(),
         "pixel_size": example.pixel_size,
@@ -99,7 +99,7 @@ def _from_json(example: dict[str, Any]) -> Example:
     return Example(
         image=Path(example["image"]),
         group="",
-        boxes=None if boxes is None else Boxes.drawn(tuple(row) for row in boxes),
+        boxes=None if boxes is None else Boxes.from_rows(tuple(row) for row in boxes),
         ignored=np.array(example.get("ignored", []), np.float32).reshape(-1, 4),
         deleted=np.array(example.get("deleted", []), np.float32).reshape(-1, 4),
         pixel_size=example.get("pixel_size"),

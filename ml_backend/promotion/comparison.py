@@ -134,7 +134,7 @@ class Trial:
         self.candidate, self.champion = candidate, champion
         self._images, self._workspace = images, workspace
         self._epochs, self._imgsz = epochs, imgsz
-        self._card = registry.card(candidate.name)
+        self._card = registry.read_card(candidate.name)
         self._weights, base = resolve.find_base(candidate.base, registry)
         self.plan = plan(snapshot, candidate, base, champion)
 
@@ -180,7 +180,7 @@ class Trial:
         def side(version: Version, found: Answers) -> tuple[Side, Figures, dict[Kind, Figures]]:
             predictions = [found[item.task][1] for item in both]
             # The champion may know other classes; what counts is what the project is about now.
-            card = replace(self._registry.card(version.name), headline=self._card.headline)
+            card = replace(self._registry.read_card(version.name), headline=self._card.headline)
             learner = find_learner(card.kind)
             counts = learner.count(examples, predictions, card)
             apart = {
@@ -229,7 +229,7 @@ class Trial:
         return {task[example.image]: (example, prediction) for example, prediction in found}
 
     def _load(self, version: Version) -> Model:
-        return load_model(self._registry.folder(version.name))
+        return load_model(self._registry.get_folder(version.name))
 
     def _examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]
@@ -237,4 +237,4 @@ class Trial:
     def _answers(self, number: int) -> Path:
         against = self.champion.name if self.champion else "nothing"
         name = f"fold-{number + 1}-against-{against}.json"
-        return self._registry.folder(self.candidate.name) / name
+        return self._registry.get_folder(self.candidate.name) / name

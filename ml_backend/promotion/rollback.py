@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ml_backend.dataset.corrections import correct_all, usefulness
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.promotion import rollback_test
 from ml_backend.promotion.rollback_test import Verdict
 from ml_backend.registry.versions import Registry, UnknownVersion
@@ -32,7 +32,7 @@ class Aftermath:
         none, or when it was given before.
         """
         number = str(project.id)
-        change = rollback_test.watched(self._registry.history(number))
+        change = rollback_test.watched(self._registry.list_changes(number))
         if change is None or not self._registry.has(change.version):
             return None
         noted = self._registry.get(change.version).figures.get("watch", {})
@@ -48,7 +48,7 @@ class Aftermath:
         if verdict.worse:
             reason = f"rolled back: {verdict.said}"
             try:
-                self._registry.rollback(
+                self._registry.roll_back(
                     number, by=rollback_test.BY, reason=reason, of=change.version
                 )
                 self._projects.leave(project.id, "publish")
@@ -67,7 +67,7 @@ class Aftermath:
         return verdict
 
     def note_usefulness(
-        self, project_id: int, tasks: Iterable[dict[str, Any]], labels: Labels
+        self, project_id: int, tasks: Iterable[dict[str, Any]], labels: LabelingConfig
     ) -> None:
         """Keep with each version what its corrections say, project by project."""
         corrections, _ = correct_all(tasks, self._projects.shown(project_id), labels)

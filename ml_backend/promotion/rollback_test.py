@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.dataset.corrections import Correction
-from ml_backend.registry.versions import Change
+from ml_backend.registry.versions import ChampionChange
 
 # Tasks corrected under the new champion, and at least and at most under the one before.
 AFTER, BEFORE_LEAST, BEFORE_MOST = 20, 5, 50
@@ -35,7 +35,7 @@ class Verdict:
     said: str
 
 
-def watched(history: Sequence[Change]) -> Change | None:
+def watched(history: Sequence[ChampionChange]) -> ChampionChange | None:
     """The promotion whose champion is in force and on trial; None where there is none.
 
     A version that was rolled back by itself and then promoted again is wanted as it is.
@@ -46,12 +46,12 @@ def watched(history: Sequence[Change]) -> Change | None:
     return None if now.version in found_worse(history) else now
 
 
-def found_worse(history: Sequence[Change]) -> set[str]:
+def found_worse(history: Sequence[ChampionChange]) -> set[str]:
     """The versions that were rolled back by themselves; only a person promotes them again."""
     return {one.previous for one in history if one.kind == "rollback" and one.by == BY}
 
 
-def judge(change: Change, corrections: Iterable[Correction]) -> Verdict | None:
+def judge(change: ChampionChange, corrections: Iterable[Correction]) -> Verdict | None:
     """What the corrections say about a promotion; None while they are too few.
 
     corrections: of both versions, in any order. The same ones count however many follow.

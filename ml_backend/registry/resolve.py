@@ -16,7 +16,7 @@ from typing import Any
 from ml_backend.learners.kinds import find_learner
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
 from ml_backend.registry.starters import PREFIX, find_starter_weights, read_starter
-from ml_backend.registry.versions import Registry, UnknownVersion, Version, file_hash
+from ml_backend.registry.versions import Registry, UnknownVersion, Version, hash_file
 from ml_backend.system.atomic_files import read_json, write_json
 
 DEFAULT_MODEL = "starter:mitosis"
@@ -31,21 +31,21 @@ class NoInt8(LookupError):
     """A version has no form in 8-bit integers that agrees with it."""
 
 
-def resolve(model: str, registry: Registry) -> Version:
+def resolve_model(model: str, registry: Registry) -> Version:
     """The version that `model` names, made ready to serve where it is not yet.
 
     Raises UnknownVersion, ValueError (not a file of ours) or ExportFailed.
     """
     if model.startswith(PREFIX):
-        return ready(read_starter(model), find_starter_weights(model), registry)
+        return add_servable_version(read_starter(model), find_starter_weights(model), registry)
     path = Path(model)
     if path.suffix == ".safetensors":
         if not path.exists():
             raise UnknownVersion(f"there is no file {path}")
         kind = read_card(path).kind
-        name = f"file-{file_hash(path)[:8]}"
+        name = f"file-{hash_file(path)[:8]}"
         version = Version(name, "file", time.time(), base=path.name, kind=kind)
-        return ready(version, path, registry)
+        return add_servable_version(version, path, registry)
     if path.suffix == ".npz":
         raise UnknownVersion(f"{path} holds tensors to start a training from (--base), no model")
     return registry.get(model)
@@ -73,11 +73,11 @@ def find_base(model: str, registry: Registry) -> tuple[Path | None, Version | No
         return Path(model), None
     if model.startswith(PREFIX):
         return find_starter_weights(model), read_starter(model)
-    version = resolve(model, registry)
-    return registry.folder(version.name) / FILE_NAME, version
+    version = resolve_model(model, registry)
+    return registry.get_folder(version.name) / FILE_NAME, version
 
 
-def ready(version: Version, weights: Path, registry: Registry) -> Version:
+def add_servable_version(version: Version, weights: Path, registry: Registry) -> Version:
     """Add a version from its weights, with the files that serving needs beside them.
 
     A training leaves them beside the weights; for other files they are made here.
@@ -101,9 +101,9 @@ def ready(version: Version, weights: Path, registry: Registry) -> Version:
         )
 
 
-def int8(version: str, registry: Registry) -> Path:
+def find_int8(version: str, registry: Registry) -> Path:
     """The folder of a version's INT8 form, which loads as a version's does. Raises NoInt8."""
-    folder = registry.folder(version) / INT8
+    folder = registry.get_folder(version) / INT8
     report = read_json(folder / INT8_REPORT)
     if report is None:
         raise NoInt8(
@@ -118,7 +118,7 @@ def int8(version: str, registry: Registry) -> Path:
     return folder
 
 
-def keep_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
+def store_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
     """Put an INT8 form, the IR in `made`, into the folder of its version, in one move.
 
     The files of one that was not accepted are not kept, what was found out about it is.

@@ -62,7 +62,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChampionChange:
     """One move of a champion: to which version, how, when, by whom, and why."""
 
     version: str
@@ -82,23 +82,23 @@ class Registry:
 
     # Versions.
 
-    def folder(self, name: str) -> Path:
+    def get_folder(self, name: str) -> Path:
         return self._versions / name
 
     def has(self, name: str) -> bool:
-        return _is_name(name) and (self.folder(name) / _RECORD).exists()
+        return _is_name(name) and (self.get_folder(name) / _RECORD).exists()
 
     def get(self, name: str) -> Version:
         """Raises UnknownVersion."""
-        record = read_json(self.folder(name) / _RECORD) if _is_name(name) else None
+        record = read_json(self.get_folder(name) / _RECORD) if _is_name(name) else None
         if record is None:
-            known = ", ".join(version.name for version in self.all()) or "none yet"
+            known = ", ".join(version.name for version in self.list_versions()) or "none yet"
             raise UnknownVersion(f"there is no version {name!r}; known versions: {known}")
         record["seen_hashes"] = tuple(record["seen_hashes"])
         record["seen_groups"] = tuple(record["seen_groups"])
         return Version(**record)
 
-    def all(self, project: str | None = None) -> list[Version]:
+    def list_versions(self, project: str | None = None) -> list[Version]:
         """The versions, oldest first; of one project where it is named."""
         # A hidden one is a version that was being added when its process was killed.
         names = {path.parent.name for path in self._versions.glob(f"*/{_RECORD}")}
@@ -108,19 +108,19 @@ class Registry:
             key=lambda version: (version.created, version.name),
         )
 
-    def card(self, name: str) -> ModelCard:
+    def read_card(self, name: str) -> ModelCard:
         """What the version's model file says of itself."""
-        return read_card(self.folder(name) / FILE_NAME)
+        return read_card(self.get_folder(name) / FILE_NAME)
 
-    def next_name(self, project: str, weights: Path, label: str = "v") -> str:
+    def make_name(self, project: str, weights: Path, label: str = "v") -> str:
         """A name for a new version of the project, with the weights' hash in it."""
         stem = f"{project}-{label}"
         numbers = [
             int(match[1])
-            for version in self.all(project)
+            for version in self.list_versions(project)
             if (match := re.match(re.escape(stem) + r"(\d+)-", version.name))
         ]
-        return f"{stem}{max(numbers, default=0) + 1}-{file_hash(weights)[:8]}"
+        return f"{stem}{max(numbers, default=0) + 1}-{hash_file(weights)[:8]}"
 
     def add(self, version: Version, files: Iterable[Path]) -> Version:
         """Make a version visible: all its files, checked, then one move.
@@ -130,7 +130,7 @@ class Registry:
         """
         if not _is_name(version.name):
             raise ValueError(f"{version.name!r} cannot be the name of a version")
-        place = self.folder(version.name)
+        place = self.get_folder(version.name)
         if self.has(version.name):
             return self.get(version.name)
         building = self._versions / f".{version.name}.{secrets.token_hex(4)}"
@@ -141,7 +141,7 @@ class Registry:
                 shutil.copyfile(source, target)
                 with open(target, "rb+") as file:
                     os.fsync(file.fileno())  # it outlives a power cut, as the pointer to it does
-                if file_hash(source) != file_hash(target):
+                if hash_file(source) != hash_file(target):
                     raise OSError(
                         f"{target} differs from {source} after copying; is the disk full?"
                     )
@@ -154,32 +154,34 @@ class Registry:
 
     def record(self, version: Version) -> None:
         """Write down what was learned of a version since (its figures, the decision)."""
-        write_json(self.folder(version.name) / _RECORD, asdict(version))
+        write_json(self.get_folder(version.name) / _RECORD, asdict(version))
 
     # Champions.
 
-    def champion(self, project: str) -> str | None:
+    def get_champion(self, project: str) -> str | None:
         """The champion's version string; None where the project has none. Cheap."""
         pointer = read_json(self._champions / f"{project}.json")
         return None if pointer is None else pointer["version"]
 
-    def champion_of(self, name: str) -> list[str]:
+    def list_projects_led_by(self, name: str) -> list[str]:
         """The projects whose champion the version is."""
         projects = [path.stem for path in self._champions.glob("*.json") if _is_name(path.stem)]
-        return sorted(project for project in projects if self.champion(project) == name)
+        return sorted(project for project in projects if self.get_champion(project) == name)
 
-    def history(self, project: str) -> list[Change]:
+    def list_changes(self, project: str) -> list[ChampionChange]:
         """Every move of the project's champion, oldest first."""
         pointer = read_json(self._champions / f"{project}.json", {"history": []})
-        return [Change(**change) for change in pointer["history"]]
+        return [ChampionChange(**change) for change in pointer["history"]]
 
-    def promote(self, project: str, name: str, *, by: str, reason: str) -> Change:
+    def promote(self, project: str, name: str, *, by: str, reason: str) -> ChampionChange:
         """Make a version the champion. Raises UnknownVersion."""
         self.get(name)
         with self._lock():
             return self._point(project, name, "promotion", by, reason)
 
-    def rollback(self, project: str, *, by: str, reason: str, of: str | None = None) -> Change:
+    def roll_back(
+        self, project: str, *, by: str, reason: str, of: str | None = None
+    ) -> ChampionChange:
         """Go back to the champion before the present one.
 
         Goes back one step each time it is called, never to and fro between two versions.
@@ -187,7 +189,7 @@ class Registry:
         Raises UnknownVersion when there is nothing to go back to.
         """
         with self._lock():
-            line = _line(self.history(project))
+            line = _line(self.list_changes(project))
             if of is not None and line[-1:] != [of]:
                 raise UnknownVersion(f"{of} is not the champion of project {project} any more")
             if len(line) < 2:
@@ -202,10 +204,10 @@ class Registry:
 
     def _point(
         self, project: str, name: str, kind: Literal["promotion", "rollback"], by: str, reason: str
-    ) -> Change:
-        history = self.history(project)
+    ) -> ChampionChange:
+        history = self.list_changes(project)
         previous = history[-1].version if history else ""
-        change = Change(name, previous, kind, time.time(), by, reason)
+        change = ChampionChange(name, previous, kind, time.time(), by, reason)
         if name != previous:
             write_json(
                 self._champions / f"{project}.json",
@@ -214,7 +216,7 @@ class Registry:
         return change
 
 
-def _line(history: list[Change]) -> list[str]:
+def _line(history: list[ChampionChange]) -> list[str]:
     """The champions in force one after the other, with rollbacks undone."""
     line: list[str] = []
     for change in history:
@@ -239,7 +241,7 @@ def check_word(word: str | None) -> None:
         )
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -157,7 +157,7 @@ class Backend:
 
 def list_versions(state: AppState) -> list[str]:
     """Return all version strings that a project may show, the untrained ones too."""
-    trained = [version.name for version in state.registry.all()]
+    trained = [version.name for version in state.registry.list_versions()]
     return trained + [untrained(project.id) for project in state.projects.all()]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.client import Studio, StudioProject
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.label_studio.webhooks import connect_backend
 from ml_backend.learners.kinds import choose_learner, find_learner
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import match_labels, untrained
@@ -74,9 +74,9 @@ class Connection:
         return text
 
 
-def parse(label_config: str) -> Labels:
+def parse(label_config: str) -> LabelingConfig:
     """The project's labels. Raises ValueError when there is nothing to draw or to choose."""
-    labels = Labels.parse(label_config)
+    labels = LabelingConfig.parse(label_config)
     if choose_learner(labels) is None:
         raise ValueError(
             "the labeling config has no RectangleLabels on an Image; add them, or start from "
@@ -113,7 +113,7 @@ def connect(
     """
     find_strategy(strategy or settings.strategy)
     studio = Studio(url, token)
-    found = studio.project(project_id)
+    found = studio.get_project(project_id)
     labels = parse(found.label_config)
     project = Project(found.id, studio.url, token, found.title, found.label_config)
     projects = Projects(settings.projects_database)
@@ -124,7 +124,7 @@ def connect(
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)
     connect_backend(
-        studio.line, found.id, backend_url, settings.backend_user, backend_password(settings)
+        studio.session, found.id, backend_url, settings.backend_user, backend_password(settings)
     )
     if version:
         studio.set_model_version(found.id, version)
@@ -133,12 +133,16 @@ def connect(
 
 
 def _described(
-    settings: Settings, found: StudioProject, labels: Labels, version: str | None, backend_url: str
+    settings: Settings,
+    found: StudioProject,
+    labels: LabelingConfig,
+    version: str | None,
+    backend_url: str,
 ) -> Connection:
     if version is None:
         return Connection(found, backend_url, untrained(found.id), False, (), (), ())
-    card = Registry(settings.versions, settings.champions).card(version)
-    matching = find_learner(card.kind).match(card, labels)
+    card = Registry(settings.versions, settings.champions).read_card(version)
+    matching = find_learner(card.kind).match_labels(card, labels)
     assert matching is not None  # first_version gave it because it matches
     asked = card.classes if settings.preannotate == "all" else card.headline
     return Connection(
@@ -152,19 +156,19 @@ def _described(
     )
 
 
-def first_version(settings: Settings, project: Project, labels: Labels) -> str | None:
+def first_version(settings: Settings, project: Project, labels: LabelingConfig) -> str | None:
     """The champion that draws the project's labels; where there is none, a starter that does.
 
     None when no starter matches. Raises models.ExportFailed.
     """
     registry = Registry(settings.versions, settings.champions)
-    champion = registry.champion(str(project.id))
+    champion = registry.get_champion(str(project.id))
     if champion is not None:
-        return champion if match_labels(registry.card(champion), labels) else None
+        return champion if match_labels(registry.read_card(champion), labels) else None
     starter = choose_starter(labels)
     if starter is None:
         return None
-    version = resolve(starter, registry)
+    version = resolve_model(starter, registry)
     reason = "the project's labels match this starter's classes"
     registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
     return version.name

@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.active_learning.strategies.table import find_strategy
-from ml_backend.label_studio.labeling_config import Labels, Matching
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.registry.versions import Registry
@@ -27,13 +27,13 @@ def untrained(project: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def parse_labels(label_config: str) -> Labels:
-    return Labels.parse(label_config)
+def parse_labels(label_config: str) -> LabelingConfig:
+    return LabelingConfig.parse(label_config)
 
 
-def match_labels(card: ModelCard, labels: Labels) -> Matching[Any] | None:
+def match_labels(card: ModelCard, labels: LabelingConfig) -> ClassMatching[Any] | None:
     """Find where the labels take a model's classes; None where they take no headline one."""
-    return find_learner(card.kind).match(card, labels)
+    return find_learner(card.kind).match_labels(card, labels)
 
 
 class Serving:
@@ -53,7 +53,7 @@ class Serving:
 
     def version(self, project: Project) -> str:
         """The one version string of a project: in /setup, in every prediction, in the project."""
-        champion = self._registry.champion(str(project.id))
+        champion = self._registry.get_champion(str(project.id))
         if champion is None:
             return untrained(project.id)
         matching = match_labels(_card(self._registry, champion), parse_labels(project.label_config))
@@ -106,7 +106,7 @@ class Serving:
 
     def _build(self, version: str, project: Project) -> Annotator:
         known = {one.version: one.model for one in self._annotators.values()}
-        model = known.get(version) or load_model(self._registry.folder(version))
+        model = known.get(version) or load_model(self._registry.get_folder(version))
         labels = parse_labels(project.label_config)
         matching = match_labels(model.card, labels)
         assert matching is not None  # else the project would be called untrained
@@ -119,4 +119,4 @@ class Serving:
 @lru_cache(maxsize=256)
 def _card(registry: Registry, version: str) -> ModelCard:
     """A version never changes, so its card is read once."""
-    return registry.card(version)
+    return registry.read_card(version)

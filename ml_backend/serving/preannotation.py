@@ -22,7 +22,7 @@ from ml_backend.dataset.split import queue_place
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
-from ml_backend.label_studio.labeling_config import Labels, Matching
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.learners.kinds import find_learner
 from ml_backend.system.batching import chunks
@@ -88,8 +88,8 @@ class Annotator:
 
     version: str
     model: Model
-    labels: Labels
-    matching: Matching[Any]
+    labels: LabelingConfig
+    matching: ClassMatching[Any]
     shown: frozenset[str]
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -174,7 +174,7 @@ class Annotator:
             for name in learner.list_confident(prediction, card)
             if name in self.matching.unmatched
         )
-        result = learner.draw(
+        result = learner.write_result(
             prediction, card, self.labels, self.matching, self.shown, self.version
         )
         return PreAnnotation(result, self.version, self.list_answers(prediction))

@@ -114,7 +114,7 @@ class Publisher:
 
     def _follow_labels(self) -> None:
         """Draw with the labels that the project has now; nobody tells us reliably of a change."""
-        labels = self._studio.project(self._project.id).label_config
+        labels = self._studio.get_project(self._project.id).label_config
         if labels != self._project.label_config:
             self._projects.update_labels(self._project.id, labels)
             self._project = replace(self._project, label_config=labels)
@@ -122,10 +122,10 @@ class Publisher:
     def _lacking(self, version: str) -> Iterator[dict[str, Any]]:
         """Untouched tasks without that version, and those that /predict passed on to us."""
         number = self._project.id
-        untouched = self._studio.untouched_tasks(number, without=version)
+        untouched = self._studio.list_untouched_tasks(number, without=version)
         left_out = self._projects.left_out(number, limit=1_000_000)
         queued = [one["task"] for one in left_out if one["reason"] == QUEUED]
-        waiting = self._studio.tasks(number, ids=queued) if queued else ()
+        waiting = self._studio.list_tasks(number, ids=queued) if queued else ()
         seen: set[int] = set()
         for task in chain(untouched, waiting):
             held = {one.get("model_version") for one in task.get("predictions") or []}
@@ -144,7 +144,7 @@ class Publisher:
         if after is None:
             return 0
         rescored = 0
-        tasks = self._studio.untouched_tasks(number, having=version, full=True, after=after)
+        tasks = self._studio.list_untouched_tasks(number, having=version, full=True, after=after)
         for chunk in [list(tasks)] if strategy.whole else growing(tasks, FIRST, MOST):
             drawn = [
                 (index, replace(outcome, result=[]))  # of a whole queue only the boxes are held
@@ -189,12 +189,12 @@ class Publisher:
         A double comes about when a request went on in Label Studio whose sender was killed,
         or when Retrieve predictions asked for the same tasks at the same time.
         """
-        history = self._registry.history(str(self._project.id))
+        history = self._registry.list_changes(str(self._project.id))
         if not history or time.time() - history[-1].at < GRACE:
             return 0
         old = {change.version for change in history} - {version}
         doomed: list[int] = []
-        for task in self._studio.untouched_tasks(self._project.id, several=True, full=True):
+        for task in self._studio.list_untouched_tasks(self._project.id, several=True, full=True):
             ours = [one for one in task["predictions"] if one["model_version"] == version]
             if ours:
                 first = min(one["id"] for one in ours)

@@ -19,7 +19,7 @@ from ml_backend.dataset.consensus import Chosen, Policy, choose
 from ml_backend.dataset.snapshot import Fetched, Item, to_item
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.image_cache import fetch_images
@@ -110,11 +110,11 @@ def export(
     registry = Registry(settings.versions, settings.champions)
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
-    labels = parse_labels(studio.project(project_id).label_config)
+    labels = parse_labels(studio.get_project(project_id).label_config)
     chosen = choose(open_submissions(settings, projects, registry).annotated(project))
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
-    tasks = studio.tasks(project_id, full=False)
+    tasks = studio.list_tasks(project_id, full=False)
     names = Names(((task["id"], task["data"]) for task in tasks), labels.image_key)
     source = ImageSource(project.url, project.token, media=settings.media, project=project_id)
     kept = settings.images / str(project_id)
@@ -153,7 +153,7 @@ def export(
 
 
 @contextmanager
-def _open_writer(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
+def _open_writer(out: Path, form: str | None, labels: LabelingConfig) -> Iterator[Add]:
     if form is not None:
         with write_folder(out, form, labels.values) as add:
             yield add

@@ -29,10 +29,10 @@ from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.cli import console
 from ml_backend.cli.words import counted
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.http import studio_http
-from ml_backend.label_studio.installation import StudioEnvironment
+from ml_backend.label_studio.http import open_studio_client
+from ml_backend.label_studio.installation import StudioInstallation
 from ml_backend.label_studio.session import ProjectGone
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.connect import Connection, connect, parse
@@ -115,7 +115,7 @@ class Home:
         self._settings = settings
         self._children = children
         self._say = console.stderr().print
-        self._environment = StudioEnvironment(settings.studio, settings.label_studio_env)
+        self._environment = StudioInstallation(settings.studio, settings.label_studio_env)
         self._state_file = settings.studio / "home.json"
         self._projects = Projects(settings.projects_database)
 
@@ -127,7 +127,7 @@ class Home:
 
     def start(self, label_config: str) -> None:
         """Install Label Studio where it is not; start it and the backend."""
-        if not self._environment.installed():
+        if not self._environment.is_installed():
             self._install()
         logs = self._settings.logs
         with console.stderr().status("Starting Label Studio and the ML backend"):
@@ -141,20 +141,20 @@ class Home:
                 made = pool.submit(self._make_starter, label_config)
                 self._environment.wait_ready()
                 made.result()
-            self.account = self._environment.account()
+            self.account = self._environment.prepare_account()
             self.studio = Studio(self._environment.url, self.account.token)
         self._move()
 
     def _install(self) -> None:
         with console.stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
-            self._environment.ensure(
+            self._environment.ensure_installed(
                 lambda line: status.update(f"Installing Label Studio (once): {line[:60]}")
             )
 
     def _make_starter(self, label_config: str) -> None:
         registry = Registry(self._settings.versions, self._settings.champions)
         if starter := choose_starter(parse(label_config)):
-            resolve(starter, registry)
+            resolve_model(starter, registry)
 
     def _start_own(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)
@@ -197,7 +197,7 @@ class Home:
         number = state.get("projects", {}).get(name)
         with suppress(ProjectGone):
             if number is not None:
-                self.studio.project(number)
+                self.studio.get_project(number)
                 return self._connect(number)
         kind = TITLES.get(self._options.labels, Path(self._options.labels).stem)
         # Label Studio wants three characters at least.
@@ -219,7 +219,7 @@ class Home:
 
     def _wait_for_backend(self) -> None:
         deadline = time.monotonic() + 60
-        with studio_http(self._backend_url, 5) as http:
+        with open_studio_client(self._backend_url, 5) as http:
             while time.monotonic() < deadline:
                 self._children.check()
                 with suppress(Exception):

@@ -17,12 +17,12 @@ import numpy as np
 
 from ml_backend.active_learning.strategies.base import Candidate
 from ml_backend.dataset.small_scans import Divisions
-from ml_backend.imaging.decode import as_png
+from ml_backend.imaging.decode import encode_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import StudioFault
-from ml_backend.learners.kinds import as_detector, load_detector
-from ml_backend.registry.resolve import int8
+from ml_backend.learners.kinds import load_detector, require_detector
+from ml_backend.registry.resolve import find_int8
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import Serving
 from ml_backend.serving.preannotation import Annotator
@@ -106,7 +106,7 @@ def scan(
         serving = Serving(settings, registry)
         annotator, folder = _annotator(connected, serving, registry, options)
         studio, label_config, store = asked.result()
-    detector = as_detector(annotator.model)
+    detector = require_detector(annotator.model)
     with _remembered(source, settings, project, annotator, options) as ledger:
         scans = ScanDetector(
             source,
@@ -202,9 +202,9 @@ def _annotator(
             f"no detector draws the labels of project {connected.id}; "
             "correct some tasks and train one"
         )
-    folder = registry.folder(annotator.version)
+    folder = registry.get_folder(annotator.version)
     if options.int8:
-        folder = int8(annotator.version, registry)
+        folder = find_int8(annotator.version, registry)
         annotator = replace(annotator, model=load_detector(folder))
     return annotator, folder
 
@@ -213,7 +213,7 @@ def _asked(connected: Project, settings: Settings, options: Options) -> tuple[St
     """Label Studio, the project's labels there, and where pictures are laid so that it shows
     them."""
     studio = Studio(connected.url, connected.token)
-    label_config = studio.project(connected.id).label_config
+    label_config = studio.get_project(connected.id).label_config
     if options.store is None:
         _serve_media(studio, connected.id, settings.media)
         return studio, label_config, Folder(settings.media)
@@ -224,7 +224,7 @@ def _asked(connected: Project, settings: Settings, options: Options) -> tuple[St
 
 
 def _data(studio: Studio, project: int) -> list[dict[str, Any]]:
-    return [task["data"] for task in studio.tasks(project, full=False)]
+    return [task["data"] for task in studio.list_tasks(project, full=False)]
 
 
 def _serve_media(studio: Studio, project: int, media: Path) -> None:
@@ -242,7 +242,7 @@ def _serve_media(studio: Studio, project: int, media: Path) -> None:
 
 def _try_out(store: Bucket, images: ImageSource, project: int) -> None:
     """See that a picture laid into the store can be fetched as Label Studio fetches it."""
-    name, picture = f"{project}/cytoloop.png", as_png(np.zeros((8, 8, 3), np.uint8))
+    name, picture = f"{project}/cytoloop.png", encode_png(np.zeros((8, 8, 3), np.uint8))
     store.write(name, picture)
     address = store.address(name)
     ((_, found),) = images.fetch([address])

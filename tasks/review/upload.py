@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.active_learning.strategies.certainty import measure_certainty
-from ml_backend.imaging.decode import as_png, plain_png
+from ml_backend.imaging.decode import encode_png, strip_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
 from ml_backend.label_studio.session import StudioFault, StudioUnreachable
 from ml_backend.serving.preannotation import Annotator, PreAnnotation
@@ -137,7 +137,7 @@ class Sender:
         first, unread = views[keys[0]], set(left)
         rects: list[Rect] = [views[key].tile.rect for key in left]
         for place, pixels in first.mosaic.read_parts(first.plane, rects):
-            self._store.write(names[left[place]], as_png(pixels))
+            self._store.write(names[left[place]], encode_png(pixels))
             unread.discard(left[place])
         return dict.fromkeys(unread, "it cannot be read any more")
 
@@ -211,7 +211,7 @@ class Sender:
         patiently(self._read)
 
     def _read(self) -> None:
-        for task in self._studio.tasks(self._project, after=self._last, full=False):
+        for task in self._studio.list_tasks(self._project, after=self._last, full=False):
             self._last = max(self._last, task["id"])
             if key := task["data"].get("key"):
                 self._held[str(key)] = task["id"]
@@ -223,7 +223,7 @@ def _as_it_is(view: View) -> bytes | None:
     if file is None or file.path.suffix.lower() != ".png":
         return None
     try:
-        return plain_png(file.path.read_bytes())
+        return strip_png(file.path.read_bytes())
     except OSError:
         return None  # reading its pixels says what is wrong
 

@@ -43,7 +43,7 @@ def pipeline(
     registry = Registry(settings.versions, settings.champions)
     pipeline = Pipeline(settings, projects, registry)
     pipeline.projects.connect(Project(PROJECT, "http://127.0.0.1:1", "", "Trial", CONFIG))
-    (starter,) = pipeline.registry.all()
+    (starter,) = pipeline.registry.list_versions()
     pipeline.registry.promote(str(PROJECT), starter.name, by="test", reason="start")
     yield pipeline
 
@@ -69,7 +69,7 @@ def items(pipeline: Pipeline) -> list[Item]:
                 split="train" if number < TRAINED else "holdout",
                 sampling_p=None,
                 sampling_reason="",
-                boxes=tuple((*row[:4], row[4]) for row in boxes.rows()),
+                boxes=tuple((*row[:4], row[4]) for row in boxes.to_rows()),
                 blind=number % 4 == 0,
             )
         )
@@ -103,7 +103,7 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     pipeline: Pipeline, items: list[Item]
 ) -> None:
     registry = pipeline.registry
-    starter = registry.champion(str(PROJECT))
+    starter = registry.get_champion(str(PROJECT))
 
     # The boxes of every training image lie in another one.
     shuffled = [
@@ -143,7 +143,7 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     pipeline.promote(better.name, PROJECT, decision.reasons, by="cytoloop")
     assert drawn(pipeline) != before
 
-    registry.rollback(str(PROJECT), by="ann", reason="to see the old boxes")
+    registry.roll_back(str(PROJECT), by="ann", reason="to see the old boxes")
     assert drawn(pipeline) == before
-    last = registry.history(str(PROJECT))[-1]
+    last = registry.list_changes(str(PROJECT))[-1]
     assert (last.kind, last.by, last.version) == ("rollback", "ann", worse.name)

@@ -17,11 +17,11 @@ from ml_backend.learners.detector.preprocess import PADDING
 
 # The label of a place where a person removed a box: looked at and laid into other fields as any
 # object, but in no target: whatever is found there is punished.
-NOTHING = -1
+DELETED = -1
 
 
 @dataclass(frozen=True)
-class View:
+class TrainingImage:
     """One image at the input scale.
 
     pixels: (H, W, 3) uint8. xyxy: (N, 4) float32, pixels. label: (N,) int, class indices or
@@ -36,12 +36,12 @@ class View:
     weight: np.ndarray | None = None
 
 
-def choose(weight: np.ndarray | None, number: int, rng: np.random.Generator) -> int:
+def choose_index(weight: np.ndarray | None, number: int, rng: np.random.Generator) -> int:
     """One of `number` indices, by weight where there is one."""
     return int(rng.choice(number, p=None if weight is None else weight / weight.sum()))
 
 
-def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def transform_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """The boxes of objects after x → linear @ x + offset; xyxy (N, 4), linear (2, 2).
 
     Exact where the map is made of quarter turns, mirrors and scaling. For other angles
@@ -55,7 +55,9 @@ def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.n
     return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
 
-def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> View:
+def augment(
+    view: TrainingImage, canvas: tuple[int, int], recipe: Recipe, rng: np.random.Generator
+) -> TrainingImage:
     """A random view of `view` on a canvas (height, width), in input pixels."""
     linear = np.eye(2)
     if rng.random() < 0.5:
@@ -77,7 +79,7 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
         centre += rng.uniform(-recipe.shift, recipe.shift, 2) * canvas[::-1]
     if len(view.xyxy) and (room < -size / 4).any() and rng.random() < recipe.near:
         # Most windows of a field much larger than the canvas are empty: look at an object.
-        box = view.xyxy[choose(view.weight, len(view.xyxy), rng)]
+        box = view.xyxy[choose_index(view.weight, len(view.xyxy), rng)]
         inside = linear @ ((box[:2] + box[2:]) / 2 - (width / 2, height / 2))
         centre = np.array(canvas[::-1]) * rng.uniform(0.1, 0.9, 2) - inside
         centre = np.where(room < 0, np.clip(centre, size / 2 + room, size / 2), size / 2)
@@ -86,12 +88,12 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
         offset = np.round(offset)
     # Exposed before it is placed: the padding has the same grey in serving.
     pixels = _place(_expose(view.pixels, recipe, rng), linear, offset, canvas, exact=not warped)
-    xyxy = turn_boxes(view.xyxy, linear, offset)
+    xyxy = transform_boxes(view.xyxy, linear, offset)
     xyxy, seen = _clip(xyxy, canvas)
-    ignored, _ = _clip(turn_boxes(view.ignored, linear, offset), canvas)
+    ignored, _ = _clip(transform_boxes(view.ignored, linear, offset), canvas)
     counted = seen >= recipe.visible
-    cut = ~counted & (seen > 0) & (view.label != NOTHING)
-    return View(
+    cut = ~counted & (seen > 0) & (view.label != DELETED)
+    return TrainingImage(
         pixels,
         xyxy[counted],
         view.label[counted],

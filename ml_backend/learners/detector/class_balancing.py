@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml_backend.learners.detector.augmentation import NOTHING, View
+from ml_backend.learners.detector.augmentation import DELETED, TrainingImage
 
 # A class is rare from a quarter of the most frequent one's objects on. With fewer classes
 # apart than that, mitotic cells and three times as many others say, nothing is changed.
@@ -22,7 +22,7 @@ RARE = 0.25
 MOST = 4.0
 
 
-def factors(counts: np.ndarray) -> np.ndarray:
+def compute_repeat_factors(counts: np.ndarray) -> np.ndarray:
     """How much more an object of each class counts: sqrt(RARE · most / count), 1..MOST.
 
     counts: (C,), objects of each class; of a class without any, the factor is MOST.
@@ -31,32 +31,34 @@ def factors(counts: np.ndarray) -> np.ndarray:
     return np.clip(np.sqrt(RARE * most / np.maximum(counts, 1)), 1, MOST)
 
 
-def balanced(views: Sequence[View]) -> list[View]:
+def weight_objects(views: Sequence[TrainingImage]) -> list[TrainingImage]:
     """The views, with what each of their objects counts; as they are where all count alike.
 
-    Places where nothing is (`NOTHING`) count together as much as objects of the most frequent
+    Places where nothing is (`DELETED`) count together as much as objects of the most frequent
     class that are sqrt(most · places) many: a few are shown often, many do not push
     the objects out.
     """
     label = np.concatenate([view.label for view in views])
-    nothing = int((label == NOTHING).sum())
-    counts = np.bincount(label[label != NOTHING], minlength=1)
+    nothing = int((label == DELETED).sum())
+    counts = np.bincount(label[label != DELETED], minlength=1)
     of_nothing = min(np.sqrt(max(counts.max(), 1) / max(nothing, 1)), MOST)
     # NOTHING is -1, the last one.
-    factor = np.append(factors(counts), of_nothing)
+    factor = np.append(compute_repeat_factors(counts), of_nothing)
     if (factor[label] == 1).all():
         return list(views)
     return [replace(view, weight=factor[view.label]) for view in views]
 
 
-def image_weights(views: Sequence[View]) -> np.ndarray | None:
+def compute_image_weights(views: Sequence[TrainingImage]) -> np.ndarray | None:
     """How much more often each view is shown than one of common objects alone: (views,), at
     least 1; None where all are shown alike."""
     weights = [1.0 if view.weight is None else view.weight.max(initial=1) for view in views]
     return np.array(weights) if len(set(weights)) > 1 else None
 
 
-def draw(indices: np.ndarray, weights: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+def resample_indices(
+    indices: np.ndarray, weights: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
     """As many of the indices as there are, each as often as the weight it points to says.
 
     Systematic: one that should come 1.4 times comes once or twice. None: each as it is.

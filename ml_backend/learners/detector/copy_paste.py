@@ -11,18 +11,18 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ml_backend.learners.detector.augmentation import View, choose
+from ml_backend.learners.detector.augmentation import TrainingImage, choose_index
 
 MARGIN = 0.15  # of an object's sides: around it, where it fades into its new field
 
 
-def graft(
-    view: View,
-    donors: Sequence[View],
+def paste_objects(
+    view: TrainingImage,
+    donors: Sequence[TrainingImage],
     most: int,
     rng: np.random.Generator,
     weights: np.ndarray | None = None,
-) -> View:
+) -> TrainingImage:
     """`view` with up to `most` more objects, where nothing was drawn or ignored.
 
     An object comes from any of the donors, mirrored and turned by quarters, at its own
@@ -34,10 +34,10 @@ def graft(
     xyxy, label = [view.xyxy], [view.label]
     weight = [] if view.weight is None else [view.weight]
     for _ in range(int(rng.integers(1, most + 1))):
-        donor = donors[choose(weights, len(donors), rng)]
+        donor = donors[choose_index(weights, len(donors), rng)]
         if not len(donor.xyxy):
             continue
-        chosen = choose(donor.weight, len(donor.xyxy), rng)
+        chosen = choose_index(donor.weight, len(donor.xyxy), rng)
         piece, alpha, box = _cut_out(donor, chosen)
         if piece.size == 0:
             continue
@@ -66,7 +66,7 @@ def graft(
         label.append(donor.label[chosen : chosen + 1])
         if donor.weight is not None:
             weight.append(donor.weight[chosen : chosen + 1])
-    return View(
+    return TrainingImage(
         pixels,
         np.concatenate(xyxy),
         np.concatenate(label),
@@ -75,7 +75,7 @@ def graft(
     )
 
 
-def _cut_out(donor: View, chosen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cut_out(donor: TrainingImage, chosen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An object's pixels with a margin, how much they cover (0..1), and its box in them.
 
     No pixels where something else reaches into the margin: half of it would come along.

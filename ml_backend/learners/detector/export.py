@@ -25,7 +25,7 @@ import torch
 from openvino.preprocess import PrePostProcessor
 
 from ml_backend.learners.detector.openvino_runtime import IR_NAME
-from ml_backend.learners.detector.weights import load
+from ml_backend.learners.detector.weights import load_network
 from ml_backend.learners.model_file import FILE_NAME
 
 # What the two may differ by on noise: pixels of the input, and confidence. The weights stay
@@ -48,7 +48,7 @@ def export(weights: Path, folder: Path) -> None:
     Raises ValueError when `weights` is not a cytoloop model file, ExportFailed when torch
     and the IR disagree.
     """
-    network: Any = load(weights)[0]
+    network: Any = load_network(weights)[0]
     head = network.model[-1]
     # Answer the decoded boxes alone, and lay the anchors anew for every input size.
     head.export, head.dynamic = True, True

@@ -21,7 +21,7 @@ from ultralytics.utils.torch_utils import initialize_weights
 _FIRST = re.compile(r"(.+\.cv[23]\.\d+)\.0\.conv\.weight$")
 
 
-def narrow(head: Any, width: int) -> None:
+def narrow_head(head: Any, width: int) -> None:
     """Give all hidden layers of ultralytics' Detect `width` channels, with random weights."""
     for branches in (head.cv2, head.cv3):
         for level, (first, _, last) in enumerate(branches):
@@ -33,12 +33,12 @@ def narrow(head: Any, width: int) -> None:
     initialize_weights(head)
 
 
-def width(tensors: Mapping[str, torch.Tensor]) -> int | None:
+def find_hidden_width(tensors: Mapping[str, torch.Tensor]) -> int | None:
     """Channels of the hidden layers of the head in a state_dict; None where it has none."""
     return next((len(t) for name, t in tensors.items() if _FIRST.search(name)), None)
 
 
-def narrowed(tensors: Mapping[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
+def narrow_weights(tensors: Mapping[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
     """A state_dict with at most `width` channels in the hidden layers of its head.
 
     How much of a channel is heard: the scale of its norm times the sum of the magnitudes of

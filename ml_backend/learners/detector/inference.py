@@ -21,9 +21,14 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects, WindowDetections, merge_windows
 from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, Window
 from ml_backend.learners.base import Picture, Prediction
-from ml_backend.learners.detector.nms import suppress
-from ml_backend.learners.detector.openvino_runtime import Runtime, runtime
-from ml_backend.learners.detector.preprocess import halvings, input_size, scale_of, to_input
+from ml_backend.learners.detector.nms import suppress_overlaps
+from ml_backend.learners.detector.openvino_runtime import Runtime, choose_runtime
+from ml_backend.learners.detector.preprocess import (
+    compute_input_size,
+    compute_scale,
+    count_halvings,
+    prepare_input,
+)
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 
 WINDOW = 2048  # input px a side; a YOLOv5n in OpenVINO then takes 0.2 GB
@@ -76,7 +81,7 @@ class Detector:
         self.side = max(2, int(WINDOW / self.scale))
         self.overlap = int(OVERLAP / self.scale)
         self.margin = EDGE / self.scale
-        self.halvings = halvings(self.scale)
+        self.halvings = count_halvings(self.scale)
         self._runtime = runtime
         self._names = np.array(card.classes)
 
@@ -91,12 +96,12 @@ class Detector:
         weights = folder / FILE_NAME
         if not weights.exists():
             raise FileNotFoundError(f"{weights} is missing")
-        return cls(read_card(weights), runtime(folder, threads))
+        return cls(read_card(weights), choose_runtime(folder, threads))
 
-    def at(self, pixel_size: float | None) -> Detector:
+    def adapt_to(self, pixel_size: float | None) -> Detector:
         """The same for images of so many µm a pixel, which makes objects as large as those that
         it learned; where either size is not known, it goes by the card's scale."""
-        scale = scale_of(self.card.scale, self.card.input_um, pixel_size)
+        scale = compute_scale(self.card.scale, self.card.input_um, pixel_size)
         return self if scale == self.scale else Detector(self.card, self._runtime, scale)
 
     def predict(
@@ -109,7 +114,7 @@ class Detector:
         for pixel_size, members in groupby(pictures, key=lambda picture: picture.pixel_size):
             sizes: deque[tuple[int, int]] = deque()
             images = (_note_size(picture.pixels, sizes) for picture in members)
-            for boxes in self.at(pixel_size).stream(images, floor):
+            for boxes in self.adapt_to(pixel_size).stream(images, floor):
                 yield Prediction(sizes.popleft(), boxes)
 
     def detect(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
@@ -122,11 +127,13 @@ class Detector:
         images: (H, W, 3) uint8 RGB, of any sizes. floor: the lowest confidence, 0..1; the
         card's threshold where it is not given.
         """
-        for found in self.objects(map(InMemoryPlane, images), floor):
+        for found in self.find_objects(map(InMemoryPlane, images), floor):
             best = found.where(slice(MOST_BOXES))
             yield Boxes(best.xyxy, best.label, best.confidence)
 
-    def objects(self, planes: Iterable[Plane], floor: float | None = None) -> Iterator[Objects]:
+    def find_objects(
+        self, planes: Iterable[Plane], floor: float | None = None
+    ) -> Iterator[Objects]:
         """The objects of each plane in order, each once; their labels are names of classes.
 
         Takes a few windows ahead of what it has answered, so that the network always has
@@ -162,9 +169,9 @@ class Detector:
 
         for number, plane in enumerate(planes):
             at = looking[number] = _Looking(plane)
-            for window in plane.windows(self.side, self.overlap):
+            for window in plane.read_windows(self.side, self.overlap):
                 at.missing += 1
-                pixels = to_input(window.pixels, self.scale, window.halved)
+                pixels = prepare_input(window.pixels, self.scale, window.halved)
                 if np.may_share_memory(pixels, window.pixels):
                     pixels = pixels.copy()  # the next window may overwrite it
                 place = self._place(number, plane, window)
@@ -178,7 +185,7 @@ class Detector:
             yield batch(next(iter(gathered)))
 
     def _place(self, number: int, plane: Plane, window: Window) -> _Place:
-        height, width = input_size(window.height, window.width, self.scale)
+        height, width = compute_input_size(window.height, window.width, self.scale)
         return _Place(
             number,
             window.left,
@@ -204,7 +211,7 @@ class Detector:
         view = [place.left, place.top, place.right, place.bottom]
         corner = np.tile(view[:2], 2)
         xyxy = np.clip(corners / np.tile(place.ratio, 2) + corner, corner, np.tile(view[2:], 2))
-        kept = suppress(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
+        kept = suppress_overlaps(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
         return WindowDetections(
             xyxy[kept], label[kept], confidence[kept], np.tile(view, (len(kept), 1))
         )

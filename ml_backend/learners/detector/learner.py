@@ -15,8 +15,8 @@ from ml_backend.dataset.example import Example
 from ml_backend.evaluation.class_matches import Counts, count
 from ml_backend.evaluation.metrics import Figures, evaluate
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import headline
-from ml_backend.label_studio.labeling_config import Control, Labels, Matching
+from ml_backend.label_studio.class_names import choose_headline
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig, RectangleControl
 from ml_backend.learners.base import ExportFailed, Prediction, Progress
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
@@ -33,21 +33,23 @@ class DetectorLearner:
     recipe: Mapping[str, Any] = asdict(RECIPE)
 
     def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:
-        return headline(classes)
+        return choose_headline(classes)
 
-    def match(self, card: ModelCard, labels: Labels) -> Matching[Control] | None:
-        matching = labels.match(card.classes)
+    def match_labels(
+        self, card: ModelCard, labels: LabelingConfig
+    ) -> ClassMatching[RectangleControl] | None:
+        matching = labels.match_classes(card.classes)
         return matching if any(name in matching.mapping for name in card.headline) else None
 
-    def fits(self, labels: Labels) -> bool:
+    def can_learn(self, labels: LabelingConfig) -> bool:
         return bool(labels.controls)
 
-    def draw(
+    def write_result(
         self,
         prediction: Prediction,
         card: ModelCard,
-        labels: Labels,
-        matching: Matching[Control],
+        labels: LabelingConfig,
+        matching: ClassMatching[RectangleControl],
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:
@@ -56,7 +58,7 @@ class DetectorLearner:
             (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
         )
         width, height = prediction.size
-        return labels.to_regions(
+        return labels.write_regions(
             drawn, width=width, height=height, matching=matching, version=version
         )
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 
-def suppress(
+def suppress_overlaps(
     xyxy: np.ndarray, label: np.ndarray, confidence: np.ndarray, overlap: float
 ) -> np.ndarray:
     """Indices of the boxes to keep, the most confident first.

@@ -38,18 +38,18 @@ class Runtime(Protocol):
         ...
 
 
-def runtime(folder: Path, threads: int | None = None) -> Runtime:
+def choose_runtime(folder: Path, threads: int | None = None) -> Runtime:
     """The fastest runtime of this machine for a version's folder; threads: see there."""
-    if cuda_devices():
-        from ml_backend.learners.detector.torch_runtime import TorchRuntime, cuda_works
+    if count_cuda_devices():
+        from ml_backend.learners.detector.torch_runtime import TorchRuntime, is_cuda_usable
 
-        if cuda_works():
+        if is_cuda_usable():
             return TorchRuntime(folder / FILE_NAME, "cuda", half=True)
         log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
     return OpenVinoRuntime(folder / IR_NAME, threads)
 
 
-def cuda_devices() -> int:
+def count_cuda_devices() -> int:
     """How many CUDA devices the driver offers to this process; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

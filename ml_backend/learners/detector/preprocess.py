@@ -22,7 +22,7 @@ PADDING = 114  # the grey that ultralytics' pretrained networks know as 'outside
 FAR = 16.0
 
 
-def scale_of(scale: float, input_um: float | None, pixel_size: float | None) -> float:
+def compute_scale(scale: float, input_um: float | None, pixel_size: float | None) -> float:
     """Input pixels per image pixel for an image of so many µm a pixel.
 
     scale, input_um: of a version, see `ModelCard`. Its scale where a size is not known, or
@@ -34,12 +34,12 @@ def scale_of(scale: float, input_um: float | None, pixel_size: float | None) -> 
     return wanted if 1 / FAR <= wanted / scale <= FAR else scale
 
 
-def input_size(height: int, width: int, scale: float) -> tuple[int, int]:
+def compute_input_size(height: int, width: int, scale: float) -> tuple[int, int]:
     """Height and width after resampling: whole pixels, at least 1."""
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def halvings(scale: float) -> int:
+def count_halvings(scale: float) -> int:
     """How often an image is halved before it is resampled to `scale`: what is left is less
     than one more halving."""
     return max(0, math.floor(-math.log2(scale)))
@@ -63,10 +63,10 @@ def halve(image: np.ndarray, times: int) -> np.ndarray:
 def resample(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
     """image (H, W, 3) uint8 at `scale` input pixels per image pixel, at least 1 × 1.
 
-    halved: how often that was done to it already, at most `halvings`.
+    halved: how often that was done to it already, at most `count_halvings`.
     """
     height, width = image.shape[:2]
-    size = input_size(height << halved, width << halved, scale)
+    size = compute_input_size(height << halved, width << halved, scale)
     if size == (height, width):
         return image
     if scale >= 1:
@@ -74,7 +74,7 @@ def resample(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
     # Averaging over the source pixels keeps thin chromosomes that skipping would drop. Where
     # means of four, which OpenCV has a fast way for, can go first, the rest is less than
     # another half: interpolating between neighbours then skips no pixel, in a third of the time.
-    wanted = halvings(scale)
+    wanted = count_halvings(scale)
     while halved < wanted and height % 2 == width % 2 == 0:
         height, width, halved = height // 2, width // 2, halved + 1
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -92,7 +92,7 @@ def pad(image: np.ndarray) -> np.ndarray:
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
 
 
-def to_input(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
+def prepare_input(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
     """The network's input of an image (H, W, 3) uint8 RGB: uint8, sides multiples of STRIDE.
 
     halved: as of `resample`.

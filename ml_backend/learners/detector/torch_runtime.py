@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ml_backend.learners.detector.weights import load
+from ml_backend.learners.detector.weights import load_network
 
 
-def cuda_works() -> bool:
+def is_cuda_usable() -> bool:
     """Whether the torch that is installed can use the device (it may be a CPU build)."""
     return torch.cuda.is_available()
 
@@ -28,7 +28,7 @@ class TorchRuntime:
     batch = 16
 
     def __init__(self, weights: Path, device: str, *, half: bool = False) -> None:
-        network: Any = load(weights)[0]
+        network: Any = load_network(weights)[0]
         head = network.model[-1]
         head.export, head.dynamic = True, True  # the decoded boxes alone, for any input size
         self._network = network.fuse(verbose=False).to(device)

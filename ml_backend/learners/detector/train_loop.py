@@ -17,9 +17,13 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import make_anchors
 from ultralytics.utils.torch_utils import ModelEMA
 
-from ml_backend.learners.detector.augmentation import NOTHING, View, augment
-from ml_backend.learners.detector.class_balancing import balanced, draw, image_weights
-from ml_backend.learners.detector.copy_paste import graft
+from ml_backend.learners.detector.augmentation import DELETED, TrainingImage, augment
+from ml_backend.learners.detector.class_balancing import (
+    compute_image_weights,
+    resample_indices,
+    weight_objects,
+)
+from ml_backend.learners.detector.copy_paste import paste_objects
 from ml_backend.learners.detector.hyperparameters import Recipe
 from ml_backend.learners.detector.preprocess import STRIDE
 
@@ -31,7 +35,7 @@ class Diverged(ArithmeticError):
     """The loss is not a finite number any more."""
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Is this what Python or torch (on CPU or GPU) raise when memory runs out?"""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
@@ -42,7 +46,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def fit(
     model: Any,
-    views: Sequence[View],
+    views: Sequence[TrainingImage],
     canvas: tuple[int, int],
     recipe: Recipe,
     seed: int,
@@ -67,8 +71,8 @@ def fit(
             if isinstance(layer, nn.BatchNorm2d):
                 layer.eval()
     optimizer = _optimizer(model, recipe)
-    views = balanced(views)
-    indices = draws(views, canvas)
+    views = weight_objects(views)
+    indices = repeat_by_area(views, canvas)
     steps = math.ceil(len(indices) / recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _rate(step, steps * recipe.epochs, recipe)
@@ -112,16 +116,16 @@ def fit(
 
 
 def _batches(
-    views: Sequence[View],
+    views: Sequence[TrainingImage],
     indices: np.ndarray,
     canvas: tuple[int, int],
     recipe: Recipe,
     rng: np.random.Generator,
-) -> Iterator[tuple[list[View], tuple[int, int]]]:
+) -> Iterator[tuple[list[TrainingImage], tuple[int, int]]]:
     """The augmented views of every step of all epochs, with the shape of their canvas."""
-    weights = image_weights(views)
+    weights = compute_image_weights(views)
     for _ in range(recipe.epochs):
-        order = rng.permutation(draw(indices, weights, rng))
+        order = rng.permutation(resample_indices(indices, weights, rng))
         for start in range(0, len(order), recipe.batch):
             shape = canvas if rng.random() >= recipe.tiles else _half(canvas)
             shape = shape if rng.random() < 0.5 else shape[::-1]
@@ -130,16 +134,16 @@ def _batches(
 
 
 def _seen_anew(
-    views: Sequence[View],
+    views: Sequence[TrainingImage],
     weights: np.ndarray | None,
     index: int,
     shape: tuple[int, int],
     recipe: Recipe,
     rng: np.random.Generator,
-) -> View:
+) -> TrainingImage:
     view = views[index]
     if rng.random() < recipe.grafted:
-        view = graft(view, views, recipe.grafts, rng, weights)
+        view = paste_objects(view, views, recipe.grafts, rng, weights)
     return augment(view, shape, recipe, rng)
 
 
@@ -180,7 +184,7 @@ def _half(canvas: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
+def repeat_by_area(views: Sequence[TrainingImage], canvas: tuple[int, int]) -> np.ndarray:
     """Indices of the views of one epoch: as many canvases of each as its area holds."""
     area = canvas[0] * canvas[1]
     return np.repeat(
@@ -190,11 +194,11 @@ def draws(views: Sequence[View], canvas: tuple[int, int]) -> np.ndarray:
 
 
 def _to_tensors(
-    views: list[View], shape: tuple[int, int], device: torch.device
+    views: list[TrainingImage], shape: tuple[int, int], device: torch.device
 ) -> dict[str, torch.Tensor]:
     pixels = torch.from_numpy(np.stack([v.pixels for v in views])).to(device)
     size = np.array([shape[1], shape[0]], np.float32)
-    real = [v.label != NOTHING for v in views]
+    real = [v.label != DELETED for v in views]
     label = np.concatenate([v.label[kept] for v, kept in zip(views, real, strict=True)])
     xyxy = np.concatenate([v.xyxy[kept] for v, kept in zip(views, real, strict=True)])
     xywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1)
@@ -228,7 +232,7 @@ def _without_ignored(
 
 
 def _seen_in_nothing(
-    scores: torch.Tensor, views: Sequence[View], points: torch.Tensor
+    scores: torch.Tensor, views: Sequence[TrainingImage], points: torch.Tensor
 ) -> torch.Tensor:
     """The mean loss of the most certain cell in each place where nothing is; 0 without any.
 
@@ -238,7 +242,7 @@ def _seen_in_nothing(
     """
     hardest = []
     for image, view in zip(scores, views, strict=True):
-        nothing = view.label == NOTHING
+        nothing = view.label == DELETED
         others = np.concatenate([view.xyxy[~nothing], view.ignored])
         for place in view.xyxy[nothing]:
             cells = _inside(points, place[None]) & ~_inside(points, others)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.base import (
     NO_MEMORY,
     Progress,
@@ -14,7 +14,7 @@ from ml_backend.learners.base import (
     TrainingInterrupted,
 )
 from ml_backend.learners.detector.hyperparameters import RECIPE
-from ml_backend.learners.detector.preprocess import scale_of
+from ml_backend.learners.detector.preprocess import compute_scale
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.training_job import TrainingJob
 
@@ -38,16 +38,16 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     from ml_backend.learners.detector.training_images import (
         choose_canvas,
         choose_scale,
-        read_views,
-        usual_pixel_size,
+        compute_median_pixel_size,
+        read_training_images,
     )
 
     recipe = RECIPE
     labelled = [example for example in job.examples if example.boxes is not None]
-    pixel_size = usual_pixel_size(labelled)
+    pixel_size = compute_median_pixel_size(labelled)
     scale = choose_scale(labelled, job.imgsz, recipe, known=_known_scale(job, pixel_size))
     input_um = pixel_size / scale if pixel_size else None
-    views = list(read_views(labelled, job.classes, scale, progress, input_um))
+    views = list(read_training_images(labelled, job.classes, scale, progress, input_um))
     if not views:
         raise TrainingFailed(
             f"none of the {len(labelled)} labelled images can be read; see the reasons above"
@@ -59,24 +59,30 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     import torch
 
     from ml_backend.learners.detector import weights
-    from ml_backend.learners.detector.base_model_check import finds
+    from ml_backend.learners.detector.base_model_check import measure_base_f1
     from ml_backend.learners.detector.export import export
-    from ml_backend.learners.detector.train_loop import Diverged, draws, fit, out_of_memory
+    from ml_backend.learners.detector.train_loop import (
+        Diverged,
+        fit,
+        is_out_of_memory,
+        repeat_by_area,
+    )
 
-    shown = len(draws(views, canvas))
+    shown = len(repeat_by_area(views, canvas))
     passes = min(max(recipe.views // shown, recipe.epochs_least), recipe.epochs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     gently: bool | None = None
     slower = 1.0
     while True:
         torch.manual_seed(job.seed)
-        model: Any = weights.build(architecture, job.classes, recipe.head)
-        knowing = weights.start_from(model, job.base, job.classes)
+        model: Any = weights.build_network(architecture, job.classes, recipe.head)
+        knowing = weights.load_base(model, job.base, job.classes)
         if gently is None:
             gently = (
                 knowing
                 and shown < recipe.few
-                and finds(job.base, views, job.classes, job.headline, device) >= recipe.found
+                and measure_base_f1(job.base, views, job.classes, job.headline, device)
+                >= recipe.found
             )
         tried = replace(
             recipe,
@@ -85,10 +91,10 @@ def train(job: TrainingJob, progress: Progress) -> Path:
             frozen=len(model.model) - 1 if gently else recipe.frozen,
         )
         try:
-            before = weights.copied(model) if gently else None
+            before = weights.copy_weights(model) if gently else None
             tensors = fit(model.to(device), views, canvas, tried, job.seed, progress)
             if before:
-                tensors = weights.mixed(before, tensors, recipe.kept)
+                tensors = weights.interpolate_weights(before, tensors, recipe.kept)
             break
         except Diverged as error:
             slower /= 4
@@ -96,7 +102,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
                 raise TrainingFailed(f"{error} at every learning rate; check the boxes") from None
             progress({"again": f"{error}; now learning four times slower"})
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if recipe.batch == 1:
                 raise TrainingInterrupted(NO_MEMORY) from error
@@ -112,7 +118,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
         input_um=input_um,
     )
     path = job.out / FILE_NAME
-    weights.save(tensors, card, path)
+    weights.save_weights(tensors, card, path)
     export(path, job.out)
     return path
 
@@ -123,6 +129,6 @@ def _known_scale(job: TrainingJob, pixel_size: float | None) -> float | None:
     if job.base is None or job.base.suffix != ".safetensors" or not job.base.exists():
         return None
     card = read_card(job.base)
-    known = {canonical(name) for name in card.classes}
-    scale = scale_of(card.scale, card.input_um, pixel_size)
-    return scale if known >= {canonical(name) for name in job.classes} else None
+    known = {canonicalize(name) for name in card.classes}
+    scale = compute_scale(card.scale, card.input_um, pixel_size)
+    return scale if known >= {canonicalize(name) for name in job.classes} else None

@@ -11,9 +11,9 @@ import numpy as np
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import shown_size
 from ml_backend.imaging.decode import UnreadableImage, decode
-from ml_backend.learners.detector.augmentation import NOTHING, View
+from ml_backend.learners.detector.augmentation import DELETED, TrainingImage
 from ml_backend.learners.detector.hyperparameters import Recipe
-from ml_backend.learners.detector.preprocess import STRIDE, resample, scale_of
+from ml_backend.learners.detector.preprocess import STRIDE, compute_scale, resample
 
 
 def choose_scale(
@@ -44,28 +44,28 @@ def choose_scale(
     return min(1.0, max(known or recipe.imgsz / field, recipe.object_side / side))
 
 
-def usual_pixel_size(examples: Sequence[Example]) -> float | None:
+def compute_median_pixel_size(examples: Sequence[Example]) -> float | None:
     """The median µm that a pixel shows; None where it is not known of most examples."""
     sizes = [example.pixel_size for example in examples if example.pixel_size]
     return float(np.median(sizes)) if 2 * len(sizes) > len(examples) else None
 
 
-def read_views(
+def read_training_images(
     examples: Sequence[Example],
     classes: Sequence[str],
     scale: float,
     progress: Callable[[dict[str, Any]], None],
     input_um: float | None = None,
-) -> Iterator[View]:
+) -> Iterator[TrainingImage]:
     """The views of labelled examples; an image that cannot be read is told and left out.
 
     scale, input_um: of the version that is trained, see `ModelCard`.
     """
 
-    def read(example: Example) -> View | str:
+    def read(example: Example) -> TrainingImage | str:
         try:
-            own = scale_of(scale, input_um, example.pixel_size)
-            return prepare(decode(example.image), example, classes, own)
+            own = compute_scale(scale, input_um, example.pixel_size)
+            return prepare_training_image(decode(example.image), example, classes, own)
         except UnreadableImage as error:
             return error.reason
 
@@ -77,7 +77,9 @@ def read_views(
                 yield view
 
 
-def prepare(pixels: np.ndarray, example: Example, classes: Sequence[str], scale: float) -> View:
+def prepare_training_image(
+    pixels: np.ndarray, example: Example, classes: Sequence[str], scale: float
+) -> TrainingImage:
     """The view of one image, (H, W, 3) uint8 RGB, at `scale`.
 
     Boxes of a class that is not among `classes` neither count nor punish; those that a
@@ -95,15 +97,15 @@ def prepare(pixels: np.ndarray, example: Example, classes: Sequence[str], scale:
     known = real & (label >= 0)
     ignored = np.concatenate([example.ignored * ratio, xyxy[real & (label < 0)]])
     nothing = np.clip(example.deleted * ratio, 0, limits).astype(np.float32)
-    return View(
+    return TrainingImage(
         resampled,
         np.concatenate([xyxy[known], nothing]),
-        np.concatenate([label[known], np.full(len(nothing), NOTHING)]),
+        np.concatenate([label[known], np.full(len(nothing), DELETED)]),
         ignored.astype(np.float32),
     )
 
 
-def choose_canvas(views: Sequence[View], largest: int) -> tuple[int, int]:
+def choose_canvas(views: Sequence[TrainingImage], largest: int) -> tuple[int, int]:
     """Height and width of the training input: the median view's, no side above `largest`.
 
     Both are multiples of STRIDE, at least 64; larger views are seen through windows.

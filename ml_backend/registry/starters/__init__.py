@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.learners.kinds import find_learner
 from ml_backend.learners.model_file import read_card
-from ml_backend.registry.versions import UnknownVersion, Version, file_hash
+from ml_backend.registry.versions import UnknownVersion, Version, hash_file
 
 STARTERS = Path(__file__).parent
 PREFIX = "starter:"
@@ -34,7 +34,7 @@ def find_starter_weights(starter: str) -> Path:
 
 def name_starter(starter: str) -> str:
     """The version string of `starter:NAME`, with its file's hash in it."""
-    digest = file_hash(find_starter_weights(starter))
+    digest = hash_file(find_starter_weights(starter))
     return f"starter-{starter.removeprefix(PREFIX)}-{digest[:8]}"
 
 
@@ -53,7 +53,7 @@ def read_starter(starter: str) -> Version:
     )
 
 
-def choose_starter(labels: Labels, kind: str | None = None) -> str | None:
+def choose_starter(labels: LabelingConfig, kind: str | None = None) -> str | None:
     """Choose the first starter that draws a project's labels; None where none does.
 
     Args:
@@ -62,6 +62,6 @@ def choose_starter(labels: Labels, kind: str | None = None) -> str | None:
     """
     for starter in list_starters():
         card = read_card(find_starter_weights(starter))
-        if kind in (None, card.kind) and find_learner(card.kind).match(card, labels):
+        if kind in (None, card.kind) and find_learner(card.kind).match_labels(card, labels):
             return starter
     return None

@@ -16,7 +16,7 @@ from scipy.stats import permutation_test
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.promotion import rollback_test
 from ml_backend.promotion.rollback import Aftermath
-from ml_backend.registry.versions import Change, Registry, Version
+from ml_backend.registry.versions import ChampionChange, Registry, Version
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tests.unit.ml_backend.dataset.test_corrections import LABELS, region
@@ -25,7 +25,7 @@ from tests.unit.ml_backend.registry.test_versions import weights
 CONFIG = (
     Path(__file__).parents[4] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
 ).read_text()
-PROMOTION = Change("v2", "v1", "promotion", 1.0, "cytoloop", "better")
+PROMOTION = ChampionChange("v2", "v1", "promotion", 1.0, "cytoloop", "better")
 
 
 def corrections(version: str, counts: list[int], first: int) -> list[Correction]:
@@ -96,8 +96,10 @@ def test_noise_alone_rarely_rolls_back() -> None:
     assert worse <= 10
 
 
-def change(version: str, previous: str, kind: Any = "promotion", by: str = "cytoloop") -> Change:
-    return Change(version, previous, kind, 1.0, by, "")
+def change(
+    version: str, previous: str, kind: Any = "promotion", by: str = "cytoloop"
+) -> ChampionChange:
+    return ChampionChange(version, previous, kind, 1.0, by, "")
 
 
 def test_what_is_watched() -> None:
@@ -154,12 +156,12 @@ def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path
     lab = Lab(tmp_path)
     lab.annotate("v1", 20, edits=1)
     lab.annotate("v2", 19, edits=4)
-    assert lab.watch() is None and lab.registry.champion("1") == "v2"
+    assert lab.watch() is None and lab.registry.get_champion("1") == "v2"
     lab.annotate("v2", 1, edits=4)
     found = lab.watch()
     assert found is not None and found.worse
-    assert lab.registry.champion("1") == "v1"
-    last = lab.registry.history("1")[-1]
+    assert lab.registry.get_champion("1") == "v1"
+    last = lab.registry.list_changes("1")[-1]
     assert (last.kind, last.by, last.previous) == ("rollback", "cytoloop", "v2")
     assert "4.00 edits a task" in last.reason
     assert (1, "publish") in {note[:2] for note in lab.projects.notes()}
@@ -171,7 +173,7 @@ def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path
     # Looked at again, nothing more happens; a person may insist.
     assert lab.watch() is None
     lab.registry.promote("1", "v2", by="ana", reason="promoted by hand")
-    assert lab.watch() is None and lab.registry.champion("1") == "v2"
+    assert lab.watch() is None and lab.registry.get_champion("1") == "v2"
 
 
 def test_edits_that_stay_confirm_the_champion(tmp_path: Path) -> None:
@@ -180,9 +182,9 @@ def test_edits_that_stay_confirm_the_champion(tmp_path: Path) -> None:
     lab.annotate("v2", 20, edits=1)
     found = lab.watch()
     assert found is not None and not found.worse
-    assert lab.registry.champion("1") == "v2" and len(lab.registry.history("1")) == 2
+    assert lab.registry.get_champion("1") == "v2" and len(lab.registry.list_changes("1")) == 2
     lab.annotate("v2", 30, edits=9)
-    assert lab.watch() is None and lab.registry.champion("1") == "v2"
+    assert lab.watch() is None and lab.registry.get_champion("1") == "v2"
 
 
 def test_where_there_is_nothing_to_go_back_to_it_stays_and_says_so_once(
@@ -191,10 +193,10 @@ def test_where_there_is_nothing_to_go_back_to_it_stays_and_says_so_once(
     lab = Lab(tmp_path)
     lab.annotate("v1", 10, edits=0)
     lab.annotate("v2", 20, edits=3)
-    shutil.rmtree(lab.registry.folder("v1"))
+    shutil.rmtree(lab.registry.get_folder("v1"))
     found = lab.watch()
     assert found is not None and found.worse and lab.watch() is None
-    assert lab.registry.champion("1") == "v2"
+    assert lab.registry.get_champion("1") == "v2"
     assert "not rolled back, because there is no version 'v1'" in caplog.text
 
 
@@ -203,5 +205,5 @@ def test_a_champion_that_changed_meanwhile_is_not_rolled_back(tmp_path: Path) ->
 
     lab = Lab(tmp_path)
     with pytest.raises(UnknownVersion, match="v1 is not the champion"):
-        lab.registry.rollback("1", by="cytoloop", reason="worse", of="v1")
-    assert lab.registry.champion("1") == "v2"
+        lab.registry.roll_back("1", by="cytoloop", reason="worse", of="v1")
+    assert lab.registry.get_champion("1") == "v2"
