@@ -35,7 +35,7 @@ STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 
 
 def fold(name: str) -> str:
-    """The name without case, hyphens, underscores and repeated spaces."""
+    """Remove what does not tell names apart: case, hyphens, underscores and repeated spaces."""
     return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
@@ -47,18 +47,19 @@ _CANONICAL = {
 
 
 def canonicalize(name: str) -> str:
-    """The one name for a class: 'Chromosomes' is 'Mitotic cell'; an unknown name, folded.
+    """Give the standard name of a class: 'Chromosomes' is 'Mitotic cell'; an unknown name, folded.
 
-    Two names mean the same class exactly when their canonical names are equal; case,
-    hyphens, underscores and spaces around do not matter.
+    Two names mean the same class exactly when their canonical names are equal.
     """
     folded = fold(name)
     return _CANONICAL.get(folded, folded)
 
 
 def unify_spelling(names: Iterable[str]) -> dict[str, str]:
-    """How each of the names is written most often; names that differ in case, hyphens,
-    underscores or spaces alone are one. names: each as often as it occurs.
+    """Map each name to the most frequent spelling of it.
+
+    Args:
+        names: Each as often as it occurs; two that `fold` makes equal are the same name.
     """
     counts = Counter(names)
     chosen: dict[str, str] = {}
@@ -68,15 +69,15 @@ def unify_spelling(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_clutter(name: str) -> bool:
-    """Is it what a project is not about: other things, debris, interphase nuclei?"""
+    """Tell whether a class is not what a project is about: debris, interphase nuclei, 'Other'."""
     return canonicalize(name) in _CLUTTER
 
 
 def is_mitotic(name: str) -> bool:
-    """Is it a dividing cell, of whatever stage?"""
+    """Tell whether a class is a dividing cell, at any stage."""
     return canonicalize(name) in ("Mitotic cell", *STAGES)
 
 
 def choose_headline(classes: Iterable[str]) -> tuple[str, ...]:
-    """The classes that a project is about, in their order: all but clutter."""
+    """Choose the classes that a project is about, in their order: all but clutter."""
     return tuple(name for name in classes if not is_clutter(name))

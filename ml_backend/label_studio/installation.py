@@ -29,14 +29,14 @@ from ml_backend.system.processes import Process, check_port
 VERSION = "1.23.2"
 USERNAME = "cytoloop@localhost"
 
-# Variables that would lead another Python, other packages or another Label Studio into
-# ours. What says where packages come from stays: that is the user's to choose.
+# Variables that would mix another Python, other packages or another Label Studio with ours.
+# Those that say where packages come from stay: that is the user's choice.
 _FOREIGN = (
     "PYTHON", "VIRTUAL_ENV", "CONDA", "LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "UV_PROJECT",
     "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_REQUIRE_HASHES",
 )  # fmt: skip
 
-# SQLite, nothing to strangers, nothing about the user to anyone.
+# SQLite; no debug pages; nothing about the user is sent to anyone.
 _QUIET = {
     "LABEL_STUDIO_DJANGO_DB": "sqlite",
     "LABEL_STUDIO_DEBUG": "false",
@@ -55,7 +55,13 @@ class StudioError(RuntimeError):
 
 @dataclass(frozen=True)
 class Account:
-    """Who may log in, and the personal access token of that user."""
+    """A user who may log in.
+
+    Attributes:
+        username: An e-mail address.
+        password: In plain text.
+        token: The user's personal access token.
+    """
 
     username: str
     password: str
@@ -63,9 +69,15 @@ class Account:
 
 
 class StudioInstallation:
-    """Label Studio under `folder`: its packages, its database and its one account.
+    """Label Studio under one folder: its packages, its database and its one account.
 
-    ready: an environment that already holds Label Studio; nothing is installed then.
+    Args:
+        folder: Where everything is kept.
+        ready: An environment that already holds Label Studio; nothing is installed then.
+
+    Attributes:
+        folder: The same, absolute.
+        url: Of the running server; "" before `start`.
     """
 
     def __init__(self, folder: Path, ready: Path | None = None) -> None:
@@ -77,23 +89,32 @@ class StudioInstallation:
 
     @property
     def environment(self) -> Path:
+        """The folder of the Python environment."""
         return self._ready or self.folder / f"environment-{VERSION}"
 
     @property
     def python(self) -> Path:
+        """The environment's interpreter."""
         windows, posix = self.environment / "Scripts/python.exe", self.environment / "bin/python"
         return windows if os.name == "nt" else posix
 
     # Installing.
 
     def is_installed(self) -> bool:
+        """Tell whether the environment is there."""
         return self.python.exists()
 
     def ensure_installed(self, progress: Callable[[str], None] = lambda line: None) -> None:
-        """Install Label Studio where it is not; `progress` hears of every step.
+        """Install Label Studio where it is not yet.
 
-        It is installed beside its place and moved there when whole, so that an install
-        that was killed is done again. Raises StudioError in one line.
+        It is built beside its final folder and moved there when complete, so an installation that
+        was killed is simply done again.
+
+        Args:
+            progress: Called with a line for every step.
+
+        Raises:
+            StudioError: It could not be installed.
         """
         if self._ready and not self.is_installed():
             raise StudioError(f"{self._ready} holds no environment with a Python in it")
@@ -183,10 +204,16 @@ class StudioInstallation:
     # Running.
 
     def start(self, port: int, media: Path, log: Path) -> Process:
-        """Start the server on 127.0.0.1:`port`; its local files are those under `media`.
+        """Start the server on 127.0.0.1.
 
-        Raises PortTaken, because Label Studio itself would move to the next port
-        without a word.
+        Args:
+            port: To listen on.
+            media: The folder whose files it serves as local files.
+            log: The file that takes its output.
+
+        Raises:
+            PortTaken: Another program listens there; Label Studio would move to the next port
+                without telling.
         """
         check_port(port, "Label Studio", "--port")
         media.mkdir(parents=True, exist_ok=True)
@@ -246,7 +273,7 @@ class StudioInstallation:
         raise StudioError(f"Label Studio {state}; see {process.log} ({process.last_words()})")
 
     def stop(self) -> None:
-        """End the server and all that it started."""
+        """Stop the server and all its child processes."""
         if self._process:
             self._process.stop()
             self._process = None
@@ -261,9 +288,10 @@ class StudioInstallation:
         return account
 
     def prepare_account(self) -> Account:
-        """The account, with a token that works; the server must be ready.
+        """Return the account with a token that works; the server must be ready.
 
-        Raises StudioError where the token can be neither used nor made.
+        Raises:
+            StudioError: The token can be neither used nor made.
         """
         known = self._account()
         try:

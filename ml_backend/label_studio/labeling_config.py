@@ -1,7 +1,7 @@
-"""A project's labeling config ↔ classes; Label Studio's regions ↔ boxes, choices ↔ classes.
+"""A project's labeling config: its labels and choices, and regions to and from boxes.
 
 The config is read with the standard library: the SDK's LabelInterface takes over a second
-to import, in a server that must answer /setup at once. The tests hold the two together.
+to import, in a server that must answer /setup at once. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ BEYOND = 0.5
 
 @dataclass(frozen=True)
 class Label:
-    """value: as regions carry it (the alias where there is one). names: what else it answers
-    to in the config. predicted: classes that `predicted_values` assigns to it."""
+    """A label of a control.
+
+    Attributes:
+        value: As regions carry it: the alias, where there is one.
+        names: All names that it has in the config.
+        predicted: Classes that its `predicted_values` assigns to it.
+    """
 
     value: str
     names: tuple[str, ...]
@@ -34,8 +39,14 @@ class Label:
 
 @dataclass(frozen=True)
 class RectangleControl:
-    """A rectangle control. name: of the tag that holds the shape; labels_name: of the tag
-    that holds the label (the same for RectangleLabels); image: the Image's name."""
+    """A control that draws rectangles: RectangleLabels, or Rectangle together with Labels.
+
+    Attributes:
+        name: Of the tag that holds the shape.
+        labels_name: Of the tag that holds the label; the same for RectangleLabels.
+        image: The Image's name.
+        labels: What a rectangle can be.
+    """
 
     name: str
     labels_name: str
@@ -97,11 +108,11 @@ class Region:
 
 @dataclass(frozen=True)
 class LabelingConfig:
-    """The controls of a labeling config that say something of one image.
+    """The controls of a labeling config that are about one image.
 
     Attributes:
         image_key: The field of a task's data that holds the image; "" without such a control.
-        controls: Those that mark rectangles.
+        controls: Those that draw rectangles.
         choices: Those that choose classes, for the image or for each region.
     """
 
@@ -113,7 +124,8 @@ class LabelingConfig:
     def parse(cls, label_config: str) -> LabelingConfig:
         """Read a project's XML: RectangleLabels, Rectangle together with Labels, Choices.
 
-        Of controls on several images, those on the first one count; rectangles come first.
+        Where controls are on several images, those on the first image are taken; rectangles come
+        first.
 
         Raises:
             ValueError: It is not XML.
@@ -196,9 +208,9 @@ class LabelingConfig:
         """Write chosen classes as the `result` of a prediction.
 
         Args:
-            chosen: The classes that an image is of, each with its probability, 0..1.
+            chosen: The classes of an image, each with its probability, 0..1.
             matching: See `match_choices`; classes without a choice are left out.
-            version: The version that chose; it makes the ids of its answers.
+            version: The version that chose them; the ids of the items depend on it.
         """
         by_control: dict[ChoicesControl, dict[str, float]] = {}
         for name, probability in chosen.items():
@@ -238,11 +250,21 @@ class LabelingConfig:
         matching: ClassMatching[RectangleControl],
         version: str,
     ) -> list[dict[str, Any]]:
-        """Boxes (pixels of an image of width × height) as the `result` of a prediction.
+        """Write boxes as the `result` of a prediction.
 
-        Percent of the image, each with its score. Ids are the same for the same boxes of
-        the same version, so that a repeated answer is the same answer. Boxes whose class
-        has no label, or that have no area inside the image, are left out.
+        Ids are the same for the same boxes of the same version, so that a repeated answer is the
+        same answer. Boxes whose class has no label, or that have no area inside the image, are left
+        out.
+
+        Args:
+            boxes: In pixels.
+            width: Of the image, px.
+            height: Of the image, px.
+            matching: See `match_classes`.
+            version: The version that found them.
+
+        Returns:
+            Regions in percent of the image, each with its score.
         """
         regions: list[dict[str, Any]] = []
         for number, (x1, y1, x2, y2, name, confidence) in enumerate(boxes.to_rows()):
@@ -284,26 +306,32 @@ class LabelingConfig:
     def read_boxes(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[Boxes, list[str]]:
-        """The boxes of an annotation's `result`; see `read_regions`.
+        """Read the boxes of an annotation; see `read_regions`.
 
-        A region with several labels is a box for each of them.
+        A region with several labels becomes a box for each of them.
+
+        Returns:
+            The boxes in pixels, and the problems in words.
         """
         regions, problems = self.read_regions(result, width, height)
         return Boxes.from_rows(
-            (*one.xyxy, name) for one in regions for name in one.labels
+            (*region.xyxy, name) for region in regions for name in region.labels
         ), problems
 
     def read_regions(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[list[Region], list[str]]:
-        """Read the rectangles of an annotation, and in words what was not taken over as it is.
+        """Read the rectangles of an annotation.
 
         A rotated rectangle becomes the box around it; what reaches beyond the image is clipped.
 
         Args:
-            result: Label Studio's, of an annotation or a prediction.
-            width: Of the image as shown, in pixels.
+            result: Of an annotation or a prediction, as Label Studio writes it.
+            width: Of the image as shown, px.
             height: Likewise.
+
+        Returns:
+            The regions, and in words what could not be taken over as it is.
         """
         sources = {name for c in self.controls for name in (c.name, c.labels_name)}
         choosing = {control.name for control in self.choices}
@@ -369,12 +397,12 @@ def _match(controls: Sequence[ControlT], classes: Iterable[str]) -> ClassMatchin
 
 
 def _make_id(key: str) -> str:
-    """An id of a region: the same for the same content, so that a repeated answer is the same."""
+    """Make the id of a region from its content, so that a repeated answer is the same."""
     return hashlib.sha256(key.encode("utf-8")).hexdigest()[:10]
 
 
 def _listed(value: dict[str, Any], key: str) -> list[str]:
-    """The names in a list of a region's value; none where it is no list."""
+    """List the names under a key of a region's value; none where it is not a list."""
     names = value.get(key)
     return [str(name) for name in names] if isinstance(names, list) else []
 
@@ -414,7 +442,7 @@ def _around(shape: dict[str, Any], width: int, height: int) -> tuple[float, floa
 def _clip(
     x1: float, y1: float, x2: float, y2: float, width: int, height: int
 ) -> tuple[float, float, float, float] | None:
-    """What of a box lies in the image; None when that is less than a hundredth of a pixel."""
+    """Clip a box to the image; None when less than a hundredth of a pixel is left."""
     x1, x2 = (min(max(x, 0.0), float(width)) for x in (x1, x2))
     y1, y2 = (min(max(y, 0.0), float(height)) for y in (y1, y2))
     return (x1, y1, x2, y2) if x2 - x1 > 0.01 and y2 - y1 > 0.01 else None

@@ -1,7 +1,7 @@
-"""The line to a Label Studio: its SDK's client, patience, and its errors as four of ours.
+"""A session with a Label Studio: the SDK's client, with retries and four errors of ours.
 
-Each error is one line that says what to do: the server cannot be reached, it refuses us,
-the thing asked about is gone, or it answered with something else.
+Each error is one line that says what to do: the server cannot be reached, it refuses the
+token, what was asked for is gone, or the server failed in another way.
 """
 
 from __future__ import annotations
@@ -50,10 +50,14 @@ STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
 
 
 class Session:
-    """sdk: the SDK's client. what: the server in words, for messages.
+    """Requests to one Label Studio server; safe to share among threads.
 
-    Safe to share among threads. Raises StudioRefused for a token that has expired, which
-    is known without asking.
+    Attributes:
+        sdk: The SDK's client.
+        what: The server in words, for messages.
+
+    Raises:
+        StudioRefused: The token has expired, which is known without asking.
     """
 
     def __init__(self, url: str, token: str, timeout: float) -> None:
@@ -70,10 +74,20 @@ class Session:
             raise self._translated(error) from error
 
     def call(self, act: Callable[..., T], *args: Any, again: bool = True, **options: Any) -> T:
-        """act(*args, **options), with patience; errors of the server and of the line as ours.
+        """Call a method of the SDK, again after passing faults, and raise errors of ours.
 
-        again: acting twice does no harm, so any fault of the line or the server is tried
-        again; else only a connection that was never made.
+        Args:
+            act: The method.
+            *args: Its arguments.
+            again: Acting twice does no harm, so every passing fault is tried again; else only a
+                connection that was never made.
+            **options: Its keyword arguments.
+
+        Raises:
+            StudioUnreachable: The server does not answer.
+            StudioRefused: It does not accept the token, or this user may not do that.
+            ProjectGone: What was asked for does not exist (any more).
+            StudioFault: It answered with another error.
         """
         for wait in (*_WAITS, None):
             try:

@@ -1,8 +1,9 @@
 """The table of kinds: which learner a model's card, or a project's labels, ask for.
 
 A package adds a kind by an entry point of the group `cytoloop.learners`, whose name is the kind
-and whose object is a `Learner`; our own kinds are entered in the same way, but without asking
-what is installed. Nothing is imported before it is needed: a server loads one learner alone.
+and whose object is a `Learner`. The learners of this package are in a table of their own, so
+that nothing installed has to be searched for them. Each is imported when it is first needed: a
+server loads one learner alone.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def load_detector(folder: Path, threads: int | None = None) -> ObjectDetector:
 
 
 def require_detector(model: Model) -> ObjectDetector:
-    """Take a model that finds objects for what it is.
+    """Return a model that finds objects, typed as such.
 
     Raises:
         ValueError: It answers for whole images and finds no objects.

@@ -15,7 +15,7 @@ import numpy as np
 from ml_backend.dataset.snapshot import Item
 from ml_backend.evaluation.bootstrap import draw_weights, mean_defined
 from ml_backend.evaluation.class_matches import Counts, f1_by_class
-from ml_backend.learners.base import Figures
+from ml_backend.learners.base import Evaluation
 from ml_backend.promotion.decision import Side
 
 Kind = Literal["held_out", "blind", "pre_annotated"]
@@ -33,8 +33,8 @@ class Apart:
     """tasks: how many of each kind were judged. candidate, champion: their figures on these."""
 
     tasks: dict[Kind, int]
-    candidate: dict[Kind, Figures]
-    champion: dict[Kind, Figures]
+    candidate: dict[Kind, Evaluation]
+    champion: dict[Kind, Evaluation]
 
     def to_json(self) -> dict[str, Any]:
         """By kind; a kind without tasks is not in it."""
@@ -46,7 +46,7 @@ class Apart:
         }
 
 
-def _brief(figures: Figures) -> dict[str, Any]:
+def _brief(figures: Evaluation) -> dict[str, Any]:
     plain = figures.to_json()
     names = ("groups", "f1", "f1_interval", "ap50", "ap50_interval", "image_sensitivity")
     return {name: plain[name] for name in names if name in plain}

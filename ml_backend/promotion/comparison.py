@@ -18,7 +18,7 @@ from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folds import Fold, folds
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.learners.base import Figures, Model, Prediction
+from ml_backend.learners.base import Evaluation, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
@@ -94,8 +94,8 @@ class Judgement:
 
     decision: Decision
     champion: str | None
-    figures: Figures | None
-    before: Figures | None
+    figures: Evaluation | None
+    before: Evaluation | None
     tasks: tuple[int, ...]
     folds: int
     apart: Apart
@@ -177,7 +177,9 @@ class Trial:
         examples = [mine[item.task][0] for item in both]
         at = blind_review.places(both)
 
-        def side(version: Version, found: Answers) -> tuple[Side, Figures, dict[Kind, Figures]]:
+        def side(
+            version: Version, found: Answers
+        ) -> tuple[Side, Evaluation, dict[Kind, Evaluation]]:
             predictions = [found[item.task][1] for item in both]
             # The champion may know other classes; what counts is what the project is about now.
             card = replace(self._registry.read_card(version.name), headline=self._card.headline)
@@ -193,7 +195,7 @@ class Trial:
 
         candidate, figures, apart = side(self.candidate, mine)
         champion, before = None, None
-        before_apart: dict[Kind, Figures] = {}
+        before_apart: dict[Kind, Evaluation] = {}
         if self.champion is not None and theirs is not None:
             champion, before, before_apart = side(self.champion, theirs)
         groups = [item.group for item in both]

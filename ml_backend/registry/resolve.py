@@ -1,7 +1,7 @@
-"""From what a user calls a model to a version that is ready to serve.
+"""From the name that a user gives a model to a version that is ready to serve.
 
 A model is a version's name, the path of a .safetensors file of ours, or `starter:KIND`.
-Starters and files become versions at first use, so everything downstream knows versions only.
+Starters and files become versions at first use, so everything else deals with versions only.
 """
 
 from __future__ import annotations
@@ -21,20 +21,27 @@ from ml_backend.system.atomic_files import read_json, write_json
 
 DEFAULT_MODEL = "starter:mitosis"
 
-# A version's form in 8-bit integers: files as of a version in a folder of its own in the
-# version's, and what came out when the two were compared.
+# The INT8 form of a version: a folder in the version's folder with the same files, and the report
+# of the comparison of the two.
 INT8 = "int8"
 INT8_REPORT = "report.json"
 
 
 class NoInt8(LookupError):
-    """A version has no form in 8-bit integers that agrees with it."""
+    """A version has no INT8 form that was accepted."""
 
 
 def resolve_model(model: str, registry: Registry) -> Version:
-    """The version that `model` names, made ready to serve where it is not yet.
+    """Find the version of a model, and make it ready to serve where it is not yet.
 
-    Raises UnknownVersion, ValueError (not a file of ours) or ExportFailed.
+    Args:
+        model: As the user names it.
+        registry: Of the data folder.
+
+    Raises:
+        UnknownVersion: There is no such model.
+        ValueError: The file is not ours.
+        ExportFailed: It cannot be made ready to serve.
     """
     if model.startswith(PREFIX):
         return add_servable_version(read_starter(model), find_starter_weights(model), registry)
@@ -102,7 +109,11 @@ def add_servable_version(version: Version, weights: Path, registry: Registry) ->
 
 
 def find_int8(version: str, registry: Registry) -> Path:
-    """The folder of a version's INT8 form, which loads as a version's does. Raises NoInt8."""
+    """Find the folder of a version's INT8 form, which loads as a version's folder does.
+
+    Raises:
+        NoInt8: There is none, or it was not accepted.
+    """
     folder = registry.get_folder(version) / INT8
     report = read_json(folder / INT8_REPORT)
     if report is None:
@@ -119,11 +130,16 @@ def find_int8(version: str, registry: Registry) -> Path:
 
 
 def store_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
-    """Put an INT8 form, the IR in `made`, into the folder of its version, in one move.
+    """Put an INT8 form into the folder of its version, in one move.
 
-    The files of one that was not accepted are not kept, what was found out about it is.
+    Of a form that was not accepted only the report is kept.
+
+    Args:
+        version: The version's folder.
+        made: The folder with the IR.
+        report: What came out when the form was compared with the version.
     """
-    place = version / INT8
+    folder = version / INT8
     building, before = (version / f".{INT8}.{secrets.token_hex(4)}" for _ in range(2))
     building.mkdir()
     try:
@@ -131,9 +147,9 @@ def store_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
             for source in (version / FILE_NAME, *(made / name for name in IR_FILES)):
                 shutil.copyfile(source, building / source.name)
         write_json(building / INT8_REPORT, report)
-        if place.exists():
-            place.replace(before)
-        building.replace(place)
+        if folder.exists():
+            folder.replace(before)
+        building.replace(folder)
     finally:
         for leftover in (building, before):
             shutil.rmtree(leftover, ignore_errors=True)

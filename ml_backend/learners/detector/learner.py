@@ -33,15 +33,18 @@ class DetectorLearner:
     recipe: Mapping[str, Any] = asdict(RECIPE)
 
     def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """See `Learner.choose_headline`: all but clutter."""
         return choose_headline(classes)
 
     def match_labels(
         self, card: ModelCard, labels: LabelingConfig
     ) -> ClassMatching[RectangleControl] | None:
+        """See `Learner.match_labels`."""
         matching = labels.match_classes(card.classes)
         return matching if any(name in matching.mapping for name in card.headline) else None
 
     def can_learn(self, labels: LabelingConfig) -> bool:
+        """See `Learner.can_learn`: there must be a control that draws rectangles."""
         return bool(labels.controls)
 
     def write_result(
@@ -53,6 +56,7 @@ class DetectorLearner:
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:
+        """See `Learner.write_result`."""
         boxes = prediction.boxes
         drawn = boxes.where(
             (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
@@ -63,22 +67,27 @@ class DetectorLearner:
         )
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
+        """See `Learner.list_confident`."""
         boxes = prediction.boxes
         return [str(name) for name in boxes.label[boxes.confidence >= card.threshold]]
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
+        """See `Learner.list_answers`: the boxes of headline classes."""
         boxes = prediction.boxes
         return boxes.where(np.isin(boxes.label, list(card.headline)))
 
     def read_truth(self, example: Example) -> tuple[str, ...] | None:
+        """See `Learner.read_truth`."""
         return None if example.boxes is None else tuple(map(str, example.boxes.label))
 
     def train(self, job: TrainingJob, progress: Progress) -> Path:
+        """See `Learner.train`."""
         from ml_backend.learners.detector.training import train
 
         return train(job, progress)
 
     def make_servable(self, weights: Path, folder: Path) -> None:
+        """See `Learner.make_servable`."""
         # A process of its own: the export imports torch, which a server must not.
         done = subprocess.run(
             [sys.executable, "-P", "-m", "ml_backend.learners.detector.export", weights, folder],
@@ -90,17 +99,20 @@ class DetectorLearner:
             raise ExportFailed(f"{weights} could not be made ready to serve: {lines[-1]}")
 
     def load(self, folder: Path, threads: int | None = None) -> Detector:
+        """See `Learner.load`."""
         return Detector.load(folder, threads)
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> Counts:
+        """See `Learner.count`."""
         boxes = [prediction.boxes for prediction in predictions]
         return count(examples, boxes, threshold=card.threshold, headline=card.headline)
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> Figures:
+        """See `Learner.evaluate`."""
         boxes = [prediction.boxes for prediction in predictions]
         return evaluate(examples, boxes, threshold=card.threshold, headline=card.headline)
 

@@ -1,4 +1,4 @@
-"""Detectors in torch: built from a base, saved as safetensors."""
+"""A detector's network in torch: built, started from a base, read and written as safetensors."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ SETTINGS["sync"] = False  # no usage reports
 def build_network(
     architecture: str, classes: tuple[str, ...], width: int | None = None
 ) -> DetectionModel:
-    """A detector with random weights; one output a class, in this order.
+    """Build a detector with random weights; one output a class, in this order.
 
-    width: channels of the head's hidden layers; ultralytics' own where None.
-    Raises ValueError when ultralytics has no such architecture.
+    Args:
+        architecture: As ultralytics names it, such as "yolov5n".
+        classes: The outputs.
+        width: Channels of the head's hidden layers; ultralytics' own where None.
+
+    Raises:
+        ValueError: ultralytics has no such architecture.
     """
     # Its attributes are taken for tensors by torch's annotations.
     model: Any = DetectionModel(_read_architecture(architecture), nc=len(classes), verbose=False)
@@ -43,7 +48,7 @@ def build_network(
 
 
 def _read_architecture(name: str) -> dict[str, Any]:
-    """The layers of an architecture such as "yolov5n", as ultralytics itself describes them.
+    """Read the layers of an architecture such as "yolov5n", as ultralytics itself describes them.
 
     ultralytics would look for a file of that name in the present folder first, and evaluates
     expressions in what it finds: so the file is taken from the package, and nowhere else.
@@ -57,9 +62,10 @@ def _read_architecture(name: str) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors or .npz file, as float32 where they are floats.
+    """Read the tensors of a .safetensors or .npz file, as float32 where they are floats.
 
-    Raises ValueError when it is neither.
+    Raises:
+        ValueError: It is neither.
     """
     try:
         if path.suffix == ".safetensors":
@@ -81,12 +87,21 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_base(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bool:
-    """Load into `model` what of `base` fits by name and shape.
+    """Load into `model` the tensors of `base` that fit by name and shape.
 
-    A base with a wider head is narrowed to the model's. Of a base of ours the outputs are
-    those of the classes that mean the same. True when the base knows all `classes`, so that
-    nothing of the model stays random.
-    Raises ValueError when nothing fits: then it is another architecture.
+    A base with a wider head is narrowed to the model's. From a base of ours, an output is taken
+    for the class that means the same.
+
+    Args:
+        model: Changed in place.
+        base: .safetensors of ours, or .npz.
+        classes: The model's outputs.
+
+    Returns:
+        Whether the base knows all classes, so that nothing of the model stays random.
+
+    Raises:
+        ValueError: Nothing fits, so it is another architecture.
     """
     tensors = read_tensors(base)
     own = model.state_dict()
@@ -113,16 +128,16 @@ def load_base(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bo
 
 
 def copy_weights(model: DetectionModel) -> dict[str, torch.Tensor]:
-    """The state_dict as it is now, on the CPU."""
+    """Copy the present state_dict to the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def interpolate_weights(
     before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], kept: float
 ) -> dict[str, torch.Tensor]:
-    """Each weight on the straight line from `after` (kept = 0) to `before` (1).
+    """Interpolate linearly from `after` (kept = 0) to `before` (kept = 1).
 
-    Between a network and what it became by a short training, it is often better on all
+    Between a network and what a short training made of it, a point is often better on all
     images than either end (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
     """
     return {
@@ -134,9 +149,11 @@ def interpolate_weights(
 
 
 def load_network(path: Path) -> tuple[DetectionModel, ModelCard]:
-    """The detector in a .safetensors file of ours, ready to predict.
+    """Load the detector in a .safetensors file of ours, ready to predict.
 
-    Raises ValueError when tensors are missing.
+    Raises:
+        ValueError: The file is not ours.
+        RuntimeError: Tensors are missing.
     """
     card = read_card(path)
     tensors = read_tensors(path)

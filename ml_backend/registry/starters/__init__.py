@@ -1,4 +1,4 @@
-"""The shipped starters: versions that can draw before anything was trained here."""
+"""The shipped starters: versions that pre-annotate before anything was trained here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_starter_weights(starter: str) -> Path:
 
 
 def name_starter(starter: str) -> str:
-    """The version string of `starter:NAME`, with its file's hash in it."""
+    """Give the version string of `starter:NAME`, which has its file's hash in it."""
     digest = hash_file(find_starter_weights(starter))
     return f"starter-{starter.removeprefix(PREFIX)}-{digest[:8]}"
 
@@ -54,10 +54,10 @@ def read_starter(starter: str) -> Version:
 
 
 def choose_starter(labels: LabelingConfig, kind: str | None = None) -> str | None:
-    """Choose the first starter that draws a project's labels; None where none does.
+    """Choose the first starter whose classes match a project's labels; None where none does.
 
     Args:
-        labels: Of the project.
+        labels: The project's labeling config.
         kind: Only a starter of this learner, where it is given.
     """
     for starter in list_starters():
