@@ -134,7 +134,7 @@ def connect(
     from ml_backend.serving.connect import connect as run
 
     result = run(console.settings(context), url, token, project, backend_url, strategy)
-    console.say(result.to_json(), as_json=as_json, text=result.text)
+    console.say(result.to_json(), as_json=as_json, text=result.describe)
 
 
 @app.command(epilog="Example: cytoloop train --dataset my_images --base starter:mitosis")
@@ -307,9 +307,9 @@ def promote(
 ) -> None:
     """Make a version the champion of a project."""
     from ml_backend.label_studio.labeling_config import LabelingConfig
+    from ml_backend.learners.kinds import match_labels
     from ml_backend.registry.resolve import resolve_model
     from ml_backend.retraining.pipeline import Pipeline
-    from ml_backend.serving.model_cache import match_labels
     from ml_backend.state.projects import Projects
 
     settings, registry = console.settings(context), _registry(context)

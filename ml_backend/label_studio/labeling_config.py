@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
@@ -376,6 +376,12 @@ class LabelingConfig:
             known = tuple(name for name in names if name in self.values)
             regions.append(Region(region, inside, known, tuple(choices.get(region, ()))))
         return regions, problems
+
+
+@lru_cache(maxsize=64)
+def parse_labels(label_config: str) -> LabelingConfig:
+    """Read a labeling config as `LabelingConfig.parse` does, once for each text."""
+    return LabelingConfig.parse(label_config)
 
 
 def _match(controls: Sequence[ControlT], classes: Iterable[str]) -> ClassMatching[ControlT]:

@@ -12,11 +12,11 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Learner, Model, ObjectDetector
-from ml_backend.learners.model_file import DETECTOR, FILE_NAME, read_card
+from ml_backend.learners.model_file import DETECTOR, FILE_NAME, ModelCard, read_card
 
 GROUP = "cytoloop.learners"
 OWN = {DETECTOR: "ml_backend.learners.detector.learner:LEARNER"}
@@ -55,6 +55,11 @@ def choose_learner(labels: LabelingConfig) -> Learner | None:
     """Choose the kind that learns a project with these labels; None where none does."""
     found = map(find_learner, list_kinds())
     return next((learner for learner in found if learner.can_learn(labels)), None)
+
+
+def match_labels(card: ModelCard, labels: LabelingConfig) -> ClassMatching[Any] | None:
+    """Match a model's classes with a project's labels; see `Learner.match_labels`."""
+    return find_learner(card.kind).match_labels(card, labels)
 
 
 def load_model(folder: Path, threads: int | None = None) -> Model:

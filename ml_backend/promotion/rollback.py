@@ -8,11 +8,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ml_backend.dataset.corrections import correct_all, usefulness
-from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.promotion import rollback_test
 from ml_backend.promotion.rollback_test import Verdict
 from ml_backend.registry.versions import Registry, UnknownVersion
-from ml_backend.serving.model_cache import parse_labels
 from ml_backend.state.projects import Project, Projects
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from ml_backend.dataset.corrections import Correction, correct_all, started_from
 from ml_backend.dataset.snapshot import Fetched, Snapshot
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.promotion.rollback import Aftermath
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.image_cache import fetch_images
-from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.batching import chunks

@@ -30,7 +30,7 @@ from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.mlflow_log import record_in_child
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import NothingToLearn
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
 from ml_backend.state.projects import NotConnected, Projects
@@ -73,7 +73,7 @@ class Jobs:
         submissions = open_submissions(settings, projects, registry)
         pipeline = Pipeline(settings, projects, registry)
         self._projects = projects
-        serving = Serving(settings, registry)
+        serving = ModelCache(settings, registry)
 
         @DBOS.step(name="snapshot")
         def take_snapshot(project: int) -> str:

@@ -16,15 +16,15 @@ from filelock import FileLock
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Snapshot
 from ml_backend.evaluation import plots
+from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
-from ml_backend.learners.kinds import choose_learner
+from ml_backend.learners.kinds import choose_learner, match_labels
 from ml_backend.promotion import rollback_test
 from ml_backend.promotion.comparison import Judgement, Trial
 from ml_backend.promotion.decision import Decision
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
-from ml_backend.serving.model_cache import match_labels, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.state.training_progress import telling

@@ -19,11 +19,10 @@ from ml_backend.dataset.consensus import Chosen, Policy, choose
 from ml_backend.dataset.snapshot import Fetched, Item, to_item
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.image_cache import fetch_images
-from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.batching import chunks

@@ -19,8 +19,7 @@ from ml_backend.dataset.corrections import compare
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import LabelingConfig
-from ml_backend.serving.model_cache import parse_labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from tasks.exchange.annotation_files import (

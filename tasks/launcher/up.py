@@ -35,7 +35,7 @@ from ml_backend.label_studio.session import ProjectGone
 from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.connect import Connection, connect, parse
+from ml_backend.serving.connect import ConnectedProject, connect, parse_learnable_labels
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
@@ -153,7 +153,7 @@ class Home:
 
     def _make_starter(self, label_config: str) -> None:
         registry = Registry(self._settings.versions, self._settings.champions)
-        if starter := choose_starter(parse(label_config)):
+        if starter := choose_starter(parse_learnable_labels(label_config)):
             resolve_model(starter, registry)
 
     def _start_own(self, name: str, *command: str) -> None:
@@ -190,7 +190,7 @@ class Home:
         if self._options.browser:
             webbrowser.open(self._address(number))
 
-    def _project(self, label_config: str) -> Connection:
+    def _project(self, label_config: str) -> ConnectedProject:
         """The project for these labels: the one made by an earlier start, else a new one."""
         state = read_json(self._state_file, {})
         name = project_name(self._options)
@@ -207,7 +207,7 @@ class Home:
         write_json(self._state_file, state)
         return self._connect(number)
 
-    def _connect(self, number: int) -> Connection:
+    def _connect(self, number: int) -> ConnectedProject:
         folder = self._settings.media / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         self.studio.add_media_folder(number, folder)
@@ -242,7 +242,7 @@ class Home:
             demo = demo_images(folder, bar)
         return demo.origin, *sources(folder / ("real" if demo.real else "generated"))
 
-    def _take_in(self, images: list[Source], number: int, connection: Connection) -> Intake:
+    def _take_in(self, images: list[Source], number: int, connection: ConnectedProject) -> Intake:
         if not images:
             return Intake(0, 0, 0, ())
         with console.progress("Importing images") as bar:
@@ -250,14 +250,14 @@ class Home:
                 images,
                 self.studio,
                 number,
-                image_key=parse(connection.project.label_config).image_key,
+                image_key=parse_learnable_labels(connection.project.label_config).image_key,
                 media=self._settings.media,
                 holdout_share=self._settings.holdout_share,
                 blind_share=self._settings.blind_share,
                 progress=bar,
             )
 
-    def _wait_pre_annotated(self, connection: Connection) -> None:
+    def _wait_pre_annotated(self, connection: ConnectedProject) -> None:
         """Until every untouched task has its pre-annotation, or is left out with a reason."""
         number, version = connection.project.id, connection.version
         total = self.studio.count_untouched(number)
@@ -288,7 +288,7 @@ class Home:
     def _address(self, number: int) -> str:
         return f"{self._environment.url}/projects/{number}/data"
 
-    def _panel(self, connection: Connection, intake: Intake, origin: str) -> Panel:
+    def _panel(self, connection: ConnectedProject, intake: Intake, origin: str) -> Panel:
         number = connection.project.id
         lines = [
             f"[bold]Label Studio[/]  {self._address(number)}",
@@ -300,7 +300,7 @@ class Home:
         ]
         if origin:
             lines.append(escape(origin))
-        lines.append(escape(connection.labels_text()))
+        lines.append(escape(connection.describe_labels()))
         lines += _listed("could not be read", intake.bad)
         left_out = [(f"task {one['task']}", one["reason"]) for one in self._left_out(number)]
         lines += _listed("could not be pre-annotated", left_out)
@@ -352,7 +352,7 @@ def read_labels(labels: str) -> str:
                 f"--labels {labels}: neither one of {', '.join(TITLES)} nor a file that can be "
                 f"read ({error.strerror or error})"
             ) from error
-    parse(text)
+    parse_learnable_labels(text)
     return text
 
 

@@ -23,8 +23,7 @@ from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import LabelingConfig
-from ml_backend.serving.model_cache import parse_labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tasks.exchange.image_names import Names

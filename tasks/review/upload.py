@@ -21,7 +21,7 @@ from ml_backend.active_learning.strategies.certainty import measure_certainty
 from ml_backend.imaging.decode import encode_png, strip_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
 from ml_backend.label_studio.session import StudioFault, StudioUnreachable
-from ml_backend.serving.preannotation import Annotator, PreAnnotation
+from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
 from tasks.readers.planes import Rect
 from tasks.review.checkpoint import Ledger
 from tasks.review.image_storage import Store
@@ -62,7 +62,7 @@ class Sender:
         studio: Studio,
         project: int,
         label_config: str,
-        annotator: Annotator,
+        preannotator: PreAnnotator,
         store: Store,
         ledger: Ledger,
         key: Callable[[View], str],
@@ -70,7 +70,7 @@ class Sender:
         queue: Callable[[], ReviewQueue],
     ) -> None:
         self._label_config = label_config
-        self._studio, self._project, self._annotator = studio, project, annotator
+        self._studio, self._project, self._preannotator = studio, project, preannotator
         self._store, self._ledger = store, ledger
         self._key, self._data, self._queue = key, data, queue
         self._held: dict[str, int] = {}
@@ -147,12 +147,12 @@ class Sender:
         """Tasks by key, each with its pre-annotation; blind ones with an empty one."""
         tasks: list[dict[str, Any]] = []
         drawn: list[tuple[int, PreAnnotation]] = []
-        threshold = self._annotator.context.threshold
+        threshold = self._preannotator.context.threshold
         for number, (key, name) in enumerate(names.items()):
             view = views[key]
-            one = self._annotator.draw(view.prediction)
+            one = self._preannotator.make_preannotation(view.prediction)
             data = {
-                self._annotator.labels.image_key: self._store.address(name),
+                self._preannotator.labels.image_key: self._store.address(name),
                 **self._data(view, key),
                 "certainty": round(measure_certainty(one.answers, threshold), 4),
                 "key": key,
@@ -161,8 +161,8 @@ class Sender:
                 one = PreAnnotation([], one.version, blind=True)
             tasks.append({"data": data})
             drawn.append((number, one))
-        for number, one in self._annotator.queued(tasks, drawn, self._queue()):
-            prediction = one.entry()
+        for number, one in self._preannotator.score_in_queue(tasks, drawn, self._queue()):
+            prediction = one.to_json()
             if problems := self._find_problems(prediction):
                 source = tasks[number]["data"]["source"]
                 raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")

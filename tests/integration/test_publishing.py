@@ -26,7 +26,7 @@ from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.registry.versions import Registry
 from ml_backend.serving import publish
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
@@ -77,7 +77,7 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     url, token = label_studio.url, label_studio.account.token
     project = Project(number, url, token, "Published", config)
     projects.connect(project)
-    serving = Serving(settings, registry)
+    serving = ModelCache(settings, registry)
     images = ImageSource(url, token, project=number)
     publisher = Publisher(project, projects, serving, registry, studio, images)
     starter = registry.list_versions()[0].name
@@ -166,7 +166,9 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     projects.scores_among(number, starter, "certainty", [i / 100 for i in range(100)])
     registry.promote(str(number), starter, by="test", reason="start")
     images = ImageSource(url, token, project=number)
-    publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
+    publisher = Publisher(
+        project, projects, ModelCache(settings, registry), registry, studio, images
+    )
     assert publisher.publish().imported == 4
 
     drawn = {task["id"]: task["predictions"][0] for task in studio.list_tasks(number)}
@@ -209,7 +211,7 @@ def test_labels_that_changed_without_a_word_are_drawn_with(
     publisher = Publisher(
         projects.get(number),
         projects,
-        Serving(settings, registry),
+        ModelCache(settings, registry),
         registry,
         studio,
         ImageSource(url, token, project=number),
@@ -283,7 +285,9 @@ def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Qu
     tasks[HELD_OUT]["data"]["split"] = "holdout"
     ids = studio.import_tasks(number, tasks)
     images = ImageSource(url, token, project=number)
-    publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
+    publisher = Publisher(
+        project, projects, ModelCache(settings, registry), registry, studio, images
+    )
     assert publisher.publish().imported == 8
     return Queue(
         number, dict(zip(ids, addresses, strict=True)), projects, studio, publisher, version

@@ -21,7 +21,7 @@ from ml_backend.demo.synthetic_images import field
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 
@@ -84,9 +84,9 @@ def snapshot(pipeline: Pipeline, items: Sequence[Item]) -> Snapshot:
 
 def drawn(pipeline: Pipeline) -> bytes:
     """What the champion draws in the held-out tasks, as Label Studio would be sent it."""
-    serving = Serving(pipeline.settings, pipeline.registry)
-    annotator = serving.annotator(pipeline.projects.get(PROJECT))
-    assert annotator is not None
+    serving = ModelCache(pipeline.settings, pipeline.registry)
+    preannotator = serving.get_preannotator(pipeline.projects.get(PROJECT))
+    assert preannotator is not None
     folder = pipeline.settings.images / str(PROJECT)
 
     def fetch(addresses: Sequence[str], deadline: float | None) -> Iterator[tuple[int, bytes]]:
@@ -94,8 +94,8 @@ def drawn(pipeline: Pipeline) -> bytes:
             yield position, (folder / address).read_bytes()
 
     tasks = [{"data": {"image": f"{number}.png"}} for number in range(TRAINED, TRAINED + HELD)]
-    outcomes: dict[int, Any] = dict(annotator.annotate(tasks, fetch))
-    return json.dumps([outcomes[i].entry() for i in range(HELD)]).encode()
+    outcomes: dict[int, Any] = dict(preannotator.preannotate(tasks, fetch))
+    return json.dumps([outcomes[i].to_json() for i in range(HELD)]).encode()
 
 
 @pytest.mark.timeout(600)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import nn
 from ultralytics.utils.loss import v8DetectionLoss
-from ultralytics.utils.tal import make_anchors
 from ultralytics.utils.torch_utils import ModelEMA
 
 from ml_backend.learners.base import Progress
@@ -26,6 +25,7 @@ from ml_backend.learners.detector.class_balancing import (
 )
 from ml_backend.learners.detector.copy_paste import paste_objects
 from ml_backend.learners.detector.hyperparameters import Recipe
+from ml_backend.learners.detector.loss import compute_loss
 from ml_backend.learners.detector.preprocess import STRIDE
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def fit(
             batch = _to_tensors(chosen, shape, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 outputs = model(batch["img"])
-            loss = _compute_loss(criterion, outputs, batch, chosen, recipe)
+            loss = compute_loss(criterion, outputs, batch, chosen, recipe)
             if not torch.isfinite(loss):
                 raise Diverged(f"the loss became {loss.item()} in epoch {epoch}")
             optimizer.zero_grad(set_to_none=True)
@@ -122,23 +122,6 @@ def _freeze(model: Any, layers: int) -> None:
         for layer in model.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.eval()
-
-
-def _compute_loss(
-    criterion: Any,
-    outputs: dict[str, Any],
-    batch: dict[str, torch.Tensor],
-    images: Sequence[TrainingImage],
-    recipe: Recipe,
-) -> torch.Tensor:
-    """Compute ultralytics' loss outside ignored regions, plus the loss of deleted boxes."""
-    outputs["boxes"] = outputs["boxes"].float()
-    points, strides = make_anchors(outputs["feats"], criterion.stride, 0.5)
-    points, scores = points * strides, outputs["scores"].float()
-    outputs["scores"] = _without_ignored(scores, [image.ignored for image in images], points)
-    loss, _ = criterion(outputs, batch)
-    deleted = _deleted_loss(scores, images, points) * len(images)
-    return loss.sum() + recipe.deleted * recipe.cls * deleted
 
 
 def _batches(
@@ -239,51 +222,6 @@ def _to_tensors(
         .float()
         .to(device),
     }
-
-
-def _without_ignored(
-    scores: torch.Tensor, ignored: list[np.ndarray], points: torch.Tensor
-) -> torch.Tensor:
-    """Set the class logits in ignored regions to a certain 'nothing'.
-
-    Such a logit has no gradient and next to no loss, so what the network answers there does not
-    matter, and the pixels stay as they are.
-    """
-    if not any(len(regions) for regions in ignored):
-        return scores
-    mask = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.bool, device=scores.device)
-    for row, regions in zip(mask, ignored, strict=True):
-        row |= _inside(points, regions)
-    return scores.masked_fill(mask[:, None], -20.0)
-
-
-def _deleted_loss(
-    scores: torch.Tensor, images: Sequence[TrainingImage], points: torch.Tensor
-) -> torch.Tensor:
-    """Compute the mean loss of the most confident cell in each deleted box; 0 without any.
-
-    Only the hardest cell of a box: that is what would draw the box again (Shrivastava et al.
-    2016, online hard example mining). What an object or an ignored region shares with a deleted
-    box is left to them.
-    """
-    hardest = []
-    for logits, image in zip(scores, images, strict=True):
-        deleted = image.label == DELETED
-        others = np.concatenate([image.xyxy[~deleted], image.ignored])
-        for box in image.xyxy[deleted]:
-            cells = _inside(points, box[None]) & ~_inside(points, others)
-            if cells.any():
-                hardest.append(nn.functional.softplus(logits[:, cells].max()))
-    return torch.stack(hardest).mean() if hardest else scores.new_zeros(())
-
-
-def _inside(points: torch.Tensor, regions: np.ndarray) -> torch.Tensor:
-    """Tell which points, (A, 2), lie in any of the regions (N, 4)."""
-    within = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    x, y = points.T
-    for x1, y1, x2, y2 in regions.tolist():
-        within |= (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
-    return within
 
 
 def _fast_bfloat16() -> bool:

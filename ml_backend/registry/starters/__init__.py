@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ml_backend.label_studio.labeling_config import LabelingConfig
-from ml_backend.learners.kinds import find_learner
+from ml_backend.learners.kinds import match_labels
 from ml_backend.learners.model_file import read_card
 from ml_backend.registry.versions import UnknownVersion, Version, hash_file
 
@@ -62,6 +62,6 @@ def choose_starter(labels: LabelingConfig, kind: str | None = None) -> str | Non
     """
     for starter in list_starters():
         card = read_card(find_starter_weights(starter))
-        if kind in (None, card.kind) and find_learner(card.kind).match_labels(card, labels):
+        if kind in (None, card.kind) and match_labels(card, labels):
             return starter
     return None

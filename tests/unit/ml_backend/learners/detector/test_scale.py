@@ -30,7 +30,7 @@ from ml_backend.learners.model_file import ModelCard, read_card
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry.starters import STARTERS
-from ml_backend.serving.preannotation import Annotator, PreAnnotation
+from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
 from tasks.cli.source_options import how_to_read
 from tasks.detection.scan_detector import ScanDetector
 from tasks.sources.scan_source import SourceOptions
@@ -140,7 +140,7 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
     runtime = Sizes()
     detector = Detector(KNOWING, runtime)
     matching = labels.match_classes(KNOWING.classes)
-    annotator = Annotator("1-v1-x", detector, labels, matching, frozenset({"Cell"}))
+    preannotator = PreAnnotator("1-v1-x", detector, labels, matching, frozenset({"Cell"}))
     pixels = scene(2)
     content = [
         encode_png(pixels),
@@ -157,7 +157,7 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
         {"data": {"image": f"/{n}.png", **({} if size is None else {"pixel_size": size})}}
         for n, size in enumerate(sizes)
     ]
-    outcomes = dict(annotator.annotate(tasks, fetch))
+    outcomes = dict(preannotator.preannotate(tasks, fetch))
     drawn = [outcomes[number] for number in range(4)]
     assert all(isinstance(one, PreAnnotation) and len(one.result) > 4 for one in drawn)
     assert runtime.shapes == [(96, 128)] * 4
