@@ -33,7 +33,7 @@ from tiles import renamed, shown
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.evaluation.metrics import evaluate
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.training_child import run_in_child
@@ -161,10 +161,10 @@ def compare(detector: Detector, test: Sequence[Example]) -> Outcome:
 def edits(cells: np.ndarray, marks: np.ndarray, ignored: np.ndarray) -> int:
     """What a person does to the marks (M, 4) until they are the cells (N, 4)."""
     if len(marks) and len(ignored):
-        marks = marks[iou(marks, ignored).max(axis=1) < 0.5]
+        marks = marks[compute_iou(marks, ignored).max(axis=1) < 0.5]
     if not len(cells) or not len(marks):
         return len(cells) + len(marks)
-    overlap = iou(cells, marks)
+    overlap = compute_iou(cells, marks)
     moved = matched = 0
     while (best := float(overlap.max())) >= 0.5:
         cell, mark = np.unravel_index(int(overlap.argmax()), overlap.shape)

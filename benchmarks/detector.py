@@ -28,7 +28,7 @@ from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.registry.starters import find_starter_weights
 from tasks.detection.detect_files import detect
@@ -93,7 +93,7 @@ def measure_decoding(paths: list[Path]) -> None:
 
 def measure_networks(pixels: list[np.ndarray], version: Path) -> None:
     card = read_card(version / FILE_NAME)
-    inputs = [to_input(image, card.scale) for image in pixels]
+    inputs = [prepare_input(image, card.scale) for image in pixels]
     shape = inputs[0].shape
     same = [one for one in inputs if one.shape == shape]
     print(f"{card.architecture} at {shape[0]} x {shape[1]}")

@@ -25,7 +25,7 @@ from corrections_help import CELL, FLOOR, REAL, UNSEEN, taken, tiles
 from starter import ready
 
 from ml_backend.dataset.example import Example
-from ml_backend.imaging.boxes import Boxes, iou, over_smaller
+from ml_backend.imaging.boxes import Boxes, compute_iou, compute_overlap_of_smaller
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.training_child import run_in_child
@@ -94,7 +94,7 @@ def corrected(detector: Detector, examples: Sequence[Example]) -> list[Example]:
 def on_something(boxes: Boxes, example: Example) -> np.ndarray:
     assert example.boxes is not None
     there = np.concatenate([example.boxes.xyxy, example.ignored])
-    return over_smaller(boxes.xyxy, there).max(axis=1, initial=0) >= SOMETHING
+    return compute_overlap_of_smaller(boxes.xyxy, there).max(axis=1, initial=0) >= SOMETHING
 
 
 def measured(detector: Detector, examples: Sequence[Example]) -> list[float]:
@@ -106,12 +106,12 @@ def measured(detector: Detector, examples: Sequence[Example]) -> list[float]:
     for example, boxes in zip(examples, drawn, strict=True):
         assert example.boxes is not None
         stray = boxes.where(~on_something(boxes, example))
-        there = over_smaller(example.deleted, stray.xyxy) >= SOMETHING
+        there = compute_overlap_of_smaller(example.deleted, stray.xyxy) >= SOMETHING
         left += (there * stray.confidence).max(axis=1, initial=0).tolist()
         sure = boxes.where(boxes.confidence >= detector.card.threshold)
         marks = sure.where(sure.label == CELL)
         truth = example.boxes.where(example.boxes.label == CELL)
-        found += int((iou(truth.xyxy, marks.xyxy).max(axis=1, initial=0) >= FOUND).sum())
+        found += int((compute_iou(truth.xyxy, marks.xyxy).max(axis=1, initial=0) >= FOUND).sum())
         cells += len(truth)
         false += int((stray.confidence >= detector.card.threshold).sum())
     return [float(np.mean(left or [np.nan])), found / max(cells, 1), false / len(examples)]

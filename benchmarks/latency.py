@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder))
         registry = Registry(settings.versions, settings.champions)
-        starter = resolve.resolve("starter:mitosis", registry)
+        starter = resolve.resolve_model("starter:mitosis", registry)
         label_config = CONFIG.read_text(encoding="utf-8")
         projects = Projects(settings.projects_database)
         projects.connect(Project(1, "http://127.0.0.1:1", "none", "bench", label_config))

@@ -36,12 +36,12 @@ import numpy as np
 import psutil
 import pyvips
 
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.merge_detections import WindowDetections
 from ml_backend.imaging.sliding_windows import plan_windows
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 from tasks.detection.detect_files import detect
 from tasks.detection.scan_detector import ScanDetector
@@ -106,7 +106,7 @@ def write(path: Path, layout: str) -> None:
 
 def loaded(data: Path) -> Detector:
     registry = Registry(data / "versions", data / "champions")
-    return Detector.load(registry.folder(resolve("starter:mitosis", registry).name))
+    return Detector.load(registry.get_folder(resolve_model("starter:mitosis", registry).name))
 
 
 def grid(detector: Detector) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -296,7 +296,7 @@ def agreement(first: Boxes, second: Boxes, detector: Detector) -> None:
     for name, mine, theirs in (("cytoloop", first, second), ("SAHI", second, first)):
         one, two = as_array(mine), as_array(theirs)
         same_class = np.array([[a["label"] == b["label"] for b in theirs] for a in mine], bool)
-        overlap = iou(one, two)
+        overlap = compute_iou(one, two)
         best = np.where(same_class, overlap, 0).max(axis=1)
         rest = np.flatnonzero(best < SAME)
         why: dict[str, int] = {}

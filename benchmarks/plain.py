@@ -32,7 +32,7 @@ def lay_out(examples: Sequence[Example], classes: Sequence[str], folder: Path) -
         rows = [
             f"{classes.index(label)} {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height}"
             f" {(x2 - x1) / width} {(y2 - y1) / height}\n"
-            for x1, y1, x2, y2, label, _ in example.boxes.rows()
+            for x1, y1, x2, y2, label, _ in example.boxes.to_rows()
         ]
         (folder / "labels" / f"{example.image.stem}.txt").write_text("".join(rows))
     data = {"path": str(folder), "train": "images", "val": "images", "names": list(classes)}
@@ -86,7 +86,7 @@ class Plain:
             flipud=0.5,
             fliplr=0.5,
         )
-        network = weights.build("yolov5n", tuple(classes))
+        network = weights.build_network("yolov5n", tuple(classes))
         own = network.state_dict()
         known = {
             name: tensor

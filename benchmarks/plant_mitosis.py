@@ -31,7 +31,7 @@ from ml_backend.dataset.folder import read_folder
 from ml_backend.evaluation.metrics import DetectionFigures
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
-from ml_backend.label_studio.class_names import headline, is_clutter
+from ml_backend.label_studio.class_names import choose_headline, is_clutter
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.learners.training_child import run_in_child
@@ -74,7 +74,7 @@ def main() -> None:
                 job = TrainingJob(
                     examples=learned,
                     classes=found.classes,
-                    headline=headline(found.classes),
+                    headline=choose_headline(found.classes),
                     base=asked.base,
                     epochs=asked.epochs,
                     out=Path(folder),

@@ -24,8 +24,8 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.class_matches import MatchCounts
-from ml_backend.imaging.boxes import iou
-from ml_backend.label_studio.class_names import headline
+from ml_backend.imaging.boxes import compute_iou
+from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.promotion.decision import RULE, JudgedVersion, PromotionRule, decide_promotion
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -130,17 +130,22 @@ def measure() -> None:
         for example, mine, other in zip(test, first, second, strict=True):
             boxes = example.boxes
             assert boxes is not None
-            true = boxes.xyxy[np.isin(boxes.label, headline(found.classes))]
-            reached = [iou(true, drawn).max(axis=1, initial=0) >= 0.5 for drawn in (mine, other)]
+            true = boxes.xyxy[np.isin(boxes.label, choose_headline(found.classes))]
+            reached = [
+                compute_iou(true, drawn).max(axis=1, initial=0) >= 0.5 for drawn in (mine, other)
+            ]
             hits += list(zip(*reached, strict=True))
             group += [example.group] * len(true)
             off = [
                 drawn[
-                    iou(drawn, np.concatenate([true, example.ignored])).max(axis=1, initial=0) < 0.5
+                    compute_iou(drawn, np.concatenate([true, example.ignored])).max(
+                        axis=1, initial=0
+                    )
+                    < 0.5
                 ]
                 for drawn in (mine, other)
             ]
-            same = (iou(off[0], off[1]).max(axis=1, initial=0) >= 0.5).sum()
+            same = (compute_iou(off[0], off[1]).max(axis=1, initial=0) >= 0.5).sum()
             wrong += [len(off[0]), len(off[1]), same]
     pairs = np.array(hits)
     members = np.array(group)
@@ -177,7 +182,7 @@ def looked(
     with tempfile.TemporaryDirectory() as folder:
         base = DATA / "weights" / "yolov5n_coco_fp16.npz"
         job = TrainingJob(
-            learn, classes, headline(classes), base, Path(folder), epochs=40, seed=seed
+            learn, classes, choose_headline(classes), base, Path(folder), epochs=40, seed=seed
         )
         run_in_child(job, lambda step: None)
         detector = Detector.load(job.out)

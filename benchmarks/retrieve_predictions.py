@@ -37,7 +37,7 @@ from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import AccessToken
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
 from ml_backend.system.processes import Process
@@ -48,7 +48,7 @@ REAL = ROOT.parent / "shared" / "data" / "plant_mitosis"
 CONFIG = (ROOT / "ml_backend" / "label_studio" / "configs" / "mitosis.xml").read_text(
     encoding="utf-8"
 )
-LABELS = Labels.parse(CONFIG)
+LABELS = LabelingConfig.parse(CONFIG)
 UNSEEN = ("Os", "Asa", "Ta")
 IMAGES = 40
 ROUNDS = 3
@@ -105,7 +105,7 @@ class Bench:
         self.project = self.make_project(title)
         bring_images(self.project)
         connect(self.settings, self.studio.url, self.token, self.project, BACKEND)
-        tasks = [task["id"] for task in self.studio.tasks(self.project, full=False)]
+        tasks = [task["id"] for task in self.studio.list_tasks(self.project, full=False)]
         assert len(tasks) == len(self.examples)
         before = [cpu_seconds(process) for process in self.processes]
         started = time.perf_counter()
@@ -118,7 +118,7 @@ class Bench:
     def f1(self, groups: Sequence[str] | None = None) -> tuple[float | None, int]:
         """The F1 of the last round's stored boxes of mitotic cells, and of how many images."""
         truth, found = [], []
-        for task in self.studio.tasks(self.project):
+        for task in self.studio.list_tasks(self.project):
             data = task["data"]  # an uploaded file is stored as <8 digits>-<its name>
             name = data.get("source") or Path(data[LABELS.image_key]).name.split("-", 1)[1]
             example = self.examples[Path(name).name]
@@ -140,7 +140,7 @@ def stored_boxes(result: list[dict[str, Any]]) -> Boxes:
     if not result:
         return Boxes()
     size = result[0]["original_width"], result[0]["original_height"]
-    return LABELS.from_regions(result, *size)[0]
+    return LABELS.read_boxes(result, *size)[0]
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
             )
             try:
                 wait_for_backend()
-                token = server.account().token
+                token = server.prepare_account().token
                 processes = [psutil.Process(one.popen.pid) for one in (process, backend)]
                 measure(Bench(settings, Studio(server.url, token), token, processes, chosen()))
             finally:

@@ -33,11 +33,11 @@ from scan_speed import REAL, cut
 from starter import ready
 from studio import running
 
-from ml_backend.imaging.decode import as_png, decode
+from ml_backend.imaging.decode import decode, encode_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.detector.preprocess import prepare_input
 from tasks.detection.detect_files import detect
 from tasks.detection.scan_detector import ScanDetector
 from tasks.review.checkpoint import Ledger
@@ -99,7 +99,7 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
     some = paths[:: max(1, number // 100)]
     images = [decode(path) for path in some]
     line("decoding", used(lambda: [decode(path) for path in some]) / len(some))
-    inputs = [to_input(image, detector.card.scale)[None] for image in images]
+    inputs = [prepare_input(image, detector.card.scale)[None] for image in images]
     runtime = OpenVinoRuntime(model / IR_NAME)
     list(runtime.infer(inputs[:4]))
     line("the network", used(lambda: list(runtime.infer(inputs))) / len(some))
@@ -129,7 +129,7 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
     gather = used(gathering) / number
     ledger.close()
     line("gathering", gather, "by one machine for all")
-    picture = used(lambda: [as_png(image) for image in images]) / len(some)
+    picture = used(lambda: [encode_png(image) for image in images]) / len(some)
     line("the PNG of a task", picture)
     return tile, gather, picture
 
@@ -146,12 +146,12 @@ def tasks(sizes: list[int], scratch: Path) -> dict[int, float]:
             studio.import_tasks(project, made)
             held = max(size, held)
             began = time.perf_counter()
-            last = max((one["id"] for one in studio.tasks(project, full=False)), default=0)
+            last = max((one["id"] for one in studio.list_tasks(project, full=False)), default=0)
             asked = 1e3 * (time.perf_counter() - began) / max(held, 1)
             began, busy = time.perf_counter(), cpu(process)
             for _ in range(ROUNDS):
                 # As a scan sends: it asks what has come, then sends what has not.
-                for one in studio.tasks(project, after=last, full=False):
+                for one in studio.list_tasks(project, after=last, full=False):
                     last = max(last, one["id"])
                 made = [task(held + number) for number in range(CHUNK)]
                 studio.import_tasks(project, made, chunk=CHUNK)
@@ -174,7 +174,7 @@ def label_studio(scratch: Path) -> Iterator[tuple[Studio, psutil.Process, Path]]
     folder = scratch / "label-studio"
     with running(folder, scratch / "media", PORT) as (environment, process):
         (database,) = (folder / "data").glob("*.sqlite3")
-        studio = Studio(environment.url, environment.account().token)
+        studio = Studio(environment.url, environment.prepare_account().token)
         yield studio, psutil.Process(process.popen.pid), database
 
 

@@ -25,7 +25,7 @@ import psutil
 from scan_speed import REAL, cut
 
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 from tasks.detection.detect_files import detect
 
@@ -47,7 +47,7 @@ def main() -> None:
         folder = asked.folder or scratch / "tiles"
         tiles = len(cut(folder, asked.tiles))
         registry = Registry(scratch / "versions", scratch / "champions")
-        model = registry.folder(resolve("starter:mitosis", registry).name)
+        model = registry.get_folder(resolve_model("starter:mitosis", registry).name)
         fifth = scratch / "fifth"
         fifth.mkdir()
         for path in sorted(folder.iterdir())[::5]:

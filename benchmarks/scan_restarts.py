@@ -28,7 +28,7 @@ from studio import running, warm
 
 from ml_backend.demo.synthetic_images import mitosis_scene
 from ml_backend.label_studio.client import Studio
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -52,7 +52,7 @@ def main() -> None:
         home = Path(folder)
         settings = Settings(data_dir=home / "data")
         with running(settings.studio, settings.media, PORT) as (studio, _):
-            token = studio.account().token
+            token = studio.prepare_account().token
             tiles = generated(home / "slide")
             bench = Bench(settings, Studio(studio.url, token), token, tiles)
             bench.run(chosen.kills, random.Random(chosen.seed), started + 60 * chosen.minutes)
@@ -62,7 +62,7 @@ class Bench:
     def __init__(self, settings: Settings, studio: Studio, token: str, tiles: Path) -> None:
         self.settings, self.studio, self.token, self.tiles = settings, studio, token, tiles
         self.registry = Registry(settings.versions, settings.champions)
-        self.version = resolve("starter:mitosis", self.registry).name
+        self.version = resolve_model("starter:mitosis", self.registry).name
         self.environment = warm(settings.data_dir)
 
     def run(self, kills: int, rng: random.Random, deadline: float) -> None:
@@ -125,7 +125,7 @@ class Bench:
         return Run(command, self.environment, self.settings, project)
 
     def keys(self, project: int) -> Counter[str]:
-        return Counter(task["data"]["key"] for task in self.studio.tasks(project, full=False))
+        return Counter(task["data"]["key"] for task in self.studio.list_tasks(project, full=False))
 
     def compared(self, project: int, expected: Counter[str]) -> tuple[int, int]:
         keys = self.keys(project)

@@ -40,7 +40,7 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.registry.resolve import INT8
 from tasks.detection.detect_files import DetectionSummary, detect, iterate_detections
 from tasks.detection.quantize import NotQuantized, describe_result, quantize
@@ -132,7 +132,7 @@ def compared(
     """A form of the detector: alone, and from the folder to the file; and what it finds."""
     detector = Detector.load(model)
     step = -(-len(tiles) // NETWORK_ALONE)
-    inputs = [to_input(decode(folder / one.name), detector.scale) for one in tiles[::step]]
+    inputs = [prepare_input(decode(folder / one.name), detector.scale) for one in tiles[::step]]
     runtime = OpenVinoRuntime(model / IR_NAME)
     list(runtime.infer(one[None] for one in inputs[:8]))
     network_alone = statistics.median(
@@ -189,7 +189,7 @@ def quality(tiles: list[Tile], folder: Path, detector: Detector) -> None:
         if isinstance(one, dict):
             sys.exit(f"{one['source']} was left out: {one['reason']}")
         examples.append(truth[one.source])
-        found.append(Boxes.drawn((d.x1, d.y1, d.x2, d.y2, d.label) for d in one.detections))
+        found.append(Boxes.from_rows((d.x1, d.y1, d.x2, d.y2, d.label) for d in one.detections))
     for name, wanted in (("all samples", None), ("small chromosomes", SMALL)):
         chosen = [i for i, e in enumerate(examples) if wanted is None or e.group in wanted]
         figures = evaluate(

@@ -26,8 +26,8 @@ from scan_speed import REAL, cut, sparse_scan
 from studio import running, warm
 
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.installation import StudioEnvironment
-from ml_backend.registry.resolve import resolve
+from ml_backend.label_studio.installation import StudioInstallation
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -57,10 +57,10 @@ def main() -> None:
             measure(home, settings, environment, asked.rounds)
 
 
-def measure(home: Path, settings: Settings, environment: StudioEnvironment, rounds: int) -> None:
+def measure(home: Path, settings: Settings, environment: StudioInstallation, rounds: int) -> None:
     registry = Registry(settings.versions, settings.champions)
-    version = resolve("starter:mitosis", registry).name
-    token = environment.account().token
+    version = resolve_model("starter:mitosis", registry).name
+    token = environment.prepare_account().token
     studio = Studio(environment.url, token)
     few = home / "few"
     few.mkdir()

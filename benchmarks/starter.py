@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 
 
 def ready(scratch: Path) -> Path:
     """The folder of the mitosis starter's version, in a registry of its own below `scratch`."""
     registry = Registry(scratch / "versions", scratch / "champions")
-    return registry.folder(resolve("starter:mitosis", registry).name)
+    return registry.get_folder(resolve_model("starter:mitosis", registry).name)

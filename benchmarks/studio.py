@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ml_backend.label_studio.installation import StudioEnvironment
+from ml_backend.label_studio.installation import StudioInstallation
 from ml_backend.system.processes import Process
 
 # Where the tests install it too.
@@ -15,13 +15,13 @@ INSTALLED = Path(__file__).parents[1] / ".cache" / "label-studio"
 
 
 @contextmanager
-def running(folder: Path, media: Path, port: int) -> Iterator[tuple[StudioEnvironment, Process]]:
+def running(folder: Path, media: Path, port: int) -> Iterator[tuple[StudioInstallation, Process]]:
     """It keeps its data in `folder`. The environment variable CYTOLOOP_LABEL_STUDIO_ENV says
     where one is installed; else it is installed in .cache/, once for all benchmarks."""
     ready = os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV")
-    installed = StudioEnvironment(INSTALLED, Path(ready) if ready else None)
-    installed.ensure(print)
-    environment = StudioEnvironment(folder, installed.environment)
+    installed = StudioInstallation(INSTALLED, Path(ready) if ready else None)
+    installed.ensure_installed(print)
+    environment = StudioInstallation(folder, installed.environment)
     process = environment.start(port, media, folder.with_suffix(".log"))
     try:
         environment.wait_ready()

@@ -92,7 +92,7 @@ def cut(images: Sequence[Example], folder: Path) -> list[Example]:
                     continue
                 path = folder / f"{image.image.stem}-{left}-{top}.png"
                 cv2.imwrite(str(path), pixels[top : top + HEIGHT, left : left + WIDTH, ::-1])
-                boxes = Boxes.drawn((*box, CELL) for box in seen[some].tolist())
+                boxes = Boxes.from_rows((*box, CELL) for box in seen[some].tolist())
                 # What the whole image shows says nothing of its tile; the boxes do.
                 group = image.image.stem
                 made.append(replace(image, image=path, group=group, boxes=boxes, image_label=None))

@@ -34,7 +34,7 @@ import numpy as np
 import psutil
 import tifffile
 
-from ml_backend.imaging.decode import as_rgb, stretched
+from ml_backend.imaging.decode import convert_to_rgb, stretch_contrast
 from tasks.readers.open import open_scan
 from tasks.readers.planes import PlaneReader, Rendering, ScanPlane
 
@@ -113,7 +113,9 @@ class Chunked:
         def rows(left: int, top: int, right: int, bottom: int) -> np.ndarray:
             part = self.array[(*self.index, slice(top, bottom), slice(left, right))]
             part = part.reshape(bottom - top, right - left, -1)
-            return stretched(part, self.limits) if self.limits else as_rgb(part, "srgb")
+            return (
+                stretch_contrast(part, self.limits) if self.limits else convert_to_rgb(part, "srgb")
+            )
 
         wide = self.chunk[1] >= self.width > SIDE
         return PlaneReader(
@@ -166,7 +168,7 @@ def measure(path: Path, reader: str) -> dict[str, Any]:
     ours = reader == "ours"
     planes = open_scan(path, showing) if ours else opened_as_zarr(path, reader != "zarr")
     for plane in planes:
-        for window in plane.windows(SIDE, OVERLAP, HALVED):
+        for window in plane.read_windows(SIDE, OVERLAP, HALVED):
             few = window.pixels[::64, ::64].tobytes()  # enough to tell two readers apart
             digest.update(f"{plane.number} {window.left} {window.top}".encode() + few)
         if plane.failure:

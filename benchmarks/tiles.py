@@ -10,14 +10,14 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 WHOLE = 0.9  # of a box that is seen; smaller remnants in a tile neither count nor punish
 
 
 def renamed(boxes: Boxes) -> Boxes:
     """The boxes with the classes' own names instead of a folder's."""
-    names = np.array([canonical(str(name)) for name in boxes.label], np.str_)
+    names = np.array([canonicalize(str(name)) for name in boxes.label], np.str_)
     return replace(boxes, label=names)
 
 

@@ -28,7 +28,7 @@ from typing import Any
 from plain import trainer
 
 from ml_backend.dataset.folder import read_folder
-from ml_backend.label_studio.class_names import headline
+from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.registry.starters import find_starter_weights
 
@@ -82,7 +82,13 @@ def ours(epochs: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as out:
         base = find_starter_weights("starter:mitosis")
         job = TrainingJob(
-            examples, classes, headline(classes), base, Path(out), epochs=epochs, imgsz=RECIPE.imgsz
+            examples,
+            classes,
+            choose_headline(classes),
+            base,
+            Path(out),
+            epochs=epochs,
+            imgsz=RECIPE.imgsz,
         )
         train(job, told)
     return ends[epochs]
@@ -107,8 +113,8 @@ def bare(epochs: int) -> dict[str, float]:
             close_mosaic=max(1, epochs // 4),
             save=False,
         )
-        network = weights.build("yolov5n", classes, RECIPE.head)
-        weights.start_from(network, find_starter_weights("starter:mitosis"), classes)
+        network = weights.build_network("yolov5n", classes, RECIPE.head)
+        weights.load_base(network, find_starter_weights("starter:mitosis"), classes)
         training.model = network
         clock = started(len(examples) * epochs)
 

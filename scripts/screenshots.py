@@ -28,9 +28,9 @@ from playwright.sync_api import Page, sync_playwright
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import headline
+from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.system.atomic_files import read_json
 
 OUT = Path(__file__).parent.parent / "docs" / "images"
@@ -71,7 +71,7 @@ class Product:
 
 def photograph(product: Product, page: Page, examples: dict[str, Example], shown: str) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    tasks = {task["data"]["source"]: task for task in product.studio.tasks(1)}
+    tasks = {task["data"]["source"]: task for task in product.studio.list_tasks(1)}
     # Something is to be corrected: neither a blind task nor one where nothing was found.
     marked_ones = [name for name, task in tasks.items() if task["predictions"][0]["result"]]
     first = min(marked_ones, key=lambda name: tasks[name]["predictions"][0]["score"])
@@ -91,14 +91,14 @@ def photograph(product: Product, page: Page, examples: dict[str, Example], shown
 
 def correct(studio: Studio, task: dict[str, Any], example: Example) -> None:
     """Submit the dataset's boxes of the headline classes, as an annotator would."""
-    labels = Labels.parse(studio.project(1).label_config)
+    labels = LabelingConfig.parse(studio.get_project(1).label_config)
     boxes = example.boxes or Boxes()
     names = tuple(map(str, boxes.label))
-    kept = boxes.where(np.isin(boxes.label, headline(names)))
+    kept = boxes.where(np.isin(boxes.label, choose_headline(names)))
     with Image.open(example.image) as image:
         width, height = image.size
-    regions = labels.to_regions(
-        kept, width=width, height=height, matching=labels.match(names), version="by hand"
+    regions = labels.write_regions(
+        kept, width=width, height=height, matching=labels.match_classes(names), version="by hand"
     )
     for one in regions:
         one.pop("score")

@@ -25,15 +25,15 @@ from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.evaluation.bootstrap import Figure
 from ml_backend.evaluation.metrics import evaluate
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.imaging.decode import decode
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import FILE_NAME
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry.starters import STARTERS
-from ml_backend.registry.versions import file_hash
+from ml_backend.registry.versions import hash_file
 from ml_backend.system.atomic_files import replacing, write_json
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -93,7 +93,7 @@ def renamed(example: Example) -> Example:
     """The example with the classes' own names instead of the folder's."""
     boxes = example.boxes
     assert boxes is not None
-    names = np.array([canonical(str(name)) for name in boxes.label], np.str_)
+    names = np.array([canonicalize(str(name)) for name in boxes.label], np.str_)
     return replace(example, boxes=Boxes(boxes.xyxy, names, boxes.confidence))
 
 
@@ -104,8 +104,8 @@ def tetrads() -> None:
             (float(r["xmin"]), float(r["ymin"]), float(r["xmax"]), float(r["ymax"]), r["label"])
             for r in csv.DictReader(file)
         ]
-    marks = Boxes.drawn(rows)
-    marks = replace(marks, label=np.array([canonical(str(name)) for name in marks.label]))
+    marks = Boxes.from_rows(rows)
+    marks = replace(marks, label=np.array([canonicalize(str(name)) for name in marks.label]))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         above = marks.where(marks.xyxy[:, 3] <= HELD_FROM)
@@ -202,7 +202,7 @@ def trained(
 def keep(name: str, folder: Path, images: Iterable[Path], groups: set[str]) -> None:
     with replacing(STARTERS / f"{name}.safetensors") as temporary:
         shutil.copyfile(folder / FILE_NAME, temporary)
-    seen = {"hashes": sorted(map(file_hash, images)), "groups": sorted(groups)}
+    seen = {"hashes": sorted(map(hash_file, images)), "groups": sorted(groups)}
     write_json(STARTERS / f"{name}.seen.json", seen)
 
 
@@ -222,7 +222,7 @@ def shown(figure: Figure) -> str:
 def recalls(truth: Boxes, drawn: Boxes) -> list[str]:
     """Recall at IoU 0.5 of every class, and of the place alone, as rows of a table."""
     rows = []
-    overlap = iou(truth.xyxy, drawn.xyxy) if len(drawn) else np.zeros((len(truth), 0))
+    overlap = compute_iou(truth.xyxy, drawn.xyxy) if len(drawn) else np.zeros((len(truth), 0))
     placed = np.any(overlap >= 0.5, axis=1)
     alike = np.array([[a == b for b in drawn.label] for a in truth.label], bool)
     same = np.any((overlap >= 0.5) & alike.reshape(overlap.shape), axis=1)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.installation import Account, StudioEnvironment
-from ml_backend.registry.resolve import resolve
+from ml_backend.label_studio.installation import Account, StudioInstallation
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 
 ROOT = Path(__file__).parent.parent
@@ -28,12 +28,12 @@ class RunningStudio:
 
     url: str
     media: Path
-    environment: StudioEnvironment
+    environment: StudioInstallation
 
     @property
     def account(self) -> Account:
         """Asked anew every time, because a test may have renewed the token."""
-        return self.environment.account()
+        return self.environment.prepare_account()
 
     @property
     def studio(self) -> Studio:
@@ -67,8 +67,8 @@ def label_studio_env() -> Path:
     else one in .cache/, installed by the first run and used by all later ones."""
     if ready := os.environ.get("CYTOLOOP_LABEL_STUDIO_ENV"):
         return Path(ready)
-    environment = StudioEnvironment(ROOT / ".cache" / "label-studio")
-    environment.ensure(print)
+    environment = StudioInstallation(ROOT / ".cache" / "label-studio")
+    environment.ensure_installed(print)
     return environment.environment
 
 
@@ -78,7 +78,7 @@ def label_studio(
 ) -> Iterator[RunningStudio]:
     """A Label Studio with a database of its own, started once for all tests."""
     folder = tmp_path_factory.mktemp("studio")
-    environment = StudioEnvironment(folder / "label-studio", label_studio_env)
+    environment = StudioInstallation(folder / "label-studio", label_studio_env)
     media = folder / "media"
     environment.start(free_port(), media, folder / "label-studio.log")
     try:
@@ -92,7 +92,7 @@ def label_studio(
 def starter_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of versions with the mitosis starter, made ready to serve once: copy it."""
     folder = tmp_path_factory.mktemp("starter")
-    resolve("starter:mitosis", Registry(folder / "versions", folder / "champions"))
+    resolve_model("starter:mitosis", Registry(folder / "versions", folder / "champions"))
     return folder / "versions"
 
 

@@ -134,7 +134,7 @@ def connect(
     from ml_backend.serving.connect import connect as run
 
     result = run(console.settings(context), url, token, project, backend_url, strategy)
-    console.say(result.to_json(), as_json=as_json, text=result.text)
+    console.say(result.to_json(), as_json=as_json, text=result.describe)
 
 
 @app.command(epilog="Example: cytoloop train --dataset my_images --base starter:mitosis")
@@ -272,12 +272,12 @@ def list_models(
         {
             "project": version.project,
             "version": version.name,
-            "champion": bool(registry.champion_of(version.name)),
+            "champion": bool(registry.list_projects_led_by(version.name)),
             "created": version.created,
             "f1": version.figures.get("f1"),
         }
-        for version in registry.all()
-        if project in (None, version.project, *registry.champion_of(version.name))
+        for version in registry.list_versions()
+        if project in (None, version.project, *registry.list_projects_led_by(version.name))
     ]
     console.say({"models": rows}, as_json=as_json, text=lambda: tables.versions(rows))
 
@@ -290,11 +290,11 @@ def show_model(
 ) -> None:
     """One version: where it comes from, its figures, the decision about it."""
     from ml_backend.cli import tables
-    from ml_backend.registry.resolve import resolve
+    from ml_backend.registry.resolve import resolve_model
 
     registry = _registry(context)
-    found = resolve(version, registry)
-    result = {**asdict(found), "card": asdict(registry.card(found.name))}
+    found = resolve_model(version, registry)
+    result = {**asdict(found), "card": asdict(registry.read_card(found.name))}
     console.say(result, as_json=as_json, text=lambda: tables.version(result))
 
 
@@ -306,17 +306,17 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a version the champion of a project."""
-    from ml_backend.label_studio.labeling_config import Labels
-    from ml_backend.registry.resolve import resolve
+    from ml_backend.label_studio.labeling_config import LabelingConfig
+    from ml_backend.learners.kinds import match_labels
+    from ml_backend.registry.resolve import resolve_model
     from ml_backend.retraining.pipeline import Pipeline
-    from ml_backend.serving.model_cache import match_labels
     from ml_backend.state.projects import Projects
 
     settings, registry = console.settings(context), _registry(context)
     projects = Projects(settings.projects_database)
-    labels = Labels.parse(projects.get(project).label_config)
-    name = resolve(version, registry).name
-    card = registry.card(name)
+    labels = LabelingConfig.parse(projects.get(project).label_config)
+    name = resolve_model(version, registry).name
+    card = registry.read_card(name)
     if not match_labels(card, labels):
         raise ValueError(
             f"{name} boxes {', '.join(card.headline)}, which project {project} has no label for"
@@ -338,7 +338,7 @@ def rollback(
     projects = Projects(console.settings(context).projects_database)
     projects.get(project)
     by = console.name_user()
-    change = _registry(context).rollback(str(project), by=by, reason="rolled back by hand")
+    change = _registry(context).roll_back(str(project), by=by, reason="rolled back by hand")
     projects.leave(project, "publish")
     _say_champion(change.version, project, as_json)
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
+from ml_backend.label_studio.labeling_config import LabelingConfig
 
 Policy = Literal["newest", "majority", "agreement"]
 
@@ -127,7 +127,10 @@ def settle_choices(
 
 
 def settle_region_choices(
-    results: Sequence[list[dict[str, Any]]], labels: Labels, boxes: Boxes, size: tuple[int, int]
+    results: Sequence[list[dict[str, Any]]],
+    labels: LabelingConfig,
+    boxes: Boxes,
+    size: tuple[int, int],
 ) -> list[tuple[str, ...]]:
     """Settle the choices for each settled box: the newest annotator who marked it decides.
 
@@ -147,7 +150,7 @@ def settle_region_choices(
         regions = [region for region in labels.read_regions(result, *size)[0] if region.choices]
         if not regions:
             continue
-        overlap = iou(boxes.xyxy, np.array([region.xyxy for region in regions]))
+        overlap = compute_iou(boxes.xyxy, np.array([region.xyxy for region in regions]))
         for box, nearest in enumerate(overlap.argmax(axis=1).tolist()):
             if not found[box] and overlap[box, nearest] >= SAME_IOU:
                 found[box] = regions[nearest].choices
@@ -168,7 +171,7 @@ def compute_f1(a: Boxes, b: Boxes) -> float:
 
 def _pair_boxes(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
     """Pair the boxes of a and b that show the same object; those that overlap most come first."""
-    overlap = iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
+    overlap = compute_iou(a.xyxy, b.xyxy) * (a.label[:, None] == b.label[None, :])
     near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME_IOU).tolist())
     return choose_pairs((i, j) for _, i, j in near)
 
@@ -181,7 +184,7 @@ def _settle_by_majority(annotated: Sequence[Boxes]) -> Boxes:
     xyxy = np.concatenate([boxes.xyxy for boxes in annotated])
     label = np.concatenate([boxes.label for boxes in annotated])
     owner = np.repeat(np.arange(len(annotated)), [len(boxes) for boxes in annotated])
-    near = iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
+    near = compute_iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
     near[near < SAME_IOU] = 0
     np.fill_diagonal(near, 1)
     free = np.ones(len(owner), bool)
@@ -213,4 +216,4 @@ def _settle_by_majority(annotated: Sequence[Boxes]) -> Boxes:
         best[:, members] = 0
         touched = np.flatnonzero(free & near[:, members].any(axis=1))
         best[:, touched] = find_best(touched)
-    return Boxes.drawn(sorted(kept))
+    return Boxes.from_rows(sorted(kept))

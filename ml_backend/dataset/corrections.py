@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ml_backend.imaging.boxes import Boxes, choose_pairs, iou
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
+from ml_backend.label_studio.labeling_config import LabelingConfig
 
 EditKind = Literal["kept", "moved", "relabelled", "added", "deleted"]
 EDIT_KINDS: tuple[EditKind, ...] = ("kept", "moved", "relabelled", "added", "deleted")
@@ -133,7 +133,7 @@ def find_shown_regions(task: dict[str, Any]) -> dict[int, ShownRegions]:
 
 
 def read_corrections(
-    task: dict[str, Any], shown: dict[int, ShownRegions], labels: Labels
+    task: dict[str, Any], shown: dict[int, ShownRegions], labels: LabelingConfig
 ) -> tuple[list[Correction], int]:
     """Read the corrections in a task's submitted annotations.
 
@@ -162,7 +162,7 @@ def read_corrections(
 
 
 def read_all_corrections(
-    tasks: Iterable[dict[str, Any]], shown: dict[int, ShownRegions], labels: Labels
+    tasks: Iterable[dict[str, Any]], shown: dict[int, ShownRegions], labels: LabelingConfig
 ) -> tuple[list[Correction], int]:
     """Read the corrections of many tasks, see `read_corrections`."""
     corrections: list[Correction] = []
@@ -175,7 +175,7 @@ def read_all_corrections(
 
 
 def compare_regions(
-    shown: Sequence[dict[str, Any]], submitted: Sequence[dict[str, Any]], labels: Labels
+    shown: Sequence[dict[str, Any]], submitted: Sequence[dict[str, Any]], labels: LabelingConfig
 ) -> list[Edit]:
     """Compare two `result`s: what became of every region shown, and what was added.
 
@@ -210,7 +210,7 @@ def _compare_choices(
 def find_deleted_regions(
     shown: Sequence[dict[str, Any]],
     submitted: Sequence[dict[str, Any]],
-    labels: Labels,
+    labels: LabelingConfig,
     size: tuple[int, int],
 ) -> list[DeletedRegion]:
     """Find the shown regions that the annotator removed, see `compare_regions`.
@@ -232,7 +232,7 @@ def find_deleted_regions(
 def _match_regions(
     shown: Sequence[dict[str, Any]],
     submitted: Sequence[dict[str, Any]],
-    labels: Labels,
+    labels: LabelingConfig,
     size: tuple[int, int],
 ) -> tuple[list[tuple[_Region, _Region]], list[_Region], list[_Region]]:
     """Return pairs of regions (shown, submitted), those only shown, and those only submitted."""
@@ -253,7 +253,7 @@ def _match_regions(
 
 def _make_edit(shown: _Region, submitted: _Region) -> Edit:
     before, after = shown.boxes.xyxy[:1], submitted.boxes.xyxy[:1]
-    overlap = float(iou(before, after)[0, 0])
+    overlap = float(compute_iou(before, after)[0, 0])
     if shown.label != submitted.label:
         return Edit("relabelled", shown.label, overlap)
     moved = np.abs(before - after).max() > STILL_PIXELS
@@ -264,7 +264,7 @@ def _match_by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tup
     """Match regions (gone, new) at the same place, each in one pair at most."""
     if not gone or not new:
         return []
-    overlap = iou(
+    overlap = compute_iou(
         *(np.concatenate([region.boxes.xyxy[:1] for region in side]) for side in (gone, new))
     )
     near = [
@@ -276,14 +276,14 @@ def _match_by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tup
 
 
 def _read_regions(
-    result: Sequence[dict[str, Any]], labels: Labels, size: tuple[int, int]
+    result: Sequence[dict[str, Any]], labels: LabelingConfig, size: tuple[int, int]
 ) -> dict[str, _Region]:
     parts: dict[str, list[dict[str, Any]]] = {}
     for number, item in enumerate(result):
         parts.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
     found = {}
     for key, items in parts.items():
-        boxes, _ = labels.from_regions(items, *size)
+        boxes, _ = labels.read_boxes(items, *size)
         if len(boxes):
             # A region may carry several labels: together they are its label.
             label = " + ".join(sorted(map(str, boxes.label)))

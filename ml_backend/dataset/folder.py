@@ -22,7 +22,7 @@ from ml_backend.dataset.annotation_formats.labelled_folder import (
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.pixel_size import parse_pixel_size, read_file_pixel_size
-from ml_backend.label_studio.class_names import is_clutter, one_spelling
+from ml_backend.label_studio.class_names import is_clutter, unify_spelling
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 IMAGE_LABELS = "image_labels.csv"
@@ -100,7 +100,7 @@ def read_folder(folder: Path) -> Folder:
                     f"the first because {truth.faults[0]}",
                 )
 
-    spelling = one_spelling(row[4] for truth in truths.values() for row in truth.rows)
+    spelling = unify_spelling(row[4] for truth in truths.values() for row in truth.rows)
     for truth in truths.values():
         truth.rows = [(*row[:4], spelling[row[4]]) for row in truth.rows]
 
@@ -113,7 +113,7 @@ def read_folder(folder: Path) -> Folder:
             Example(
                 image=image,
                 group=sample or image.relative_to(root).as_posix(),
-                boxes=Boxes.drawn(found.rows) if found else None,
+                boxes=Boxes.from_rows(found.rows) if found else None,
                 ignored=np.array(found.ignored if found else [], np.float32).reshape(-1, 4),
                 image_label=image_label,
                 pixel_size=pixel_size or read_file_pixel_size(image),

@@ -42,9 +42,9 @@ from ml_backend.dataset.split import (
     read_group,
     read_place,
 )
-from ml_backend.imaging.boxes import Boxes, over_smaller
+from ml_backend.imaging.boxes import Boxes, compute_overlap_of_smaller
 from ml_backend.imaging.pixel_size import read_task_pixel_size
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.system.atomic_files import read_json, write_json
 
 Row = tuple[float, float, float, float, str]
@@ -214,7 +214,7 @@ def count_corrected_since(submissions: Sequence[Submission], snapshot: Snapshot 
 
 def to_item(
     submission: Submission,
-    labels: Labels,
+    labels: LabelingConfig,
     image: FetchedImage,
     holdout_share: float,
     policy: Policy = "newest",
@@ -233,7 +233,7 @@ def to_item(
         shown: What annotations started from, by annotation id.
     """
     data = submission.data
-    read = [labels.from_regions(result, *image.size) for result in submission.results]
+    read = [labels.read_boxes(result, *image.size) for result in submission.results]
     annotated = [boxes for boxes, _ in read]
     chosen = [labels.read_choices(result) for result in submission.results]
     deciding = count_deciding(submission, policy)
@@ -254,7 +254,7 @@ def to_item(
         split, p, reason = assignment.side, assignment.probability, assignment.reason
     rows = [
         (round(x1, 2), round(y1, 2), round(x2, 2), round(y2, 2), label)
-        for x1, y1, x2, y2, label, _ in boxes.rows()
+        for x1, y1, x2, y2, label, _ in boxes.to_rows()
     ]
     within = settle_region_choices(results, labels, boxes, image.size)
     order = sorted(range(len(rows)), key=lambda i: (rows[i], within[i]))
@@ -289,7 +289,7 @@ def _keep_empty_places(
     return tuple(
         region
         for region in sorted(removed)
-        if over_smaller(np.array([region[:4]]), kept).max(initial=0) < _SAME_OBJECT
+        if compute_overlap_of_smaller(np.array([region[:4]]), kept).max(initial=0) < _SAME_OBJECT
     )
 
 
@@ -322,7 +322,7 @@ def build_snapshot(
 def take_snapshot(
     project: int,
     tasks: Iterable[dict[str, Any]],
-    labels: Labels,
+    labels: LabelingConfig,
     fetch: Callable[[Sequence[Submission]], Iterable[FetchedImage | Exception]],
     holdout_share: float,
     policy: Policy = "newest",
@@ -446,7 +446,7 @@ def to_example(item: Item, images: Path) -> Example:
     return Example(
         images / item.image,
         item.group,
-        Boxes.drawn(item.boxes),
+        Boxes.from_rows(item.boxes),
         deleted=np.array([region[:4] for region in item.deleted], np.float32).reshape(-1, 4),
         pixel_size=item.pixel_size,
         choices=item.choices,

@@ -100,7 +100,7 @@ def field(
                 name = None
         if name is not None:
             rows.append((*map(float, placed.box()), name))
-    return scene.image, Boxes.drawn(rows)  # type: ignore[arg-type]
+    return scene.image, Boxes.from_rows(rows)  # type: ignore[arg-type]
 
 
 def mitosis_scene(

@@ -17,7 +17,7 @@ from ml_backend.evaluation.bootstrap import Figure
 from ml_backend.evaluation.class_matches import compute_rates, mask_classes, match_classes
 from ml_backend.evaluation.froc import pool_classes
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def evaluate_by_centres(
         weights: (R, G), how often each group counts.
         radius: In that unit; half of the median object's side where it is None.
     """
-    wanted = {canonical(name) for name in headline}
+    wanted = {canonicalize(name) for name in headline}
     if radius is None:
         xyxy = [
             truth.boxes.xyxy[mask_classes(truth.boxes, wanted)]
@@ -70,7 +70,7 @@ def evaluate_by_centres(
     matcher = partial(match_centres, radius=radius or 0.0)
     matches = match_classes(images, group, weights.shape[1], headline, matcher)
     pooled = pool_classes(
-        [matched for name, matched in matches.items() if canonical(name) in wanted]
+        [matched for name, matched in matches.items() if canonicalize(name) in wanted]
     )
     values = compute_rates(pooled, threshold, weights)
     return CentreFigures(

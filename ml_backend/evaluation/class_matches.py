@@ -11,7 +11,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.evaluation.bootstrap import divide_or_nan
 from ml_backend.evaluation.matching import MatchedDetections, Matcher, match_boxes, match_images
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 
 def match_classes(
@@ -33,14 +33,14 @@ def match_classes(
 
     Returns:
         The matched boxes of each class, in order of name. Class names are compared by
-        `class_names.canonical`, and spelled as in the headline, else as predicted.
+        `class_names.canonicalize`, and spelled as in the headline, else as predicted.
     """
     marked = {str(name) for example, _ in images for name in example.boxes.label}  # type: ignore[union-attr]
     predicted = {str(name) for _, boxes in images for name in boxes.label}
     spelled: dict[str, str] = {}
     for name in (*headline, *sorted(predicted), *sorted(marked)):
-        spelled.setdefault(canonical(name), name)
-    keys = {canonical(name) for name in (*headline, *marked)}
+        spelled.setdefault(canonicalize(name), name)
+    keys = {canonicalize(name) for name in (*headline, *marked)}
     matches = {}
     for key in sorted(keys, key=spelled.__getitem__):
         parts = []
@@ -54,8 +54,8 @@ def match_classes(
 
 
 def mask_classes(boxes: Boxes, classes: set[str]) -> np.ndarray:
-    """Tell which boxes (N,) are of the classes, given by their canonical names."""
-    return np.array([canonical(str(name)) in classes for name in boxes.label], bool)
+    """Tell which boxes (N,) are of the classes, given by their canonicalize names."""
+    return np.array([canonicalize(str(name)) in classes for name in boxes.label], bool)
 
 
 def mask_predicted(matched: MatchedDetections, threshold: float) -> np.ndarray:

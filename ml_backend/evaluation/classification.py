@@ -21,7 +21,7 @@ from ml_backend.evaluation.bootstrap import (
 )
 from ml_backend.evaluation.calibration import Calibration, measure_calibration
 from ml_backend.evaluation.class_matches import MatchCounts
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def evaluate_choices(
         truth: The classes of each item, as people chose.
         probabilities: Of each item: a class → its probability, 0..1.
         groups: The group of each item; whole groups are resampled.
-        classes: Those that the model knows; class names are compared by `class_names.canonical`.
+        classes: Those that the model knows; class names are compared by `class_names.canonicalize`.
         threshold: From which a class is chosen, where several may be.
         several: More than one class may be chosen.
 
@@ -153,8 +153,8 @@ def evaluate_choices(
             f"{len(truth)} items, {len(probabilities)} predictions, {len(groups)} groups: "
             "one for each"
         )
-    spelled = {canonical(name): name for row in truth for name in row}
-    spelled |= {canonical(name): name for name in classes}
+    spelled = {canonicalize(name): name for row in truth for name in row}
+    spelled |= {canonicalize(name): name for name in classes}
     names = list(dict.fromkeys((*classes, *spelled.values())))
     chosen = [choose_classes(item, threshold, several) for item in probabilities]
     true, called = _table(truth, names), _table(chosen, names)
@@ -201,11 +201,11 @@ def evaluate_choices(
 
 def _table(rows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
     """Tell which item is of which class: (I, C) bool."""
-    column = {canonical(name): number for number, name in enumerate(names)}
+    column = {canonicalize(name): number for number, name in enumerate(names)}
     table = np.zeros((len(rows), len(names)), bool)
     for row, classes in enumerate(rows):
         for name in classes:
-            if (number := column.get(canonical(name))) is not None:
+            if (number := column.get(canonicalize(name))) is not None:
                 table[row, number] = True
     return table
 

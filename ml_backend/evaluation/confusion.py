@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.evaluation.matching import IOU_LEVELS, choose_partners, compute_coverage
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 
 MISSED = "missed"
 BACKGROUND = "background"
@@ -53,7 +53,7 @@ def count_confusion(images: Sequence[ImageBoxes], classes: int) -> np.ndarray:
     """
     counts = np.zeros((classes + 1, classes + 1), int)
     for image in images:
-        overlap = iou(image.predicted, image.truth)
+        overlap = compute_iou(image.predicted, image.truth)
         same = image.predicted_class[:, None] == image.truth_class[None, :]
         partner = choose_partners(np.where(same, overlap, 0.0), _LEVEL)[0]
         free = np.ones(len(image.truth), bool)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.evaluation.matching import match_boxes
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def compare_detectors(pairs: Iterable[tuple[Boxes, Boxes]], headline: Sequence[s
             hit = match_boxes(predicted, truth, np.zeros((0, 4)))[0][0]
             hits += int(hit.sum())
             if hit.any():
-                nearest = truth[iou(predicted[hit], truth).argmax(axis=1)]
+                nearest = truth[compute_iou(predicted[hit], truth).argmax(axis=1)]
                 shifts.append(np.abs(predicted[hit] - nearest).ravel())
     if not reference_boxes + other_boxes:
         return Agreement(tiles, (0, 0), None, None, None)

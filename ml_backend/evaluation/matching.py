@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 
 # The overlaps at which COCO judges; the first is the one for precision, recall and F1.
 IOU_LEVELS = np.linspace(0.5, 0.95, 10)
@@ -55,7 +55,7 @@ def match_boxes(
         Hits and ignored ones among the predicted boxes, each (10, D) bool.
     """
     levels = IOU_LEVELS[:, None]
-    hit = choose_partners(iou(predicted, truth), IOU_LEVELS) >= 0
+    hit = choose_partners(compute_iou(predicted, truth), IOU_LEVELS) >= 0
     inside = compute_coverage(predicted, ignored).max(axis=1, initial=0)
     return hit, ~hit & (inside >= levels)
 

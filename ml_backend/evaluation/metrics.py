@@ -39,7 +39,7 @@ from ml_backend.evaluation.summary_tables import (
     make_stage_rows,
 )
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 SPECIFICITY = 0.985
 
@@ -156,7 +156,7 @@ def evaluate(
 ) -> DetectionFigures:
     """Judge the boxes predicted on each example.
 
-    Class names are compared by `class_names.canonical`. Intervals are over groups.
+    Class names are compared by `class_names.canonicalize`. Intervals are over groups.
 
     Args:
         truth: An example without boxes is not in the box figures; it is in the image figures
@@ -175,7 +175,7 @@ def evaluate(
     """
     if len(truth) != len(predictions):
         raise ValueError(f"{len(truth)} examples, {len(predictions)} predictions: one for each")
-    wanted = {canonical(name) for name in headline}
+    wanted = {canonicalize(name) for name in headline}
     judged = [
         (example, boxes, _find_image_truth(example, wanted))
         for example, boxes in zip(truth, predictions, strict=True)
@@ -188,7 +188,7 @@ def evaluate(
     images = [judged[i][:2] for i in boxed]
     matches = match_classes(images, group[boxed], len(names), headline)
     values = {name: _compute_box_values(of, threshold, weights) for name, of in matches.items()}
-    central = [name for name in matches if canonical(name) in wanted]
+    central = [name for name in matches if canonicalize(name) in wanted]
     nothing = match_images([], group[:0], len(names))
     pooled = pool_classes([nothing, *(matches[name] for name in central)])
     predicted = mask_predicted(pooled, threshold)
@@ -260,7 +260,9 @@ def _classify_content(example: Example, positive: bool, wanted: set[str]) -> str
 def _find_image_truth(example: Example, wanted: set[str]) -> bool | None:
     if example.image_label is not None:
         return example.image_label
-    if example.boxes is not None and any(canonical(str(n)) in wanted for n in example.boxes.label):
+    if example.boxes is not None and any(
+        canonicalize(str(n)) in wanted for n in example.boxes.label
+    ):
         return True
     # What lies in an ignored region may be a headline object or not.
     return None if len(example.ignored) else False
@@ -285,10 +287,10 @@ def _count_confusion(
     images: Sequence[tuple[Example, Boxes]], names: Sequence[str], threshold: float
 ) -> dict[str, dict[str, int]]:
     """Count among the judged classes; predicted boxes of others are left out, as in the figures."""
-    number = {canonical(name): index for index, name in enumerate(names)}
+    number = {canonicalize(name): index for index, name in enumerate(names)}
 
     def numbers(boxes: Boxes) -> np.ndarray:
-        return np.array([number[canonical(str(name))] for name in boxes.label], int)
+        return np.array([number[canonicalize(str(name))] for name in boxes.label], int)
 
     boxes_of_images = []
     for example, boxes in images:

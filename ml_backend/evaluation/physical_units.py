@@ -16,7 +16,7 @@ from ml_backend.evaluation.center_distance import evaluate_by_centres
 from ml_backend.evaluation.class_matches import match_classes
 from ml_backend.evaluation.froc import compute_froc, pool_classes
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 
 # µm from a mitotic figure's centre: the mitosis challenges (MIDOG) judge so.
 RADIUS = 7.5
@@ -80,11 +80,11 @@ def evaluate_in_microns(
     areas = {i: _compute_area(images[i][0]) for i in measured if images[i][0].size}
     with_area = list(areas)
     groups = weights.shape[1]
-    wanted = {canonical(name) for name in headline}
+    wanted = {canonicalize(name) for name in headline}
     matches = match_classes([images[i] for i in with_area], group[with_area], groups, headline)
     area: np.ndarray = np.bincount(group[with_area], weights=list(areas.values()), minlength=groups)
     pooled = pool_classes(
-        [matched for name, matched in matches.items() if canonical(name) in wanted]
+        [matched for name, matched in matches.items() if canonicalize(name) in wanted]
     )
     sensitivity = compute_froc(pooled, area, weights, FALSE_A_MM2)
     return MicronFigures(

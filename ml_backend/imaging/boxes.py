@@ -1,4 +1,4 @@
-"""Boxes of one image: what detectors draw, annotators correct and judges compare."""
+"""Boxes of one image: detections, or what annotators drew."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import numpy as np
 class Boxes:
     """Axis-parallel boxes in pixels of the image as it is shown.
 
-    xyxy: (N, 4) float32, left, top, right, bottom; 0 ≤ x ≤ width, 0 ≤ y ≤ height.
-    label: (N,) str, the class of each box.
-    confidence: (N,) float32 in 0..1; 1 for boxes drawn by a person.
+    Attributes:
+        xyxy: (N, 4) float32: left, top, right, bottom; 0 ≤ x ≤ width, 0 ≤ y ≤ height.
+        label: (N,) str, the class of each box.
+        confidence: (N,) float32 in 0..1; 1 for boxes that a person drew.
+
+    Raises:
+        ValueError: The three are not equally many.
     """
 
     xyxy: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
@@ -32,8 +36,8 @@ class Boxes:
             )
 
     @classmethod
-    def drawn(cls, rows: Iterable[tuple[float, float, float, float, str]]) -> Boxes:
-        """Boxes drawn by a person, from (x1, y1, x2, y2, label) rows."""
+    def from_rows(cls, rows: Iterable[tuple[float, float, float, float, str]]) -> Boxes:
+        """Make the boxes that a person drew, of (x1, y1, x2, y2, label) rows."""
         rows = list(rows)
         return cls(
             np.array([row[:4] for row in rows], np.float32),
@@ -45,11 +49,11 @@ class Boxes:
         return len(self.xyxy)
 
     def where(self, keep: np.ndarray) -> Boxes:
-        """The boxes that a mask or an index array selects."""
+        """Select boxes by a mask or an index array."""
         return Boxes(self.xyxy[keep], self.label[keep], self.confidence[keep])
 
-    def rows(self) -> list[tuple[float, float, float, float, str, float]]:
-        """(x1, y1, x2, y2, label, confidence) of each box, as plain Python values."""
+    def to_rows(self) -> list[tuple[float, float, float, float, str, float]]:
+        """List (x1, y1, x2, y2, label, confidence) of each box, as plain Python values."""
         return [
             (x1, y1, x2, y2, str(label), float(confidence))
             for (x1, y1, x2, y2), label, confidence in zip(
@@ -58,15 +62,31 @@ class Boxes:
         ]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+def compute_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Compute the intersection over union of every pair of boxes.
+
+    Args:
+        a: (N, 4) xyxy.
+        b: (M, 4) xyxy.
+
+    Returns:
+        (N, M) float64 in 0..1; 0 for two boxes without area.
+    """
     inside, area_a, area_b = _common(a, b)
     union = area_a + area_b - inside
     return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
 
 
-def over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """As `iou`, but over the smaller of the two boxes: 1 where one lies in the other."""
+def compute_overlap_of_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Compute the intersection over the area of the smaller box, of every pair.
+
+    Args:
+        a: (N, 4) xyxy.
+        b: (M, 4) xyxy.
+
+    Returns:
+        (N, M) float64 in 0..1; 1 where one box lies in the other.
+    """
     inside, area_a, area_b = _common(a, b)
     smaller = np.minimum(area_a, area_b)
     return np.divide(inside, smaller, out=np.zeros_like(inside), where=smaller > 0)

@@ -45,11 +45,15 @@ _PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"oFFs", b"sRGB", b
 # Sources are decoded once; remembering operations would only hold pixels in memory.
 pyvips.cache_set_max(0)
 logging.getLogger("pyvips").setLevel(logging.WARNING)
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said once, by us
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are reported once, by us
 
 
 class UnreadableImage(ValueError):
-    """An image that cannot be shown; `reason` is one line for the user."""
+    """An image that cannot be shown.
+
+    Attributes:
+        reason: Why, in one line for the user.
+    """
 
     def __init__(self, reason: str, name: str = "") -> None:
         super().__init__(f"{name}: {reason}" if name else reason)
@@ -57,13 +61,20 @@ class UnreadableImage(ValueError):
 
 
 def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
-    """The pixels of an image file, given by path or content: (H, W, 3) uint8 RGB, contiguous.
+    """Decode an image file, given by path or content.
 
-    Of a file with several pages or frames the first is taken. `name` stands for the source
-    in errors; a path names itself. Safe to call from several threads.
+    Of a file with several pages or frames the first is taken. Safe to call from several threads.
 
-    Raises UnreadableImage when the file is missing, empty, not an image, cut off, corrupt,
-    or larger than MAX_PIXELS.
+    Args:
+        source: The path or the content.
+        name: Stands for the source in errors; a path names itself.
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous.
+
+    Raises:
+        UnreadableImage: The file is missing, empty, not an image, cut off, corrupt, or larger
+            than MAX_PIXELS.
     """
     if isinstance(source, Path):
         name = name or str(source)
@@ -102,7 +113,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and BigTIFF
 
 
 def _is_image(data: bytes) -> bool:
-    """By signature, as browsers decide; what else libvips may read (SVG, ...) stays out."""
+    """Decide by the signature, as browsers do; what else libvips may read (SVG, ...) is refused."""
     others = (_PNG, b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
     return (
         data.startswith((*TIFF, *others))
@@ -140,18 +151,24 @@ def _decode_other_tiff(data: bytes) -> np.ndarray:
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages.first
-        if not vips_refuses(page):
+        if not is_refused_by_vips(page):
             raise ValueError("libvips was right to refuse it")
         _check_size(page.imagewidth, page.imagelength)
         pixels = page.asarray()
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return as_rgb(pixels, "srgb") if pixels.dtype == np.uint8 else stretched(pixels)
+    return convert_to_rgb(pixels, "srgb") if pixels.dtype == np.uint8 else stretch_contrast(pixels)
 
 
-def vips_refuses(page: Any) -> bool:
-    """Whether a page of tifffile's is one that tifffile reads and libvips may not: grey values
-    or RGB, upright, with samples of 64 bits (8.18), which numerical tools like to write, or in
-    a compression that not every libvips knows, such as Zstandard."""
+def is_refused_by_vips(page: Any) -> bool:
+    """Tell whether tifffile reads a page that libvips may not.
+
+    Such a page holds grey values or RGB, upright, with samples of 64 bits (libvips 8.18 refuses
+    them), which numerical tools like to write, or in a compression that not every libvips knows,
+    such as Zstandard.
+
+    Args:
+        page: A page as tifffile opens it.
+    """
     if page.dtype is None or page.axes not in ("YX", "YXS"):
         return False
     turned = page.tags.get("Orientation")
@@ -161,7 +178,7 @@ def vips_refuses(page: Any) -> bool:
 
 
 def _decode_bmp(data: bytes) -> np.ndarray:
-    """libvips has no BMP reader of its own."""
+    """Decode with Pillow: libvips has no BMP reader of its own."""
     from PIL import BmpImagePlugin
 
     # The format's class and not Image.open, which ultralytics replaces where it is imported.
@@ -180,33 +197,41 @@ def _decode_vips(data: bytes) -> np.ndarray:
     if turned and loader != "webpload_buffer":
         image = image.copy_memory().autorot()
     if loader == "tiffload_buffer" and image.format != "uchar":
-        return stretched(from_vips(image))
-    image = as_shown(image)
-    return as_rgb(from_vips(image), image.interpretation)
+        return stretch_contrast(read_vips_pixels(image))
+    image = convert_to_8_bit_srgb(image)
+    return convert_to_rgb(read_vips_pixels(image), image.interpretation)
 
 
-def as_shown(image: pyvips.Image) -> pyvips.Image:
-    """In sRGB where its colour space is known, and 8 bits; nothing is read of it yet."""
+def convert_to_8_bit_srgb(image: pyvips.Image) -> pyvips.Image:
+    """Convert to sRGB, where the colour space is known, and to 8 bits; no pixel is read yet."""
     return _to_8_bits(_to_srgb(image))
 
 
-def as_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
-    """Pixels of an `as_shown` image, (H, W, C) uint8, as (H, W, 3) RGB."""
+def convert_to_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
+    """Convert 8-bit pixels to RGB: inks are multiplied, alpha is laid over white.
+
+    Args:
+        pixels: (H, W, C) uint8, of an image that `convert_to_8_bit_srgb` gave.
+        interpretation: Its colour space, as libvips names it.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     if interpretation == "cmyk":
         pixels = _from_cmyk(pixels)
     elif pixels.shape[2] in (2, 4):
-        pixels = _over_white(pixels)
-    return _three(pixels)
+        pixels = _blend_over_white(pixels)
+    return _to_three_channels(pixels)
 
 
-def from_vips(image: pyvips.Image) -> np.ndarray:
-    """All pixels, (H, W, C), in the image's own numbers."""
+def read_vips_pixels(image: pyvips.Image) -> np.ndarray:
+    """Read all pixels, (H, W, C), in the image's own number type."""
     pixels = np.frombuffer(image.write_to_memory(), dtype=DTYPES[image.format])
     return pixels.reshape(image.height, image.width, image.bands)
 
 
-def as_png(pixels: np.ndarray) -> bytes:
-    """RGB pixels (H, W, 3) uint8 as a PNG file."""
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode RGB pixels, (H, W, 3) uint8, as a PNG file."""
     height, width = pixels.shape[:2]
     image = pyvips.Image.new_from_memory(
         np.ascontiguousarray(pixels).data, width, height, 3, "uchar"
@@ -214,12 +239,16 @@ def as_png(pixels: np.ndarray) -> bytes:
     return image.copy(interpretation="srgb").pngsave_buffer(compression=PNG_LEVEL)
 
 
-def plain_png(data: bytes) -> bytes | None:
-    """A PNG file without all that is not its pixels, where nothing else says how it is shown.
+def strip_png(data: bytes) -> bytes | None:
+    """Strip a PNG file of everything but its pixels, without decoding it.
 
-    For a file that can be decoded; it shows what `decode` gives and costs neither decoding nor
-    encoding. None where it is no whole PNG of 8-bit grey or RGB samples, or holds a chunk, such
-    as a colour profile, that may change what is shown.
+    Args:
+        data: A file that `decode` can read.
+
+    Returns:
+        A file that shows what `decode` gives. None where that is not sure: it is no whole PNG of
+        8-bit grey or RGB samples, or it holds a chunk, such as a colour profile, that may change
+        what is shown.
     """
     if not data.startswith(_PNG):
         return None
@@ -241,7 +270,7 @@ def plain_png(data: bytes) -> bytes | None:
     return None
 
 
-def _three(pixels: np.ndarray) -> np.ndarray:
+def _to_three_channels(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[2] < 3:
         pixels = np.repeat(pixels[..., :1], 3, axis=2)
     return np.ascontiguousarray(pixels[..., :3])
@@ -262,7 +291,7 @@ DTYPES = {
 
 
 def _to_srgb(image: pyvips.Image) -> pyvips.Image:
-    """By the embedded profile where there is a sound one, else by the colour space."""
+    """Convert by the embedded profile where it is sound, else by the colour space."""
     if image.get_typeof("icc-profile-data"):
         try:
             return image.icc_transform("srgb", embedded=True, intent="relative")
@@ -276,34 +305,39 @@ def _to_8_bits(image: pyvips.Image) -> pyvips.Image:
 
 
 def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
-    """Without a profile browsers take the inks as ideal: each multiplies what is left."""
+    """Without a profile browsers take the inks as ideal: each multiplies what the others leave."""
     left = 255 - pixels.astype(np.uint16)
     return ((left[..., :3] * left[..., 3:4] + 127) // 255).astype(np.uint8)
 
 
-def _over_white(pixels: np.ndarray) -> np.ndarray:
+def _blend_over_white(pixels: np.ndarray) -> np.ndarray:
     """(H, W, C + 1) with alpha last to (H, W, C)."""
     alpha = pixels[..., -1:].astype(np.uint16)
     return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def stretched(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Pixels (H, W, C) of any numbers as (H, W, 3) uint8 RGB: linear between `limits`.
+def stretch_contrast(pixels: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Stretch pixels of any number type to 8-bit RGB, linearly between two limits.
 
-    limits: what is black and white, the same for all channels; `contrast` of the pixels
-    where not given. NaN is black.
+    Args:
+        pixels: (H, W, C); the first three channels are shown, or the first alone. NaN is black.
+        limits: The values that become black and white, the same for all channels;
+            `find_contrast_limits` of the pixels where not given.
+
+    Returns:
+        (H, W, 3) uint8.
     """
-    pixels = _shades(pixels)
-    low, high = limits or contrast(pixels)
+    pixels = _select_channels(pixels)
+    low, high = limits or find_contrast_limits(pixels)
     if pixels.dtype == np.uint16:  # looked up, which is many times as fast
-        table = _between(np.arange(65536, dtype=np.uint16), low, high)
-        return _three(table[pixels])
-    return _three(_between(pixels, low, high))
+        table = _scale_to_8_bits(np.arange(65536, dtype=np.uint16), low, high)
+        return _to_three_channels(table[pixels])
+    return _to_three_channels(_scale_to_8_bits(pixels, low, high))
 
 
-def contrast(pixels: np.ndarray) -> tuple[float, float]:
-    """What of these numbers is shown black and white, by STRETCH_PERCENTILES."""
-    pixels = _shades(pixels)
+def find_contrast_limits(pixels: np.ndarray) -> tuple[float, float]:
+    """Find the values to show as black and as white: the STRETCH_PERCENTILES of the finite ones."""
+    pixels = _select_channels(pixels)
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
     low, high = np.percentile(finite, STRETCH_PERCENTILES) if finite.size else (0.0, 0.0)
     if high <= low:  # few pixels stand out of an even field, or none does
@@ -311,13 +345,13 @@ def contrast(pixels: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _shades(pixels: np.ndarray) -> np.ndarray:
-    """The channels that are shown: three colours, or the first; of complex numbers the size."""
+def _select_channels(pixels: np.ndarray) -> np.ndarray:
+    """Take the channels that are shown: three colours, or the first; complex numbers by size."""
     pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
     return np.abs(pixels) if np.iscomplexobj(pixels) else pixels
 
 
-def _between(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+def _scale_to_8_bits(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     span = max(high - low, np.finfo(np.float64).tiny)
     with np.errstate(over="ignore"):  # of an even field whatever is brighter is white
         scaled = (pixels.astype(np.float64) - low) / span

@@ -1,4 +1,4 @@
-"""How many µm a pixel shows: what tasks and image files say of it."""
+"""How many µm a pixel shows: read from tasks and from image files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ UNITS = {
 
 
 def read_task_pixel_size(data: Mapping[str, Any]) -> float | None:
-    """By a task's data, also where a table of tasks made it a text; None where it has none."""
+    """Read the pixel size in µm from a task's data; None where it has none.
+
+    Args:
+        data: Of a task; a table of tasks may have turned the number into text.
+    """
     return parse_pixel_size(data.get("pixel_size"))
 
 
 def parse_pixel_size(value: Any) -> float | None:
-    """A size that can be one, as a number."""
+    """Parse a pixel size; None where the value is not a positive, finite number."""
     try:
         size = float(value)
     except (TypeError, ValueError):
@@ -31,10 +35,13 @@ def parse_pixel_size(value: Any) -> float | None:
 
 
 def read_file_pixel_size(path: Path) -> float | None:
-    """By the OME metadata of a TIFF, or what ImageJ wrote into it; None where it does not say.
+    """Read the pixel size in µm from a TIFF's OME metadata, or from ImageJ's.
 
-    The plain resolution of TIFFs and other files is that of a printer more often than that
-    of a microscope, and does not count.
+    The plain resolution of TIFFs and other files is more often that of a printer than that of a
+    microscope, so it is not used.
+
+    Returns:
+        None where the file does not tell.
     """
     if path.suffix.lower() not in (".tif", ".tiff"):
         return None
@@ -73,7 +80,7 @@ def parse_ome_pixel_size(ome: str) -> float | None:
 
 
 def read_ome_length(element: ElementTree.Element, name: str) -> float | None:
-    """A length of an OME element, in µm; None where it is not there or no length."""
+    """Read a length of an OME element in µm; None where it is missing or not a number."""
     try:
         return float(element.attrib[name]) * UNITS[element.get(f"{name}Unit", "µm")]
     except (KeyError, ValueError):

@@ -1,8 +1,7 @@
-"""Looking at a plane through overlapping windows, so that memory does not grow with it.
+"""Sliding windows over a plane, so that memory does not grow with the plane.
 
-The windows cover every pixel, and neighbours share a strip: an object no larger than the
-strip lies whole in one of them. What is found in two of them is merged by
-`merge_detections`.
+The windows cover every pixel, and neighbours overlap: an object no larger than the overlap
+lies whole in one of them. `merge_detections` merges what several windows show of one object.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-# Of the side that windows may have: how high they are where a plane is cut. Low ones can be
-# looked at when little of a plane is read, and little of it has to be kept.
+# The height of the windows of a split plane, as a share of their greatest side. Low windows can
+# be looked at when little of the plane is read, and little of it has to be kept.
 LOW = 3 / 8
 
 
@@ -23,11 +22,11 @@ class Window:
     """A part of a plane.
 
     Attributes:
-        left: Its place in the plane, px.
-        top: Its place in the plane, px.
+        left: Of the window's left edge in the plane, px.
+        top: Of its upper edge, px.
         pixels: (H, W, 3) uint8 RGB; may be overwritten as soon as the next window is asked for.
-        halved: How often they were halved; one then stands for 2**halved px each way, the last
-            ones of which may lie beyond the plane.
+        halved: How often the pixels were halved; each then stands for 2**halved px each way, the
+            last ones of which may lie beyond the plane.
     """
 
     left: int
@@ -37,50 +36,57 @@ class Window:
 
     @property
     def width(self) -> int:
-        """px of the plane."""
+        """Width in px of the plane."""
         return self.pixels.shape[1] << self.halved
 
     @property
     def height(self) -> int:
-        """px of the plane."""
+        """Height in px of the plane."""
         return self.pixels.shape[0] << self.halved
 
 
 class Plane(Protocol):
-    """What can be looked at through windows: width and height in px, and the windows."""
+    """An image that is read through windows."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Width in px."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Height in px."""
+        ...
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         """Read the windows of `plan_windows`, row by row.
 
         Args:
-            side: Of the windows, at most, px.
-            overlap: What neighbours share, at least, px.
-            halved: How often their pixels may be halved.
+            side: Of a window, px of the plane.
+            overlap: Of neighbours, px of the plane.
+            halved: How often the pixels of a window may be halved.
         """
         ...
 
 
 @dataclass(frozen=True)
 class InMemoryPlane:
-    """A plane whose pixels, (H, W, 3) uint8 RGB, are all there; its windows are views."""
+    """A plane whose pixels, (H, W, 3) uint8 RGB, are in memory; its windows share them."""
 
     pixels: np.ndarray
 
     @property
     def width(self) -> int:
+        """Width in px."""
         return self.pixels.shape[1]
 
     @property
     def height(self) -> int:
+        """Height in px."""
         return self.pixels.shape[0]
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+        """See `Plane.read_windows`; nothing is halved, because the pixels are there."""
         rows, columns = plan_windows(self.width, self.height, side, overlap, 1 << halved)
         for top, bottom in rows:
             for left, right in columns:
@@ -89,19 +95,20 @@ class InMemoryPlane:
 
 @dataclass(frozen=True)
 class SingleWindow:
-    """A window that is looked at by itself.
+    """A plane that is one window, whatever its size.
 
     Attributes:
         width: Of what it shows, px.
-        height: Of what it shows, px.
-        pixels: (H, W, 3) uint8 RGB of that, halved as often as they are fewer.
+        height: Likewise.
+        pixels: (H, W, 3) uint8 RGB, possibly halved a few times.
     """
 
     width: int
     height: int
     pixels: np.ndarray
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+        """See `Plane.read_windows`."""
         times = 0
         while self.pixels.shape[1] << times < self.width:
             times += 1
@@ -111,20 +118,17 @@ class SingleWindow:
 def plan_windows(
     width: int, height: int, side: int, overlap: int, step: int = 1
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Plan the windows of a plane; one that is no larger than a window is one.
+    """Plan the overlapping windows of a plane; one no larger than a window stays whole.
 
     Args:
         width: Of the plane, px.
         height: Of the plane, px.
-        side: Of the windows, at most, px.
-        overlap: What neighbours share, at least, px.
-        step: Starts are multiples of it, px.
+        side: Of a window, px, at most; windows of a split plane are LOW times as high.
+        overlap: Of neighbours, px, at least.
+        step: Starts are multiples of it.
 
     Returns:
-        (start, end) of the rows and of the columns, px.
-
-    Raises:
-        ValueError: So much cannot be shared.
+        (top, bottom) of each row and (left, right) of each column, in px.
     """
     low = min(side, max(int(LOW * side), 2 * overlap))
     if width * height <= side * low:
@@ -133,20 +137,25 @@ def plan_windows(
 
 
 def plan_spans(length: int, side: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
-    """Plan the starts and ends of the windows along a side of `length` px, in order.
+    """Plan the overlapping spans of a side of a plane, in order.
 
-    As few as can be, of equal length, at most `side` px, as far as whole numbers go, so that
-    no more is looked at twice than has to be. Neighbours share at least `overlap` px. Starts
-    are multiples of `step`.
+    As few as possible and of equal length, so that no more pixels are looked at twice than
+    necessary.
+
+    Args:
+        length: Of the side, px.
+        side: Of a span, px, at most.
+        overlap: Of neighbours, px, at least.
+        step: Starts are multiples of it.
 
     Raises:
-        ValueError: So much cannot be shared.
+        ValueError: The overlap is not smaller than a span.
     """
     if not 0 <= overlap < side:
         raise ValueError(f"windows of {side} px cannot share {overlap} px")
     if length <= side:
         return [(0, length)]
-    # In steps; what the last one has too much lies beyond the side's end.
+    # In steps; the last span may reach beyond the end of the side.
     shared, all_ = -(-overlap // step), -(-length // step)
     most = max(side // step, shared + 1)
     number = -(-(all_ - shared) // (most - shared))

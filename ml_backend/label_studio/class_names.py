@@ -1,7 +1,7 @@
 """The names of classes: many spellings, one meaning.
 
 Annotators, other programs and starters call one thing by many names. Two names mean the same
-class exactly when `canonical` gives the same for both.
+class exactly when `canonicalize` gives the same for both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 
 
 def fold(name: str) -> str:
-    """The name without case, hyphens, underscores and repeated spaces."""
+    """Remove what does not tell names apart: case, hyphens, underscores and repeated spaces."""
     return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
@@ -46,19 +46,20 @@ _CANONICAL = {
 }
 
 
-def canonical(name: str) -> str:
-    """The one name for a class: 'Chromosomes' is 'Mitotic cell'; an unknown name, folded.
+def canonicalize(name: str) -> str:
+    """Give the standard name of a class: 'Chromosomes' is 'Mitotic cell'; an unknown name, folded.
 
-    Two names mean the same class exactly when their canonical names are equal; case,
-    hyphens, underscores and spaces around do not matter.
+    Two names mean the same class exactly when their canonical names are equal.
     """
     folded = fold(name)
     return _CANONICAL.get(folded, folded)
 
 
-def one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """How each of the names is written most often; names that differ in case, hyphens,
-    underscores or spaces alone are one. names: each as often as it occurs.
+def unify_spelling(names: Iterable[str]) -> dict[str, str]:
+    """Map each name to the most frequent spelling of it.
+
+    Args:
+        names: Each as often as it occurs; two that `fold` makes equal are the same name.
     """
     counts = Counter(names)
     chosen: dict[str, str] = {}
@@ -68,15 +69,15 @@ def one_spelling(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_clutter(name: str) -> bool:
-    """Is it what a project is not about: other things, debris, interphase nuclei?"""
-    return canonical(name) in _CLUTTER
+    """Tell whether a class is not what a project is about: debris, interphase nuclei, 'Other'."""
+    return canonicalize(name) in _CLUTTER
 
 
 def is_mitotic(name: str) -> bool:
-    """Is it a dividing cell, of whatever stage?"""
-    return canonical(name) in ("Mitotic cell", *STAGES)
+    """Tell whether a class is a dividing cell, at any stage."""
+    return canonicalize(name) in ("Mitotic cell", *STAGES)
 
 
-def headline(classes: Iterable[str]) -> tuple[str, ...]:
-    """The classes that a project is about, in their order: all but clutter."""
+def choose_headline(classes: Iterable[str]) -> tuple[str, ...]:
+    """Choose the classes that a project is about, in their order: all but clutter."""
     return tuple(name for name in classes if not is_clutter(name))

@@ -1,7 +1,7 @@
 """Projects, tasks, pre-annotations and annotations of a Label Studio, through its own SDK.
 
-Tasks come and go as the plain dicts of Label Studio's JSON. What fails raises one of the
-errors of `line`.
+Tasks are the plain dicts of Label Studio's JSON. What fails raises one of the errors of
+`session`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
-from ml_backend.label_studio.session import Line, ProjectGone, StudioFault
+from ml_backend.label_studio.session import ProjectGone, Session, StudioFault
 from ml_backend.system.batching import chunks
 
-Progress = Callable[[int, int], None]
+ReportDone = Callable[[int, int], None]
 
 VIEW_TITLE = "Least certain first"
 
@@ -29,11 +29,11 @@ VIEW_TITLE = "Least certain first"
 SAMPLING = "Uncertainty sampling"
 
 # The server writes one page or chunk inside one request: small enough to answer well
-# within a minute on SQLite, large enough that the round trip does not count.
+# within a minute on SQLite, large enough that the round trip hardly matters.
 PAGE = 500
 CHUNK = 500
 
-# Columns of the view that nobody needs to see at first; hidden, not lost.
+# Columns of the view that are hidden at first; users can show them again.
 _HIDDEN = (
     "inner_id", "annotations_results", "annotations_ids", "predictions_results", "file_upload",
     "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time",
@@ -46,8 +46,13 @@ _HIDDEN = (
 class StudioProject:
     """A project as the server has it.
 
-    model_version: '' where none is chosen. created: seconds since 1970; /setup and
-    /predict name a project as f'{id}.{int(created)}'. tasks: how many it holds.
+    Attributes:
+        id: Its number.
+        title: Its name.
+        label_config: The labeling config, XML.
+        model_version: The version whose pre-annotations are shown; "" where none is chosen.
+        created: Seconds since 1970. /setup and /predict name a project as f"{id}.{int(created)}".
+        tasks: How many it holds.
     """
 
     id: int
@@ -59,10 +64,10 @@ class StudioProject:
 
 
 def make_prediction_check(label_config: str) -> Callable[[dict[str, Any]], list[str]]:
-    """Makes the check of pre-annotations against a labeling config.
+    """Make the check of pre-annotations against a labeling config.
 
     Args:
-        label_config: the labeling config, XML.
+        label_config: The labeling config, XML.
 
     Returns:
         A function from a pre-annotation, as the JSON that Label Studio imports, to what is wrong
@@ -77,37 +82,53 @@ def make_prediction_check(label_config: str) -> Callable[[dict[str, Any]], list[
 class Studio:
     """A Label Studio server, as one of its users; safe to share among threads.
 
-    url: where the server answers. token: a personal access token, or a legacy one where
-    the organization still allows them. line: what its requests go through.
+    Args:
+        url: Where the server answers.
+        token: A personal access token, or a legacy one where the organization still allows them.
+        timeout: Of a request, seconds.
+
+    Attributes:
+        url: The same, without a slash at its end.
+        session: What the requests go through.
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self.line = Line(self.url, token, timeout)
+        self.session = Session(self.url, token, timeout)
 
     # Projects.
 
-    def projects(self) -> list[StudioProject]:
-        """All projects that this user sees."""
+    def list_projects(self) -> list[StudioProject]:
+        """List all projects that this user sees."""
         found: list[StudioProject] = []
         for page in count(1):
-            answer = self.line.call(self.line.sdk.projects.list, page=page, page_size=100)
-            found += [_project(one) for one in answer.items or []]
+            answer = self.session.call(self.session.sdk.projects.list, page=page, page_size=100)
+            found += [_read_project(project) for project in answer.items or []]
             if len(answer.items or []) < 100:
                 break
         return found
 
-    def project(self, project: int) -> StudioProject:
-        """Raises ProjectGone."""
-        return _project(self.line.call(self.line.sdk.projects.get, project))
+    def get_project(self, project: int) -> StudioProject:
+        """Read one project.
+
+        Raises:
+            ProjectGone: There is no such project (any more).
+        """
+        return _read_project(self.session.call(self.session.sdk.projects.get, project))
 
     def create_project(self, title: str, label_config: str, description: str = "") -> StudioProject:
-        """A new project that shows pre-annotations and hands out the least certain task first.
+        """Create a project that shows pre-annotations and offers the least certain task first.
 
-        title: at least 3 characters. Raises StudioFault when the labels are not valid.
+        Args:
+            title: At least 3 characters.
+            label_config: The labeling config, XML.
+            description: In plain text.
+
+        Raises:
+            StudioFault: The labeling config is not valid.
         """
-        made = self.line.call(
-            self.line.sdk.projects.create,
+        made = self.session.call(
+            self.session.sdk.projects.create,
             title=title,
             label_config=label_config,
             description=description,
@@ -115,27 +136,28 @@ class Studio:
             show_collab_predictions=True,
             again=False,
         )
-        return _project(made)
+        return _read_project(made)
 
     def show_predictions(self, project: int) -> None:
-        """Let an existing project show pre-annotations and hand out the least certain first."""
-        self.line.call(
-            self.line.sdk.projects.update,
+        """Let an existing project show pre-annotations and offer the least certain task first."""
+        self.session.call(
+            self.session.sdk.projects.update,
             project,
             sampling=SAMPLING,
             show_collab_predictions=True,
         )
 
     def set_model_version(self, project: int, version: str) -> bool:
-        """Choose whose pre-annotations and scores are shown.
+        """Choose the version whose pre-annotations and scores are shown.
 
-        False where the project has no pre-annotation of that version yet: the server
-        refuses a version that it has never seen.
+        Returns:
+            False where the project has no pre-annotation of that version yet: the server refuses a
+            version that it has never seen.
         """
-        if self.project(project).model_version == version:
+        if self.get_project(project).model_version == version:
             return True  # every change is an event that comes back to the backend
         try:
-            self.line.call(self.line.sdk.projects.update, project, model_version=version)
+            self.session.call(self.session.sdk.projects.update, project, model_version=version)
         except StudioFault as fault:
             if "model_version" in str(fault):
                 return False
@@ -144,15 +166,15 @@ class Studio:
 
     def add_media_folder(self, project: int, folder: Path) -> None:
         """Let the project's users see the images under `folder`, a folder of the server."""
-        local, path = self.line.sdk.import_storage.local, str(folder.absolute())
-        if path not in {known.path for known in self.line.call(local.list, project=project)}:
-            self.line.call(
+        local, path = self.session.sdk.import_storage.local, str(folder.absolute())
+        if path not in {known.path for known in self.session.call(local.list, project=project)}:
+            self.session.call(
                 local.create, project=project, path=path, use_blob_urls=True, title=folder.name
             )
 
     def ensure_view(self, project: int) -> None:
-        """A Data Manager tab with the scores, least certain first; an existing one stays."""
-        views = self.line.call(self.line.sdk.views.list, project=project)
+        """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
+        views = self.session.call(self.session.sdk.views.list, project=project)
         if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
             return
         hidden = [f"tasks:{name}" for name in _HIDDEN]
@@ -163,7 +185,7 @@ class Studio:
             "ordering": ["tasks:predictions_score"],
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
         }
-        self.line.call(self.line.sdk.views.create, project=project, data=data, again=False)
+        self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
 
     # Tasks.
 
@@ -173,18 +195,30 @@ class Studio:
         tasks: Iterable[dict[str, Any]],
         *,
         chunk: int = CHUNK,
-        progress: Progress = lambda done, total: None,
+        progress: ReportDone = lambda done, total: None,
     ) -> list[int]:
-        """Create tasks, each {'data': …}; their ids, in order.
+        """Create tasks.
 
-        Raises StudioFault. What was imported before the fault stays; a request is not
-        sent twice, because the server may have done it and only failed to say so.
+        Tasks imported before a fault stay. A request is not sent twice, because the server may have
+        carried it out and only failed to answer.
+
+        Args:
+            project: The project's id.
+            tasks: Each {"data": …}.
+            chunk: Tasks in a request.
+            progress: Called with how many are done, and of how many.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            StudioFault: The server refuses them.
         """
         waiting = list(tasks)
         ids: list[int] = []
         for part in chunks(waiting, chunk):
-            answer = self.line.call(
-                self.line.sdk.projects.import_tasks,
+            answer = self.session.call(
+                self.session.sdk.projects.import_tasks,
                 project,
                 request=part,
                 return_task_ids=True,
@@ -194,7 +228,7 @@ class Studio:
             progress(len(ids), len(waiting))
         return ids
 
-    def tasks(
+    def list_tasks(
         self,
         project: int,
         *,
@@ -204,14 +238,19 @@ class Studio:
         after: int = 0,
         page: int = PAGE,
     ) -> Iterator[dict[str, Any]]:
-        """The project's tasks by id, read page by page as they are asked for.
+        """List the project's tasks in the order of their ids, read page by page on demand.
 
-        ids: these alone. after: only those with a greater id. only: filters of the Data
-        Manager. full: with annotations, pre-annotations and this user's drafts (about 2.4 ms
-        a task on SQLite), else without them (1.3 ms). Image addresses are as stored, never
-        resolved.
+        A page starts after the last id seen, so tasks deleted meanwhile shift nothing. Image
+        addresses are as stored, never resolved.
 
-        A page starts behind the last id seen, so tasks deleted meanwhile shift nothing.
+        Args:
+            project: The project's id.
+            ids: These alone.
+            only: Filters of the Data Manager.
+            full: With annotations, pre-annotations and this user's drafts (about 2.4 ms a task on
+                SQLite), else without them (1.3 ms).
+            after: Only tasks with a greater id.
+            page: Tasks in a request.
         """
         if ids is not None:
             for part in chunks(sorted(ids), page):
@@ -242,8 +281,8 @@ class Studio:
             query["filters"] = {"conjunction": "and", "items": items}
         if ids is not None:
             query["selectedItems"] = {"all": False, "included": list(ids)}
-        answer = self.line.call(
-            self.line.sdk.tasks.list,
+        answer = self.session.call(
+            self.session.sdk.tasks.list,
             project=project,
             fields="all" if full else "task_only",
             page=1,
@@ -253,11 +292,11 @@ class Studio:
         )
         return [_json(task) for task in answer.items or []]
 
-    def annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
-        """The tasks with a submitted annotation, with their annotations."""
-        return self.tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
+    def list_annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        """List the tasks with a submitted annotation, with their annotations."""
+        return self.list_tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
 
-    def untouched_tasks(
+    def list_untouched_tasks(
         self,
         project: int,
         *,
@@ -268,25 +307,31 @@ class Studio:
         full: bool = False,
         after: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Tasks that nobody annotated, skipped or has a draft of, of whatever user.
+        """List the tasks that nobody annotated, skipped or has a draft of, whichever user.
 
-        without: only those that have no pre-annotation of this version yet. having: only those
-        that have one. several: only those with more than one pre-annotation. full, after: as in
-        `tasks`. That somebody has a task open, without having saved anything, the server tells
-        nobody.
+        The server does not tell that somebody has a task open without having saved anything.
+
+        Args:
+            project: The project's id.
+            without: Only tasks that have no pre-annotation of this version yet.
+            having: Only tasks that have one of this version.
+            several: Only tasks with more than one pre-annotation.
+            ids: These alone.
+            full: See `list_tasks`.
+            after: See `list_tasks`.
         """
         only = _untouched(without)
         if having is not None:
             only.append(_filter("predictions_model_versions", "contains", [having], "List"))
         if several:
             only.append(_filter("total_predictions", "greater", 1, "Number"))
-        return self.tasks(project, only=only, ids=ids, full=full, after=after)
+        return self.list_tasks(project, only=only, ids=ids, full=full, after=after)
 
     def count_untouched(self, project: int, *, without: str | None = None) -> int:
-        """How many tasks `untouched_tasks` would give; one quick request."""
+        """Count the tasks that `list_untouched_tasks` would list, with one quick request."""
         query = {"filters": {"conjunction": "and", "items": _untouched(without)}}
-        answer = self.line.call(
-            self.line.sdk.tasks.list,
+        answer = self.session.call(
+            self.session.sdk.tasks.list,
             project=project,
             page=1,
             page_size=1,
@@ -304,14 +349,24 @@ class Studio:
         predictions: Iterable[tuple[int, str, float, list[dict[str, Any]]]],
         *,
         chunk: int = CHUNK,
-        progress: Progress = lambda done, total: None,
+        progress: ReportDone = lambda done, total: None,
     ) -> None:
-        """Store pre-annotations: (task, version, score, result) each.
+        """Store pre-annotations.
 
-        Every one is checked against the labels first. The server checks nothing on some
-        ways in, which breaks the editor, and on this one it drops what it finds invalid
-        and answers 201. Raises ValueError for an invalid one, before anything of its
-        chunk is sent; StudioFault. A request is not sent twice, see import_tasks.
+        Each is checked against the labeling config first: on some ways in the server checks
+        nothing, which breaks the editor, and on this one it drops what it finds invalid and
+        answers 201. A request is not sent twice, see `import_tasks`.
+
+        Args:
+            project: The project's id.
+            label_config: Its labeling config, XML.
+            predictions: (task id, version, score, result) each.
+            chunk: Pre-annotations in a request.
+            progress: Called with how many are done, and of how many.
+
+        Raises:
+            ValueError: One is invalid; nothing of its request was sent.
+            StudioFault: The server did not store all of them.
         """
         find_problems = make_prediction_check(label_config)
         waiting = list(predictions)
@@ -319,50 +374,50 @@ class Studio:
         for part in chunks(waiting, chunk):
             request = []
             for task, version, score, result in part:
-                one = PredictionRequest(
+                prediction = PredictionRequest(
                     task=task, model_version=version, score=score, result=result
                 )
-                if problems := find_problems(_json(one)):
+                if problems := find_problems(_json(prediction)):
                     raise ValueError(f"the pre-annotation of task {task} is invalid: {problems[0]}")
-                request.append(one)
-            answer = self.line.call(
-                self.line.sdk.projects.import_predictions, project, request=request, again=False
+                request.append(prediction)
+            answer = self.session.call(
+                self.session.sdk.projects.import_predictions, project, request=request, again=False
             )
             created = _json(answer).get("created")
             if created != len(part):
                 raise StudioFault(
-                    f"{self.line.what} stored {created} of {len(part)} pre-annotations"
+                    f"{self.session.what} stored {created} of {len(part)} pre-annotations"
                 )
             done += len(part)
             progress(done, len(waiting))
 
     def delete_predictions(self, ids: Iterable[int]) -> None:
-        """Delete pre-annotations by id, about 65 ms each on SQLite; those gone already are fine.
+        """Delete pre-annotations by id, about 65 ms each on SQLite; those gone already are skipped.
 
-        Delete none that somebody may have on the screen: the server refuses an annotation
-        whose pre-annotation is gone ('Invalid pk'), and the work on it is lost.
+        Delete none that somebody may have open: the server refuses an annotation whose
+        pre-annotation is gone ('Invalid pk'), and the work on it is lost.
         """
-        for one in ids:
+        for prediction in ids:
             try:
-                self.line.call(self.line.sdk.predictions.delete, one)
+                self.session.call(self.session.sdk.predictions.delete, prediction)
             except ProjectGone:
                 continue
 
     def set_score(self, prediction: int, score: float) -> None:
-        """Change the score of a pre-annotation in place; one that is gone already is fine.
+        """Change the score of a pre-annotation in place; one that is gone already is skipped.
 
         It keeps its id, so whoever has its task open can still submit.
         """
         with suppress(ProjectGone):
-            self.line.call(self.line.sdk.predictions.update, prediction, score=score)
+            self.session.call(self.session.sdk.predictions.update, prediction, score=score)
 
     def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
-        """What Retrieve predictions in the Data Manager does: the server asks the backend.
+        """Do what Retrieve predictions in the Data Manager does: the server asks the backend.
 
         Returns when all are done; the server waits up to 100 s for its backend.
         """
-        self.line.call(
-            self.line.sdk.actions.create,
+        self.session.call(
+            self.session.sdk.actions.create,
             id="retrieve_tasks_predictions",
             project=project,
             selected_items={"all": False, "included": list(tasks)},
@@ -378,10 +433,20 @@ class Studio:
         parent_prediction: int | None = None,
         seconds: float = 1.0,
     ) -> int:
-        """Submit an annotation as this user; its id. seconds: the time spent on it."""
+        """Submit an annotation as this user.
+
+        Args:
+            task: The task's id.
+            result: The regions, as Label Studio writes them.
+            parent_prediction: The pre-annotation that it started from.
+            seconds: The time spent on it.
+
+        Returns:
+            The annotation's id.
+        """
         parent = {} if parent_prediction is None else {"parent_prediction": parent_prediction}
-        made = self.line.call(
-            self.line.sdk.annotations.create,
+        made = self.session.call(
+            self.session.sdk.annotations.create,
             task,
             result=result,
             lead_time=seconds,
@@ -412,17 +477,17 @@ def _untouched(without: str | None) -> list[dict[str, Any]]:
     return only
 
 
-def _project(one: Any) -> StudioProject:
+def _read_project(project: Any) -> StudioProject:
     return StudioProject(
-        id=int(one.id),
-        title=one.title or "",
-        label_config=one.label_config or "",
-        model_version=one.model_version or "",
-        created=one.created_at.timestamp(),
-        tasks=int(getattr(one, "task_number", 0) or 0),
+        id=int(project.id),
+        title=project.title or "",
+        label_config=project.label_config or "",
+        model_version=project.model_version or "",
+        created=project.created_at.timestamp(),
+        tasks=int(getattr(project, "task_number", 0) or 0),
     )
 
 
 def _json(model: Any) -> dict[str, Any]:
-    """An SDK object as the JSON it came from."""
+    """Turn an SDK object into the JSON that it came from."""
     return model.model_dump(mode="json", by_alias=True)

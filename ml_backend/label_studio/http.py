@@ -11,14 +11,24 @@ import httpx
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def studio_http(url: str, timeout: float = 20.0) -> httpx.Client:
-    """A client for the server at `url`; timeout in seconds. Redirects are not followed."""
+def open_studio_client(url: str, timeout: float = 20.0) -> httpx.Client:
+    """Open a client for a Label Studio; redirects are not followed.
+
+    Args:
+        url: Of the server.
+        timeout: Seconds.
+    """
     here = urlsplit(url).hostname in LOOPBACK
-    return world_http(timeout, trust_env=not here)
+    return open_client(timeout, trust_env=not here)
 
 
-def world_http(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Client:
-    """A client for any server."""
+def open_client(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Client:
+    """Open a client for any server; redirects are not followed.
+
+    Args:
+        timeout: Seconds.
+        trust_env: Use the proxy that the environment names.
+    """
     return httpx.Client(
         timeout=httpx.Timeout(timeout, connect=5.0), trust_env=trust_env, verify=_certificates()
     )
@@ -26,5 +36,5 @@ def world_http(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Client
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Read once: it takes 0.1 s and more."""
+    """Read once, because it takes 0.1 s and more."""
     return httpx.create_ssl_context()

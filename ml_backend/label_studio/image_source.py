@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.label_studio.http import LOOPBACK, studio_http, world_http
+from ml_backend.label_studio.http import LOOPBACK, open_client, open_studio_client
 from ml_backend.system.retry import retrying
 
 # One image file; more is no tile, and several are in memory at a time.
@@ -40,16 +40,19 @@ _TOKEN_SECONDS = 240.0
 _CLOUD = ("s3", "gs", "azure-blob", "redis")
 
 
-class ImageAway(UnreadableImage):
-    """Label Studio does not hand the image out at present; nothing is known of the image."""
+class ImageUnavailable(UnreadableImage):
+    """Label Studio does not hand the image out at present; the image itself may be sound."""
 
 
 class ImageSource:
     """Images for the tasks of one Label Studio; safe to share among threads.
 
-    url, token: the server and a personal access token (or a legacy one). media: the
-    folder whose files our own server serves as local files. project: the one whose
-    cloud storages resolve addresses such as s3://…
+    Args:
+        url: Of the server.
+        token: A personal access token, or a legacy one.
+        media: The folder whose files our own server serves as local files.
+        project: The project whose cloud storages resolve addresses such as s3://…
+        max_bytes: Of one image file; larger ones are refused.
     """
 
     def __init__(
@@ -65,19 +68,23 @@ class ImageSource:
         self._media = media.resolve() if media else None
         self._project = project
         self._max_bytes = max_bytes
-        self._studio = studio_http(url)
-        self._world = world_http()
+        self._studio = open_studio_client(url)
+        self._world = open_client()
         self._token = AccessToken(self._base, token, self._studio)
 
     def fetch(
         self, addresses: Sequence[str], deadline: float | None = None
     ) -> Iterator[tuple[int, bytes | Exception]]:
-        """(index, content or UnreadableImage) of every address at most once, as they come.
+        """Fetch images side by side.
 
-        The error is an ImageAway where Label Studio itself does not answer or refuses us.
+        Args:
+            addresses: As tasks hold them.
+            deadline: On `time.monotonic()`; what is not fetched by then is not yielded.
 
-        addresses: as tasks hold them. deadline: on time.monotonic(); what is not fetched by
-        then does not come. The generator may be left at any time.
+        Yields:
+            The index of each address, at most once and in no fixed order, with the content or an
+            UnreadableImage; an ImageUnavailable where Label Studio itself does not answer or
+            refuses the token. The generator may be closed at any time.
         """
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch")
         running: dict[Future[bytes], int] = {}
@@ -134,7 +141,7 @@ class ImageSource:
         elif scheme not in ("", "http", "https"):
             raise UnreadableImage(f"cannot fetch {shown}: not an http(s) address")
         absolute = self._absolute(address)
-        away = ImageAway if self._is_studio(absolute) else UnreadableImage
+        away = ImageUnavailable if self._is_studio(absolute) else UnreadableImage
         try:
             return _not_empty(retrying(_WAITS, _is_passing)(self._follow, absolute, shown))
         except httpx.TransportError as error:
@@ -192,7 +199,13 @@ class ImageSource:
 
 
 class AccessToken:
-    """The Authorization header for raw requests to Label Studio, renewed in time."""
+    """The Authorization header for plain requests to Label Studio, renewed in time.
+
+    Args:
+        base: The address of the server, with a slash at its end.
+        token: A personal access token, or a legacy one.
+        http: The client that asks for renewals.
+    """
 
     def __init__(self, base: str, token: str, http: httpx.Client) -> None:
         self._url = urljoin(base, "api/token/refresh/")
@@ -205,9 +218,13 @@ class AccessToken:
         self._legacy = token.count(".") != 2
 
     def header(self, *, renew: bool = False) -> str:
-        """The header's value. renew: the last one was refused, so ask for a new one.
+        """Return the header's value.
 
-        Raises UnreadableImage when the server does not accept the token.
+        Args:
+            renew: The last value was refused, so ask for a new one.
+
+        Raises:
+            ImageUnavailable: The server does not accept the token.
         """
         if self._legacy:
             return f"Token {self._token}"
@@ -219,7 +236,7 @@ class AccessToken:
                 if reply.status_code >= 500:
                     raise _Busy(f"Label Studio gave no access token (HTTP {reply.status_code})")
                 if reply.status_code != 200:
-                    raise ImageAway(
+                    raise ImageUnavailable(
                         "Label Studio refuses the access token; run cytoloop connect with a new one"
                     )
                 self._header = f"Bearer {reply.json()['access']}"

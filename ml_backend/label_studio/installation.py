@@ -21,7 +21,7 @@ import httpx
 from filelock import FileLock
 from uv import find_uv_bin
 
-from ml_backend.label_studio.http import LOOPBACK, studio_http
+from ml_backend.label_studio.http import LOOPBACK, open_studio_client
 from ml_backend.system.atomic_files import read_json, replacing, write_json
 from ml_backend.system.processes import Process, check_port
 from ml_backend.system.retry import wait_until
@@ -29,14 +29,14 @@ from ml_backend.system.retry import wait_until
 VERSION = "1.23.2"
 USERNAME = "cytoloop@localhost"
 
-# Variables that would lead another Python, other packages or another Label Studio into
-# ours. What says where packages come from stays: that is the user's to choose.
+# Variables that would mix another Python, other packages or another Label Studio with ours.
+# Those that say where packages come from stay: that is the user's choice.
 _FOREIGN = (
     "PYTHON", "VIRTUAL_ENV", "CONDA", "LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "UV_PROJECT",
     "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_REQUIRE_HASHES",
 )  # fmt: skip
 
-# SQLite, nothing to strangers, nothing about the user to anyone.
+# SQLite; no debug pages; nothing about the user is sent to anyone.
 _QUIET = {
     "LABEL_STUDIO_DJANGO_DB": "sqlite",
     "LABEL_STUDIO_DEBUG": "false",
@@ -55,17 +55,29 @@ class StudioError(RuntimeError):
 
 @dataclass(frozen=True)
 class Account:
-    """Who may log in, and the personal access token of that user."""
+    """A user who may log in.
+
+    Attributes:
+        username: An e-mail address.
+        password: In plain text.
+        token: The user's personal access token.
+    """
 
     username: str
     password: str
     token: str
 
 
-class StudioEnvironment:
-    """Label Studio under `folder`: its packages, its database and its one account.
+class StudioInstallation:
+    """Label Studio under one folder: its packages, its database and its one account.
 
-    ready: an environment that already holds Label Studio; nothing is installed then.
+    Args:
+        folder: Where everything is kept.
+        ready: An environment that already holds Label Studio; nothing is installed then.
+
+    Attributes:
+        folder: The same, absolute.
+        url: Of the running server; "" before `start`.
     """
 
     def __init__(self, folder: Path, ready: Path | None = None) -> None:
@@ -77,31 +89,40 @@ class StudioEnvironment:
 
     @property
     def environment(self) -> Path:
+        """The folder of the Python environment."""
         return self._ready or self.folder / f"environment-{VERSION}"
 
     @property
     def python(self) -> Path:
+        """The environment's interpreter."""
         windows, posix = self.environment / "Scripts/python.exe", self.environment / "bin/python"
         return windows if os.name == "nt" else posix
 
     # Installing.
 
-    def installed(self) -> bool:
+    def is_installed(self) -> bool:
+        """Tell whether the environment is there."""
         return self.python.exists()
 
-    def ensure(self, progress: Callable[[str], None] = lambda line: None) -> None:
-        """Install Label Studio where it is not; `progress` hears of every step.
+    def ensure_installed(self, progress: Callable[[str], None] = lambda line: None) -> None:
+        """Install Label Studio where it is not yet.
 
-        It is installed beside its place and moved there when whole, so that an install
-        that was killed is done again. Raises StudioError in one line.
+        It is built beside its final folder and moved there when complete, so an installation that
+        was killed is simply done again.
+
+        Args:
+            progress: Called with a line for every step.
+
+        Raises:
+            StudioError: It could not be installed.
         """
-        if self._ready and not self.installed():
+        if self._ready and not self.is_installed():
             raise StudioError(f"{self._ready} holds no environment with a Python in it")
-        if self.installed():
+        if self.is_installed():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "environment.lock"):
-            if not self.installed():
+            if not self.is_installed():
                 self._install(progress)
 
     def _install(self, progress: Callable[[str], None]) -> None:
@@ -183,10 +204,16 @@ class StudioEnvironment:
     # Running.
 
     def start(self, port: int, media: Path, log: Path) -> Process:
-        """Start the server on 127.0.0.1:`port`; its local files are those under `media`.
+        """Start the server on 127.0.0.1.
 
-        Raises PortTaken, because Label Studio itself would move to the next port
-        without a word.
+        Args:
+            port: To listen on.
+            media: The folder whose files it serves as local files.
+            log: The file that takes its output.
+
+        Raises:
+            PortTaken: Another program listens there; Label Studio would move to the next port
+                without telling.
         """
         check_port(port, "Label Studio", "--port")
         media.mkdir(parents=True, exist_ok=True)
@@ -246,7 +273,7 @@ class StudioEnvironment:
         def answers() -> bool:
             if not process.alive():
                 raise not_ready("ended at its start")
-            with contextlib.suppress(httpx.HTTPError), studio_http(self.url, 5) as http:
+            with contextlib.suppress(httpx.HTTPError), open_studio_client(self.url, 5) as http:
                 return http.get(f"{self.url}/health").status_code == 200
             return False
 
@@ -254,7 +281,7 @@ class StudioEnvironment:
             raise not_ready(f"did not answer within {timeout:.0f} s")
 
     def stop(self) -> None:
-        """End the server and all that it started."""
+        """Stop the server and all its child processes."""
         if self._process:
             self._process.stop()
             self._process = None
@@ -268,14 +295,15 @@ class StudioEnvironment:
             write_json(self._account_file, account, private=True)
         return account
 
-    def account(self) -> Account:
-        """The account, with a token that works; the server must be ready.
+    def prepare_account(self) -> Account:
+        """Return the account with a token that works; the server must be ready.
 
-        Raises StudioError where the token can be neither used nor made.
+        Raises:
+            StudioError: The token can be neither used nor made.
         """
         known = self._account()
         try:
-            with studio_http(self.url) as http:
+            with open_studio_client(self.url) as http:
                 http.base_url = self.url
                 if not (known.get("token") and _token_works(http, known["token"])):
                     known["token"] = _make_token(http, known)

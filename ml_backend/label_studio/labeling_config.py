@@ -1,7 +1,7 @@
-"""A project's labeling config ↔ classes; Label Studio's regions ↔ boxes, choices ↔ classes.
+"""A project's labeling config: its labels and choices, and regions to and from boxes.
 
 The config is read with the standard library: the SDK's LabelInterface takes over a second
-to import, in a server that must answer /setup at once. The tests hold the two together.
+to import, in a server that must answer /setup at once. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical, fold
+from ml_backend.label_studio.class_names import canonicalize, fold
 
 # The editor rounds: a side this many pixels outside the image lies on its edge.
 BEYOND = 0.5
@@ -24,8 +24,13 @@ BEYOND = 0.5
 
 @dataclass(frozen=True)
 class Label:
-    """value: as regions carry it (the alias where there is one). names: what else it answers
-    to in the config. predicted: classes that `predicted_values` assigns to it."""
+    """A label of a control.
+
+    Attributes:
+        value: As regions carry it: the alias, where there is one.
+        names: All names that it has in the config.
+        predicted: Classes that its `predicted_values` assigns to it.
+    """
 
     value: str
     names: tuple[str, ...]
@@ -33,9 +38,15 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Control:
-    """A rectangle control. name: of the tag that holds the shape; labels_name: of the tag
-    that holds the label (the same for RectangleLabels); image: the Image's name."""
+class RectangleControl:
+    """A control that draws rectangles: RectangleLabels, or Rectangle together with Labels.
+
+    Attributes:
+        name: Of the tag that holds the shape.
+        labels_name: Of the tag that holds the label; the same for RectangleLabels.
+        image: The Image's name.
+        labels: What a rectangle can be.
+    """
 
     name: str
     labels_name: str
@@ -44,7 +55,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoicesControl:
     """A Choices control over an image, or over each region of it.
 
     Attributes:
@@ -62,11 +73,11 @@ class Choices:
     several: bool = False
 
 
-AnyControl = TypeVar("AnyControl", Control, Choices)
+ControlT = TypeVar("ControlT", RectangleControl, ChoicesControl)
 
 
 @dataclass(frozen=True)
-class Matching(Generic[AnyControl]):
+class ClassMatching(Generic[ControlT]):
     """Where the classes of a model are drawn.
 
     Attributes:
@@ -74,7 +85,7 @@ class Matching(Generic[AnyControl]):
         unmatched: The classes without a label, which cannot be drawn.
     """
 
-    mapping: dict[str, tuple[AnyControl, str]]
+    mapping: dict[str, tuple[ControlT, str]]
     unmatched: tuple[str, ...]
 
 
@@ -96,24 +107,25 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The controls of a labeling config that say something of one image.
+class LabelingConfig:
+    """The controls of a labeling config that are about one image.
 
     Attributes:
         image_key: The field of a task's data that holds the image; "" without such a control.
-        controls: Those that mark rectangles.
+        controls: Those that draw rectangles.
         choices: Those that choose classes, for the image or for each region.
     """
 
     image_key: str
-    controls: tuple[Control, ...]
-    choices: tuple[Choices, ...] = ()
+    controls: tuple[RectangleControl, ...]
+    choices: tuple[ChoicesControl, ...] = ()
 
     @classmethod
-    def parse(cls, label_config: str) -> Labels:
+    def parse(cls, label_config: str) -> LabelingConfig:
         """Read a project's XML: RectangleLabels, Rectangle together with Labels, Choices.
 
-        Of controls on several images, those on the first one count; rectangles come first.
+        Where controls are on several images, those on the first image are taken; rectangles come
+        first.
 
         Raises:
             ValueError: It is not XML.
@@ -134,15 +146,17 @@ class Labels:
                 continue
             if tag.tag == "RectangleLabels":
                 name = tag.get("name", "")
-                controls.append(Control(name, name, image, _labels(tag)))
+                controls.append(RectangleControl(name, name, image, _labels(tag)))
             elif tag.tag == "Rectangle":
                 controls += [
-                    Control(tag.get("name", ""), other.get("name", ""), image, _labels(other))
+                    RectangleControl(
+                        tag.get("name", ""), other.get("name", ""), image, _labels(other)
+                    )
                     for other in root.iter("Labels")
                     if image in _targets(other)
                 ]
         choices = [
-            Choices(
+            ChoicesControl(
                 name=tag.get("name", ""),
                 image=image,
                 labels=_labels(tag, "Choice"),
@@ -153,7 +167,7 @@ class Labels:
             for image in _targets(tag)[:1]
             if image in images
         ]
-        everything: tuple[Control | Choices, ...] = (*controls, *choices)
+        everything: tuple[RectangleControl | ChoicesControl, ...] = (*controls, *choices)
         shown = everything[0].image if everything else ""
         return cls(
             images.get(shown, ""),
@@ -167,7 +181,7 @@ class Labels:
         return tuple(dict.fromkeys(label.value for c in self.controls for label in c.labels))
 
     @cached_property
-    def image_choices(self) -> tuple[Choices, ...]:
+    def image_choices(self) -> tuple[ChoicesControl, ...]:
         """The controls that choose for the whole image."""
         return tuple(control for control in self.choices if not control.per_region)
 
@@ -176,29 +190,29 @@ class Labels:
         """All classes that can be chosen for the whole image, in the order of the config."""
         return tuple(dict.fromkeys(label.value for c in self.image_choices for label in c.labels))
 
-    def match(self, classes: Iterable[str]) -> Matching[Control]:
+    def match_classes(self, classes: Iterable[str]) -> ClassMatching[RectangleControl]:
         """Find the rectangle label that draws each class of a detector.
 
         First what `predicted_values` says, then the label of that name whatever its case,
-        then a label that means the same (`canonical`).
+        then a label that means the same (`canonicalize`).
         """
         return _match(self.controls, classes)
 
-    def match_choices(self, classes: Iterable[str]) -> Matching[Choices]:
-        """Find the choice for the whole image that says each class, by the rules of `match`."""
+    def match_choices(self, classes: Iterable[str]) -> ClassMatching[ChoicesControl]:
+        """Find the choice for the whole image that says each class, as `match_classes` does."""
         return _match(self.image_choices, classes)
 
-    def to_choices(
-        self, chosen: Mapping[str, float], *, matching: Matching[Choices], version: str
+    def write_choices(
+        self, chosen: Mapping[str, float], *, matching: ClassMatching[ChoicesControl], version: str
     ) -> list[dict[str, Any]]:
         """Write chosen classes as the `result` of a prediction.
 
         Args:
-            chosen: The classes that an image is of, each with its probability, 0..1.
+            chosen: The classes of an image, each with its probability, 0..1.
             matching: See `match_choices`; classes without a choice are left out.
-            version: The version that chose; it makes the ids of its answers.
+            version: The version that chose them; the ids of the items depend on it.
         """
-        by_control: dict[Choices, dict[str, float]] = {}
+        by_control: dict[ChoicesControl, dict[str, float]] = {}
         for name, probability in chosen.items():
             if name in matching.mapping:
                 control, value = matching.mapping[name]
@@ -227,17 +241,33 @@ class Labels:
         known = [name for name in dict.fromkeys(chosen) if name in self.choice_values]
         return tuple(known) or None
 
-    def to_regions(
-        self, boxes: Boxes, *, width: int, height: int, matching: Matching[Control], version: str
+    def write_regions(
+        self,
+        boxes: Boxes,
+        *,
+        width: int,
+        height: int,
+        matching: ClassMatching[RectangleControl],
+        version: str,
     ) -> list[dict[str, Any]]:
-        """Boxes (pixels of an image of width × height) as the `result` of a prediction.
+        """Write boxes as the `result` of a prediction.
 
-        Percent of the image, each with its score. Ids are the same for the same boxes of
-        the same version, so that a repeated answer is the same answer. Boxes whose class
-        has no label, or that have no area inside the image, are left out.
+        Ids are the same for the same boxes of the same version, so that a repeated answer is the
+        same answer. Boxes whose class has no label, or that have no area inside the image, are left
+        out.
+
+        Args:
+            boxes: In pixels.
+            width: Of the image, px.
+            height: Of the image, px.
+            matching: See `match_classes`.
+            version: The version that found them.
+
+        Returns:
+            Regions in percent of the image, each with its score.
         """
         regions: list[dict[str, Any]] = []
-        for number, (x1, y1, x2, y2, name, confidence) in enumerate(boxes.rows()):
+        for number, (x1, y1, x2, y2, name, confidence) in enumerate(boxes.to_rows()):
             inside = _clip(x1, y1, x2, y2, width, height)
             if name not in matching.mapping or inside is None:
                 continue
@@ -273,27 +303,35 @@ class Labels:
             ]
         return regions
 
-    def from_regions(
+    def read_boxes(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[Boxes, list[str]]:
-        """The boxes of an annotation's `result`; see `read_regions`.
+        """Read the boxes of an annotation; see `read_regions`.
 
-        A region with several labels is a box for each of them.
+        A region with several labels becomes a box for each of them.
+
+        Returns:
+            The boxes in pixels, and the problems in words.
         """
         regions, problems = self.read_regions(result, width, height)
-        return Boxes.drawn((*one.xyxy, name) for one in regions for name in one.labels), problems
+        return Boxes.from_rows(
+            (*region.xyxy, name) for region in regions for name in region.labels
+        ), problems
 
     def read_regions(
         self, result: Sequence[dict[str, Any]], width: int, height: int
     ) -> tuple[list[Region], list[str]]:
-        """Read the rectangles of an annotation, and in words what was not taken over as it is.
+        """Read the rectangles of an annotation.
 
         A rotated rectangle becomes the box around it; what reaches beyond the image is clipped.
 
         Args:
-            result: Label Studio's, of an annotation or a prediction.
-            width: Of the image as shown, in pixels.
+            result: Of an annotation or a prediction, as Label Studio writes it.
+            width: Of the image as shown, px.
             height: Likewise.
+
+        Returns:
+            The regions, and in words what could not be taken over as it is.
         """
         sources = {name for c in self.controls for name in (c.name, c.labels_name)}
         choosing = {control.name for control in self.choices}
@@ -340,31 +378,37 @@ class Labels:
         return regions, problems
 
 
-def _match(controls: Sequence[AnyControl], classes: Iterable[str]) -> Matching[AnyControl]:
+@lru_cache(maxsize=64)
+def parse_labels(label_config: str) -> LabelingConfig:
+    """Read a labeling config as `LabelingConfig.parse` does, once for each text."""
+    return LabelingConfig.parse(label_config)
+
+
+def _match(controls: Sequence[ControlT], classes: Iterable[str]) -> ClassMatching[ControlT]:
     known = [(control, label) for control in controls for label in control.labels]
-    mapping: dict[str, tuple[AnyControl, str]] = {}
+    mapping: dict[str, tuple[ControlT, str]] = {}
     unmatched = []
     for name in classes:
-        folded, meant = fold(name), canonical(name)
+        folded, meant = fold(name), canonicalize(name)
         ranked = (
             [found for found in known if folded in map(fold, found[1].predicted)]
             + [found for found in known if folded in map(fold, found[1].names)]
-            + [found for found in known if meant in map(canonical, found[1].names)]
+            + [found for found in known if meant in map(canonicalize, found[1].names)]
         )
         if ranked:
             mapping[name] = (ranked[0][0], ranked[0][1].value)
         else:
             unmatched.append(name)
-    return Matching(mapping, tuple(unmatched))
+    return ClassMatching(mapping, tuple(unmatched))
 
 
 def _make_id(key: str) -> str:
-    """An id of a region: the same for the same content, so that a repeated answer is the same."""
+    """Make the id of a region from its content, so that a repeated answer is the same."""
     return hashlib.sha256(key.encode("utf-8")).hexdigest()[:10]
 
 
 def _listed(value: dict[str, Any], key: str) -> list[str]:
-    """The names in a list of a region's value; none where it is no list."""
+    """List the names under a key of a region's value; none where it is not a list."""
     names = value.get(key)
     return [str(name) for name in names] if isinstance(names, list) else []
 
@@ -404,7 +448,7 @@ def _around(shape: dict[str, Any], width: int, height: int) -> tuple[float, floa
 def _clip(
     x1: float, y1: float, x2: float, y2: float, width: int, height: int
 ) -> tuple[float, float, float, float] | None:
-    """What of a box lies in the image; None when that is less than a hundredth of a pixel."""
+    """Clip a box to the image; None when less than a hundredth of a pixel is left."""
     x1, x2 = (min(max(x, 0.0), float(width)) for x in (x1, x2))
     y1, y2 = (min(max(y, 0.0), float(height)) for y in (y1, y2))
     return (x1, y1, x2, y2) if x2 - x1 > 0.01 and y2 - y1 > 0.01 else None

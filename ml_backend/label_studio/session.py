@@ -1,7 +1,7 @@
-"""The line to a Label Studio: its SDK's client, patience, and its errors as four of ours.
+"""A session with a Label Studio: the SDK's client, with retries and four errors of ours.
 
-Each error is one line that says what to do: the server cannot be reached, it refuses us,
-the thing asked about is gone, or it answered with something else.
+Each error is one line that says what to do: the server cannot be reached, it refuses the
+token, what was asked for is gone, or the server failed in another way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx
 from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 
-from ml_backend.label_studio.http import studio_http
+from ml_backend.label_studio.http import open_studio_client
 from ml_backend.system.retry import retrying
 
 T = TypeVar("T")
@@ -51,11 +51,15 @@ class StudioFault(RuntimeError):
 STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
 
 
-class Line:
-    """sdk: the SDK's client. what: the server in words, for messages.
+class Session:
+    """Requests to one Label Studio server; safe to share among threads.
 
-    Safe to share among threads. Raises StudioRefused for a token that has expired, which
-    is known without asking.
+    Attributes:
+        sdk: The SDK's client.
+        what: The server in words, for messages.
+
+    Raises:
+        StudioRefused: The token has expired, which is known without asking.
     """
 
     def __init__(self, url: str, token: str, timeout: float) -> None:
@@ -66,27 +70,26 @@ class Line:
                 api_key=token,
                 timeout=timeout,
                 max_retries=0,
-                httpx_client=studio_http(url, timeout),
+                httpx_client=open_studio_client(url, timeout),
             )
         except ApiError as error:
             raise self._translated(error) from error
 
     def call(self, act: Callable[..., T], *args: Any, again: bool = True, **options: Any) -> T:
-        """Call the SDK, and again after `WAITS` while the fault may pass by itself.
+        """Call a method of the SDK, again after passing faults, and raise errors of ours.
 
         Args:
-            act: A function of the SDK.
-            args: Its arguments.
-            again: Acting twice does no harm, so any fault of the line or the server is tried
-                again; else only a connection that was never made.
-            options: Its keyword arguments.
-
-        Returns:
-            What `act` returns.
+            act: The method.
+            *args: Its arguments.
+            again: Acting twice does no harm, so every passing fault is tried again; else only a
+                connection that was never made.
+            **options: Its keyword arguments.
 
         Raises:
-            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As the server or the line
-                failed; the fault of the SDK is its cause.
+            StudioUnreachable: The server does not answer.
+            StudioRefused: It does not accept the token, or this user may not do that.
+            ProjectGone: What was asked for does not exist (any more).
+            StudioFault: It answered with another error.
         """
 
         def act_once() -> T:

@@ -6,12 +6,12 @@ import base64
 import re
 from typing import Any
 
-from ml_backend.label_studio.session import Line, StudioFault
+from ml_backend.label_studio.session import Session, StudioFault
 
 BACKEND_TITLE = "cytoloop"
 
-# What the backend wants to hear of. The server's own list says which names exist:
-# deletions and imports come in the plural, one request for all of them.
+# The events that the backend asks for, by the server's own names: deletions and imports are in
+# the plural, one request for all of them.
 EVENTS = (
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -23,26 +23,35 @@ EVENTS = (
 )
 
 
-def connect_backend(line: Line, project: int, url: str, user: str, password: str) -> None:
-    """Connect the backend at `url` to the project, once, and its webhook with its password.
+def connect_backend(session: Session, project: int, url: str, user: str, password: str) -> None:
+    """Connect the ML backend at `url` to a project, and a webhook that carries its password.
 
-    The server asks the backend's /health and /setup meanwhile. The webhook that the
-    server would make by itself carries no password, and it makes none where there is
-    one for that address: so ours comes first.
+    Doing it again replaces the earlier pair. Meanwhile the server asks the backend's /health and
+    /setup. The server would make a webhook by itself, without a password, but only where there is
+    none for that address: so ours is made first.
 
-    Raises StudioFault, with the server's reason, when the backend does not answer it.
+    Args:
+        session: With the Label Studio.
+        project: The project's id.
+        url: Of the ML backend, as Label Studio reaches it.
+        user: The name that Label Studio must send to the backend.
+        password: The password that it must send.
+
+    Raises:
+        StudioFault: The backend does not answer Label Studio; with the server's reason. What was
+            connected before stays.
     """
     url = url.rstrip("/")
     ours = [
         backend
-        for backend in line.call(line.sdk.ml.list, project=project)
+        for backend in session.call(session.sdk.ml.list, project=project)
         if backend.title == BACKEND_TITLE or (backend.url or "").rstrip("/") == url
     ]
     hook = f"{url}/webhook"
     addresses = {hook, *(f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours)}
-    hooks = line.call(line.sdk.webhooks.list, project=str(project))
-    earlier = [one.id for one in hooks if one.url in addresses]
-    new = _add_webhook(line, project, hook, user, password)
+    hooks = session.call(session.sdk.webhooks.list, project=str(project))
+    earlier = [webhook.id for webhook in hooks if webhook.url in addresses]
+    new = _add_webhook(session, project, hook, user, password)
     settings: dict[str, Any] = {
         "project": project,
         "url": url,
@@ -54,24 +63,23 @@ def connect_backend(line: Line, project: int, url: str, user: str, password: str
     }
     try:
         if ours:
-            line.call(line.sdk.ml.update, ours[0].id, **settings)
+            session.call(session.sdk.ml.update, ours[0].id, **settings)
         else:
-            line.call(line.sdk.ml.create, **settings, again=False)
+            session.call(session.sdk.ml.create, **settings, again=False)
     except StudioFault as fault:
-        # What was connected before goes on as it was.
-        line.call(line.sdk.webhooks.delete, new)
+        session.call(session.sdk.webhooks.delete, new)
         raise StudioFault(
-            f"{line.what} could not use the ML backend at {url}: start it (cytoloop serve), "
+            f"{session.what} could not use the ML backend at {url}: start it (cytoloop serve), "
             "and where Label Studio runs elsewhere, see that it reaches that address and "
             f"may use it ({_reason(str(fault))})"
         ) from fault
     for double in ours[1:]:
-        line.call(line.sdk.ml.delete, double.id)
-    for one in earlier:
-        line.call(line.sdk.webhooks.delete, one)
+        session.call(session.sdk.ml.delete, double.id)
+    for webhook in earlier:
+        session.call(session.sdk.webhooks.delete, webhook)
 
 
-def _add_webhook(line: Line, project: int, url: str, user: str, password: str) -> int:
+def _add_webhook(session: Session, project: int, url: str, user: str, password: str) -> int:
     secret = base64.b64encode(f"{user}:{password}".encode()).decode()
     settings: dict[str, Any] = {
         "url": url,
@@ -81,20 +89,19 @@ def _add_webhook(line: Line, project: int, url: str, user: str, password: str) -
         "send_payload": True,
         "is_active": True,
     }
-    made = line.call(line.sdk.webhooks.create, project=project, **settings, again=False)
+    made = session.call(session.sdk.webhooks.create, project=project, **settings, again=False)
     assert made.id is not None
     return made.id
 
 
-def start_training(line: Line, project: int) -> None:
-    """What the button Start training does."""
-    for backend in line.call(line.sdk.ml.list, project=project):
+def start_training(session: Session, project: int) -> None:
+    """Ask for a training, as the button Start training does."""
+    for backend in session.call(session.sdk.ml.list, project=project):
         if backend.title == BACKEND_TITLE and backend.id is not None:
-            line.call(line.sdk.ml.train, backend.id, again=False)
+            session.call(session.sdk.ml.train, backend.id, again=False)
 
 
 def _reason(text: str) -> str:
-    """What the server says of a backend, without its HTML, and from where it says more than that
-    the backend cannot be used."""
+    """Strip the server's answer of HTML and of all but its 'Additional info'."""
     plain = re.sub(r"<[^>]*>", "", text)
     return (plain.partition("Additional info: ")[2] or plain)[-160:]

@@ -1,4 +1,4 @@
-"""Kinds of learners: what is trained on corrections and draws pre-annotations."""
+"""The kinds of models: how they are trained, loaded, asked and judged."""
 
 import os
 import sys

@@ -1,9 +1,9 @@
-"""What a learner is: the few methods by which the product trains, asks and judges one.
+"""The learner protocol: the methods by which the product trains, asks and judges a model.
 
 A *learner* is a kind of model (`detector`, a classifier, one of yours): it knows how to train,
-what in a project's labels it draws, and how its answers are counted. A *model* is one trained
-version of it, loaded and ready to predict. Everything outside `learners` speaks with these two
-only; `ml_backend.learners.kinds` finds them by name.
+how its answers become Label Studio's results, and how they are counted. A *model* is one trained
+version of it, loaded and ready to predict. Everything outside `learners` uses these two only;
+`ml_backend.learners.kinds` finds a learner by its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects
 from ml_backend.imaging.sliding_windows import Plane
-from ml_backend.label_studio.labeling_config import Labels, Matching
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.learners.training_job import TrainingJob
 
@@ -34,7 +34,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """What a model gets to see of one image.
+    """An image as a model gets it.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
@@ -49,11 +49,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
+    """A model's answer for one image.
 
     Attributes:
-        size: Width and height of the image, in pixels.
-        boxes: Objects, the most confident first, from a low confidence on.
+        size: Width and height of the image, px.
+        boxes: Objects, the most confident first, down to a low confidence.
         choices: Classes of the image as a whole, each with its probability, 0..1.
         region_choices: The same for each of the boxes, in their order; () without any.
     """
@@ -64,10 +64,10 @@ class Prediction:
     region_choices: tuple[Mapping[str, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; `from_json` reads them back."""
+        """Give plain values; `from_json` reads them back."""
         return {
             "size": list(self.size),
-            "boxes": self.boxes.rows(),
+            "boxes": self.boxes.to_rows(),
             "choices": dict(self.choices),
             "region_choices": [dict(choices) for choices in self.region_choices],
         }
@@ -76,7 +76,7 @@ class Prediction:
     def from_json(cls, value: Mapping[str, Any]) -> Prediction:
         """Read what `to_json` wrote."""
         rows = value["boxes"]
-        boxes = Boxes.drawn(row[:5] for row in rows)
+        boxes = Boxes.from_rows(row[:5] for row in rows)
         confidence = np.array([row[5] for row in rows], np.float32)
         width, height = value["size"]
         return cls(
@@ -87,8 +87,8 @@ class Prediction:
         )
 
 
-class Figures(Protocol):
-    """How good the answers are: what every learner's figures have in common."""
+class Evaluation(Protocol):
+    """How good the answers are: what the figures of every learner have in common."""
 
     @property
     def f1(self) -> Figure:
@@ -96,16 +96,16 @@ class Figures(Protocol):
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """All figures as plain values; every figure x with x_interval, [low, high] or None."""
+        """Give all figures as plain values; every figure x with x_interval, [low, high] or None."""
         ...
 
 
 class Model(Protocol):
-    """One version, loaded. May be used by several threads at a time."""
+    """A version, loaded. May be used by several threads at a time."""
 
     @property
     def card(self) -> ModelCard:
-        """What the version's file says of itself."""
+        """The card in the version's file."""
         ...
 
     def predict(
@@ -125,9 +125,9 @@ class ObjectDetector(Model, Protocol):
 
     Attributes:
         scale: Input pixels for each image pixel.
-        side: Of the windows that larger planes are looked at through, in image pixels.
-        overlap: Of neighbouring windows, in image pixels.
-        margin: A box that ends so close to a window's edge is cut by it, in image pixels.
+        side: Of the sliding windows over larger planes, image px.
+        overlap: Of neighbouring windows, image px.
+        margin: A box that ends so close to a window's edge is cut by it, image px.
         halvings: How often the pixels of such windows may be halved before they come here.
     """
 
@@ -137,16 +137,18 @@ class ObjectDetector(Model, Protocol):
     margin: float
     halvings: int
 
-    def at(self, pixel_size: float | None) -> ObjectDetector:
-        """The same for images of so many µm a pixel."""
+    def adapt_to(self, pixel_size: float | None) -> ObjectDetector:
+        """Return a detector for images of so many µm a pixel."""
         ...
 
     def stream(self, images: Iterable[np.ndarray], floor: float | None = None) -> Iterator[Boxes]:
-        """The boxes of each image, (H, W, 3) uint8 RGB, in order."""
+        """Yield the boxes of each image, (H, W, 3) uint8 RGB, in order."""
         ...
 
-    def objects(self, planes: Iterable[Plane], floor: float | None = None) -> Iterator[Objects]:
-        """The objects of each plane in order, each once."""
+    def find_objects(
+        self, planes: Iterable[Plane], floor: float | None = None
+    ) -> Iterator[Objects]:
+        """Yield the objects of each plane in order, each object once."""
         ...
 
 
@@ -155,10 +157,10 @@ class Learner(Protocol):
 
     Attributes:
         kind: Its name, as in a model's card.
-        default_base: What a training starts from where nothing is said: a model as the user
-            names it, or "" where the learner brings its own start.
-        serving_files: What serving needs beside the weights, in a version's folder.
-        recipe: The numbers that a training goes by; another recipe is another training.
+        default_base: What a training starts from by default: a model as the user names it, or ""
+            where the learner has its own start.
+        serving_files: The files that serving needs beside the weights, in a version's folder.
+        recipe: The hyperparameters of a training; another recipe is another training.
     """
 
     kind: str
@@ -172,49 +174,65 @@ class Learner(Protocol):
         """Choose, of a project's classes, those that it is about, as against clutter."""
         ...
 
-    def match(self, card: ModelCard, labels: Labels) -> Matching[Any] | None:
-        """Find where a project's labels take the classes; None where they take no headline one."""
+    def match_labels(self, card: ModelCard, labels: LabelingConfig) -> ClassMatching[Any] | None:
+        """Match the model's classes with the labels; None where no headline class has one."""
         ...
 
-    def fits(self, labels: Labels) -> bool:
-        """Can a project with these labels be learned by this kind?"""
+    def can_learn(self, labels: LabelingConfig) -> bool:
+        """Tell whether a project with these labels can be learned by this kind."""
         ...
 
-    def draw(
+    def write_result(
         self,
         prediction: Prediction,
         card: ModelCard,
-        labels: Labels,
-        matching: Matching[Any],
+        labels: LabelingConfig,
+        matching: ClassMatching[Any],
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:
-        """Write what is confident, of the shown classes, as Label Studio's `result`."""
+        """Write the confident answers of the shown classes as Label Studio's `result`.
+
+        Args:
+            prediction: For one image.
+            card: Of the model.
+            labels: The project's labeling config.
+            matching: See `match_labels`.
+            shown: The model's classes to write.
+            version: The version string, on which the ids of the items depend.
+        """
         ...
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
-        """List the classes of the confident answers, as often as they occur."""
+        """List the class of each confident answer."""
         ...
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
-        """List what a person could have to correct, from a low confidence on.
+        """List what a person could have to correct, down to a low confidence.
 
-        Each answer is a box with class and confidence; one about the whole image is as large
-        as it. Strategies rank tasks by them.
+        Each answer is a box with class and confidence; one about the whole image is as large as the
+        image. Strategies rank tasks by them.
         """
         ...
 
     # What it learns from.
 
     def read_truth(self, example: Example) -> tuple[str, ...] | None:
-        """List the classes that an example teaches, as often as it does; None if unlabelled."""
+        """List the class of each object or choice of an example; None if it is unlabelled."""
         ...
 
     def train(self, job: TrainingJob, progress: Progress) -> Path:
-        """Train in this process; the path of the weights, in `job.out`.
+        """Train in this process.
+
+        Args:
+            job: What to train.
+            progress: See `Progress`.
+
+        Returns:
+            The path of the weights, in `job.out`.
 
         Raises:
-            TrainingFailed: Nothing to train on, or no way on; one line that says what to do.
+            TrainingFailed: There is nothing to train on, or no way on; one line says what to do.
         """
         ...
 
@@ -227,7 +245,12 @@ class Learner(Protocol):
         ...
 
     def load(self, folder: Path, threads: int | None = None) -> Model:
-        """Load a version's folder; threads: of the CPU, that predicting may take."""
+        """Load a version's folder.
+
+        Args:
+            folder: With the weights and the serving files.
+            threads: Of the CPU, that predicting may take; all where None.
+        """
         ...
 
     # How its answers are counted.
@@ -240,8 +263,8 @@ class Learner(Protocol):
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
-    ) -> Figures:
-        """Judge predictions, made from a low floor on, at the card's own threshold."""
+    ) -> Evaluation:
+        """Judge predictions, made down to a low confidence, at the card's own threshold."""
         ...
 
 
@@ -257,4 +280,4 @@ class TrainingFailed(RuntimeError):
 
 
 class TrainingInterrupted(TrainingFailed):
-    """The machine ended it, not the data: killed, no memory, a full disk. Another try may do."""
+    """The machine ended the training: killed, no memory, a full disk. Another try may succeed."""

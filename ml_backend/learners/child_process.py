@@ -1,4 +1,4 @@
-"""A process that makes room for others and does not outlive the one that started it."""
+"""A child process that lets others go first and ends with its parent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 _SECONDS = 2.0  # between two looks at the parent
 
 
-def lower() -> None:
+def lower_priority() -> None:
     """Let every other process of this user go first."""
     process = psutil.Process()
     if psutil.WINDOWS:
@@ -20,8 +20,12 @@ def lower() -> None:
         process.nice(max(process.nice(), 10))  # never back up, which only root may do
 
 
-def end_with(parent: int) -> None:
-    """End this process soon after `parent` ended: nobody would take its result."""
+def end_with_parent(parent: int) -> None:
+    """End this process soon after `parent` ended: nobody would take its result.
+
+    Args:
+        parent: The process id.
+    """
     known = psutil.Process(parent)
 
     def watch() -> None:

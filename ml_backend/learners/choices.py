@@ -1,6 +1,6 @@
 """What all learners of choices share: classes of whole images, as Label Studio's Choices.
 
-A learner of choices adds how it trains and how it loads; see `docs/extending.md` for one in
+A learner of choices adds how it trains and how it loads; `docs/extending.md` has an example of
 under fifty lines.
 """
 
@@ -20,7 +20,7 @@ from ml_backend.evaluation.classification import (
     evaluate_choices,
 )
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import Choices, Labels, Matching
+from ml_backend.label_studio.labeling_config import ChoicesControl, ClassMatching, LabelingConfig
 from ml_backend.learners.base import Prediction
 from ml_backend.learners.model_file import ModelCard
 
@@ -28,7 +28,7 @@ from ml_backend.learners.model_file import ModelCard
 class ChoiceLearner:
     """The part of `learners.base.Learner` that is about choices.
 
-    A card's option `several` says that more than one class may be chosen for an image.
+    A card's option `several` allows more than one class for an image.
     """
 
     default_base = ""
@@ -36,36 +36,43 @@ class ChoiceLearner:
     recipe: Mapping[str, Any] = {}
 
     def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:
-        """Every class is an answer, 'Other' as well."""
+        """Choose every class: 'Other' is an answer as well."""
         return tuple(classes)
 
-    def fits(self, labels: Labels) -> bool:
+    def can_learn(self, labels: LabelingConfig) -> bool:
+        """See `Learner.can_learn`: there must be choices for the whole image."""
         return bool(labels.image_choices)
 
-    def match(self, card: ModelCard, labels: Labels) -> Matching[Choices] | None:
+    def match_labels(
+        self, card: ModelCard, labels: LabelingConfig
+    ) -> ClassMatching[ChoicesControl] | None:
+        """See `Learner.match_labels`."""
         matching = labels.match_choices(card.classes)
         return matching if matching.mapping else None
 
-    def draw(
+    def write_result(
         self,
         prediction: Prediction,
         card: ModelCard,
-        labels: Labels,
-        matching: Matching[Choices],
+        labels: LabelingConfig,
+        matching: ClassMatching[ChoicesControl],
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:
+        """See `Learner.write_result`."""
         drawn = {
             name: prediction.choices[name]
             for name in self.list_confident(prediction, card)
             if name in shown
         }
-        return labels.to_choices(drawn, matching=matching, version=version)
+        return labels.write_choices(drawn, matching=matching, version=version)
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
+        """See `Learner.list_confident`."""
         return list(choose_classes(prediction.choices, card.threshold, _takes_several(card)))
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
+        """See `Learner.list_answers`: each class is a box as large as the image."""
         width, height = prediction.size
         return Boxes(
             np.tile(np.array([0, 0, width, height], np.float32), (len(prediction.choices), 1)),
@@ -74,17 +81,20 @@ class ChoiceLearner:
         )
 
     def read_truth(self, example: Example) -> tuple[str, ...] | None:
+        """See `Learner.read_truth`."""
         return example.choices
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> MatchCounts:
+        """See `Learner.count`."""
         chosen = [self.list_confident(prediction, card) for prediction in predictions]
-        return count_choices([one.choices or () for one in examples], chosen, card.headline)
+        return count_choices([example.choices or () for example in examples], chosen, card.headline)
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> ClassificationFigures:
+        """See `Learner.evaluate`; examples without choices are left out."""
         pairs = [
             (example, prediction)
             for example, prediction in zip(examples, predictions, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from ml_backend.learners.base import ObjectDetector
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
-from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.system.child_module import ChildFailed, run_module
 
@@ -46,9 +46,9 @@ def make_int8(
     Raises:
         NotQuantized: It cannot be made here.
     """
-    scale = load_form(version, version).at(pixel_size).scale
+    scale = load_form(version, version).adapt_to(pixel_size).scale
     # Resampled one by one: the tiles themselves may be many and large.
-    inputs = [to_input(pixels, scale) for pixels in tiles]
+    inputs = [prepare_input(pixels, scale) for pixels in tiles]
     if not inputs:
         return 0
     kept = folder / "inputs.npz"

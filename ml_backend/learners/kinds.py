@@ -1,8 +1,9 @@
 """The table of kinds: which learner a model's card, or a project's labels, ask for.
 
 A package adds a kind by an entry point of the group `cytoloop.learners`, whose name is the kind
-and whose object is a `Learner`; our own kinds are entered in the same way, but without asking
-what is installed. Nothing is imported before it is needed: a server loads one learner alone.
+and whose object is a `Learner`. The learners of this package are in a table of their own, so
+that nothing installed has to be searched for them. Each is imported when it is first needed: a
+server loads one learner alone.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Learner, Model, ObjectDetector
-from ml_backend.learners.model_file import DETECTOR, FILE_NAME, read_card
+from ml_backend.learners.model_file import DETECTOR, FILE_NAME, ModelCard, read_card
 
 GROUP = "cytoloop.learners"
 OWN = {DETECTOR: "ml_backend.learners.detector.learner:LEARNER"}
@@ -50,10 +51,15 @@ def list_kinds() -> tuple[str, ...]:
     return (*sorted({entry.name for entry in entry_points(group=GROUP)} - set(OWN)), *OWN)
 
 
-def choose_learner(labels: Labels) -> Learner | None:
+def choose_learner(labels: LabelingConfig) -> Learner | None:
     """Choose the kind that learns a project with these labels; None where none does."""
     found = map(find_learner, list_kinds())
-    return next((learner for learner in found if learner.fits(labels)), None)
+    return next((learner for learner in found if learner.can_learn(labels)), None)
+
+
+def match_labels(card: ModelCard, labels: LabelingConfig) -> ClassMatching[Any] | None:
+    """Match a model's classes with a project's labels; see `Learner.match_labels`."""
+    return find_learner(card.kind).match_labels(card, labels)
 
 
 def load_model(folder: Path, threads: int | None = None) -> Model:
@@ -80,16 +86,16 @@ def load_detector(folder: Path, threads: int | None = None) -> ObjectDetector:
     Raises:
         ValueError: The version answers for whole images and finds no objects.
     """
-    return as_detector(load_model(folder, threads))
+    return require_detector(load_model(folder, threads))
 
 
-def as_detector(model: Model) -> ObjectDetector:
-    """Take a model that finds objects for what it is.
+def require_detector(model: Model) -> ObjectDetector:
+    """Return a model that finds objects, typed as such.
 
     Raises:
         ValueError: It answers for whole images and finds no objects.
     """
-    if not hasattr(model, "objects"):
+    if not hasattr(model, "find_objects"):
         raise ValueError(
             f"this version is a {model.card.kind}, which answers for whole images; choose one "
             "that finds objects, such as starter:mitosis"

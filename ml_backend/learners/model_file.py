@@ -22,7 +22,7 @@ _ARCHITECTURE = re.compile(r"[a-z0-9_]{1,60}")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model's file says of itself.
+    """What a model's file tells about the model.
 
     Attributes:
         architecture: The network's name, such as "yolov5n".
@@ -30,7 +30,7 @@ class ModelCard:
         headline: The classes that the project is about, as against clutter.
         scale: Input pixels for each image pixel at which it was trained.
         threshold: The confidence from which an answer is shown and counted, 0..1.
-        nms_iou: Two boxes of one class that overlap more are one object.
+        nms_iou: Two boxes of one class with a greater IoU are one object.
         input_um: µm that an input pixel shows at this scale, in the median training image; None
             where the pixel size of most of them was not known.
         kind: The learner that made it; files without one are detectors.
@@ -48,7 +48,7 @@ class ModelCard:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_metadata(self) -> dict[str, str]:
-        """As safetensors metadata: strings only."""
+        """Give the card as safetensors metadata: strings only."""
         fields = asdict(self)
         if self.kind == DETECTOR:  # as release 0.1.0 wrote them, so that it reads them too
             del fields["kind"], fields["options"]
@@ -56,7 +56,11 @@ class ModelCard:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str] | None, source: Path) -> ModelCard:
-        """Read a card.
+        """Read a card from safetensors metadata.
+
+        Args:
+            metadata: As `to_metadata` gave it.
+            source: The file, for messages.
 
         Raises:
             ValueError: The file was not written by cytoloop.
@@ -76,9 +80,10 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of a .safetensors file, without loading its tensors (or torch).
+    """Read the card of a .safetensors file, without loading its tensors (or torch).
 
-    Raises ValueError when the file was not written by cytoloop.
+    Raises:
+        ValueError: The file was not written by cytoloop.
     """
     from safetensors import SafetensorError, safe_open
 

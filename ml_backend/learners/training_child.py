@@ -39,7 +39,7 @@ DONE = "done.json"
 
 
 def is_finished(job: TrainingJob) -> bool:
-    """Tell whether exactly this job, by this release and recipe, ended well in `out`."""
+    """Tell whether exactly this job, by this release and recipe, was finished in `job.out`."""
     try:
         return read_json(job.out / DONE) == identify(job.to_json())
     except ValueError:
@@ -47,7 +47,11 @@ def is_finished(job: TrainingJob) -> bool:
 
 
 def identify(job: dict[str, Any]) -> dict[str, Any]:
-    """What makes two trainings the same, as DONE holds it."""
+    """Give what makes two trainings the same, as DONE holds it.
+
+    Args:
+        job: `TrainingJob.to_json`.
+    """
     recipe = dict(find_learner(job["kind"]).recipe)
     identity = {"job": job, "recipe": recipe, "release": __version__}
     return dict(json.loads(json.dumps(identity)))
@@ -110,7 +114,7 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
 
 
 def _why(returncode: int, told: str) -> str:
-    """One line for a child that died without a word of its own."""
+    """Explain in one line why a child died without a message of its own."""
     if returncode == -getattr(signal, "SIGKILL", 9):
         return f"the training was killed, most often because {NO_MEMORY}"
     reason = told.splitlines()[-1] if told else "nothing was written to its log"
@@ -118,7 +122,7 @@ def _why(returncode: int, told: str) -> str:
 
 
 def main() -> int:
-    """The child: a job's file, and the parent's process id with which to end, if any."""
+    """Run the child: arguments are a job's file and the parent's process id, if any."""
     # Libraries print where they like; only progress may reach the real stdout.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
@@ -129,9 +133,9 @@ def main() -> int:
     try:
         from ml_backend.learners import child_process
 
-        child_process.lower()
+        child_process.lower_priority()
         if len(sys.argv) > 2:
-            child_process.end_with(int(sys.argv[2]))
+            child_process.end_with_parent(int(sys.argv[2]))
         import time
 
         started = time.monotonic()

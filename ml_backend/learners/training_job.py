@@ -1,4 +1,4 @@
-"""What a training is of: written down so that a process of its own can read it."""
+"""What to train, in a form that can be written down and read by another process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class TrainingJob:
     """What to train.
 
     Attributes:
-        examples: Labelled images. Empty boxes show that nothing is there; an example that
-            nobody labelled for the learner's purpose is left out.
-        classes: The model's outputs, in this order; what is labelled otherwise is ignored.
+        examples: Labelled images. Empty boxes show that nothing is there; an example without
+            labels of the learner's kind is left out.
+        classes: The model's outputs, in this order; objects of other classes are ignored.
         headline: The classes that the project is about.
         base: The .safetensors or .npz file to start from; None for the learner's own start.
-        out: The folder that gets weights.safetensors and what serving needs beside it.
+        out: The folder that gets weights.safetensors and the serving files.
         kind: The learner.
         architecture: The network's name; the learner's own where None.
         epochs: Passes over the images; the recipe's own where None.
@@ -44,7 +44,7 @@ class TrainingJob:
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """As JOB.json holds it."""
+        """Give the job as plain values; `from_json` reads them back."""
         return {
             "examples": [_to_json(example) for example in self.examples],
             "classes": list(self.classes),
@@ -60,7 +60,7 @@ class TrainingJob:
 
     @classmethod
     def from_json(cls, job: dict[str, Any]) -> TrainingJob:
-        """Read JOB.json.
+        """Read what `to_json` gave.
 
         Raises:
             ValueError: A field is missing or has another form.
@@ -85,7 +85,7 @@ class TrainingJob:
 def _to_json(example: Example) -> dict[str, Any]:
     return {
         "image": str(example.image),
-        "boxes": None if example.boxes is None else [list(r[:5]) for r in example.boxes.rows()],
+        "boxes": None if example.boxes is None else [list(r[:5]) for r in example.boxes.to_rows()],
         "ignored": example.ignored.tolist(),
         "deleted": example.deleted.tolist(),
         "pixel_size": example.pixel_size,
@@ -99,7 +99,7 @@ def _from_json(example: dict[str, Any]) -> Example:
     return Example(
         image=Path(example["image"]),
         group="",
-        boxes=None if boxes is None else Boxes.drawn(tuple(row) for row in boxes),
+        boxes=None if boxes is None else Boxes.from_rows(tuple(row) for row in boxes),
         ignored=np.array(example.get("ignored", []), np.float32).reshape(-1, 4),
         deleted=np.array(example.get("deleted", []), np.float32).reshape(-1, 4),
         pixel_size=example.get("pixel_size"),

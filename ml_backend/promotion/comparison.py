@@ -18,7 +18,7 @@ from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folds import Fold, make_folds
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.learners.base import Figures, Model, Prediction
+from ml_backend.learners.base import Evaluation, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
@@ -119,8 +119,8 @@ class Judgement:
 
     decision: Decision
     champion: str | None
-    figures: Figures | None
-    before: Figures | None
+    figures: Evaluation | None
+    before: Evaluation | None
     tasks: tuple[int, ...]
     folds: int
     by_review: FiguresByReview
@@ -173,7 +173,7 @@ class Comparison:
         self.candidate, self.champion = candidate, champion
         self._images, self._workspace = images, workspace
         self._epochs, self._imgsz = epochs, imgsz
-        self._card = registry.card(candidate.name)
+        self._card = registry.read_card(candidate.name)
         self._weights, base = resolve.find_base(candidate.base, registry)
         self.plan = plan_comparison(snapshot, candidate, base, champion)
 
@@ -228,10 +228,10 @@ class Comparison:
 
         def judge_version(
             version: Version, found: Predictions
-        ) -> tuple[JudgedVersion, Figures, dict[ReviewKind, Figures]]:
+        ) -> tuple[JudgedVersion, Evaluation, dict[ReviewKind, Evaluation]]:
             predictions = [found[item.task][1] for item in judged]
             # The champion may know other classes; what counts is what the project is about now.
-            card = replace(self._registry.card(version.name), headline=self._card.headline)
+            card = replace(self._registry.read_card(version.name), headline=self._card.headline)
             learner = find_learner(card.kind)
             counts = learner.count(examples, predictions, card)
             by_review = {
@@ -245,7 +245,7 @@ class Comparison:
 
         candidate, figures, by_review = judge_version(self.candidate, of_candidate)
         champion, before = None, None
-        before_by_review: dict[ReviewKind, Figures] = {}
+        before_by_review: dict[ReviewKind, Evaluation] = {}
         if self.champion is not None and of_champion is not None:
             champion, before, before_by_review = judge_version(self.champion, of_champion)
         groups = [item.group for item in judged]
@@ -285,7 +285,7 @@ class Comparison:
         return {task[example.image]: (example, prediction) for example, prediction in pairs}
 
     def _load(self, version: Version) -> Model:
-        return load_model(self._registry.folder(version.name))
+        return load_model(self._registry.get_folder(version.name))
 
     def _make_examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]
@@ -293,4 +293,4 @@ class Comparison:
     def _get_predictions_file(self, number: int) -> Path:
         against = self.champion.name if self.champion else "nothing"
         name = f"fold-{number + 1}-against-{against}.json"
-        return self._registry.folder(self.candidate.name) / name
+        return self._registry.get_folder(self.candidate.name) / name

@@ -8,11 +8,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ml_backend.dataset.corrections import measure_usefulness, read_all_corrections
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.promotion import rollback_test
 from ml_backend.promotion.rollback_test import Verdict
 from ml_backend.registry.versions import Registry, UnknownVersion
-from ml_backend.serving.model_cache import parse_labels
 from ml_backend.state.projects import Project, Projects
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ class RollbackWatch:
             was given before.
         """
         number = str(project.id)
-        change = rollback_test.find_promotion_on_trial(self._registry.history(number))
+        change = rollback_test.find_promotion_on_trial(self._registry.list_changes(number))
         if change is None or not self._registry.has(change.version):
             return None
         noted = self._registry.get(change.version).figures.get("watch", {})
@@ -55,7 +54,7 @@ class RollbackWatch:
         if verdict.worse:
             reason = f"rolled back: {verdict.reason}"
             try:
-                self._registry.rollback(
+                self._registry.roll_back(
                     number, by=rollback_test.ROLLED_BACK_BY, reason=reason, of=change.version
                 )
                 self._projects.leave(project.id, "publish")
@@ -75,7 +74,7 @@ class RollbackWatch:
         return verdict
 
     def record_usefulness(
-        self, project_id: int, tasks: Iterable[dict[str, Any]], labels: Labels
+        self, project_id: int, tasks: Iterable[dict[str, Any]], labels: LabelingConfig
     ) -> None:
         """Record with each version how useful it was, project by project.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.dataset.corrections import Correction
-from ml_backend.registry.versions import Change
+from ml_backend.registry.versions import ChampionChange
 
 # Tasks corrected under the new champion, and at least and at most under the one before.
 AFTER, BEFORE_LEAST, BEFORE_MOST = 20, 5, 50
@@ -41,7 +41,7 @@ class Verdict:
     reason: str
 
 
-def find_promotion_on_trial(history: Sequence[Change]) -> Change | None:
+def find_promotion_on_trial(history: Sequence[ChampionChange]) -> ChampionChange | None:
     """Find the promotion of the current champion, if that is still to be judged.
 
     A version that was rolled back automatically and then promoted again by a person is not
@@ -59,7 +59,7 @@ def find_promotion_on_trial(history: Sequence[Change]) -> Change | None:
     return None if last.version in find_rolled_back(history) else last
 
 
-def find_rolled_back(history: Sequence[Change]) -> set[str]:
+def find_rolled_back(history: Sequence[ChampionChange]) -> set[str]:
     """Find the versions that were rolled back automatically; only a person promotes them again."""
     return {
         change.previous
@@ -68,7 +68,7 @@ def find_rolled_back(history: Sequence[Change]) -> set[str]:
     }
 
 
-def judge_promotion(change: Change, corrections: Iterable[Correction]) -> Verdict | None:
+def judge_promotion(change: ChampionChange, corrections: Iterable[Correction]) -> Verdict | None:
     """Judge a promotion by the corrections of both versions.
 
     Args:

@@ -1,1 +1,1 @@
-"""Versions, champions and the shipped starters; what the user calls a model."""
+"""Versions and champions in a data folder, the shipped starters, and how users name models."""

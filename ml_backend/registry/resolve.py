@@ -1,7 +1,7 @@
-"""From what a user calls a model to a version that is ready to serve.
+"""From the name that a user gives a model to a version that is ready to serve.
 
 A model is a version's name, the path of a .safetensors file of ours, or `starter:KIND`.
-Starters and files become versions at first use, so everything downstream knows versions only.
+Starters and files become versions at first use, so everything else deals with versions only.
 """
 
 from __future__ import annotations
@@ -16,36 +16,43 @@ from typing import Any
 from ml_backend.learners.kinds import find_learner
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
 from ml_backend.registry.starters import PREFIX, find_starter_weights, read_starter
-from ml_backend.registry.versions import Registry, UnknownVersion, Version, file_hash
+from ml_backend.registry.versions import Registry, UnknownVersion, Version, hash_file
 from ml_backend.system.atomic_files import read_json, write_json
 
 DEFAULT_MODEL = "starter:mitosis"
 
-# A version's form in 8-bit integers: files as of a version in a folder of its own in the
-# version's, and what came out when the two were compared.
+# The INT8 form of a version: a folder in the version's folder with the same files, and the report
+# of the comparison of the two.
 INT8 = "int8"
 INT8_REPORT = "report.json"
 
 
 class NoInt8(LookupError):
-    """A version has no form in 8-bit integers that agrees with it."""
+    """A version has no INT8 form that was accepted."""
 
 
-def resolve(model: str, registry: Registry) -> Version:
-    """The version that `model` names, made ready to serve where it is not yet.
+def resolve_model(model: str, registry: Registry) -> Version:
+    """Find the version of a model, and make it ready to serve where it is not yet.
 
-    Raises UnknownVersion, ValueError (not a file of ours) or ExportFailed.
+    Args:
+        model: As the user names it.
+        registry: Of the data folder.
+
+    Raises:
+        UnknownVersion: There is no such model.
+        ValueError: The file is not ours.
+        ExportFailed: It cannot be made ready to serve.
     """
     if model.startswith(PREFIX):
-        return ready(read_starter(model), find_starter_weights(model), registry)
+        return add_servable_version(read_starter(model), find_starter_weights(model), registry)
     path = Path(model)
     if path.suffix == ".safetensors":
         if not path.exists():
             raise UnknownVersion(f"there is no file {path}")
         kind = read_card(path).kind
-        name = f"file-{file_hash(path)[:8]}"
+        name = f"file-{hash_file(path)[:8]}"
         version = Version(name, "file", time.time(), base=path.name, kind=kind)
-        return ready(version, path, registry)
+        return add_servable_version(version, path, registry)
     if path.suffix == ".npz":
         raise UnknownVersion(f"{path} holds tensors to start a training from (--base), no model")
     return registry.get(model)
@@ -73,11 +80,11 @@ def find_base(model: str, registry: Registry) -> tuple[Path | None, Version | No
         return Path(model), None
     if model.startswith(PREFIX):
         return find_starter_weights(model), read_starter(model)
-    version = resolve(model, registry)
-    return registry.folder(version.name) / FILE_NAME, version
+    version = resolve_model(model, registry)
+    return registry.get_folder(version.name) / FILE_NAME, version
 
 
-def ready(version: Version, weights: Path, registry: Registry) -> Version:
+def add_servable_version(version: Version, weights: Path, registry: Registry) -> Version:
     """Add a version from its weights, with the files that serving needs beside them.
 
     A training leaves them beside the weights; for other files they are made here.
@@ -101,9 +108,13 @@ def ready(version: Version, weights: Path, registry: Registry) -> Version:
         )
 
 
-def int8(version: str, registry: Registry) -> Path:
-    """The folder of a version's INT8 form, which loads as a version's does. Raises NoInt8."""
-    folder = registry.folder(version) / INT8
+def find_int8(version: str, registry: Registry) -> Path:
+    """Find the folder of a version's INT8 form, which loads as a version's folder does.
+
+    Raises:
+        NoInt8: There is none, or it was not accepted.
+    """
+    folder = registry.get_folder(version) / INT8
     report = read_json(folder / INT8_REPORT)
     if report is None:
         raise NoInt8(
@@ -118,12 +129,17 @@ def int8(version: str, registry: Registry) -> Path:
     return folder
 
 
-def keep_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
-    """Put an INT8 form, the IR in `made`, into the folder of its version, in one move.
+def store_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
+    """Put an INT8 form into the folder of its version, in one move.
 
-    The files of one that was not accepted are not kept, what was found out about it is.
+    Of a form that was not accepted only the report is kept.
+
+    Args:
+        version: The version's folder.
+        made: The folder with the IR.
+        report: What came out when the form was compared with the version.
     """
-    place = version / INT8
+    folder = version / INT8
     building, before = (version / f".{INT8}.{secrets.token_hex(4)}" for _ in range(2))
     building.mkdir()
     try:
@@ -131,9 +147,9 @@ def keep_int8(version: Path, made: Path, report: dict[str, Any]) -> None:
             for source in (version / FILE_NAME, *(made / name for name in IR_FILES)):
                 shutil.copyfile(source, building / source.name)
         write_json(building / INT8_REPORT, report)
-        if place.exists():
-            place.replace(before)
-        building.replace(place)
+        if folder.exists():
+            folder.replace(before)
+        building.replace(folder)
     finally:
         for leftover in (building, before):
             shutil.rmtree(leftover, ignore_errors=True)

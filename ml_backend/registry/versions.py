@@ -42,8 +42,8 @@ class Version:
         created: Seconds since 1970.
         base: What its training started from.
         snapshot: The name of the data it was trained on.
-        figures: What judged it.
-        decision: Was it promoted, and why.
+        figures: The evaluations that it was judged by.
+        decision: Whether it was promoted, and why.
         seen_hashes: SHA-256 of every image file that it or any ancestor was trained on.
         seen_groups: Every group of these images.
         kind: The learner that trained it.
@@ -62,8 +62,17 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Change:
-    """One move of a champion: to which version, how, when, by whom, and why."""
+class ChampionChange:
+    """A change of a project's champion.
+
+    Attributes:
+        version: The new champion.
+        previous: The one before; "" for the first.
+        kind: How it changed.
+        at: Seconds since 1970.
+        by: Who changed it.
+        reason: Why.
+    """
 
     version: str
     previous: str
@@ -74,7 +83,12 @@ class Change:
 
 
 class Registry:
-    """The versions and champions in a data folder."""
+    """The versions and champions in a data folder.
+
+    Args:
+        versions: The folder of versions.
+        champions: The folder of champions.
+    """
 
     def __init__(self, versions: Path, champions: Path) -> None:
         self._versions = versions
@@ -82,25 +96,31 @@ class Registry:
 
     # Versions.
 
-    def folder(self, name: str) -> Path:
+    def get_folder(self, name: str) -> Path:
+        """Return the folder of a version, whether it exists or not."""
         return self._versions / name
 
     def has(self, name: str) -> bool:
-        return _is_name(name) and (self.folder(name) / _RECORD).exists()
+        """Tell whether there is a version of that name."""
+        return _is_name(name) and (self.get_folder(name) / _RECORD).exists()
 
     def get(self, name: str) -> Version:
-        """Raises UnknownVersion."""
-        record = read_json(self.folder(name) / _RECORD) if _is_name(name) else None
+        """Read a version.
+
+        Raises:
+            UnknownVersion: There is none of that name.
+        """
+        record = read_json(self.get_folder(name) / _RECORD) if _is_name(name) else None
         if record is None:
-            known = ", ".join(version.name for version in self.all()) or "none yet"
+            known = ", ".join(version.name for version in self.list_versions()) or "none yet"
             raise UnknownVersion(f"there is no version {name!r}; known versions: {known}")
         record["seen_hashes"] = tuple(record["seen_hashes"])
         record["seen_groups"] = tuple(record["seen_groups"])
         return Version(**record)
 
-    def all(self, project: str | None = None) -> list[Version]:
-        """The versions, oldest first; of one project where it is named."""
-        # A hidden one is a version that was being added when its process was killed.
+    def list_versions(self, project: str | None = None) -> list[Version]:
+        """List the versions, oldest first; of one project where it is named."""
+        # A hidden folder is a version that was being added when its process was killed.
         names = {path.parent.name for path in self._versions.glob(f"*/{_RECORD}")}
         found = [self.get(name) for name in names if _is_name(name)]
         return sorted(
@@ -108,29 +128,37 @@ class Registry:
             key=lambda version: (version.created, version.name),
         )
 
-    def card(self, name: str) -> ModelCard:
-        """What the version's model file says of itself."""
-        return read_card(self.folder(name) / FILE_NAME)
+    def read_card(self, name: str) -> ModelCard:
+        """Read the card in the version's model file."""
+        return read_card(self.get_folder(name) / FILE_NAME)
 
-    def next_name(self, project: str, weights: Path, label: str = "v") -> str:
-        """A name for a new version of the project, with the weights' hash in it."""
+    def make_name(self, project: str, weights: Path, label: str = "v") -> str:
+        """Make a name for a new version of a project, with the weights' hash in it."""
         stem = f"{project}-{label}"
         numbers = [
             int(match[1])
-            for version in self.all(project)
+            for version in self.list_versions(project)
             if (match := re.match(re.escape(stem) + r"(\d+)-", version.name))
         ]
-        return f"{stem}{max(numbers, default=0) + 1}-{file_hash(weights)[:8]}"
+        return f"{stem}{max(numbers, default=0) + 1}-{hash_file(weights)[:8]}"
 
     def add(self, version: Version, files: Iterable[Path]) -> Version:
-        """Make a version visible: all its files, checked, then one move.
+        """Add a version: all its files, checked, in one move.
 
-        Adding a version that is there already changes nothing, so a job that was killed
-        may simply do it again. Raises ValueError when the model file cannot be read.
+        Adding a version that is there already changes nothing, so a job that was killed may simply
+        do it again.
+
+        Args:
+            version: Its record.
+            files: Copied into its folder under their own names.
+
+        Raises:
+            ValueError: The name is not allowed, or the model file cannot be read.
+            OSError: A file differs after copying.
         """
         if not _is_name(version.name):
             raise ValueError(f"{version.name!r} cannot be the name of a version")
-        place = self.folder(version.name)
+        folder = self.get_folder(version.name)
         if self.has(version.name):
             return self.get(version.name)
         building = self._versions / f".{version.name}.{secrets.token_hex(4)}"
@@ -140,72 +168,91 @@ class Registry:
                 target = building / source.name
                 shutil.copyfile(source, target)
                 with open(target, "rb+") as file:
-                    os.fsync(file.fileno())  # it outlives a power cut, as the pointer to it does
-                if file_hash(source) != file_hash(target):
+                    os.fsync(file.fileno())  # it survives a power cut, as the champion's file does
+                if hash_file(source) != hash_file(target):
                     raise OSError(
                         f"{target} differs from {source} after copying; is the disk full?"
                     )
             read_card(building / FILE_NAME)
             write_json(building / _RECORD, asdict(version))
-            os.replace(building, place)
+            os.replace(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
         return version
 
     def record(self, version: Version) -> None:
-        """Write down what was learned of a version since (its figures, the decision)."""
-        write_json(self.folder(version.name) / _RECORD, asdict(version))
+        """Write down what became known of a version after it was added (figures, decision)."""
+        write_json(self.get_folder(version.name) / _RECORD, asdict(version))
 
     # Champions.
 
-    def champion(self, project: str) -> str | None:
-        """The champion's version string; None where the project has none. Cheap."""
+    def get_champion(self, project: str) -> str | None:
+        """Return the champion's version string; None where the project has none. Fast."""
         pointer = read_json(self._champions / f"{project}.json")
         return None if pointer is None else pointer["version"]
 
-    def champion_of(self, name: str) -> list[str]:
-        """The projects whose champion the version is."""
+    def list_projects_led_by(self, name: str) -> list[str]:
+        """List the projects whose champion is the version."""
         projects = [path.stem for path in self._champions.glob("*.json") if _is_name(path.stem)]
-        return sorted(project for project in projects if self.champion(project) == name)
+        return sorted(project for project in projects if self.get_champion(project) == name)
 
-    def history(self, project: str) -> list[Change]:
-        """Every move of the project's champion, oldest first."""
+    def list_changes(self, project: str) -> list[ChampionChange]:
+        """List every change of the project's champion, oldest first."""
         pointer = read_json(self._champions / f"{project}.json", {"history": []})
-        return [Change(**change) for change in pointer["history"]]
+        return [ChampionChange(**change) for change in pointer["history"]]
 
-    def promote(self, project: str, name: str, *, by: str, reason: str) -> Change:
-        """Make a version the champion. Raises UnknownVersion."""
+    def promote(self, project: str, name: str, *, by: str, reason: str) -> ChampionChange:
+        """Make a version the champion.
+
+        Args:
+            project: The project's id.
+            name: The version.
+            by: Who promotes it.
+            reason: Why.
+
+        Raises:
+            UnknownVersion: There is no such version.
+        """
         self.get(name)
         with self._lock():
             return self._point(project, name, "promotion", by, reason)
 
-    def rollback(self, project: str, *, by: str, reason: str, of: str | None = None) -> Change:
+    def roll_back(
+        self, project: str, *, by: str, reason: str, of: str | None = None
+    ) -> ChampionChange:
         """Go back to the champion before the present one.
 
-        Goes back one step each time it is called, never to and fro between two versions.
-        of: the champion that is meant, where another may have followed it meanwhile.
-        Raises UnknownVersion when there is nothing to go back to.
+        Each call goes back one step further, never to and fro between two versions.
+
+        Args:
+            project: The project's id.
+            by: Who rolls back.
+            reason: Why.
+            of: The champion to roll back; by default the present one. Another may have followed it.
+
+        Raises:
+            UnknownVersion: `of` is not the champion any more, or none was before it.
         """
         with self._lock():
-            line = _line(self.history(project))
-            if of is not None and line[-1:] != [of]:
+            champions = _list_champions(self.list_changes(project))
+            if of is not None and champions[-1:] != [of]:
                 raise UnknownVersion(f"{of} is not the champion of project {project} any more")
-            if len(line) < 2:
+            if len(champions) < 2:
                 raise UnknownVersion(f"project {project} has no earlier champion to go back to")
-            self.get(line[-2])
-            return self._point(project, line[-2], "rollback", by, reason)
+            self.get(champions[-2])
+            return self._point(project, champions[-2], "rollback", by, reason)
 
     def _lock(self) -> FileLock:
-        """Readers need none; two writers must not lose each other's line of history."""
+        """Keep two writers from losing each other's change; readers need no lock."""
         self._champions.mkdir(parents=True, exist_ok=True)
         return FileLock(self._champions / ".lock", timeout=10)
 
     def _point(
         self, project: str, name: str, kind: Literal["promotion", "rollback"], by: str, reason: str
-    ) -> Change:
-        history = self.history(project)
+    ) -> ChampionChange:
+        history = self.list_changes(project)
         previous = history[-1].version if history else ""
-        change = Change(name, previous, kind, time.time(), by, reason)
+        change = ChampionChange(name, previous, kind, time.time(), by, reason)
         if name != previous:
             write_json(
                 self._champions / f"{project}.json",
@@ -214,24 +261,28 @@ class Registry:
         return change
 
 
-def _line(history: list[Change]) -> list[str]:
-    """The champions in force one after the other, with rollbacks undone."""
-    line: list[str] = []
+def _list_champions(history: list[ChampionChange]) -> list[str]:
+    """List the champions up to the present one, without those that were rolled back."""
+    champions: list[str] = []
     for change in history:
         if change.kind == "rollback":
-            line.pop()
+            champions.pop()
         else:
-            line.append(change.version)
-    return line
+            champions.append(change.version)
+    return champions
 
 
 def _is_name(name: str) -> bool:
-    """A version's name is one safe folder name."""
+    """Tell whether it can be a version's name: a safe name of a folder."""
     return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name))
 
 
 def check_word(word: str | None) -> None:
-    """Raise ValueError where the word cannot be in a version's name; none at all may."""
+    """Check a word that is to be part of a version's name; None and "" may.
+
+    Raises:
+        ValueError: It has other characters than are allowed.
+    """
     if word and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", word):
         raise ValueError(
             f"{word!r} cannot be in a version's name: give up to 64 of the letters a to z and A "
@@ -239,7 +290,7 @@ def check_word(word: str | None) -> None:
         )
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+def hash_file(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

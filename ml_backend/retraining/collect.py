@@ -12,10 +12,10 @@ from ml_backend.dataset.corrections import Correction, find_shown_regions, read_
 from ml_backend.dataset.snapshot import FetchedImage, Snapshot
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.image_cache import fetch_images
-from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.batching import chunks
@@ -45,7 +45,7 @@ class Submissions:
         What each annotation started from is copied on the way.
         """
         studio = Studio(project.url, project.token)
-        for chunk in chunks(studio.annotated_tasks(project.id), _COPIED):
+        for chunk in chunks(studio.list_annotated_tasks(project.id), _COPIED):
             shown = {key: one for task in chunk for key, one in find_shown_regions(task).items()}
             self._projects.keep_shown(project.id, shown)
             yield from chunk
@@ -54,7 +54,7 @@ class Submissions:
         """What annotators changed, and how many annotations started from nothing."""
         project = self._projects.get(project_id)
         studio = Studio(project.url, project.token)
-        labels = parse_labels(studio.project(project_id).label_config)
+        labels = parse_labels(studio.get_project(project_id).label_config)
         tasks = list(self.annotated(project))
         return read_all_corrections(tasks, self._projects.shown(project_id), labels)
 
@@ -65,7 +65,7 @@ class Submissions:
         source = ImageSource(
             project.url, project.token, media=self._settings.media, project=project_id
         )
-        config = studio.project(project_id).label_config
+        config = studio.get_project(project_id).label_config
         labels = parse_labels(config)
         if config != project.label_config:  # changed without a word: what follows goes by it
             self._projects.update_labels(project_id, config)
@@ -87,7 +87,7 @@ class Submissions:
         )
 
         def present(tasks: Sequence[int]) -> list[int]:
-            there = studio.tasks(project_id, ids=tasks, full=False) if tasks else ()
+            there = studio.list_tasks(project_id, ids=tasks, full=False) if tasks else ()
             return [task["id"] for task in there]
 
         snapshot = snapshots.add_lost_tasks(snapshot, self.last_snapshot(project_id), present)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_backend.dataset.consensus import Submission
 from ml_backend.dataset.snapshot import FetchedImage
 from ml_backend.imaging.decode import UnreadableImage, decode
-from ml_backend.label_studio.image_source import ImageAway, ImageSource
+from ml_backend.label_studio.image_source import ImageSource, ImageUnavailable
 from ml_backend.label_studio.session import StudioUnreachable
 from ml_backend.system.atomic_files import replacing
 
@@ -31,7 +31,7 @@ def fetch_images(
     }
     for position, got in source.fetch([addresses[i] for i in missing]):
         index = missing[position]
-        if isinstance(got, ImageAway):
+        if isinstance(got, ImageUnavailable):
             # A snapshot without these images would stand for all of them.
             raise StudioUnreachable(f"an image of task {chosen[index].task}: {got}")
         if isinstance(got, Exception):

@@ -27,7 +27,7 @@ from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.mlflow_log import record_in_child
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import NothingToLearn
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
 from ml_backend.state.projects import NotConnected, Note, Projects
@@ -61,7 +61,7 @@ class JobContext:
         self.registry = Registry(settings.versions, settings.champions)
         self.submissions = open_submissions(settings, self.projects, self.registry)
         self.pipeline = Pipeline(settings, self.projects, self.registry)
-        self.serving = Serving(settings, self.registry)
+        self.serving = ModelCache(settings, self.registry)
         self.backoff = Backoff[tuple[Kind, int]](FIRST_WAIT, GROWTH)
         # The workflows, by DBOS's id, that run in this process.
         self.running: set[str] = set()

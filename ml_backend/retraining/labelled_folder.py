@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.dataset.folder import read_folder
-from ml_backend.label_studio.class_names import headline
+from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.learners.base import Progress
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.model_file import DETECTOR
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
-from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, file_hash
+from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, hash_file
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
 from ml_backend.settings import Settings
 
@@ -34,13 +34,13 @@ def train_folder(
     """
     found = read_folder(folder)
     labelled = [example for example in found.examples if example.boxes is not None]
-    if not headline(found.classes):
+    if not choose_headline(found.classes):
         raise NothingToLearn(
             f"{folder} has no box of a headline class to learn from{found.describe_first_fault()}"
         )
-    hashes = [file_hash(example.image) for example in labelled]
+    hashes = [hash_file(example.image) for example in labelled]
     content = sorted(
-        (digest, sorted(example.boxes.rows()), example.ignored.tolist())
+        (digest, sorted(example.boxes.to_rows()), example.ignored.tolist())
         for digest, example in zip(hashes, labelled, strict=True)
         if example.boxes is not None
     )
@@ -73,12 +73,12 @@ def evaluate_folder(
             f"{folder}: none of its {len(found.examples)} images is labelled"
             f"{found.describe_first_fault()}"
         )
-    version = resolve.resolve(model, registry)
-    loaded = load_model(registry.folder(version.name))
+    version = resolve.resolve_model(model, registry)
+    loaded = load_model(registry.get_folder(version.name))
     kept, predictions, unreadable = predict_examples(loaded, found.examples, progress)
     figures = find_learner(loaded.card.kind).evaluate(kept, predictions, loaded.card)
     known = set(version.seen_hashes)
-    seen = sum(file_hash(example.image) in known for example in kept)
+    seen = sum(hash_file(example.image) in known for example in kept)
     result = {
         "model": version.name,
         "headline": list(loaded.card.headline),

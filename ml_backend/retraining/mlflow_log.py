@@ -58,7 +58,7 @@ def record(name: str, settings: Settings) -> None:
     import mlflow
 
     registry = Registry(settings.versions, settings.champions)
-    version, card = registry.get(name), registry.card(name)
+    version, card = registry.get(name), registry.read_card(name)
     mlflow.set_tracking_uri(settings.tracking_uri)
     experiment = f"cytoloop-{version.project}"
     if mlflow.get_experiment_by_name(experiment) is None:
@@ -87,7 +87,7 @@ def record(name: str, settings: Settings) -> None:
         mlflow.log_metrics(numbers)
         mlflow.set_tags({"promoted": version.decision.get("promoted", False)})
         mlflow.log_dict(version.decision, "decision.json")
-        folder = registry.folder(name)
+        folder = registry.get_folder(name)
         for file in (folder / "weights.safetensors", folder / plots.FILE_NAME):
             if file.exists():
                 mlflow.log_artifact(str(file))

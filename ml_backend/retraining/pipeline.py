@@ -16,15 +16,15 @@ from filelock import FileLock
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Snapshot
 from ml_backend.evaluation import plots
+from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
-from ml_backend.learners.kinds import choose_learner
+from ml_backend.learners.kinds import choose_learner, match_labels
 from ml_backend.promotion import rollback_test
 from ml_backend.promotion.comparison import Comparison, Judgement
 from ml_backend.promotion.decision import Decision
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
-from ml_backend.serving.model_cache import match_labels, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.state.training_progress import telling
@@ -77,7 +77,7 @@ class Pipeline:
             )
         base = wishes.base or self.base(project)
         with self._training_lock(str(project.id)):
-            for version in self.registry.all(str(project.id)):
+            for version in self.registry.list_versions(str(project.id)):
                 if (version.snapshot, version.base) == (snapshot.name, base) and not wishes.name:
                     return version
             return train_version(
@@ -168,7 +168,9 @@ class Pipeline:
         if now != (champion.name if champion else None):
             reason = f"not judged against {now}, which became the champion meanwhile: train again"
             decision = replace(decision, promoted=False, reasons=(reason, *decision.reasons))
-        if version.name in rollback_test.find_rolled_back(self.registry.history(version.project)):
+        if version.name in rollback_test.find_rolled_back(
+            self.registry.list_changes(version.project)
+        ):
             reason = (
                 "rolled back before, when annotators had to edit more; only a person promotes it"
             )
@@ -202,10 +204,10 @@ class Pipeline:
 
     def _champion(self, project: Project) -> Version | None:
         """The champion, if it can draw the project's labels as they are now."""
-        name = self.registry.champion(str(project.id))
+        name = self.registry.get_champion(str(project.id))
         if name is None:
             return None
-        if not match_labels(self.registry.card(name), parse_labels(project.label_config)):
+        if not match_labels(self.registry.read_card(name), parse_labels(project.label_config)):
             return None
         return self.registry.get(name)
 
@@ -213,7 +215,7 @@ class Pipeline:
         kept = {**decision.to_json(), **judgement.to_json()}
         figures = judgement.figures.to_json() if judgement.figures else {}
         if judgement.figures:
-            picture = self.registry.folder(version.name) / plots.FILE_NAME
+            picture = self.registry.get_folder(version.name) / plots.FILE_NAME
             before = judgement.before.to_json() if judgement.before else None
             plots.plot_figures(picture, version.name, figures, judgement.champion or "", before)
         noted = self.registry.get(version.name).figures

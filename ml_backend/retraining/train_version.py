@@ -100,7 +100,7 @@ def train_version(
     )
     with telling(settings.progress, project, progress) as tell:
         trained = run_in_child(job, tell)
-    name = registry.next_name(project, trained, wishes.name or "v")
+    name = registry.make_name(project, trained, wishes.name or "v")
     seen_hashes = set(lesson.hashes) | set(ancestor.seen_hashes if ancestor else ())
     seen_groups = set(lesson.groups) | set(ancestor.seen_groups if ancestor else ())
     version = Version(
@@ -113,6 +113,6 @@ def train_version(
         seen_groups=tuple(sorted(seen_groups)),
         kind=lesson.kind,
     )
-    added = resolve.ready(version, trained, registry)
+    added = resolve.add_servable_version(version, trained, registry)
     shutil.rmtree(out, ignore_errors=True)
     return added

@@ -11,7 +11,7 @@ from flask import current_app
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.metrics import ServerMetrics
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.credentials import backend_password
@@ -59,7 +59,7 @@ class AppState:
     settings: Settings
     projects: Projects
     registry: Registry
-    models: Serving
+    models: ModelCache
     metrics: ServerMetrics
     images: ImageSources
     password: str = field(repr=False)
@@ -72,7 +72,7 @@ class AppState:
             settings=settings,
             projects=Projects(settings.projects_database),
             registry=registry,
-            models=Serving(settings, registry),
+            models=ModelCache(settings, registry),
             metrics=ServerMetrics(settings.progress),
             images=ImageSources(settings.media),
             password=backend_password(settings),

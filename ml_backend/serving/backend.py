@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.serving.app_state import AppState
-from ml_backend.serving.model_cache import parse_labels, untrained
+from ml_backend.serving.model_cache import name_untrained, parse_labels
 from ml_backend.serving.preannotation import QUEUED, LeftOut, PreAnnotation
 from ml_backend.state.projects import Note
 
@@ -31,7 +31,7 @@ NOTES: dict[str, tuple[Note, ...]] = {
 
 
 class BadLabelingConfig(ValueError):
-    """No detector can draw with a labeling config; why, in one line."""
+    """A labeling config that cannot be used; why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Backend:
     @property
     def model_version(self) -> str:
         """What pre-annotates the project now, or `<id>-untrained`."""
-        return self._state.models.version(self._project)
+        return self._state.models.choose_version(self._project)
 
     def setup(self) -> None:
         """Take over the labeling config, and load the model without waiting for it.
@@ -111,22 +111,22 @@ class Backend:
         if deadline is None:
             deadline = time.monotonic() + state.settings.predict_seconds
         predictions: list[Any] = [[] for _ in tasks]
-        annotator = state.models.annotator(project)
-        if annotator is None:
+        preannotator = state.models.get_preannotator(project)
+        if preannotator is None:
             return ModelResponse(predictions)
         left_out: list[tuple[Any, str]] = []
         drawn: list[tuple[int, PreAnnotation]] = []
         fetch = state.images.get(project).fetch
-        for index, outcome in annotator.annotate(tasks, fetch, deadline):
+        for index, outcome in preannotator.preannotate(tasks, fetch, deadline):
             if isinstance(outcome, LeftOut):
                 left_out.append((tasks[index].get("id"), outcome.reason))
             elif not outcome.blind:
                 drawn.append((index, outcome))
-        queue = state.models.queue(state.projects, project.id, annotator.version)
-        for index, preannotation in annotator.queued(tasks, drawn, queue):
-            predictions[index] = preannotation.entry()
+        queue = state.models.open_queue(state.projects, project.id, preannotator.version)
+        for index, preannotation in preannotator.score_in_queue(tasks, drawn, queue):
+            predictions[index] = preannotation.to_json()
         self._record([tasks[index].get("id") for index, _ in drawn], left_out)
-        return ModelResponse(predictions, annotator.version)
+        return ModelResponse(predictions, preannotator.version)
 
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> bool:
         """Leave a note of an event for the worker, which learns from what Label Studio holds then.
@@ -157,8 +157,8 @@ class Backend:
 
 def list_versions(state: AppState) -> list[str]:
     """Return all version strings that a project may show, the untrained ones too."""
-    trained = [version.name for version in state.registry.all()]
-    return trained + [untrained(project.id) for project in state.projects.all()]
+    trained = [version.name for version in state.registry.list_versions()]
+    return trained + [name_untrained(project.id) for project in state.projects.all()]
 
 
 def _is_task_id(value: Any) -> bool:

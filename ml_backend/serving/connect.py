@@ -1,4 +1,4 @@
-"""Connecting a project: its labels checked, its backend, webhook, version and view set up."""
+"""Connecting a project: its labels are checked; backend, webhook, version and view are set up."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from typing import Any
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.client import Studio, StudioProject
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.label_studio.webhooks import connect_backend
-from ml_backend.learners.kinds import choose_learner, find_learner
-from ml_backend.registry.resolve import resolve
+from ml_backend.learners.kinds import choose_learner, match_labels
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.model_cache import match_labels, untrained
+from ml_backend.serving.model_cache import name_untrained
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.credentials import backend_password
 
 
 @dataclass(frozen=True)
-class Connection:
+class ConnectedProject:
     """A project that is connected.
 
-    version: what pre-annotates it, or '<id>-untrained'. drawn: the classes of that
-    version which it draws; not_asked: those that it could draw, when CYTOLOOP_PREANNOTATE
-    is 'all'; without_label: those that have no label here and are dropped.
+    Attributes:
+        project: As Label Studio has it.
+        backend_url: Where Label Studio reaches the backend.
+        version: What pre-annotates it, or '<id>-untrained'.
+        trained: Whether a version pre-annotates it.
+        drawn: The classes of that version that are shown.
+        not_asked: Classes that would be shown too if CYTOLOOP_PREANNOTATE were 'all'.
+        without_label: Classes that have no label here and are dropped.
     """
 
     project: StudioProject
@@ -37,6 +42,7 @@ class Connection:
     without_label: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Give the values of `cytoloop connect --json`."""
         return {
             "project": self.project.id,
             "title": self.project.title,
@@ -48,18 +54,19 @@ class Connection:
             "without_label": list(self.without_label),
         }
 
-    def text(self) -> str:
+    def describe(self) -> str:
+        """Describe the connection, in a few lines for the user."""
         lines = [
             f"Connected project {self.project.id}, {self.project.title!r} "
             f"({self.project.tasks} tasks), to {self.backend_url}.",
-            self.labels_text(),
+            self.describe_labels(),
         ]
         if self.trained:
             lines.append("Keep `cytoloop worker` running: it pre-annotates the tasks.")
         return "\n".join(lines)
 
-    def labels_text(self) -> str:
-        """What is drawn with this project's labels and what is not, in a sentence or two."""
+    def describe_labels(self) -> str:
+        """Describe what is shown with this project's labels and what is not."""
         if not self.trained:
             return (
                 "No detector matches its labels, so nothing is pre-annotated; correct some tasks "
@@ -74,9 +81,13 @@ class Connection:
         return text
 
 
-def parse(label_config: str) -> Labels:
-    """The project's labels. Raises ValueError when there is nothing to draw or to choose."""
-    labels = Labels.parse(label_config)
+def parse_learnable_labels(label_config: str) -> LabelingConfig:
+    """Read a labeling config that a learner can work with.
+
+    Raises:
+        ValueError: There is nothing to draw or to choose.
+    """
+    labels = LabelingConfig.parse(label_config)
     if choose_learner(labels) is None:
         raise ValueError(
             "the labeling config has no RectangleLabels on an Image; add them, or start from "
@@ -92,7 +103,7 @@ def connect(
     project_id: int,
     backend_url: str,
     strategy: str | None = None,
-) -> Connection:
+) -> ConnectedProject:
     """Connect a project of the Label Studio at `url`; doing it again changes nothing.
 
     The backend must be running: Label Studio asks for its health meanwhile.
@@ -113,35 +124,39 @@ def connect(
     """
     find_strategy(strategy or settings.strategy)
     studio = Studio(url, token)
-    found = studio.project(project_id)
-    labels = parse(found.label_config)
+    found = studio.get_project(project_id)
+    labels = parse_learnable_labels(found.label_config)
     project = Project(found.id, studio.url, token, found.title, found.label_config)
     projects = Projects(settings.projects_database)
     projects.connect(project)
     if strategy is not None:
         projects.choose_strategy(project.id, strategy)
-    version = first_version(settings, project, labels)
+    version = choose_first_version(settings, project, labels)
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)
     connect_backend(
-        studio.line, found.id, backend_url, settings.backend_user, backend_password(settings)
+        studio.session, found.id, backend_url, settings.backend_user, backend_password(settings)
     )
     if version:
         studio.set_model_version(found.id, version)
     projects.leave(found.id, "publish")
-    return _described(settings, found, labels, version, backend_url)
+    return _describe_connection(settings, found, labels, version, backend_url)
 
 
-def _described(
-    settings: Settings, found: StudioProject, labels: Labels, version: str | None, backend_url: str
-) -> Connection:
+def _describe_connection(
+    settings: Settings,
+    found: StudioProject,
+    labels: LabelingConfig,
+    version: str | None,
+    backend_url: str,
+) -> ConnectedProject:
     if version is None:
-        return Connection(found, backend_url, untrained(found.id), False, (), (), ())
-    card = Registry(settings.versions, settings.champions).card(version)
-    matching = find_learner(card.kind).match(card, labels)
-    assert matching is not None  # first_version gave it because it matches
+        return ConnectedProject(found, backend_url, name_untrained(found.id), False, (), (), ())
+    card = Registry(settings.versions, settings.champions).read_card(version)
+    matching = match_labels(card, labels)
+    assert matching is not None  # it was chosen because it matches
     asked = card.classes if settings.preannotate == "all" else card.headline
-    return Connection(
+    return ConnectedProject(
         found,
         backend_url,
         version,
@@ -152,19 +167,25 @@ def _described(
     )
 
 
-def first_version(settings: Settings, project: Project, labels: Labels) -> str | None:
-    """The champion that draws the project's labels; where there is none, a starter that does.
+def choose_first_version(
+    settings: Settings, project: Project, labels: LabelingConfig
+) -> str | None:
+    """Choose the champion if it matches the labels; where there is none, promote a starter.
 
-    None when no starter matches. Raises models.ExportFailed.
+    Returns:
+        The version string; None when nothing matches.
+
+    Raises:
+        ExportFailed: The starter cannot be made ready to serve.
     """
     registry = Registry(settings.versions, settings.champions)
-    champion = registry.champion(str(project.id))
+    champion = registry.get_champion(str(project.id))
     if champion is not None:
-        return champion if match_labels(registry.card(champion), labels) else None
+        return champion if match_labels(registry.read_card(champion), labels) else None
     starter = choose_starter(labels)
     if starter is None:
         return None
-    version = resolve(starter, registry)
+    version = resolve_model(starter, registry)
     reason = "the project's labels match this starter's classes"
     registry.promote(str(project.id), version.name, by="cytoloop", reason=reason)
     return version.name

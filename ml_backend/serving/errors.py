@@ -1,4 +1,4 @@
-"""Errors as answers: one line of JSON, or a page in plain words where a browser asks."""
+"""Errors as answers: one line of JSON, or a page where a browser asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page or JSON: what the caller wants to have."""
+"""Content negotiation: a page or JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import request
 
 
 def prefers_html() -> bool:
-    """Does the present request rather take HTML than JSON, as a browser's do?
+    """Tell whether the present request prefers HTML over JSON, as a browser's does.
 
     Label Studio, curl and Python's clients send `*/*` or nothing: they get JSON.
     """

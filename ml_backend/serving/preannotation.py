@@ -1,4 +1,4 @@
-"""Pre-annotating tasks: fetch, decode and detect overlap, and one bad image harms no other.
+"""Pre-annotating tasks: fetching, decoding and predicting overlap; one bad image harms no other.
 
 A task that cannot be pre-annotated is left out with its reason. It is never answered
 with an empty pre-annotation: Label Studio would store that as 'nothing here' for ever.
@@ -22,7 +22,7 @@ from ml_backend.dataset.split import compute_queue_place
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
-from ml_backend.label_studio.labeling_config import Labels, Matching
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.learners.kinds import find_learner
 from ml_backend.system.batching import chunks
@@ -43,15 +43,15 @@ Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exce
 
 @dataclass(frozen=True)
 class PreAnnotation:
-    """What is drawn on one task.
+    """The pre-annotation of a task.
 
     Attributes:
-        result: Label Studio's.
-        version: The version string of the model that draws.
+        result: The regions or choices, as Label Studio writes them.
+        version: The version string of the model.
         answers: What a person could have to correct, from FLOOR on: a strategy scores the task
             by them.
-        blind: The task is shown without boxes, because it judges those that draw them.
-        score: The place in the queue, 0..1, low is reviewed first; 1 until `queued` gives it.
+        blind: The task is shown without boxes, because it judges the models that find them.
+        score: The place in the queue, 0..1, low is reviewed first; 1 until `score_in_queue`.
     """
 
     result: list[dict[str, Any]]
@@ -60,46 +60,55 @@ class PreAnnotation:
     blind: bool = False
     score: float = 1.0
 
-    def entry(self) -> dict[str, Any]:
-        """As /predict answers it and as the server imports it."""
+    def to_json(self) -> dict[str, Any]:
+        """Give the prediction as /predict answers it and as the server imports it."""
         return {"result": self.result, "score": self.score, "model_version": self.version}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Why a task has no pre-annotation."""
+    """A task without a pre-annotation.
+
+    Attributes:
+        reason: Why, in one line.
+    """
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Annotator:
-    """A model that draws with the labels of one project.
+class PreAnnotator:
+    """A model that pre-annotates the tasks of one project.
 
     Attributes:
         version: The model's version string.
-        model: It answers for images.
-        labels: The project's.
-        matching: Where the labels take the model's classes.
-        shown: The model's classes that are drawn; other classes with a label are found but
-            not drawn, classes without a label cannot be.
+        model: The model.
+        labels: The project's labeling config.
+        matching: The labels of the model's classes.
+        shown: The model's classes that are shown; other classes with a label are found but not
+            shown, classes without a label cannot be.
         dropped: How often a confident class without a label was found.
     """
 
     version: str
     model: Model
-    labels: Labels
-    matching: Matching[Any]
+    labels: LabelingConfig
+    matching: ClassMatching[Any]
     shown: frozenset[str]
     dropped: Counter[str] = field(default_factory=Counter)
 
-    def annotate(
+    def preannotate(
         self, tasks: Sequence[dict[str, Any]], fetch: Fetch, deadline: float | None = None
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
-        """(index, outcome) of every task exactly once, in no fixed order.
+        """Pre-annotate tasks.
 
-        tasks: Label Studio's, with `data`. deadline: on time.monotonic(); what is not
-        finished by then is left out as QUEUED.
+        Args:
+            tasks: As Label Studio writes them, with `data`.
+            fetch: See `ImageSource.fetch`.
+            deadline: On `time.monotonic()`; what is not finished by then is left out as QUEUED.
+
+        Yields:
+            The index of every task exactly once, in no fixed order, with its outcome.
         """
         waiting = set(range(len(tasks)))
         for index, outcome in self._outcomes(tasks, fetch, deadline):
@@ -163,10 +172,10 @@ class Annotator:
                 yield from self._predict([alone])
             return
         for (index, _), prediction in zip(decoded, found, strict=True):
-            yield index, self.draw(prediction)
+            yield index, self.make_preannotation(prediction)
 
-    def draw(self, prediction: Prediction) -> PreAnnotation:
-        """The pre-annotation from a prediction that was made from FLOOR on."""
+    def make_preannotation(self, prediction: Prediction) -> PreAnnotation:
+        """Make the pre-annotation of a prediction that was made from FLOOR on."""
         card = self.model.card
         learner = find_learner(card.kind)
         self.dropped.update(
@@ -174,7 +183,7 @@ class Annotator:
             for name in learner.list_confident(prediction, card)
             if name in self.matching.unmatched
         )
-        result = learner.draw(
+        result = learner.write_result(
             prediction, card, self.labels, self.matching, self.shown, self.version
         )
         return PreAnnotation(result, self.version, self.list_answers(prediction))
@@ -186,18 +195,24 @@ class Annotator:
 
     @property
     def context(self) -> Context:
-        """What a strategy knows of the version."""
+        """What a strategy may know of the version."""
         return Context(self.model.card.threshold)
 
-    def queued(
+    def score_in_queue(
         self,
         tasks: Sequence[dict[str, Any]],
         drawn: Iterable[tuple[int, PreAnnotation]],
         queue: ReviewQueue,
     ) -> list[tuple[int, PreAnnotation]]:
-        """What was drawn, each with its score in the queue; in the order of the tasks.
+        """Score pre-annotations by their place in the queue.
 
-        drawn: (index into tasks, pre-annotation).
+        Args:
+            tasks: As Label Studio writes them.
+            drawn: Index into the tasks and pre-annotation of each.
+            queue: Of the project.
+
+        Returns:
+            The same with scores, in the order of the tasks.
         """
         drawn, queued = sorted(drawn, key=itemgetter(0)), []
         for index, annotation in drawn:

@@ -1,9 +1,9 @@
-"""Bringing a project's pre-annotations to the champion's version, for tasks nobody touched.
+"""Publishing: untouched tasks get pre-annotations of the champion's version.
 
-New pre-annotations stand before the project points to their version, and old ones go
-only when nobody can have them on the screen any more. Where another strategy orders the queue
+New pre-annotations are imported before the project points to their version, and old ones are
+deleted only when nobody can have them open any more. Where another strategy orders the queue
 now, pre-annotations stay and only their scores change, each in place: no task is without one for
-a moment. All of it may be stopped anywhere and done again.
+a moment. Publishing may be stopped anywhere and done again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.model_cache import Serving, untrained
-from ml_backend.serving.preannotation import QUEUED, Annotator, LeftOut, PreAnnotation
+from ml_backend.serving.model_cache import ModelCache, name_untrained
+from ml_backend.serving.preannotation import QUEUED, LeftOut, PreAnnotation, PreAnnotator
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.batching import growing
 
@@ -40,9 +40,14 @@ GRACE = 600.0
 
 @dataclass(frozen=True)
 class Published:
-    """version: what the project shows now. Counts of tasks, of old pre-annotations, of new scores.
+    """What publishing changed.
 
-    rescored: pre-annotations whose score changed, because another strategy gives the scores.
+    Attributes:
+        version: The version that the project shows now.
+        imported: Tasks that got a pre-annotation.
+        left_out: Tasks that got none.
+        deleted: Old pre-annotations that were deleted.
+        rescored: Pre-annotations whose score changed, because another strategy gives the scores.
     """
 
     version: str
@@ -53,105 +58,115 @@ class Published:
 
 
 class Publisher:
-    """Publishes one project.
+    """Publishes the pre-annotations of one project.
 
-    serving and registry: of this data folder. studio, images: the project's.
+    Args:
+        project: The project.
+        projects: Of the data folder.
+        models: Of the data folder.
+        registry: Of the data folder.
+        studio: The project's Label Studio.
+        images: The project's images.
     """
 
     def __init__(
         self,
         project: Project,
         projects: Projects,
-        serving: Serving,
+        models: ModelCache,
         registry: Registry,
         studio: Studio,
         images: ImageSource,
     ) -> None:
         self._project = project
         self._projects = projects
-        self._serving = serving
+        self._models = models
         self._registry = registry
         self._studio = studio
         self._images = images
 
     def publish(self, progress: Callable[[int], None] = lambda done: None) -> Published:
-        """Pre-annotate what lacks the champion's version; point to it; drop what is old.
+        """Pre-annotate tasks that lack the champion's version, point to it, delete what is old.
 
-        progress: called with the number of tasks done. Raises the errors of `studio`.
+        Args:
+            progress: Called with the number of tasks done.
+
+        Raises:
+            StudioUnreachable: See `Studio`, also for the other errors of its requests.
         """
         number = self._project.id
         self._follow_labels()
-        annotator = self._serving.annotator(self._project)
-        if annotator is None:
+        preannotator = self._models.get_preannotator(self._project)
+        if preannotator is None:
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
-            return Published(untrained(number), 0, 0, 0)
-        queue = self._serving.queue(self._projects, number, annotator.version)
+            return Published(name_untrained(number), 0, 0, 0)
+        queue = self._models.open_queue(self._projects, number, preannotator.version)
         strategy = queue.strategy
-        # First what is there already: the tasks that come now get their scores at once.
-        rescored = 0 if strategy.whole else self._rescore(annotator, queue)
+        # Present tasks first: the tasks that are imported now get their scores at once.
+        rescored = 0 if strategy.whole else self._rescore(preannotator, queue)
         imported = left_out = 0
-        for chunk in growing(self._lacking(annotator.version), FIRST, MOST):
-            done = self._pre_annotate(chunk, annotator, queue)
+        for chunk in growing(self._list_outdated(preannotator.version), FIRST, MOST):
+            done = self._preannotate(chunk, preannotator, queue)
             imported += done
             left_out += len(chunk) - done
             progress(imported + left_out)
         if strategy.whole:
-            rescored = self._rescore(annotator, queue)
-        self._studio.set_model_version(number, annotator.version)
-        deleted = self._drop_old(annotator.version)
+            rescored = self._rescore(preannotator, queue)
+        self._studio.set_model_version(number, preannotator.version)
+        deleted = self._delete_old(preannotator.version)
         if imported or left_out or deleted:
             log.info(
                 "project %s: %s pre-annotated %d tasks, left out %d; %d old ones deleted",
                 number,
-                annotator.version,
+                preannotator.version,
                 imported,
                 left_out,
                 deleted,
             )
         if rescored:
             log.info("project %s: %d tasks put in the order of %s", number, rescored, strategy.name)
-        return Published(annotator.version, imported, left_out, deleted, rescored)
+        return Published(preannotator.version, imported, left_out, deleted, rescored)
 
     def _follow_labels(self) -> None:
-        """Draw with the labels that the project has now; nobody tells us reliably of a change."""
-        labels = self._studio.project(self._project.id).label_config
+        """Take over the project's present labels; Label Studio does not tell every change."""
+        labels = self._studio.get_project(self._project.id).label_config
         if labels != self._project.label_config:
             self._projects.update_labels(self._project.id, labels)
             self._project = replace(self._project, label_config=labels)
 
-    def _lacking(self, version: str) -> Iterator[dict[str, Any]]:
-        """Untouched tasks without that version, and those that /predict passed on to us."""
+    def _list_outdated(self, version: str) -> Iterator[dict[str, Any]]:
+        """List untouched tasks without that version, and those that /predict left to the worker."""
         number = self._project.id
-        untouched = self._studio.untouched_tasks(number, without=version)
+        untouched = self._studio.list_untouched_tasks(number, without=version)
         left_out = self._projects.left_out(number, limit=1_000_000)
-        queued = [one["task"] for one in left_out if one["reason"] == QUEUED]
-        waiting = self._studio.tasks(number, ids=queued) if queued else ()
+        queued = [task["task"] for task in left_out if task["reason"] == QUEUED]
+        waiting = self._studio.list_tasks(number, ids=queued) if queued else ()
         seen: set[int] = set()
         for task in chain(untouched, waiting):
-            held = {one.get("model_version") for one in task.get("predictions") or []}
-            if task["id"] not in seen and version not in held:
+            versions = {held.get("model_version") for held in task.get("predictions") or []}
+            if task["id"] not in seen and version not in versions:
                 seen.add(task["id"])
                 yield task
 
-    def _rescore(self, annotator: Annotator, queue: ReviewQueue) -> int:
-        """Let the scores of untouched tasks follow the queue's strategy; how many changed.
+    def _rescore(self, preannotator: PreAnnotator, queue: ReviewQueue) -> int:
+        """Score untouched tasks anew where the queue's strategy changed; return how many changed.
 
-        What the version finds below its threshold is kept nowhere, so it looks again. A task
+        What the version finds below its threshold is kept nowhere, so it predicts again. A task
         that cannot be read now keeps its score.
         """
-        number, version, strategy = self._project.id, annotator.version, queue.strategy
+        number, version, strategy = self._project.id, preannotator.version, queue.strategy
         after = self._projects.rescore_after(number, version, strategy.name)
         if after is None:
             return 0
         rescored = 0
-        tasks = self._studio.untouched_tasks(number, having=version, full=True, after=after)
+        tasks = self._studio.list_untouched_tasks(number, having=version, full=True, after=after)
         for chunk in [list(tasks)] if strategy.whole else growing(tasks, FIRST, MOST):
             drawn = [
                 (index, replace(outcome, result=[]))  # of a whole queue only the boxes are held
-                for index, outcome in annotator.annotate(chunk, self._images.fetch)
+                for index, outcome in preannotator.preannotate(chunk, self._images.fetch)
                 if isinstance(outcome, PreAnnotation)
             ]
-            for index, outcome in annotator.queued(chunk, drawn, queue):
+            for index, outcome in preannotator.score_in_queue(chunk, drawn, queue):
                 for held in chunk[index]["predictions"]:
                     if held["model_version"] == version and held["score"] != outcome.score:
                         self._studio.set_score(held["id"], outcome.score)
@@ -162,49 +177,51 @@ class Publisher:
         self._projects.note_rescored(number, version, strategy.name)
         return rescored
 
-    def _pre_annotate(
-        self, tasks: list[dict[str, Any]], annotator: Annotator, queue: ReviewQueue
+    def _preannotate(
+        self, tasks: list[dict[str, Any]], preannotator: PreAnnotator, queue: ReviewQueue
     ) -> int:
-        """How many of the tasks got a pre-annotation; the others are listed with a reason."""
+        """Pre-annotate tasks and list the others with a reason; return how many got one."""
         number = self._project.id
         drawn, failed = [], []
-        for index, outcome in annotator.annotate(tasks, self._images.fetch):
+        for index, outcome in preannotator.preannotate(tasks, self._images.fetch):
             if isinstance(outcome, LeftOut):
                 failed.append((tasks[index]["id"], outcome.reason))
             else:
                 drawn.append((index, outcome))
-        # A blind task gets a pre-annotation without boxes: only a score gives it its place.
+        # A blind task gets a pre-annotation without boxes, because only a score gives it a place.
         new = [
-            (tasks[index]["id"], one.version, one.score, one.result)
-            for index, one in annotator.queued(tasks, drawn, queue)
+            (tasks[index]["id"], made.version, made.score, made.result)
+            for index, made in preannotator.score_in_queue(tasks, drawn, queue)
         ]
         self._studio.import_predictions(number, self._project.label_config, new)
-        self._projects.let_in(number, [one[0] for one in new])
+        self._projects.let_in(number, [task for task, *_ in new])
         self._projects.leave_out(number, failed)
         return len(new)
 
-    def _drop_old(self, version: str) -> int:
-        """Delete what nobody needs where the champion's stands: older ones, and doubles of it.
+    def _delete_old(self, version: str) -> int:
+        """Delete pre-annotations of earlier versions, and duplicates of the champion's.
 
-        A double comes about when a request went on in Label Studio whose sender was killed,
-        or when Retrieve predictions asked for the same tasks at the same time.
+        A duplicate comes about when Label Studio finished a request whose sender was killed, or
+        when Retrieve predictions asked for the same tasks meanwhile.
         """
-        history = self._registry.history(str(self._project.id))
+        history = self._registry.list_changes(str(self._project.id))
         if not history or time.time() - history[-1].at < GRACE:
             return 0
         old = {change.version for change in history} - {version}
-        doomed: list[int] = []
-        for task in self._studio.untouched_tasks(self._project.id, several=True, full=True):
-            ours = [one for one in task["predictions"] if one["model_version"] == version]
-            if ours:
-                first = min(one["id"] for one in ours)
-                doomed += [one["id"] for one in ours if one["id"] != first and _aged(one)]
-                doomed += [one["id"] for one in task["predictions"] if one["model_version"] in old]
-        self._studio.delete_predictions(doomed)
-        return len(doomed)
+        outdated: list[int] = []
+        for task in self._studio.list_untouched_tasks(self._project.id, several=True, full=True):
+            held = task["predictions"]
+            current = [made for made in held if made["model_version"] == version]
+            if current:
+                first = min(made["id"] for made in current)
+                duplicates = [made for made in current if made["id"] != first]
+                outdated += [made["id"] for made in duplicates if _is_aged(made)]
+                outdated += [made["id"] for made in held if made["model_version"] in old]
+        self._studio.delete_predictions(outdated)
+        return len(outdated)
 
 
-def _aged(prediction: dict[str, Any]) -> bool:
-    """Is it so old that nobody has its task open since before it came?"""
+def _is_aged(prediction: dict[str, Any]) -> bool:
+    """Tell whether it is so old that nobody has its task open since before it was made."""
     created = datetime.fromisoformat(str(prediction["created_at"]).replace("Z", "+00:00"))
     return time.time() - created.timestamp() >= GRACE

@@ -1,4 +1,4 @@
-"""Reads what Label Studio sends; whatever else comes is refused in one line."""
+"""Reading what Label Studio sends; anything else is refused in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Request
 
 
 class BadRequest(ValueError):
-    """What the caller must change, in one line."""
+    """A request that cannot be answered; the message says what to change, in one line."""
 
 
 def read_body(request: Request) -> dict[str, Any]:

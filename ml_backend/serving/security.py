@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answer."""
+"""Authorisation of requests, and headers that restrict what a browser does with the answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENT_SECURITY_POLICY = (
 
 
 def is_authorised() -> bool:
-    """Does the present request carry the backend's user and password?"""
+    """Tell whether the present request carries the backend's user and password."""
     state, sent = current_state(), request.authorization
     return (
         sent is not None
@@ -35,10 +35,10 @@ def is_authorised() -> bool:
 
 
 def check_request() -> None:
-    """Let a request pass, or not.
+    """Refuse a request that is not authorised.
 
     Raises:
-        Unauthorized: It names no password, or a wrong one.
+        Unauthorized: It has no password, or a wrong one.
         Forbidden: A page of another site made a browser send it, which adds the password by
             itself once a person has typed it in.
     """

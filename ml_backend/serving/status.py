@@ -1,4 +1,4 @@
-"""How the backend is: its projects, what draws in each, and the tasks left out with the reason."""
+"""The backend's status: its projects, their versions, and the tasks left out with the reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_backend import __version__
 from ml_backend.serving.app_state import AppState
-from ml_backend.serving.model_cache import Serving, untrained
+from ml_backend.serving.model_cache import ModelCache, name_untrained
 from ml_backend.state.projects import Project
 
 
@@ -20,18 +20,18 @@ def read_status(state: AppState) -> dict[str, Any]:
         "projects": [describe_project(project, state.models) for project in state.projects.all()],
         "left_out": state.projects.left_out(limit=100),
         "dropped": {
-            f"{annotator.version}": dict(annotator.dropped)
-            for annotator in state.models.loaded()
-            if annotator.dropped
+            f"{preannotator.version}": dict(preannotator.dropped)
+            for preannotator in state.models.list_loaded()
+            if preannotator.dropped
         },
     }
 
 
-def describe_project(project: Project, models: Serving) -> dict[str, Any]:
+def describe_project(project: Project, models: ModelCache) -> dict[str, Any]:
     """Return a project's `id`, `title` and `version`, and a `note` where nothing is drawn."""
-    version = models.version(project)
+    version = models.choose_version(project)
     described: dict[str, Any] = {"id": project.id, "title": project.title, "version": version}
-    if version == untrained(project.id):
+    if version == name_untrained(project.id):
         described["note"] = (
             "no detector matches this project's labels, so nothing is pre-annotated; "
             "label some tasks and press Start training"

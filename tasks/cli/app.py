@@ -267,8 +267,8 @@ def _folder(context: typer.Context, model: str, int8: bool = False) -> tuple[Pat
 
     settings = console.settings(context)
     registry = Registry(settings.versions, settings.champions)
-    version = resolve.resolve(model, registry).name
-    return resolve.int8(version, registry) if int8 else registry.folder(version), version
+    version = resolve.resolve_model(model, registry).name
+    return resolve.find_int8(version, registry) if int8 else registry.get_folder(version), version
 
 
 def _loaded(

@@ -14,7 +14,7 @@ from ml_backend.evaluation.detector_agreement import MARGINS, Margins, compare_d
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.base import ObjectDetector
 from ml_backend.learners.int8 import NotQuantized, load_form, make_int8
-from ml_backend.registry.resolve import INT8_REPORT, keep_int8
+from ml_backend.registry.resolve import INT8_REPORT, store_int8
 from ml_backend.system.atomic_files import read_json
 from tasks.detection.scan_detector import Progress
 from tasks.detection.tile_sampling import TileSampler
@@ -53,20 +53,20 @@ def quantize(
     scans = ScanSource(source, options)
     sampler = TileSampler(scans, TILE)
     most = margins.tiles * FIT // (FIT - 1) + FIT
-    full = load_form(version, version).at(scans.pixel_size)
+    full = load_form(version, version).adapt_to(scans.pixel_size)
     chosen = sampler.tiles(most, lambda number: number % FIT == 0)
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
         fitted = make_int8(version, chosen, scans.pixel_size, made)
         if not fitted:
             raise NotQuantized(f"no tile in {source} can be read")
-        other = load_form(version, made).at(scans.pixel_size)
+        other = load_form(version, made).adapt_to(scans.pixel_size)
         compared = sampler.tiles(most, lambda number: number % FIT != 0)
         pairs = _pairs(full, other, compared, lambda done: progress(done, most - most // FIT))
         report = compare_detectors(pairs, full.card.headline).to_json(margins)
         del other, pairs  # Windows removes no file that is open
         report["fitted"] = fitted
-        keep_int8(version, made, report)
+        store_int8(version, made, report)
     return {**report, "skipped": [*scans.skipped, *sampler.skipped]}
 
 

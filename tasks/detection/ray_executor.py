@@ -136,7 +136,7 @@ class ClusterWorker:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             for file, content in model.items():
                 Path(name, file).write_bytes(content)
-            detector = load_detector(Path(name), threads=1).at(pixel_size)
+            detector = load_detector(Path(name), threads=1).adapt_to(pixel_size)
         self._detector = WindowDetector[_Item](
             detector,
             NoMemory(),

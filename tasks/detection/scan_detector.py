@@ -81,7 +81,7 @@ class ScanDetector:
         self.pixel_size = self._source.pixel_size
         if words := describe_scale(detector, self.pixel_size, given=options.pixel_size is not None):
             self.notes.append(words)
-        self._detector, self._options = detector.at(self.pixel_size), options
+        self._detector, self._options = detector.adapt_to(self.pixel_size), options
         self._memory = memory or NoMemory()
         self._cluster = cluster
         self._skip_empty = skip_empty
@@ -260,7 +260,7 @@ def describe_scale(detector: ObjectDetector, pixel_size: float | None, *, given:
     if card.input_um is None:
         return f"{size}: no influence on the scale, because the version does not know its own"
     learned = f"the version learned from images of {card.input_um * card.scale:.3g}"
-    scale = detector.at(pixel_size).scale
+    scale = detector.adapt_to(pixel_size).scale
     if scale == pixel_size / card.input_um:
         return f"{size}, {learned}: looked at at {scale / card.scale:.3g} times its usual scale"
     if given:

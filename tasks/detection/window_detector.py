@@ -124,7 +124,7 @@ def detect_windows(
             whole = pixels.shape[:2] == (height, width)
             yield InMemoryPlane(pixels) if whole else SingleWindow(width, height, pixels)
 
-    for objects in detector.objects(planes(), FLOOR):
+    for objects in detector.find_objects(planes(), FLOOR):
         whose, view = handed.popleft()
         offset = np.tile(np.array(view[:2], np.float64), 2)
         everywhere = np.tile(np.array(view), (len(objects), 1))
@@ -214,7 +214,7 @@ class WindowDetector(Generic[T]):
                 for number, plane in enumerate(opened.planes):
                     of = _Plane(plane)
                     at.planes.append(of)
-                    for window in plane.windows(self.side, self.overlap, halved):
+                    for window in plane.read_windows(self.side, self.overlap, halved):
                         view = (
                             window.left,
                             window.top,

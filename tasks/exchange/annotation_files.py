@@ -23,7 +23,7 @@ from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import READ_ERRORS
 from ml_backend.dataset.consensus import Submission
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.retraining.image_cache import fetch_images
 from tasks.exchange.image_names import Names
 
@@ -73,7 +73,11 @@ class TaskImages:
     """
 
     def __init__(
-        self, tasks: Mapping[int, dict[str, Any]], labels: Labels, source: ImageSource, kept: Path
+        self,
+        tasks: Mapping[int, dict[str, Any]],
+        labels: LabelingConfig,
+        source: ImageSource,
+        kept: Path,
     ) -> None:
         """Read nothing yet.
 

@@ -19,11 +19,10 @@ from ml_backend.dataset.consensus import Policy, Submission, collect_submissions
 from ml_backend.dataset.snapshot import FetchedImage, Item, to_item
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_submissions
 from ml_backend.retraining.image_cache import fetch_images
-from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.batching import chunks
@@ -110,11 +109,11 @@ def export(
     registry = Registry(settings.versions, settings.champions)
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
-    labels = parse_labels(studio.project(project_id).label_config)
+    labels = parse_labels(studio.get_project(project_id).label_config)
     chosen = collect_submissions(open_submissions(settings, projects, registry).annotated(project))
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
-    tasks = studio.tasks(project_id, full=False)
+    tasks = studio.list_tasks(project_id, full=False)
     names = Names(((task["id"], task["data"]) for task in tasks), labels.image_key)
     source = ImageSource(project.url, project.token, media=settings.media, project=project_id)
     kept = settings.images / str(project_id)
@@ -153,7 +152,7 @@ def export(
 
 
 @contextmanager
-def _open_writer(out: Path, form: str | None, labels: Labels) -> Iterator[Add]:
+def _open_writer(out: Path, form: str | None, labels: LabelingConfig) -> Iterator[Add]:
     if form is not None:
         with write_folder(out, form, labels.values) as add:
             yield add

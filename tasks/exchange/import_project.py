@@ -19,8 +19,7 @@ from ml_backend.dataset.corrections import compare_regions
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels
-from ml_backend.serving.model_cache import parse_labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from tasks.exchange.annotation_files import (
@@ -75,8 +74,8 @@ def import_annotations(
     files = find_annotation_files(source)
     project = Projects(settings.projects_database).get(project_id)
     studio = Studio(project.url, project.token)
-    labels = parse_labels(studio.project(project_id).label_config)
-    tasks = {task["id"]: task for task in studio.tasks(project_id)}
+    labels = parse_labels(studio.get_project(project_id).label_config)
+    tasks = {task["id"]: task for task in studio.list_tasks(project_id)}
     images = TaskImages(
         tasks,
         labels,
@@ -114,7 +113,7 @@ def import_annotations(
     return result
 
 
-def describe_problems(truth: GroundTruth, labels: Labels) -> list[str]:
+def describe_problems(truth: GroundTruth, labels: LabelingConfig) -> list[str]:
     """What of an image's boxes cannot be taken over into a project with these labels, in words."""
     problems = []
     if truth.faults:
@@ -126,28 +125,30 @@ def describe_problems(truth: GroundTruth, labels: Labels) -> list[str]:
         many = counted(len(truth.ignored), "box")
         problems.append(f"{many}, marked as neither counting nor punishing (difficult, crowd)")
     counts = Counter(row[4] for row in truth.rows)
-    for name in labels.match(counts).unmatched:
+    for name in labels.match_classes(counts).unmatched:
         problems.append(
             f"{counted(counts[name], 'box')} called {name}: the project has no such label"
         )
     return problems
 
 
-def to_regions(truth: GroundTruth, labels: Labels) -> list[dict[str, Any]]:
+def to_regions(truth: GroundTruth, labels: LabelingConfig) -> list[dict[str, Any]]:
     """The boxes as regions of Label Studio, as a person draws them; without those of no label."""
-    boxes = Boxes.drawn(truth.rows)
+    boxes = Boxes.from_rows(truth.rows)
     width, height = truth.size
-    regions = labels.to_regions(
+    regions = labels.write_regions(
         boxes,
         width=width,
         height=height,
-        matching=labels.match(map(str, boxes.label)),
+        matching=labels.match_classes(map(str, boxes.label)),
         version=_ORIGIN,
     )
     # A person's box has no score.
     return [{key: value for key, value in region.items() if key != "score"} for region in regions]
 
 
-def is_same(held: list[dict[str, Any]], regions: list[dict[str, Any]], labels: Labels) -> bool:
+def is_same(
+    held: list[dict[str, Any]], regions: list[dict[str, Any]], labels: LabelingConfig
+) -> bool:
     """Whether the regions that an annotation holds are these."""
     return all(edit.change == "kept" for edit in compare_regions(held, regions, labels))

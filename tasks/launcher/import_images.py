@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_backend.cli.words import counted
 from ml_backend.dataset.split import Assignment, assign, assign_all, read_group
-from ml_backend.imaging.decode import UnreadableImage, as_png, decode
+from ml_backend.imaging.decode import UnreadableImage, decode, encode_png
 from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
 from ml_backend.system.atomic_files import replacing
@@ -100,7 +100,7 @@ def take_in(
     media/<project>, because a file that changes after it was marked spoils the marks.
     An image is known by the hash of its file. Images that cannot be read are listed.
     """
-    tasks = list(studio.tasks(project, full=False))
+    tasks = list(studio.list_tasks(project, full=False))
     before = {task["data"].get("sha256") for task in tasks}
     known = set(before)
     sides = _sides(images, tasks, image_key, holdout_share)
@@ -152,7 +152,7 @@ def _showable(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | Unreada
                 if suffix:
                     shutil.copyfile(path, temporary)
                 else:
-                    temporary.write_bytes(as_png(pixels))
+                    temporary.write_bytes(encode_png(pixels))
         return _Copy(digest, target.name)
     except UnreadableImage as error:
         return error

@@ -28,13 +28,13 @@ from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.cli import console
 from ml_backend.cli.words import counted
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.http import studio_http
-from ml_backend.label_studio.installation import StudioEnvironment
+from ml_backend.label_studio.http import open_studio_client
+from ml_backend.label_studio.installation import StudioInstallation
 from ml_backend.label_studio.session import ProjectGone
-from ml_backend.registry.resolve import resolve
+from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.connect import Connection, connect, parse
+from ml_backend.serving.connect import ConnectedProject, connect, parse_learnable_labels
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
@@ -116,7 +116,7 @@ class Home:
         self._settings = settings
         self._children = children
         self._say = console.stderr().print
-        self._environment = StudioEnvironment(settings.studio, settings.label_studio_env)
+        self._environment = StudioInstallation(settings.studio, settings.label_studio_env)
         self._state_file = settings.studio / "home.json"
         self._projects = Projects(settings.projects_database)
 
@@ -128,7 +128,7 @@ class Home:
 
     def start(self, label_config: str) -> None:
         """Install Label Studio where it is not; start it and the backend."""
-        if not self._environment.installed():
+        if not self._environment.is_installed():
             self._install()
         logs = self._settings.logs
         with console.stderr().status("Starting Label Studio and the ML backend"):
@@ -142,20 +142,20 @@ class Home:
                 made = pool.submit(self._make_starter, label_config)
                 self._environment.wait_ready()
                 made.result()
-            self.account = self._environment.account()
+            self.account = self._environment.prepare_account()
             self.studio = Studio(self._environment.url, self.account.token)
         self._move()
 
     def _install(self) -> None:
         with console.stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
-            self._environment.ensure(
+            self._environment.ensure_installed(
                 lambda line: status.update(f"Installing Label Studio (once): {line[:60]}")
             )
 
     def _make_starter(self, label_config: str) -> None:
         registry = Registry(self._settings.versions, self._settings.champions)
-        if starter := choose_starter(parse(label_config)):
-            resolve(starter, registry)
+        if starter := choose_starter(parse_learnable_labels(label_config)):
+            resolve_model(starter, registry)
 
     def _start_own(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)
@@ -191,14 +191,14 @@ class Home:
         if self._options.browser:
             webbrowser.open(self._address(number))
 
-    def _project(self, label_config: str) -> Connection:
+    def _project(self, label_config: str) -> ConnectedProject:
         """The project for these labels: the one made by an earlier start, else a new one."""
         state = read_json(self._state_file, {})
         name = project_name(self._options)
         number = state.get("projects", {}).get(name)
         with suppress(ProjectGone):
             if number is not None:
-                self.studio.project(number)
+                self.studio.get_project(number)
                 return self._connect(number)
         kind = TITLES.get(self._options.labels, Path(self._options.labels).stem)
         # Label Studio wants three characters at least.
@@ -208,7 +208,7 @@ class Home:
         write_json(self._state_file, state)
         return self._connect(number)
 
-    def _connect(self, number: int) -> Connection:
+    def _connect(self, number: int) -> ConnectedProject:
         folder = self._settings.media / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         self.studio.add_media_folder(number, folder)
@@ -219,7 +219,7 @@ class Home:
             return connect(self._settings, url, token, number, self._backend_url, strategy)
 
     def _wait_for_backend(self) -> None:
-        with studio_http(self._backend_url, 5) as http:
+        with open_studio_client(self._backend_url, 5) as http:
 
             def answers() -> bool:
                 self._children.check()
@@ -244,7 +244,7 @@ class Home:
             demo = demo_images(folder, bar)
         return demo.origin, *sources(folder / ("real" if demo.real else "generated"))
 
-    def _take_in(self, images: list[Source], number: int, connection: Connection) -> Intake:
+    def _take_in(self, images: list[Source], number: int, connection: ConnectedProject) -> Intake:
         if not images:
             return Intake(0, 0, 0, ())
         with console.progress("Importing images") as bar:
@@ -252,14 +252,14 @@ class Home:
                 images,
                 self.studio,
                 number,
-                image_key=parse(connection.project.label_config).image_key,
+                image_key=parse_learnable_labels(connection.project.label_config).image_key,
                 media=self._settings.media,
                 holdout_share=self._settings.holdout_share,
                 blind_share=self._settings.blind_share,
                 progress=bar,
             )
 
-    def _wait_pre_annotated(self, connection: Connection) -> None:
+    def _wait_pre_annotated(self, connection: ConnectedProject) -> None:
         """Until every untouched task has its pre-annotation, or is left out with a reason."""
         number, version = connection.project.id, connection.version
         total = self.studio.count_untouched(number)
@@ -290,7 +290,7 @@ class Home:
     def _address(self, number: int) -> str:
         return f"{self._environment.url}/projects/{number}/data"
 
-    def _panel(self, connection: Connection, intake: Intake, origin: str) -> Panel:
+    def _panel(self, connection: ConnectedProject, intake: Intake, origin: str) -> Panel:
         number = connection.project.id
         lines = [
             f"[bold]Label Studio[/]  {self._address(number)}",
@@ -302,7 +302,7 @@ class Home:
         ]
         if origin:
             lines.append(escape(origin))
-        lines.append(escape(connection.labels_text()))
+        lines.append(escape(connection.describe_labels()))
         lines += _listed("could not be read", intake.bad)
         left_out = [(f"task {one['task']}", one["reason"]) for one in self._left_out(number)]
         lines += _listed("could not be pre-annotated", left_out)
@@ -354,7 +354,7 @@ def read_labels(labels: str) -> str:
                 f"--labels {labels}: neither one of {', '.join(TITLES)} nor a file that can be "
                 f"read ({error.strerror or error})"
             ) from error
-    parse(text)
+    parse_learnable_labels(text)
     return text
 
 

@@ -9,7 +9,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
-from ml_backend.imaging.decode import UnreadableImage, as_rgb, contrast, stretched
+from ml_backend.imaging.decode import (
+    UnreadableImage,
+    convert_to_rgb,
+    find_contrast_limits,
+    stretch_contrast,
+)
 from tasks.readers.planes import CUT_OFF, Rendering
 
 SAMPLED_PIXELS = 1_000_000  # of a scan, which the percentiles are taken of
@@ -57,7 +62,7 @@ class Contrast:
             samples = [*_samples(self.planes)]
             if not samples:
                 raise UnreadableImage(CUT_OFF)
-            self._limits = contrast(np.concatenate(samples))
+            self._limits = find_contrast_limits(np.concatenate(samples))
         return self._limits
 
     def make_renderer(self, deep: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -67,9 +72,9 @@ class Contrast:
             deep: Whether the samples have more than 8 bits; they are stretched then.
         """
         if not deep:
-            return lambda samples: as_rgb(samples, "srgb")
+            return lambda samples: convert_to_rgb(samples, "srgb")
         limits = self.limits()
-        return lambda samples: stretched(samples, limits)
+        return lambda samples: stretch_contrast(samples, limits)
 
 
 def measure_limits(planes: Sequence[SampledPlane]) -> tuple[tuple[str, float, float], ...]:
@@ -82,7 +87,8 @@ def measure_limits(planes: Sequence[SampledPlane]) -> tuple[tuple[str, float, fl
     for samples in _samples(planes):
         by_type.setdefault(samples.dtype.name, []).append(samples)
     return tuple(
-        (name, *contrast(np.concatenate(samples))) for name, samples in sorted(by_type.items())
+        (name, *find_contrast_limits(np.concatenate(samples)))
+        for name, samples in sorted(by_type.items())
     )
 
 

@@ -143,7 +143,7 @@ class ScanPlane:
         """In px."""
         return self.plane.height
 
-    def windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
+    def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         """Read it window by window, in their order.
 
         Ends early where the file cannot be read; `failure` says why then.
@@ -181,7 +181,7 @@ class ScanPlane:
 
 def _windows(plane: StoredPlane, side: int, overlap: int, halved: int) -> Iterator[Window]:
     if isinstance(plane, DecodedPlane):  # nothing is copied
-        yield from plane.windows(side, overlap)
+        yield from plane.read_windows(side, overlap)
         return
     reader = plane.reader()
     rows, columns = plan_windows(reader.width, reader.height, side, overlap, 1 << halved)

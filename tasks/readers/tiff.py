@@ -23,11 +23,11 @@ import tifffile
 from ml_backend.imaging.decode import (
     DTYPES,
     UnreadableImage,
-    as_rgb,
-    as_shown,
-    from_vips,
-    stretched,
-    vips_refuses,
+    convert_to_8_bit_srgb,
+    convert_to_rgb,
+    is_refused_by_vips,
+    read_vips_pixels,
+    stretch_contrast,
 )
 from ml_backend.imaging.pixel_size import parse_ome_pixel_size, read_imagej_pixel_size
 from tasks.readers.contrast import Contrast, choose_stride
@@ -152,7 +152,7 @@ def _pages(
                 plain, deep = _is_plain(page), page.dtype != np.uint8
                 if plain and has_large_strips(page):
                     plane = StripsPlane(path, number, *sides, deep, contrast, sample)
-                elif vips_refuses(page):
+                elif is_refused_by_vips(page):
                     plane = WholePlane(path, number, *sides, deep, contrast, sample)
                 else:
                     alone = _Alone.of(path, file, at_page)
@@ -344,7 +344,7 @@ class VipsPlane:
             image = self._image("random").autorot()
         limits = self.contrast.limits() if self.contrast and image.format != "uchar" else None
         raw = limits is not None or self.channel is not None and image.format == "uchar"
-        image = image if raw else as_shown(image)
+        image = image if raw else convert_to_8_bit_srgb(image)
         region = pyvips.Region.new(image)
         # libvips keeps rows of tiles as long as an image is open.
         kept = turned or 2 * self.tile * self.width * image.bands <= TILES_BYTES
@@ -353,14 +353,16 @@ class VipsPlane:
             part = region
             if not kept:
                 again = self._image("random")
-                part = pyvips.Region.new(again if raw else as_shown(again))
+                part = pyvips.Region.new(again if raw else convert_to_8_bit_srgb(again))
             width, height = right - left, bottom - top
             data = part.fetch(left, top, width, height)
             pixels = np.frombuffer(data, DTYPES[image.format]).reshape(height, width, image.bands)
             pixels = select_channel(pixels, self.channel)
             if limits is not None:
-                return stretched(pixels, limits)
-            return as_rgb(pixels, "b-w" if self.channel is not None else image.interpretation)
+                return stretch_contrast(pixels, limits)
+            return convert_to_rgb(
+                pixels, "b-w" if self.channel is not None else image.interpretation
+            )
 
         anywhere = bool(self.tile or turned)
         strip = None if kept else self.height
@@ -371,7 +373,7 @@ class VipsPlane:
         """Read about so many of its px, evenly chosen: (H, W, C)."""
         step = choose_stride(self.width, self.height, pixels)
         image = self._image("sequential")
-        samples = from_vips(image.subsample(min(step, image.width), min(step, image.height)))
+        samples = read_vips_pixels(image.subsample(min(step, image.width), min(step, image.height)))
         if self.channel is not None:
             return select_channel(samples, self.channel)
         return samples[..., :3] if image.bands >= 3 else samples[..., :1]

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from xml.etree import ElementTree
 
-from ml_backend.label_studio.class_names import canonical, is_clutter
+from ml_backend.label_studio.class_names import canonicalize, is_clutter
 
 # Okabe and Ito's, without black; also those of the ready-made configs.
 PALETTE = (
@@ -22,10 +22,10 @@ def colours(classes: Sequence[str], label_config: str = "") -> dict[str, str]:
     No two of the first eight classes have the same, unless the config gives it to them.
     """
     found = {
-        name: own for name in classes if (own := _of_config(label_config).get(canonical(name)))
+        name: own for name in classes if (own := _of_config(label_config).get(canonicalize(name)))
     }
     for name in classes:
-        ready = _ready().get(canonical(name))
+        ready = _ready().get(canonicalize(name))
         if name not in found and ready and ready not in found.values():
             found[name] = ready
     for number, name in enumerate(name for name in classes if name not in found):
@@ -39,8 +39,8 @@ def in_usual_order(classes: Sequence[str]) -> tuple[str, ...]:
     usual = list(_ready())
 
     def place(name: str) -> tuple[bool, int, str]:
-        known = canonical(name) in usual
-        return is_clutter(name), usual.index(canonical(name)) if known else len(usual), name
+        known = canonicalize(name) in usual
+        return is_clutter(name), usual.index(canonicalize(name)) if known else len(usual), name
 
     return tuple(sorted(classes, key=place))
 
@@ -66,5 +66,5 @@ def _of_config(label_config: str) -> dict[str, str]:
         if re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
             for name in (label.get("alias"), label.get("value")):
                 if name:
-                    found[canonical(name)] = colour.upper()
+                    found[canonicalize(name)] = colour.upper()
     return found

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.dataset.folder import read_shown_size
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.label_studio.class_names import headline
+from ml_backend.label_studio.class_names import choose_headline
 from tasks.exchange.detection_files import read_detections
 from tasks.mosaic import mosaic
 from tasks.mosaic.layout import Layout
@@ -59,7 +59,7 @@ def read_source(path: Path, images: Path | None, how: SourceOptions = SourceOpti
         title=f"Detections in {path.name}",
         fields=fields,
         classes=classes,
-        headline=headline(classes),
+        headline=choose_headline(classes),
         colours=colours(classes),
         pixels=pictures,
         skipped=skipped,
@@ -160,7 +160,7 @@ class _Images:
                 continue
             # The planes that objects are on; the first where there are none.
             for plane in [each for each in planes if each.number in wanted] or planes[:1]:
-                for window in plane.windows(WINDOW, 0):
+                for window in plane.read_windows(WINDOW, 0):
                     at = left + window.left, top + window.top
                     yield Piece(0, plane.number, *at, window.pixels)
                 if plane.failure:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.label_studio.class_names import STAGES, canonical, is_mitotic
+from ml_backend.label_studio.class_names import STAGES, canonicalize, is_mitotic
 from tasks.reports.counts import Field
 
 INTERPHASE = "Interphase"
@@ -61,7 +61,7 @@ def _images(fields: Sequence[Field], reviewed: bool) -> tuple[list[list[str]], l
     for one in fields:
         labels: list[list[str]] = [[] for _ in one.looks]
         for thing in one.things:
-            labels[thing.look].append(canonical(thing.label))
+            labels[thing.look].append(canonicalize(thing.label))
         for look, names in zip(one.looks, labels, strict=True):
             if look.state == state:
                 images.append(names)

@@ -25,11 +25,10 @@ from ml_backend.dataset.corrections import (
 )
 from ml_backend.dataset.split import GROUP_FIELDS
 from ml_backend.imaging.decode import UnreadableImage, decode
-from ml_backend.label_studio.class_names import headline
+from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels
-from ml_backend.serving.model_cache import parse_labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tasks.exchange.image_names import Names
@@ -51,11 +50,11 @@ def of_project(project_id: int, settings: Settings) -> Source:
     projects = Projects(settings.projects_database)
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
-    found = studio.project(project_id)
+    found = studio.get_project(project_id)
     labels = parse_labels(found.label_config)
     if not labels.controls:
         raise ValueError(f"project {project_id} has no rectangle labels to count")
-    tasks = list(studio.tasks(project_id))
+    tasks = list(studio.list_tasks(project_id))
     shown = {key: one for task in tasks for key, one in find_shown_regions(task).items()}
     projects.keep_shown(project_id, shown)
     shown |= projects.shown(project_id)
@@ -70,7 +69,7 @@ def of_project(project_id: int, settings: Settings) -> Source:
         title=found.title,
         fields=fields,
         classes=labels.values,
-        headline=headline(labels.values),
+        headline=choose_headline(labels.values),
         colours=colours(labels.values, found.label_config),
         model=found.model_version,
         corrections=measure_usefulness(corrections),
@@ -88,7 +87,7 @@ class _Reading:
     def __init__(
         self,
         tasks: Sequence[dict[str, Any]],
-        labels: Labels,
+        labels: LabelingConfig,
         shown: Mapping[int, ShownRegions],
         version: str,
         title: str,
@@ -177,13 +176,13 @@ class _Reading:
         self, chosen: Submission, size: tuple[int, int], place: tuple[float, float]
     ) -> tuple[list[Thing], list[str]]:
         """What counts of several annotators; notes how far they agree."""
-        read = [self._labels.from_regions(result, *size) for result in chosen.results]
+        read = [self._labels.read_boxes(result, *size) for result in chosen.results]
         drawn = [boxes for boxes, _ in read]
         agreed = measure_agreement(drawn)
         assert agreed is not None
         self.agreements.append(agreed)
         several = count_deciding(chosen, self._policy)
-        rows = settle_boxes(drawn[:several], self._policy).rows()
+        rows = settle_boxes(drawn[:several], self._policy).to_rows()
         x, y = place
         things = [Thing(row[4], _moved(row[:4], x, y), None) for row in rows]
         return things, [said for _, told in read[:several] for said in told]
@@ -201,10 +200,10 @@ class _Reading:
             regions.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
         things, problems = [], []
         for items in regions.values():
-            boxes, said = self._labels.from_regions(items, *size)
+            boxes, said = self._labels.read_boxes(items, *size)
             problems += said
             score = None if by_hand else _number(items[0].get("score"))
-            for *corners, label, _ in boxes.rows():
+            for *corners, label, _ in boxes.to_rows():
                 box = _moved(corners, *place)
                 confidence = None if by_hand else 1.0 if score is None else score
                 things.append(Thing(label, box, confidence))

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.system.atomic_files import replacing
 from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
@@ -96,7 +96,7 @@ def _why_not(source: Source, found: Sequence[Index]) -> str:
     """Why there is no mitotic index, in words; '' where there is one."""
     if found:
         return ""
-    if INTERPHASE not in map(canonical, source.classes):
+    if INTERPHASE not in map(canonicalize, source.classes):
         return "the labels have no class of interphase nuclei to divide by"
     return "no interphase nuclei are marked, so there is nothing to divide by"
 

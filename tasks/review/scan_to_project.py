@@ -17,15 +17,15 @@ import numpy as np
 
 from ml_backend.active_learning.strategies.base import Candidate
 from ml_backend.dataset.small_scans import ScanDivider
-from ml_backend.imaging.decode import as_png
+from ml_backend.imaging.decode import encode_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import StudioFault
-from ml_backend.learners.kinds import as_detector, load_detector
-from ml_backend.registry.resolve import int8
+from ml_backend.learners.kinds import load_detector, require_detector
+from ml_backend.registry.resolve import find_int8
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.model_cache import Serving
-from ml_backend.serving.preannotation import Annotator
+from ml_backend.serving.model_cache import ModelCache
+from ml_backend.serving.preannotation import PreAnnotator
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.atomic_files import DiskFull
@@ -103,11 +103,11 @@ def scan(
     # Label Studio answers while the detector loads.
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
         asked = pool.submit(_asked, connected, settings, options)
-        serving = Serving(settings, registry)
-        annotator, folder = _annotator(connected, serving, registry, options)
+        serving = ModelCache(settings, registry)
+        preannotator, folder = _preannotator(connected, serving, registry, options)
         studio, label_config, store = asked.result()
-    detector = as_detector(annotator.model)
-    with _remembered(source, settings, project, annotator, options) as ledger:
+    detector = require_detector(preannotator.model)
+    with _remembered(source, settings, project, preannotator, options) as ledger:
         scans = ScanDetector(
             source,
             detector,
@@ -133,12 +133,12 @@ def scan(
             studio,
             project,
             label_config,
-            annotator,
+            preannotator,
             store,
             ledger,
             key_of,
             provenance.of,
-            lambda: serving.queue(projects, project, annotator.version),
+            lambda: serving.open_queue(projects, project, preannotator.version),
         )
         detections = 0
 
@@ -157,21 +157,21 @@ def scan(
 
         chosen = views()
         if options.limit is not None:
-            strategy = serving.queue(projects, project, annotator.version).strategy
+            strategy = serving.open_queue(projects, project, preannotator.version).strategy
 
             def score(pictures: Sequence[View]) -> np.ndarray:
                 candidates = [
-                    Candidate(key_of(one), annotator.list_answers(one.prediction))
+                    Candidate(key_of(one), preannotator.list_answers(one.prediction))
                     for one in pictures
                 ]
-                return strategy.score(candidates, annotator.context)
+                return strategy.score(candidates, preannotator.context)
 
             chosen = iter(keep_first(list(chosen), score, options.limit))
         with _in_background(sender.start, sender.send) as hand_over:
             for chunk in chunks(chosen, CHUNK):
                 hand_over(chunk)
         if sender.outcome.sent:
-            patiently(lambda: studio.set_model_version(project, annotator.version))
+            patiently(lambda: studio.set_model_version(project, preannotator.version))
     scans.skipped.extend(
         {"source": name, "reason": reason} for name, reason in sender.outcome.unread
     )
@@ -187,33 +187,33 @@ def scan(
         "sent": sender.outcome.sent,
         "known": sender.outcome.known,
         "skipped": scans.skipped,
-        "model": annotator.version,
+        "model": preannotator.version,
         "notes": scans.notes,
     }
 
 
-def _annotator(
-    connected: Project, serving: Serving, registry: Registry, options: Options
-) -> tuple[Annotator, Path]:
+def _preannotator(
+    connected: Project, serving: ModelCache, registry: Registry, options: Options
+) -> tuple[PreAnnotator, Path]:
     """What detects and draws, and the folder of its files."""
-    annotator = serving.annotator(connected)
-    if annotator is None:
+    preannotator = serving.get_preannotator(connected)
+    if preannotator is None:
         raise ScanFailed(
             f"no detector draws the labels of project {connected.id}; "
             "correct some tasks and train one"
         )
-    folder = registry.folder(annotator.version)
+    folder = registry.get_folder(preannotator.version)
     if options.int8:
-        folder = int8(annotator.version, registry)
-        annotator = replace(annotator, model=load_detector(folder))
-    return annotator, folder
+        folder = find_int8(preannotator.version, registry)
+        preannotator = replace(preannotator, model=load_detector(folder))
+    return preannotator, folder
 
 
 def _asked(connected: Project, settings: Settings, options: Options) -> tuple[Studio, str, Store]:
     """Label Studio, the project's labels there, and where pictures are laid so that it shows
     them."""
     studio = Studio(connected.url, connected.token)
-    label_config = studio.project(connected.id).label_config
+    label_config = studio.get_project(connected.id).label_config
     if options.store is None:
         _serve_media(studio, connected.id, settings.media)
         return studio, label_config, Folder(settings.media)
@@ -224,7 +224,7 @@ def _asked(connected: Project, settings: Settings, options: Options) -> tuple[St
 
 
 def _data(studio: Studio, project: int) -> list[dict[str, Any]]:
-    return [task["data"] for task in studio.tasks(project, full=False)]
+    return [task["data"] for task in studio.list_tasks(project, full=False)]
 
 
 def _serve_media(studio: Studio, project: int, media: Path) -> None:
@@ -242,7 +242,7 @@ def _serve_media(studio: Studio, project: int, media: Path) -> None:
 
 def _try_out(store: Bucket, images: ImageSource, project: int) -> None:
     """See that a picture laid into the store can be fetched as Label Studio fetches it."""
-    name, picture = f"{project}/cytoloop.png", as_png(np.zeros((8, 8, 3), np.uint8))
+    name, picture = f"{project}/cytoloop.png", encode_png(np.zeros((8, 8, 3), np.uint8))
     store.write(name, picture)
     address = store.address(name)
     ((_, found),) = images.fetch([address])
@@ -256,7 +256,7 @@ def _try_out(store: Bucket, images: ImageSource, project: int) -> None:
 
 @contextmanager
 def _remembered(
-    source: Path, settings: Settings, project: int, annotator: Annotator, options: Options
+    source: Path, settings: Settings, project: int, preannotator: PreAnnotator, options: Options
 ) -> Iterator[Ledger]:
     """The ledger of this source, detector and way of looking."""
     how = [
@@ -266,7 +266,7 @@ def _remembered(
         *(["int8"] * options.int8),
         *(["skip empty"] * options.skip_empty),
     ]
-    name = fingerprint([str(source.resolve()), annotator.version, *how])
+    name = fingerprint([str(source.resolve()), preannotator.version, *how])
     path = settings.data_dir / "scans" / f"{project}-{name}.sqlite"
     try:
         with closing(Ledger(path)) as ledger:

@@ -19,10 +19,10 @@ import tenacity
 
 from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.active_learning.strategies.certainty import measure_certainty
-from ml_backend.imaging.decode import as_png, plain_png
+from ml_backend.imaging.decode import encode_png, strip_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
 from ml_backend.label_studio.session import is_passing
-from ml_backend.serving.preannotation import Annotator, PreAnnotation
+from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
 from ml_backend.system.retry import retrying, wait_until
 from tasks.readers.planes import Rect
 from tasks.review.checkpoint import Ledger
@@ -64,7 +64,7 @@ class Sender:
         studio: Studio,
         project: int,
         label_config: str,
-        annotator: Annotator,
+        preannotator: PreAnnotator,
         store: Store,
         ledger: Ledger,
         key: Callable[[View], str],
@@ -72,7 +72,7 @@ class Sender:
         queue: Callable[[], ReviewQueue],
     ) -> None:
         self._label_config = label_config
-        self._studio, self._project, self._annotator = studio, project, annotator
+        self._studio, self._project, self._preannotator = studio, project, preannotator
         self._store, self._ledger = store, ledger
         self._key, self._data, self._queue = key, data, queue
         self._held: dict[str, int] = {}
@@ -135,7 +135,7 @@ class Sender:
         first, unread = views[keys[0]], set(left)
         rects: list[Rect] = [views[key].tile.rect for key in left]
         for place, pixels in first.mosaic.read_parts(first.plane, rects):
-            self._store.write(names[left[place]], as_png(pixels))
+            self._store.write(names[left[place]], encode_png(pixels))
             unread.discard(left[place])
         return dict.fromkeys(unread, "it cannot be read any more")
 
@@ -145,12 +145,12 @@ class Sender:
         """Tasks by key, each with its pre-annotation; blind ones with an empty one."""
         tasks: list[dict[str, Any]] = []
         drawn: list[tuple[int, PreAnnotation]] = []
-        threshold = self._annotator.context.threshold
+        threshold = self._preannotator.context.threshold
         for number, (key, name) in enumerate(names.items()):
             view = views[key]
-            one = self._annotator.draw(view.prediction)
+            one = self._preannotator.make_preannotation(view.prediction)
             data = {
-                self._annotator.labels.image_key: self._store.address(name),
+                self._preannotator.labels.image_key: self._store.address(name),
                 **self._data(view, key),
                 "certainty": round(measure_certainty(one.answers, threshold), 4),
                 "key": key,
@@ -159,8 +159,8 @@ class Sender:
                 one = PreAnnotation([], one.version, blind=True)
             tasks.append({"data": data})
             drawn.append((number, one))
-        for number, one in self._annotator.queued(tasks, drawn, self._queue()):
-            prediction = one.entry()
+        for number, one in self._preannotator.score_in_queue(tasks, drawn, self._queue()):
+            prediction = one.to_json()
             if problems := self._find_problems(prediction):
                 source = tasks[number]["data"]["source"]
                 raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")
@@ -208,7 +208,7 @@ class Sender:
         patiently(self._read)
 
     def _read(self) -> None:
-        for task in self._studio.tasks(self._project, after=self._last, full=False):
+        for task in self._studio.list_tasks(self._project, after=self._last, full=False):
             self._last = max(self._last, task["id"])
             if key := task["data"].get("key"):
                 self._held[str(key)] = task["id"]
@@ -220,7 +220,7 @@ def _as_it_is(view: View) -> bytes | None:
     if file is None or file.path.suffix.lower() != ".png":
         return None
     try:
-        return plain_png(file.path.read_bytes())
+        return strip_png(file.path.read_bytes())
     except OSError:
         return None  # reading its pixels says what is wrong
 

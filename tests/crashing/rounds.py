@@ -33,7 +33,7 @@ from ml_backend.dataset import snapshot as snapshots
 from ml_backend.demo.synthetic_images import field as draw_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.label_studio.session import STUDIO_ERRORS, StudioFault
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import FILE_NAME, read_card
@@ -76,8 +76,8 @@ def template(folder: Path, versions: Path | None = None) -> Template:
     if versions is not None:
         shutil.copytree(versions, folder / "versions")
     registry = Registry(folder / "versions", folder / "champions")
-    starter = resolve.resolve("starter:mitosis", registry)
-    ready = registry.folder(starter.name)
+    starter = resolve.resolve_model("starter:mitosis", registry)
+    ready = registry.get_folder(starter.name)
     blind = folder / "blind"
     blind.mkdir()
     for path in ready.iterdir():
@@ -185,7 +185,7 @@ class Round:
         made = self.template
         for name in (made.blind, made.starter):
             shutil.copytree(
-                made.registry.folder(name), self.settings.versions / name, copy_function=_link
+                made.registry.get_folder(name), self.settings.versions / name, copy_function=_link
             )
         self.project = self.studio.create_project("Killed", CONFIG).id
         images = self.settings.media / str(self.project)
@@ -278,14 +278,14 @@ class Round:
     def _correct(self, number: int) -> None:
         """Submit the truth of one task, made from what is shown on it, if anything."""
         task = self.tasks[number]
-        (now,) = self.studio.tasks(self.project, ids=[task])
+        (now,) = self.studio.list_tasks(self.project, ids=[task])
         parent = now["predictions"][-1]["id"] if now["predictions"] else None
-        labels = Labels.parse(CONFIG)
-        result = labels.to_regions(
+        labels = LabelingConfig.parse(CONFIG)
+        result = labels.write_regions(
             self.template.truth[number],
             width=SIZE[0],
             height=SIZE[1],
-            matching=labels.match(["Mitotic cell", "Other"]),
+            matching=labels.match_classes(["Mitotic cell", "Other"]),
             version="annotator",
         )
         try:
@@ -319,7 +319,7 @@ class Round:
         """What Retrieve predictions does: skip what has the version of /setup, store the answer."""
         project = f"{self.project}.0"
         setup = self.ask_backend("/setup", {"project": project, "schema": CONFIG})
-        (task,) = self.studio.tasks(self.project, ids=[self.tasks[number]])
+        (task,) = self.studio.list_tasks(self.project, ids=[self.tasks[number]])
         held = {one["model_version"] for one in task["predictions"]}
         if setup is None or setup["model_version"] in held:
             return
@@ -388,13 +388,13 @@ class Round:
         self.deaths = [(one["role"], one["point"]) for one in self.passed() if one["killed"]]
 
     def _promoted(self) -> list[str]:
-        return [change.version for change in self.registry.history(str(self.project))]
+        return [change.version for change in self.registry.list_changes(str(self.project))]
 
     def _all_shown(self) -> bool:
-        champion = self.registry.champion(str(self.project))
+        champion = self.registry.get_champion(str(self.project))
         return all(
             champion in {one["model_version"] for one in task["predictions"]}
-            for task in self.studio.tasks(self.project)
+            for task in self.studio.list_tasks(self.project)
         )
 
     def _at_rest(self) -> bool:
@@ -423,11 +423,11 @@ class Round:
 
     def _wrong(self) -> list[str]:
         """What annotators would see wrong: pre-annotations mixed, double or missing."""
-        champion = self.registry.champion(str(self.project))
+        champion = self.registry.get_champion(str(self.project))
         wrong = []
-        if (shown := self.studio.project(self.project).model_version) != champion:
+        if (shown := self.studio.get_project(self.project).model_version) != champion:
             wrong.append(f"the project shows {shown}, the champion is {champion}")
-        for task in self.studio.tasks(self.project):
+        for task in self.studio.list_tasks(self.project):
             held = [one["model_version"] for one in task["predictions"]]
             if not task["annotations"] and held != [champion]:
                 wrong.append(f"untouched task {task['id']} has pre-annotations of {held}")
@@ -444,7 +444,7 @@ class Round:
     def _lost(self) -> list[str]:
         """Corrections lost: from Label Studio, from the last snapshot, from what was shown."""
         lost = []
-        tasks = self.studio.tasks(self.project)
+        tasks = self.studio.list_tasks(self.project)
         there = {one["id"]: one for task in tasks for one in task["annotations"]}
         name = self.projects.last_attempt(self.project)
         snapshot = snapshots.load_snapshot(name or "", self.settings.snapshots)
@@ -463,7 +463,7 @@ class Round:
 
     def _doubled(self) -> list[str]:
         """Snapshots that were trained on twice, or at the same time."""
-        made = Counter(one.snapshot for one in self.registry.all(str(self.project)))
+        made = Counter(one.snapshot for one in self.registry.list_versions(str(self.project)))
         doubled = [f"{n} versions of snapshot {name}" for name, n in made.items() if n > 1]
         trained = Counter(self.trainings())
         return doubled + [f"{job} was trained {n} times" for job, n in trained.items() if n > 1]
@@ -477,9 +477,9 @@ class Round:
         """Versions that were promoted and cannot serve."""
         broken = []
         pixels = cv2.imread(str(self.template.folder / "images" / "0.png"))
-        for name in {*self._promoted(), *(one.name for one in self.registry.all())}:
+        for name in {*self._promoted(), *(one.name for one in self.registry.list_versions())}:
             try:
-                Detector.load(self.registry.folder(name)).detect([pixels], 0.05)
+                Detector.load(self.registry.get_folder(name)).detect([pixels], 0.05)
             except Exception as error:  # whatever it is, this version does not serve
                 broken.append(f"version {name} does not load: {error}")
         return broken

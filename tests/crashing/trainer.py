@@ -40,8 +40,8 @@ def main(file: Path, parent: int) -> None:
 
 
 def run(file: Path, parent: int) -> None:
-    child_process.lower()
-    child_process.end_with(parent)
+    child_process.lower_priority()
+    child_process.end_with_parent(parent)
     content = file.read_text(encoding="utf-8")
     job = TrainingJob.from_json(json.loads(content))
     (job.out / DONE).unlink(missing_ok=True)

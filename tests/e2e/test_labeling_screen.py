@@ -19,7 +19,7 @@ from ml_backend.dataset.corrections import EDIT_KINDS, find_shown_regions, read_
 from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from tests.conftest import SHARED_DATA, RunningStudio
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -93,7 +93,7 @@ def mark(label_studio: RunningStudio, boxes: list[Box]) -> Marked:
 
 
 def predictions_of(studio: Studio, project: int) -> list[dict[str, Any]]:
-    return next(studio.tasks(project))["predictions"]
+    return next(studio.list_tasks(project))["predictions"]
 
 
 def a_field() -> np.ndarray:
@@ -202,14 +202,14 @@ def test_submit_keeps_the_regions_and_where_they_came_from(
     with page.expect_response(lambda reply: "/annotations" in reply.url) as answer:
         page.get_by_role("button", name="Submit").click()
     assert answer.value.status == 201
-    (task,) = label_studio.studio.annotated_tasks(marked.project)
+    (task,) = label_studio.studio.list_annotated_tasks(marked.project)
     (annotation,) = task["annotations"]
     assert annotation["parent_prediction"] == marked.prediction
     kept = [one["value"] for one in annotation["result"]]
     assert sorted((v["x"], v["y"], v["width"], v["height"]) for v in kept) == [
         pytest.approx(box[:4], abs=0.01) for box in sorted(BOXES)
     ]
-    assert list(label_studio.studio.untouched_tasks(marked.project)) == []
+    assert list(label_studio.studio.list_untouched_tasks(marked.project)) == []
 
 
 def test_what_an_annotator_does_to_each_region_is_told_apart(
@@ -256,7 +256,7 @@ def test_what_an_annotator_does_to_each_region_is_told_apart(
         page.get_by_role("button", name="Submit").click()
     assert answer.value.status == 201
 
-    (task,) = label_studio.studio.annotated_tasks(marked.project)
+    (task,) = label_studio.studio.list_annotated_tasks(marked.project)
     (annotation,) = task["annotations"]
     origins = {one["id"]: one["origin"] for one in annotation["result"]}
     assert {key: origin for key, origin in origins.items() if origin != "manual"} == {
@@ -264,7 +264,7 @@ def test_what_an_annotator_does_to_each_region_is_told_apart(
         "box70": "prediction-changed",
         "box30": "prediction",
     }
-    labels = Labels.parse(
+    labels = LabelingConfig.parse(
         (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
     )
     (correction,), from_nothing = read_corrections(task, find_shown_regions(task), labels)

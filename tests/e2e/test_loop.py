@@ -25,9 +25,9 @@ import numpy as np
 import pytest
 
 from ml_backend.dataset.folder import read_folder
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.imaging.decode import decode
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.webhooks import start_training
 from ml_backend.registry.versions import Registry
@@ -51,7 +51,7 @@ def real_fields(folder: Path) -> list[Field]:
     fields = []
     for example in read_folder(REAL).examples:
         if example.group in UNSEEN and example.boxes is not None:
-            mitotic = [canonical(name) == "Mitotic cell" for name in example.boxes.label]
+            mitotic = [canonicalize(name) == "Mitotic cell" for name in example.boxes.label]
             truth = example.boxes.xyxy[np.array(mitotic, bool)]
             fields.append((example.group, example.image.stem, decode(example.image), truth))
     return list(write_fields(folder, fields))
@@ -171,7 +171,7 @@ def shown(task: dict[str, Any], version: str) -> Boxes:
         x, y = value["x"] / 100 * width, value["y"] / 100 * height
         w, h = value["width"] / 100 * width, value["height"] / 100 * height
         rows.append((x, y, x + w, y + h, value["rectanglelabels"][0]))
-    return Boxes.drawn(rows)
+    return Boxes.from_rows(rows)
 
 
 def correction(field: Field) -> list[dict[str, Any]]:
@@ -205,10 +205,10 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
     account = read_json(up.data / "label-studio" / "account.json")
     assert account["password"] in up.log.read_text()
     studio = Studio(up.url, account["token"])
-    (project,) = studio.projects()
+    (project,) = studio.list_projects()
     starter = project.model_version
     assert starter.startswith("starter-mitosis-")
-    tasks = list(studio.tasks(project.id))
+    tasks = list(studio.list_tasks(project.id))
     assert sorted(task["data"]["source"].split("/")[-1] for task in tasks) == sorted(fields)
     by_name = {task["data"]["source"].split("/")[-1]: task for task in tasks}
     hits = total = 0
@@ -224,7 +224,7 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
             truth = fields[name].truth
             total += len(truth)
             if len(boxes) and len(truth):
-                hits += int((iou(truth, boxes.xyxy).max(axis=1) >= 0.5).sum())
+                hits += int((compute_iou(truth, boxes.xyxy).max(axis=1) >= 0.5).sum())
     assert hits >= 0.6 * total > 0, f"the starter found {hits} of {total} mitotic cells"
     assert {task["data"]["split"] for task in tasks} == {"train", "holdout"}
 
@@ -242,7 +242,7 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
 
     # Exactly one training, judged and promoted.
     number = str(project.id)
-    up.until("a new champion", lambda: up.registry.champion(number) != starter, 600)
+    up.until("a new champion", lambda: up.registry.get_champion(number) != starter, 600)
     (version,) = up.command("models", "list", "--project", number)["models"]
     assert version["champion"] and version["f1"] > 0
     told = up.command("models", "show", version["version"])
@@ -256,10 +256,10 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
 
     # Refreshed: untouched tasks under the new version, the project points to it.
     def refreshed() -> bool:
-        return studio.project(project.id).model_version == version["version"]
+        return studio.get_project(project.id).model_version == version["version"]
 
     up.until("the project shows the new version", refreshed, 120)
-    now = {t["data"]["source"].split("/")[-1]: t for t in studio.tasks(project.id)}
+    now = {t["data"]["source"].split("/")[-1]: t for t in studio.list_tasks(project.id)}
     for name, task in now.items():
         held_versions = {prediction["model_version"] for prediction in task["predictions"]}
         assert (version["version"] in held_versions) == (name in untouched)
@@ -277,8 +277,8 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
 
     # Start training works, and trains on what was corrected since.
     studio.submit_annotation(now[untouched[0]]["id"], correction(fields[untouched[0]]))
-    start_training(studio.line, project.id)
-    up.until("a second version", lambda: len(up.registry.all(number)) == 2, 600)
+    start_training(studio.session, project.id)
+    up.until("a second version", lambda: len(up.registry.list_versions(number)) == 2, 600)
 
     # One Ctrl-C ends every child.
     import psutil

@@ -80,7 +80,7 @@ def test_annotations_come_in_once_and_go_out_as_they_are(
     assert run(*into, data=data) == {"new": 2, "known": 0, "boxes": 2, "skipped": []}
     assert run(*into, data=data) == {"new": 0, "known": 2, "boxes": 0, "skipped": []}
 
-    first, second, third = studio.tasks(number)
+    first, second, third = studio.list_tasks(number)
     (annotation,) = first["annotations"]
     assert {one["type"] for one in annotation["result"]} == {"rectanglelabels"}
     assert [len(task["annotations"]) for task in (first, second, third)] == [1, 1, 0]
@@ -109,7 +109,7 @@ def test_what_was_reviewed_here_is_left_alone_and_said(
     label_studio: RunningStudio, number: int, tmp_path: Path
 ) -> None:
     studio, data = label_studio.studio, tmp_path / "data"
-    reviewed = next(iter(studio.tasks(number)))["id"]
+    reviewed = next(iter(studio.list_tasks(number)))["id"]
     studio.submit_annotation(reviewed, [])
     file = tmp_path / "labels.json"
     box = [10.0, 5.0, 20.0, 10.0]
@@ -123,7 +123,7 @@ def test_what_was_reviewed_here_is_left_alone_and_said(
         "plate/a.tif is annotated in Label Studio already, and differently",
         "plate/c.tif: 1 box called Tree: the project has no such label",
     ]
-    first, _, third = studio.tasks(number)
+    first, _, third = studio.list_tasks(number)
     assert [a["result"] for a in first["annotations"]] == [[]]
     assert [a["value"]["rectanglelabels"] for a in third["annotations"][0]["result"]] == [
         ["Mitotic cell"]

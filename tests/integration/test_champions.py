@@ -26,7 +26,7 @@ SECONDS = 5.0
 @pytest.fixture
 def backend(starter_versions: Path, tmp_path: Path) -> Backend:
     backend = Backend(tmp_path / "data", starter_versions)
-    files = list(backend.registry.folder(backend.starter).iterdir())
+    files = list(backend.registry.get_folder(backend.starter).iterdir())
     version = replace(backend.registry.get(backend.starter), name="1-v1-copy", project="1")
     backend.registry.add(version, [path for path in files if path.name != "version.json"])
     return backend
@@ -95,7 +95,7 @@ def test_promote_and_rollback_reach_every_server_process(
         assert json.loads(said) == {"project": 1, "champion": expected}
         while {version(server) for server in servers} != {expected}:
             assert time.monotonic() - ended < SECONDS
-    start, promotion, rollback = backend.registry.history("1")
+    start, promotion, rollback = backend.registry.list_changes("1")
     assert (promotion.kind, rollback.kind) == ("promotion", "rollback")
     assert promotion.by == rollback.by == getpass.getuser()
     assert start.at < promotion.at < rollback.at <= time.time()

@@ -82,7 +82,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "height": y2 - y1,
                 },
             }
-            for x1, y1, x2, y2, label, _ in boxes.rows()
+            for x1, y1, x2, y2, label, _ in boxes.to_rows()
         ]
         notes.append({"image": f"{seed}.png", "annotations": marks})
     (folder / "annotations.json").write_text(json.dumps(notes))

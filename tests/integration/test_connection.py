@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ml_backend.demo.synthetic_images import field
-from ml_backend.label_studio.http import studio_http
+from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.image_source import AccessToken
 from ml_backend.label_studio.session import StudioFault
 from ml_backend.label_studio.webhooks import start_training
@@ -81,7 +81,7 @@ def until(true: Callable[[], Any], seconds: float = 20) -> None:
 
 
 def webhooks(studio: RunningStudio, project: int) -> list[dict[str, Any]]:
-    with studio_http(studio.url) as http:
+    with open_studio_client(studio.url) as http:
         header = AccessToken(f"{studio.url}/", studio.account.token, http).header()
         reply = http.get(
             f"{studio.url}/api/webhooks/",
@@ -139,7 +139,7 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
 
     # Retrieve predictions in the Data Manager; one image is missing, and stores nothing.
     studio.retrieve_predictions(project, tasks)
-    held = {task["id"]: task["predictions"] for task in studio.tasks(project)}
+    held = {task["id"]: task["predictions"] for task in studio.list_tasks(project)}
     assert [one["model_version"] for one in held[tasks[0]]] == [connection.version]
     assert held[tasks[1]] == []
     (left_out,) = Projects(settings.projects_database).left_out(project)
@@ -149,7 +149,7 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
     notes(settings, project)
     studio.submit_annotation(tasks[0], [])
     until(lambda: "changed" in notes(settings, project))
-    start_training(studio.line, project)
+    start_training(studio.session, project)
     until(lambda: "train" in notes(settings, project))
 
 
@@ -177,10 +177,10 @@ def test_a_project_that_no_detector_can_draw_is_connected_untrained(
     )
     assert connection.version == f"{project}-untrained"
     assert not connection.trained
-    assert "No detector matches" in connection.text()
+    assert "No detector matches" in connection.describe()
     (task,) = label_studio.studio.import_tasks(project, [{"data": {"image": "/data/1.png"}}])
     label_studio.studio.retrieve_predictions(project, [task])
-    assert next(label_studio.studio.tasks(project))["predictions"] == []
+    assert next(label_studio.studio.list_tasks(project))["predictions"] == []
 
 
 def test_what_cannot_be_connected_is_told(

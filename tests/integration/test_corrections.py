@@ -54,7 +54,7 @@ def test_the_report_counts_each_edit_and_outlives_what_was_shown(
     studio.import_predictions(number, CONFIG, [(second, "v2", 0.5, shown)])
     parents = {
         task["id"]: task["predictions"][0]["id"]
-        for task in studio.tasks(number)
+        for task in studio.list_tasks(number)
         if task["predictions"]
     }
 
@@ -78,7 +78,7 @@ def test_the_report_counts_each_edit_and_outlives_what_was_shown(
 
     # Somebody deletes the predictions: the server forgets what was shown, we do not.
     studio.delete_predictions(parents.values())
-    (task,) = studio.tasks(number, ids=[first])
+    (task,) = studio.list_tasks(number, ids=[first])
     assert task["predictions"] == [] and task["annotations"][0]["parent_prediction"] is None
     assert json.loads(report(number, tmp_path, "--json")) == printed
     assert "relabelled" in report(number, tmp_path)

@@ -67,7 +67,7 @@ def test_nothing_is_lost_when_processes_are_killed_at_their_writes(
         one.run()  # raises Broken, with what does not hold
     assert len(answered) == 200 and all(answered)
     # One at 12 corrections, one for the burst, one asked for at last; of a snapshot one.
-    assert len(one.registry.all(str(one.project))) <= 3
+    assert len(one.registry.list_versions(str(one.project))) <= 3
     died = [role for role, _ in one.deaths]
     assert died.count("worker") == 5 and died.count("training") >= 1, one.deaths
 
@@ -90,30 +90,33 @@ def walk(studio: Studio) -> dict[str, Any]:
     project = studio.create_project("Walked", CONFIG).id
     ids = studio.import_tasks(project, [{"data": {"image": f"{i}.png"}} for i in range(5)])
     place = {task: index for index, task in enumerate(ids)}
-    seen: dict[str, Any] = {"tasks": studio.project(project).tasks}
+    seen: dict[str, Any] = {"tasks": studio.get_project(project).tasks}
     seen["unknown version"] = studio.set_model_version(project, "v1")
     studio.import_predictions(project, CONFIG, [(task, "v1", 0.5, [region]) for task in ids[:3]])
-    seen["version after the first"] = studio.project(project).model_version
+    seen["version after the first"] = studio.get_project(project).model_version
     studio.import_predictions(project, CONFIG, [(ids[1], "v2", 0.25, [])])
-    seen["chosen"] = studio.set_model_version(project, "v2"), studio.project(project).model_version
-    first, second = list(studio.tasks(project))[:2]
+    seen["chosen"] = (
+        studio.set_model_version(project, "v2"),
+        studio.get_project(project).model_version,
+    )
+    first, second = list(studio.list_tasks(project))[:2]
     parent = first["predictions"][0]["id"]
     studio.submit_annotation(ids[0], [region], parent_prediction=parent)
 
     def of(tasks: Any) -> list[int]:
         return [place[task["id"]] for task in tasks]
 
-    seen["annotated"] = of(studio.annotated_tasks(project))
-    seen["without v1"] = of(studio.untouched_tasks(project, without="v1"))
-    seen["several"] = of(studio.untouched_tasks(project, several=True))
+    seen["annotated"] = of(studio.list_annotated_tasks(project))
+    seen["without v1"] = of(studio.list_untouched_tasks(project, without="v1"))
+    seen["several"] = of(studio.list_untouched_tasks(project, several=True))
     seen["counted"] = studio.count_untouched(project, without="v2")
-    seen["by id"] = of(studio.tasks(project, ids=ids[1:3]))
-    seen["in pages"] = of(studio.tasks(project, page=2))
+    seen["by id"] = of(studio.list_tasks(project, ids=ids[1:3]))
+    seen["in pages"] = of(studio.list_tasks(project, page=2))
     seen["held"] = [
         [(one["model_version"], one["score"], len(one["result"])) for one in task["predictions"]]
-        for task in studio.tasks(project)
+        for task in studio.list_tasks(project)
     ]
-    (annotated,) = studio.annotated_tasks(project)
+    (annotated,) = studio.list_annotated_tasks(project)
     (annotation,) = annotated["annotations"]
     seen["annotation"] = {
         "parent kept": annotation["parent_prediction"] == parent,
@@ -122,14 +125,14 @@ def walk(studio: Studio) -> dict[str, Any]:
         "result": annotation["result"][0]["value"],
     }
     studio.delete_predictions([parent, second["predictions"][0]["id"], parent])
-    (annotated,) = studio.annotated_tasks(project)
+    (annotated,) = studio.list_annotated_tasks(project)
     seen["parent deleted"] = annotated["annotations"][0]["parent_prediction"]
     for name, act in {
         "a parent that is gone": lambda: studio.submit_annotation(
             ids[1], [region], parent_prediction=parent
         ),
-        "no such project": lambda: studio.project(999_999),
-        "no tasks of no project": lambda: list(studio.tasks(999_999)),
+        "no such project": lambda: studio.get_project(999_999),
+        "no tasks of no project": lambda: list(studio.list_tasks(999_999)),
     }.items():
         with pytest.raises((StudioFault, ProjectGone)) as caught:
             act()

@@ -64,9 +64,9 @@ def test_a_learner_from_outside_goes_through_the_whole_loop(
     try:
         projects.leave(number, "train")
         registry = Registry(settings.versions, settings.champions)
-        worker.until("a champion", lambda: registry.champion(str(number)))
+        worker.until("a champion", lambda: registry.get_champion(str(number)))
         worker.until("published", lambda: len(predictions(studio, number)) >= 10)
-        (version,) = registry.all(str(number))
+        (version,) = registry.list_versions(str(number))
         assert version.kind == "brightness" and version.decision["promoted"]
         assert version.figures["balanced_accuracy"] == 1.0
         # Ten held out, and ten lent from training, which models of folds answered for.
@@ -87,7 +87,7 @@ def test_a_learner_from_outside_goes_through_the_whole_loop(
             parent = found[task][0]["id"]
             studio.submit_annotation(task, [choice(name)], parent_prediction=parent)
         projects.leave(number, "train")
-        worker.until("judged again", lambda: len(registry.all(str(number))) == 2)
+        worker.until("judged again", lambda: len(registry.list_versions(str(number))) == 2)
         worker.until("the job is over", lambda: not projects.notes())
         usefulness = registry.get(version.name).figures["usefulness"][str(number)]
         assert usefulness["accepted"] == 1
@@ -109,5 +109,7 @@ def choice(name: str) -> dict[str, Any]:
 
 def predictions(studio: Any, project: int) -> dict[int, list[dict[str, Any]]]:
     return {
-        task["id"]: task["predictions"] for task in studio.tasks(project) if task["predictions"]
+        task["id"]: task["predictions"]
+        for task in studio.list_tasks(project)
+        if task["predictions"]
     }

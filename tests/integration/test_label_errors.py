@@ -18,11 +18,11 @@ from ml_backend.dataset.snapshot import Item, Snapshot, build_snapshot
 from ml_backend.demo.synthetic_images import field
 from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.promotion.predict_examples import predict_examples
-from ml_backend.registry.versions import Registry, file_hash
+from ml_backend.registry.versions import Registry, hash_file
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
 from ml_backend.settings import Settings
@@ -40,7 +40,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     real = SHARED_DATA / "plant_mitosis"
     if real.is_dir():
         return [
-            replace(one, boxes=replace(one.boxes, label=list(map(canonical, one.boxes.label))))
+            replace(one, boxes=replace(one.boxes, label=list(map(canonicalize, one.boxes.label))))
             for one in read_folder(real).examples
             if one.boxes is not None and one.group in (*HELD, "Ns")
         ]
@@ -76,12 +76,12 @@ def project(examples: Iterable[Example], images: Path) -> Snapshot:
                 annotation=number,
                 updated="2026-01-01",
                 image=str(number),
-                image_hash=file_hash(one.image),
+                image_hash=hash_file(one.image),
                 group=f"sample:{one.group}",
                 split="holdout" if held else "train",
                 sampling_p=1.0,
                 sampling_reason="",
-                boxes=tuple(row[:5] for row in boxes.rows()),
+                boxes=tuple(row[:5] for row in boxes.to_rows()),
             )
         )
     return build_snapshot(1, LABELS, items, [])
@@ -114,16 +114,16 @@ def test_figures_stay_honest_where_labels_are_wrong(
     held = snapshot.select_side("holdout")
     assert held and not {item.image_hash for item in held} & set(version.seen_hashes)
     assert not {item.group for item in held} & set(version.seen_groups)
-    card = registry.card(version.name)
+    card = registry.read_card(version.name)
     assert card.threshold == RECIPE.threshold and set(card.classes) == set(LABELS)
 
     # Judged by a truth with errors, a detector does not look better than it is, and no
     # worse than the errors explain.
     clean = [one for one in examples if one.group in HELD]
     rng = np.random.default_rng(1)
-    (starter,) = (one.name for one in registry.all() if one.project == "starter")
+    (starter,) = (one.name for one in registry.list_versions() if one.project == "starter")
     for name in (starter, version.name):
-        detector = Detector.load(registry.folder(name))
+        detector = Detector.load(registry.get_folder(name))
         kept, answers, unread = predict_examples(detector, clean)
         boxes = [answer.boxes for answer in answers]
         assert not unread and len(kept) == len(clean)

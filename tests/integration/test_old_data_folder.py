@@ -20,7 +20,7 @@ import pytest
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.registry.starters import STARTERS
-from ml_backend.registry.versions import Registry, file_hash
+from ml_backend.registry.versions import Registry, hash_file
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.credentials import backend_password
@@ -108,11 +108,11 @@ def test_versions_are_told_as_before(settings: Settings) -> None:
 
 def test_the_weights_are_those_that_gave_the_versions_their_names(settings: Settings) -> None:
     registry = Registry(settings.versions, settings.champions)
-    trained = registry.all(str(PROJECT))
+    trained = registry.list_versions(str(PROJECT))
     assert len(trained) == 2
     for version in trained:
-        weights = registry.folder(version.name) / "weights.safetensors"
-        assert version.name.endswith(file_hash(weights)[:8])
+        weights = registry.get_folder(version.name) / "weights.safetensors"
+        assert version.name.endswith(hash_file(weights)[:8])
 
 
 def test_what_was_kept_of_the_project_is_there(settings: Settings) -> None:
@@ -123,7 +123,7 @@ def test_what_was_kept_of_the_project_is_there(settings: Settings) -> None:
     (left_out,) = projects.left_out(PROJECT)
     assert "missing.jpg" in left_out["reason"]
     assert len(projects.shown(PROJECT)) == 18
-    champion = Registry(settings.versions, settings.champions).champion(str(PROJECT))
+    champion = Registry(settings.versions, settings.champions).get_champion(str(PROJECT))
     assert projects.shown(PROJECT, [str(champion)])
     assert len(projects.scores_among(PROJECT, "blind-v1", "certainty")) >= 20
     last = snapshots.load_snapshot(projects.last_attempt(PROJECT) or "", settings.snapshots)
@@ -196,9 +196,9 @@ def test_a_training_that_was_killed_goes_on(settings: Settings, tmp_path: Path) 
     """The worker takes the job up where the old one left it: the snapshot is taken."""
     registry = Registry(settings.versions, settings.champions)
     projects = Projects(settings.projects_database)
-    known = {version.name for version in registry.all()}
+    known = {version.name for version in registry.list_versions()}
     snapshot = {path.stem for path in settings.snapshots.glob("*.json")} - {
-        version.snapshot for version in registry.all()
+        version.snapshot for version in registry.list_versions()
     }
     state = json.loads((FIXTURE / "label-studio.json").read_text(encoding="utf-8"))
     environment = {
@@ -223,9 +223,11 @@ def test_a_training_that_was_killed_goes_on(settings: Settings, tmp_path: Path) 
         finally:
             worker.terminate()
             worker.wait()
-    (made,) = [version for version in registry.all(str(PROJECT)) if version.name not in known]
+    (made,) = [
+        version for version in registry.list_versions(str(PROJECT)) if version.name not in known
+    ]
     assert {made.snapshot} == snapshot
     assert made.base.startswith("starter-mitosis-") or made.base == "starter:mitosis"
     assert "promoted" in made.decision and made.figures
-    assert len(registry.history(str(PROJECT))) >= 4
+    assert len(registry.list_changes(str(PROJECT))) >= 4
     assert "Traceback" not in (tmp_path / "worker.log").read_text(errors="replace")

@@ -22,11 +22,11 @@ from ml_backend.dataset.split import compute_queue_place
 from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.http import studio_http
+from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.registry.versions import Registry
 from ml_backend.serving import publish
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
@@ -42,8 +42,8 @@ def registry(tmp_path: Path, starter_versions: Path) -> Registry:
     settings = Settings(data_dir=tmp_path)
     shutil.copytree(starter_versions, settings.versions)
     registry = Registry(settings.versions, settings.champions)
-    (starter,) = registry.all()
-    files = [path for path in registry.folder(starter.name).iterdir() if path.suffix != ".json"]
+    (starter,) = registry.list_versions()
+    files = [path for path in registry.get_folder(starter.name).iterdir() if path.suffix != ".json"]
     registry.add(replace(starter, name="next-v1", created=1.0), files)
     return registry
 
@@ -77,10 +77,10 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     url, token = label_studio.url, label_studio.account.token
     project = Project(number, url, token, "Published", config)
     projects.connect(project)
-    serving = Serving(settings, registry)
+    serving = ModelCache(settings, registry)
     images = ImageSource(url, token, project=number)
     publisher = Publisher(project, projects, serving, registry, studio, images)
-    starter = registry.all()[0].name
+    starter = registry.list_versions()[0].name
 
     # Nothing is drawn without a champion.
     assert publisher.publish().imported == 0
@@ -88,26 +88,26 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     registry.promote(str(number), starter, by="test", reason="start")
     done = publisher.publish()
     assert (done.version, done.imported, done.left_out) == (starter, 3, 1)
-    assert studio.project(number).model_version == starter
+    assert studio.get_project(number).model_version == starter
     assert [one["task"] for one in projects.left_out(number)] == [empty]
     again = publisher.publish()
     assert (again.imported, again.deleted) == (0, 0)
 
     # A promotion: touched tasks keep what their annotator saw.
-    (shown,) = studio.tasks(number, ids=[first])
+    (shown,) = studio.list_tasks(number, ids=[first])
     parent = shown["predictions"][0]["id"]
     studio.submit_annotation(first, shown["predictions"][0]["result"], parent_prediction=parent)
     registry.promote(str(number), "next-v1", by="test", reason="better")
     assert publisher.publish().imported == 2
-    assert studio.project(number).model_version == "next-v1"
-    now = {task["id"]: task for task in studio.tasks(number)}
+    assert studio.get_project(number).model_version == "next-v1"
+    now = {task["id"]: task for task in studio.list_tasks(number)}
     assert versions(now[first]) == [starter]
     # The old one stays for a while: somebody may have it on the screen.
     assert versions(now[second]) == sorted([starter, "next-v1"])
 
     monkeypatch.setattr(publish, "GRACE", 0.0)
     assert publisher.publish().deleted == 2
-    now = {task["id"]: task for task in studio.tasks(number)}
+    now = {task["id"]: task for task in studio.list_tasks(number)}
     assert versions(now[second]) == versions(now[third]) == ["next-v1"]
     assert versions(now[first]) == [starter]
     assert now[first]["annotations"][0]["parent_prediction"] == parent
@@ -116,21 +116,21 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     double = now[second]["predictions"][0]
     studio.import_predictions(number, config, [(second, "next-v1", 0.5, double["result"])])
     assert publisher.publish().deleted == 1
-    (task,) = studio.tasks(number, ids=[second])
+    (task,) = studio.list_tasks(number, ids=[second])
     assert [one["id"] for one in task["predictions"]] == [double["id"]]
 
     # What /predict had no time for is imported, touched or not.
     projects.leave_out(number, [(first, QUEUED)])
     assert publisher.publish().imported == 1
-    (task,) = studio.tasks(number, ids=[first])
+    (task,) = studio.list_tasks(number, ids=[first])
     assert versions(task) == sorted([starter, "next-v1"])
     assert [one["task"] for one in projects.left_out(number)] == [empty]
 
     # A rollback draws exactly the same again.
     before = now[first]["predictions"][0]
-    registry.rollback(str(number), by="test", reason="worse")
+    registry.roll_back(str(number), by="test", reason="worse")
     publisher.publish()
-    back = {task["id"]: task for task in studio.tasks(number)}
+    back = {task["id"]: task for task in studio.list_tasks(number)}
     drawn = {p["model_version"]: p["result"] for p in back[second]["predictions"]}
     assert set(drawn) == {starter} and before["model_version"] == starter
 
@@ -162,14 +162,16 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     url, token = label_studio.url, label_studio.account.token
     project = Project(number, url, token, "Blind", config)
     projects.connect(project)
-    starter = registry.all()[0].name
+    starter = registry.list_versions()[0].name
     projects.scores_among(number, starter, "certainty", [i / 100 for i in range(100)])
     registry.promote(str(number), starter, by="test", reason="start")
     images = ImageSource(url, token, project=number)
-    publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
+    publisher = Publisher(
+        project, projects, ModelCache(settings, registry), registry, studio, images
+    )
     assert publisher.publish().imported == 4
 
-    drawn = {task["id"]: task["predictions"][0] for task in studio.tasks(number)}
+    drawn = {task["id"]: task["predictions"][0] for task in studio.list_tasks(number)}
     train, held, blind, buffer = (drawn[one] for one in ids)
     assert train["result"] == held["result"] == buffer["result"] != []
     assert blind["result"] == []
@@ -180,7 +182,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
 
     # Nothing is added to it, and Label All Tasks hands the tasks out in the order of the scores.
     assert publisher.publish().imported == 0
-    with studio_http(url) as http:
+    with open_studio_client(url) as http:
         header = {"Authorization": AccessToken(f"{url}/", token, http).header()}
         following = http.get(f"{url}/api/projects/{number}/next/", headers=header).json()["id"]
     assert following == min(drawn, key=lambda one: drawn[one]["score"]) == ids[2]
@@ -188,8 +190,8 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     # What was not shown is no pre-annotation to measure corrections by.
     studio.submit_annotation(ids[2], train["result"], parent_prediction=blind["id"])
     studio.submit_annotation(ids[1], train["result"], parent_prediction=held["id"])
-    tasks = list(studio.tasks(number))
-    assert [len(find_shown_regions(task)) for task in tasks] == [0, 1, 0, 0]
+    list_tasks = list(studio.list_tasks(number))
+    assert [len(find_shown_regions(task)) for task in list_tasks] == [0, 1, 0, 0]
 
 
 def test_labels_that_changed_without_a_word_are_drawn_with(
@@ -202,20 +204,20 @@ def test_labels_that_changed_without_a_word_are_drawn_with(
     projects = Projects(settings.projects_database)
     url, token = label_studio.url, label_studio.account.token
     projects.connect(Project(number, url, token, "Renamed", config))
-    registry.promote(str(number), registry.all()[0].name, by="test", reason="start")
+    registry.promote(str(number), registry.list_versions()[0].name, by="test", reason="start")
     renamed = config.replace("Mitotic cell", "Wall")
-    studio.line.sdk.projects.update(number, label_config=renamed)
+    studio.session.sdk.projects.update(number, label_config=renamed)
     studio.import_tasks(number, [{"data": {"image": "/data/local-files/?d=none.png"}}])
     publisher = Publisher(
         projects.get(number),
         projects,
-        Serving(settings, registry),
+        ModelCache(settings, registry),
         registry,
         studio,
         ImageSource(url, token, project=number),
     )
     assert publisher.publish().version == f"{number}-untrained"
-    assert projects.get(number).label_config == studio.project(number).label_config
+    assert projects.get(number).label_config == studio.get_project(number).label_config
 
 
 class WatchedStudio(Studio):
@@ -236,7 +238,7 @@ class WatchedStudio(Studio):
         super().set_score(prediction, score)
         project, version = self._queue
         assert self.count_untouched(project, without=version) == 0
-        assert self.project(project).model_version == version
+        assert self.get_project(project).model_version == version
 
 
 @dataclass
@@ -251,7 +253,7 @@ class Queue:
     version: str
 
     def predictions(self) -> dict[int, dict[str, Any]]:
-        return {task["id"]: task["predictions"][0] for task in self.studio.tasks(self.number)}
+        return {task["id"]: task["predictions"][0] for task in self.studio.list_tasks(self.number)}
 
     def scores(self) -> dict[int, float]:
         return {task: prediction["score"] for task, prediction in self.predictions().items()}
@@ -274,7 +276,7 @@ def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Qu
     url, token = label_studio.url, label_studio.account.token
     project = Project(number, url, token, "Queue", config)
     projects.connect(project)
-    version = registry.all()[0].name
+    version = registry.list_versions()[0].name
     registry.promote(str(number), version, by="test", reason="start")
     studio = WatchedStudio(url, token, number, version)
     studio.add_media_folder(number, folder)
@@ -283,7 +285,9 @@ def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Qu
     tasks[HELD_OUT]["data"]["split"] = "holdout"
     ids = studio.import_tasks(number, tasks)
     images = ImageSource(url, token, project=number)
-    publisher = Publisher(project, projects, Serving(settings, registry), registry, studio, images)
+    publisher = Publisher(
+        project, projects, ModelCache(settings, registry), registry, studio, images
+    )
     assert publisher.publish().imported == 8
     return Queue(
         number, dict(zip(ids, addresses, strict=True)), projects, studio, publisher, version
@@ -334,7 +338,7 @@ def test_another_strategy_reorders_the_queue_and_loses_nothing(
     assert scores[held] == at_place(place, [chance[ids[HELD_OUT]], chance[ids[HELD_OUT + 1]]])
 
     # Label Studio hands them out in that order, and who had one open loses no work.
-    with studio_http(queue.studio.url) as http:
+    with open_studio_client(queue.studio.url) as http:
         token = projects.get(number).token
         header = {"Authorization": AccessToken(f"{queue.studio.url}/", token, http).header()}
         address = f"{queue.studio.url}/api/projects/{number}/next/"
@@ -360,7 +364,7 @@ def test_a_new_version_is_scored_by_the_projects_strategy_at_once(
     assert (done.version, done.imported, done.rescored) == ("next-v1", 8, 0)
     scores = {
         task["id"]: prediction["score"]
-        for task in queue.studio.tasks(queue.number)
+        for task in queue.studio.list_tasks(queue.number)
         for prediction in task["predictions"]
         if prediction["model_version"] == "next-v1"
     }

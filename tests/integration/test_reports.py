@@ -13,14 +13,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tasks.cli.app import app
 from tests.conftest import RunningStudio
 
 CONFIG = (files("ml_backend.label_studio.configs") / "phases.xml").read_text(encoding="utf-8")
-LABELS = Labels.parse(CONFIG)
+LABELS = LabelingConfig.parse(CONFIG)
 SIDE = 120
 
 
@@ -31,8 +31,8 @@ def regions(*rows: tuple[float, float, str]) -> list[dict[str, Any]]:
         np.array([label for *_, label in rows]),
         np.full(len(rows), 0.8),
     )
-    matching = LABELS.match(LABELS.values)
-    return LABELS.to_regions(boxes, width=SIDE, height=SIDE, matching=matching, version="v1")
+    matching = LABELS.match_classes(LABELS.values)
+    return LABELS.write_regions(boxes, width=SIDE, height=SIDE, matching=matching, version="v1")
 
 
 def test_a_project_is_counted_as_it_was_reviewed(
@@ -68,7 +68,7 @@ def test_a_project_is_counted_as_it_was_reviewed(
     studio.import_predictions(
         number, CONFIG, [(task, "v1", 0.5, result) for task, result in drawn.items()]
     )
-    shown = {task["id"]: task["predictions"] for task in studio.tasks(number)}
+    shown = {task["id"]: task["predictions"] for task in studio.list_tasks(number)}
     corrected = regions((10, 10, "Metaphase"), (50, 10, "Interphase"), (10, 60, "Interphase"))
     studio.submit_annotation(one, corrected, parent_prediction=shown[one][0]["id"])
     studio.submit_annotation(two, regions((30, 30, "Interphase"), (60, 60, "Anaphase")))

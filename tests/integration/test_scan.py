@@ -29,7 +29,7 @@ from ml_backend.evaluation.detector_agreement import Agreement
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio import session as studio_line
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.registry.resolve import keep_int8
+from ml_backend.registry.resolve import store_int8
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -62,7 +62,7 @@ class Home:
             Project(number, url, token, title, CONFIG)
         )
         registry = Registry(self.settings.versions, self.settings.champions)
-        registry.promote(str(number), registry.all()[0].name, by="test", reason="start")
+        registry.promote(str(number), registry.list_versions()[0].name, by="test", reason="start")
         return number
 
     def scan(self, source: Path, project: int, *more: str) -> subprocess.Popen[str]:
@@ -86,7 +86,7 @@ class Home:
         return json.loads(out)
 
     def tasks(self, project: int) -> list[dict[str, Any]]:
-        return list(self.running.studio.tasks(project))
+        return list(self.running.studio.list_tasks(project))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_scan_becomes_marked_tasks_once(home: Home, tiles: Path) -> None:
     reasons = Counter(task["data"]["sampling_reason"] for task in tasks)
     assert reasons["found"] > 5
     champion = summary["model"]
-    assert home.running.studio.project(number).model_version == champion
+    assert home.running.studio.get_project(number).model_version == champion
     fetched = ImageSource(home.running.url, home.running.account.token).fetch(
         [task["data"]["image"] for task in tasks]
     )
@@ -234,7 +234,7 @@ def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
 
     version = home.settings.versions / slow["model"]
     # The version itself in place of its INT8 form: it agrees in everything.
-    keep_int8(version, version, Agreement(1000, (9, 9), 1.0, 1.0, 0.0).to_json())
+    store_int8(version, version, Agreement(1000, (9, 9), 1.0, 1.0, 0.0).to_json())
     fast = json.loads(run(number, "--int8", "--skip-empty", "--json")[0])
     assert fast["detections"] == slow["detections"]
     assert (fast["sent"], fast["known"]) == (0, slow["sent"])  # the very same pictures

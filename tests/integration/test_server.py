@@ -40,7 +40,7 @@ class Backend:
         self.projects = Projects(self.settings.projects_database)
         self.registry = Registry(self.settings.versions, self.settings.champions)
         shutil.copytree(versions, self.settings.versions)
-        (starter,) = self.registry.all()
+        (starter,) = self.registry.list_versions()
         self.starter = starter.name
         for number, label_config in ((1, MITOSIS), (2, NO_MATCH)):
             self.projects.connect(
@@ -214,13 +214,13 @@ def test_metrics_count_requests_and_tasks(client: FlaskClient) -> None:
 def test_a_promotion_is_served_at_the_next_request(client: FlaskClient, backend: Backend) -> None:
     from dataclasses import replace
 
-    files = backend.registry.folder(backend.starter).iterdir()
+    files = backend.registry.get_folder(backend.starter).iterdir()
     version = replace(backend.registry.get(backend.starter), name="1-v1-copy", project="1")
     backend.registry.add(version, [path for path in files if path.name != "version.json"])
     predict(client, [task(1, "good.png")])
     backend.registry.promote("1", "1-v1-copy", by="test", reason="test")
     (entry,) = predict(client, [task(1, "good.png")]).get_json()["results"]
     assert entry["model_version"] == "1-v1-copy"
-    backend.registry.rollback("1", by="test", reason="test")
+    backend.registry.roll_back("1", by="test", reason="test")
     (again,) = predict(client, [task(1, "good.png")]).get_json()["results"]
     assert again["model_version"] == backend.starter

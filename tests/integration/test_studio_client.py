@@ -71,10 +71,10 @@ def raw(label_studio: RunningStudio) -> httpx.Client:
 def test_a_project_is_made_to_show_pre_annotations_least_certain_first(
     label_studio: RunningStudio, project: int
 ) -> None:
-    found = label_studio.studio.project(project)
+    found = label_studio.studio.get_project(project)
     assert (found.id, found.label_config, found.model_version) == (project, LABELS, "")
     assert found.created > 1.6e9
-    assert project in {one.id for one in label_studio.studio.projects()}
+    assert project in {one.id for one in label_studio.studio.list_projects()}
     with raw(label_studio) as http:
         settings = http.get(f"/api/projects/{project}").json()
     assert settings["sampling"] == "Uncertainty sampling"
@@ -90,18 +90,18 @@ def test_tasks_come_once_each_over_all_pages(studio: Studio, project: int) -> No
     assert seen == [(4, 10), (8, 10), (10, 10)]
     assert len(set(ids)) == 10
     for page in (3, 5, 10, 100):
-        read = list(studio.tasks(project, page=page))
+        read = list(studio.list_tasks(project, page=page))
         assert [task["id"] for task in read] == sorted(ids)
     assert read[0]["data"] == {"image": "/data/upload/0.png"}
-    assert [task["id"] for task in studio.tasks(project, ids=ids[2:4])] == ids[2:4]
-    assert list(studio.tasks(project, ids=[])) == []
+    assert [task["id"] for task in studio.list_tasks(project, ids=ids[2:4])] == ids[2:4]
+    assert list(studio.list_tasks(project, ids=[])) == []
 
 
 def test_tasks_deleted_while_reading_hide_no_other(
     label_studio: RunningStudio, project: int
 ) -> None:
     ids = add(label_studio.studio, project, 6)
-    reading = label_studio.studio.tasks(project, page=2)
+    reading = label_studio.studio.list_tasks(project, page=2)
     first = [next(reading)["id"], next(reading)["id"]]
     with raw(label_studio) as http:
         for gone in first:
@@ -120,9 +120,9 @@ def test_untouched_is_without_annotation_draft_and_skip(
         assert http.post(f"/api/tasks/{skipped}/annotations", json=skip).status_code == 201
         draft = {"result": [region()], "lead_time": 1}
         assert http.post(f"/api/tasks/{drafted}/drafts", json=draft).status_code == 201
-    assert [task["id"] for task in studio.untouched_tasks(project)] == [plain]
+    assert [task["id"] for task in studio.list_untouched_tasks(project)] == [plain]
     assert studio.count_untouched(project) == 1
-    assert [task["id"] for task in studio.annotated_tasks(project)] == [annotated]
+    assert [task["id"] for task in studio.list_annotated_tasks(project)] == [annotated]
 
 
 def test_the_draft_of_another_user_counts_as_touched(
@@ -140,7 +140,7 @@ def test_the_draft_of_another_user_counts_as_touched(
         draft = {"result": [region()], "lead_time": 1}
         reply = other.post(f"/api/tasks/{drafted}/drafts", json=draft, headers=headers)
         assert reply.status_code == 201, reply.text
-    assert [task["id"] for task in label_studio.studio.untouched_tasks(project)] == [plain]
+    assert [task["id"] for task in label_studio.studio.list_untouched_tasks(project)] == [plain]
 
 
 def test_a_version_is_shown_once_it_has_pre_annotations_and_orders_the_tasks(
@@ -155,16 +155,18 @@ def test_a_version_is_shown_once_it_has_pre_annotations_and_orders_the_tasks(
     )
     assert studio.set_model_version(project, "v1") is True
     assert studio.set_model_version(project, "v1") is True
-    assert studio.project(project).model_version == "v1"
-    assert [task["id"] for task in studio.untouched_tasks(project, without="v1")] == ids[4:]
+    assert studio.get_project(project).model_version == "v1"
+    assert [task["id"] for task in studio.list_untouched_tasks(project, without="v1")] == ids[4:]
     assert studio.count_untouched(project, without="v1") == 1
-    shown = {task["id"]: task["predictions"] for task in studio.untouched_tasks(project, full=True)}
+    shown = {
+        task["id"]: task["predictions"] for task in studio.list_untouched_tasks(project, full=True)
+    }
     assert {task: shown[task][0]["score"] for task in scores} == scores
     studio.import_predictions(project, LABELS, [(ids[1], "v0", 0.1, [])])
-    assert [task["id"] for task in studio.untouched_tasks(project, several=True)] == [ids[1]]
+    assert [task["id"] for task in studio.list_untouched_tasks(project, several=True)] == [ids[1]]
     studio.delete_predictions(
         one["id"]
-        for task in studio.untouched_tasks(project, several=True, full=True)
+        for task in studio.list_untouched_tasks(project, several=True, full=True)
         for one in task["predictions"]
         if one["model_version"] == "v0"
     )
@@ -208,7 +210,7 @@ def test_the_server_refuses_an_annotation_whose_pre_annotation_was_deleted(
     """Why old pre-annotations must not be deleted while somebody may have them open."""
     (task,) = add(studio, project, 1)
     studio.import_predictions(project, LABELS, [(task, "v1", 0.5, [region()])])
-    (prediction,) = (one["id"] for one in next(studio.tasks(project))["predictions"])
+    (prediction,) = (one["id"] for one in next(studio.list_tasks(project))["predictions"])
     studio.delete_predictions([prediction])
     studio.delete_predictions([prediction])  # gone already: fine
     with pytest.raises(StudioFault, match="Invalid pk"):
@@ -227,7 +229,7 @@ def test_images_need_the_token_and_come_with_it(label_studio: RunningStudio, pro
     with raw(label_studio) as http:
         upload = {"file": ("b.png", b"\x89PNG uploaded", "image/png")}
         http.post(f"/api/projects/{project}/import", files=upload).raise_for_status()
-    uploaded = [task["data"]["image"] for task in label_studio.studio.tasks(project)]
+    uploaded = [task["data"]["image"] for task in label_studio.studio.list_tasks(project)]
     source = ImageSource(label_studio.url, label_studio.account.token, project=project)
     got = dict(source.fetch([address, *uploaded, f"{address}.missing", "s3://none/1.png"]))
     assert got[0] == b"pixels"
@@ -239,8 +241,8 @@ def test_images_need_the_token_and_come_with_it(label_studio: RunningStudio, pro
 @pytest.mark.parametrize(
     ("act", "error", "words"),
     [
-        (lambda s: s.project(999_999), ProjectGone, "no such project"),
-        (lambda s: list(s.tasks(999_999)), ProjectGone, "no such project"),
+        (lambda s: s.get_project(999_999), ProjectGone, "no such project"),
+        (lambda s: list(s.list_tasks(999_999)), ProjectGone, "no such project"),
         (lambda s: s.create_project("ab", LABELS), StudioFault, "at least 3 characters"),
         (lambda s: s.create_project("abc", "<View><Open>"), StudioFault, "label_config"),
     ],
@@ -258,7 +260,7 @@ def test_a_token_that_is_not_accepted_is_told(
     label_studio: RunningStudio, spoil: Callable[[str], str]
 ) -> None:
     with pytest.raises(StudioRefused, match="personal access token"):
-        Studio(label_studio.url, spoil(label_studio.account.token)).projects()
+        Studio(label_studio.url, spoil(label_studio.account.token)).list_projects()
 
 
 def test_a_server_that_is_not_there_is_told(
@@ -266,4 +268,4 @@ def test_a_server_that_is_not_there_is_told(
 ) -> None:
     monkeypatch.setattr(session, "WAITS", (0.01, 0.01))
     with pytest.raises(StudioUnreachable, match="does not answer"):
-        Studio("http://127.0.0.1:9", label_studio.account.token).projects()
+        Studio("http://127.0.0.1:9", label_studio.account.token).list_projects()

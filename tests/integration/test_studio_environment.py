@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.installation import StudioEnvironment, StudioError
+from ml_backend.label_studio.installation import StudioError, StudioInstallation
 from ml_backend.system.atomic_files import read_json, write_json
 from ml_backend.system.processes import PortTaken
 from tests.conftest import RunningStudio, free_port
 
 
 def test_the_account_is_kept_and_private(label_studio: RunningStudio) -> None:
-    assert label_studio.environment.account() == label_studio.environment.account()
+    assert label_studio.environment.prepare_account() == label_studio.environment.prepare_account()
     file = label_studio.environment.folder / "account.json"
     if os.name == "posix":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert Studio(label_studio.url, label_studio.account.token).projects() is not None
+    assert Studio(label_studio.url, label_studio.account.token).list_projects() is not None
 
 
 def test_a_token_that_was_made_but_never_written_down_is_made_again(
@@ -30,16 +30,16 @@ def test_a_token_that_was_made_but_never_written_down_is_made_again(
     known = read_json(file)
     try:
         write_json(file, {name: known[name] for name in ("username", "password")}, private=True)
-        again = label_studio.environment.account()
+        again = label_studio.environment.prepare_account()
         assert again.token != known["token"]
         # The one token of the user is another one now, so a stored one that no longer
         # works is the user's doing, and theirs to undo.
         write_json(file, known | {"token": "a.b.c"}, private=True)
         with pytest.raises(StudioError, match="revoke it"):
-            label_studio.environment.account()
+            label_studio.environment.prepare_account()
         write_json(file, known | {"token": "a.b.c", "password": "wrong"}, private=True)
         with pytest.raises(StudioError, match="does not accept the password"):
-            label_studio.environment.account()
+            label_studio.environment.prepare_account()
     finally:
         renewed = known | {"token": again.token}
         write_json(file, renewed, private=True)
@@ -54,7 +54,7 @@ def test_a_taken_port_is_told_before_anything_starts(label_studio: RunningStudio
 def test_a_server_that_cannot_start_is_told_with_its_last_words(
     label_studio_env: Path, tmp_path: Path
 ) -> None:
-    environment = StudioEnvironment(tmp_path / "label-studio", label_studio_env)
+    environment = StudioInstallation(tmp_path / "label-studio", label_studio_env)
     database = tmp_path / "label-studio" / "data" / "label_studio.sqlite3"
     database.parent.mkdir(parents=True)
     database.write_bytes(b"this is no database" * 1000)
@@ -71,16 +71,16 @@ def test_without_the_package_index_the_install_says_so_and_leaves_nothing(
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     killed = tmp_path / "partial-0000"  # what an install that was killed leaves
     (killed / "bin").mkdir(parents=True)
-    environment = StudioEnvironment(tmp_path)
+    environment = StudioInstallation(tmp_path)
     heard: list[str] = []
     with pytest.raises(StudioError, match="package index did not answer") as caught:
-        environment.ensure(heard.append)
+        environment.ensure_installed(heard.append)
     assert "\n" not in str(caught.value)
     assert heard
-    assert not environment.installed()
+    assert not environment.is_installed()
     assert not list(tmp_path.glob("partial-*"))
 
 
 def test_a_ready_environment_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(StudioError, match="holds no environment"):
-        StudioEnvironment(tmp_path, tmp_path / "nowhere").ensure()
+        StudioInstallation(tmp_path, tmp_path / "nowhere").ensure_installed()

@@ -21,7 +21,7 @@ from ml_backend.demo.synthetic_images import field
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
-from ml_backend.serving.model_cache import Serving
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 
@@ -43,7 +43,7 @@ def pipeline(
     registry = Registry(settings.versions, settings.champions)
     pipeline = Pipeline(settings, projects, registry)
     pipeline.projects.connect(Project(PROJECT, "http://127.0.0.1:1", "", "Trial", CONFIG))
-    (starter,) = pipeline.registry.all()
+    (starter,) = pipeline.registry.list_versions()
     pipeline.registry.promote(str(PROJECT), starter.name, by="test", reason="start")
     yield pipeline
 
@@ -69,7 +69,7 @@ def items(pipeline: Pipeline) -> list[Item]:
                 split="train" if number < TRAINED else "holdout",
                 sampling_p=None,
                 sampling_reason="",
-                boxes=tuple((*row[:4], row[4]) for row in boxes.rows()),
+                boxes=tuple((*row[:4], row[4]) for row in boxes.to_rows()),
                 blind=number % 4 == 0,
             )
         )
@@ -84,9 +84,9 @@ def snapshot(pipeline: Pipeline, items: Sequence[Item]) -> Snapshot:
 
 def drawn(pipeline: Pipeline) -> bytes:
     """What the champion draws in the held-out tasks, as Label Studio would be sent it."""
-    serving = Serving(pipeline.settings, pipeline.registry)
-    annotator = serving.annotator(pipeline.projects.get(PROJECT))
-    assert annotator is not None
+    serving = ModelCache(pipeline.settings, pipeline.registry)
+    preannotator = serving.get_preannotator(pipeline.projects.get(PROJECT))
+    assert preannotator is not None
     folder = pipeline.settings.images / str(PROJECT)
 
     def fetch(addresses: Sequence[str], deadline: float | None) -> Iterator[tuple[int, bytes]]:
@@ -94,8 +94,8 @@ def drawn(pipeline: Pipeline) -> bytes:
             yield position, (folder / address).read_bytes()
 
     tasks = [{"data": {"image": f"{number}.png"}} for number in range(TRAINED, TRAINED + HELD)]
-    outcomes: dict[int, Any] = dict(annotator.annotate(tasks, fetch))
-    return json.dumps([outcomes[i].entry() for i in range(HELD)]).encode()
+    outcomes: dict[int, Any] = dict(preannotator.preannotate(tasks, fetch))
+    return json.dumps([outcomes[i].to_json() for i in range(HELD)]).encode()
 
 
 @pytest.mark.timeout(600)
@@ -103,7 +103,7 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     pipeline: Pipeline, items: list[Item]
 ) -> None:
     registry = pipeline.registry
-    starter = registry.champion(str(PROJECT))
+    starter = registry.get_champion(str(PROJECT))
 
     # The boxes of every training image lie in another one.
     shuffled = [
@@ -143,7 +143,7 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     pipeline.promote(better.name, PROJECT, decision.reasons, by="cytoloop")
     assert drawn(pipeline) != before
 
-    registry.rollback(str(PROJECT), by="ann", reason="to see the old boxes")
+    registry.roll_back(str(PROJECT), by="ann", reason="to see the old boxes")
     assert drawn(pipeline) == before
-    last = registry.history(str(PROJECT))[-1]
+    last = registry.list_changes(str(PROJECT))[-1]
     assert (last.kind, last.by, last.version) == ("rollback", "ann", worse.name)

@@ -200,7 +200,7 @@ def test_the_terminal_says_where_to_go_and_what_was_left_out(first: Started) -> 
 
 
 def test_every_image_is_one_task_that_a_browser_can_show(first: Started) -> None:
-    tasks = {task["data"]["source"]: task["data"] for task in first.studio().tasks(1)}
+    tasks = {task["data"]["source"]: task["data"] for task in first.studio().list_tasks(1)}
     assert sorted(tasks) == ["Os/a.png", "Os/b.png", "Os/deep.tif", "Ta/ä c.png"]
     assert tasks["Os/deep.tif"]["image"].endswith(".png")
     account = read_json(first.data / "label-studio" / "account.json")
@@ -212,7 +212,7 @@ def test_every_image_is_one_task_that_a_browser_can_show(first: Started) -> None
 
 def test_whole_samples_are_held_out_from_the_start(first: Started) -> None:
     sides: dict[str, set[str]] = {}
-    for task in first.studio().tasks(1):
+    for task in first.studio().list_tasks(1):
         data = task["data"]
         assert 0 < data["sampling_p"] <= 1 and data["sampling_reason"]
         sides.setdefault(data["sample"], set()).add(data["split"])
@@ -224,9 +224,9 @@ def test_every_task_is_pre_annotated_by_the_version_that_the_project_shows(
     first: Started,
 ) -> None:
     studio = first.studio()
-    version = studio.project(1).model_version
+    version = studio.get_project(1).model_version
     assert version.startswith("starter-mitosis-")
-    for task in studio.tasks(1):
+    for task in studio.list_tasks(1):
         assert [one["model_version"] for one in task["predictions"]] == [version]
         assert 0 <= task["predictions"][0]["score"] <= 1
 
@@ -262,7 +262,7 @@ def test_the_next_start_finds_the_project_on_any_port_and_imports_nothing_twice(
     try:
         again.wait_up()
         assert "0 images imported, 5 there already" in again.words()
-        (project,) = again.studio().projects()
+        (project,) = again.studio().list_projects()
         assert (project.id, project.tasks) == (1, 4)
         delete_project(again, 1)
         descendants = again.descendants()
@@ -282,7 +282,7 @@ def test_a_project_deleted_in_label_studio_is_made_anew(
     try:
         anew.wait_up()
         assert "4 images imported, 1 left out because the same file" in anew.words()
-        (project,) = anew.studio().projects()
+        (project,) = anew.studio().list_projects()
         assert project.id != 1 and project.tasks == 4
     finally:
         anew.end()

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from ml_backend.demo.synthetic_images import field
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -89,10 +89,10 @@ def project(label_studio: RunningStudio, settings: Settings) -> int:
         for seed in range(12)
     ]
     ids = studio.import_tasks(number, [{"data": one} for one in data])
-    labels = Labels.parse(config)
-    matching = labels.match(["Mitotic cell", "Other"])
+    labels = LabelingConfig.parse(config)
+    matching = labels.match_classes(["Mitotic cell", "Other"])
     for task, boxes in list(zip(ids, truth, strict=True))[:-2]:
-        result = labels.to_regions(boxes, width=347, height=260, matching=matching, version="x")
+        result = labels.write_regions(boxes, width=347, height=260, matching=matching, version="x")
         studio.submit_annotation(task, result)
     url, token = label_studio.url, label_studio.account.token
     settings.data_dir.mkdir()
@@ -111,16 +111,16 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         children = psutil.Process(worker.process.pid).children(recursive=True)
         worker.process.kill()
         worker.process.wait()
-        assert registry.all(str(project)) == []
+        assert registry.list_versions(str(project)) == []
         # The training ends with its worker, so that the next one has the machine to itself.
         _, alive = psutil.wait_procs(children, timeout=30)
         assert not alive
 
         worker = Worker(settings)
         worker.until("a decision", lambda: projects.last_attempt(project))
-        (version,) = registry.all(str(project))
+        (version,) = registry.list_versions(str(project))
         assert version.decision["reasons"] and version.snapshot == projects.last_attempt(project)
-        assert (registry.champion(str(project)) == version.name) == version.decision["promoted"]
+        assert (registry.get_champion(str(project)) == version.name) == version.decision["promoted"]
         # Two models that left out half of the tasks each have judged it, and are gone.
         assert version.decision["folds"] == 2 and len(version.decision["judged"]) == 10
         assert worker.said("fold 1, folds 2, epoch 1") == worker.said("fold 2, folds 2, epoch 1")
@@ -134,7 +134,7 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         worker.until("the job is over", lambda: not projects.notes())
         time.sleep(3)
         assert worker.said("epoch 1,") == before
-        assert len(registry.all(str(project))) == 1
+        assert len(registry.list_versions(str(project))) == 1
 
         # One worker a data folder.
         second = Worker(settings)
@@ -151,8 +151,8 @@ def test_a_promotion_after_which_people_edit_more_is_taken_back(
 ) -> None:
     shutil.copytree(starter_versions, settings.versions)
     registry = Registry(settings.versions, settings.champions)
-    (starter,) = registry.all()
-    files = [path for path in registry.folder(starter.name).iterdir() if path.suffix != ".json"]
+    (starter,) = registry.list_versions()
+    files = [path for path in registry.get_folder(starter.name).iterdir() if path.suffix != ".json"]
     studio = label_studio.studio
     config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
     number = studio.create_project("Edits that rise", config).id
@@ -169,7 +169,7 @@ def test_a_promotion_after_which_people_edit_more_is_taken_back(
     drawn = [(task, "good-v1" if i < 20 else "bad-v2", 0.5, shown) for i, task in enumerate(ids)]
     studio.import_predictions(number, config, drawn)
     studio.set_model_version(number, "bad-v2")
-    parents = {task["id"]: task["predictions"][0]["id"] for task in studio.tasks(number)}
+    parents = {task["id"]: task["predictions"][0]["id"] for task in studio.list_tasks(number)}
     for i, task in enumerate(ids):
         result = copy.deepcopy(shown)
         if i >= 20:
@@ -179,11 +179,11 @@ def test_a_promotion_after_which_people_edit_more_is_taken_back(
     worker = Worker(settings, CYTOLOOP_RETRAIN_AFTER="1000")
     try:
         projects.leave(number, "changed")
-        worker.until("a rollback", lambda: registry.champion(str(number)) == "good-v1")
-        last = registry.history(str(number))[-1]
+        worker.until("a rollback", lambda: registry.get_champion(str(number)) == "good-v1")
+        last = registry.list_changes(str(number))[-1]
         assert (last.kind, last.by) == ("rollback", "cytoloop")
         assert "3.00 edits a task" in last.reason and "0.00 in the last 20" in last.reason
-        worker.until("published", lambda: studio.project(number).model_version == "good-v1")
+        worker.until("published", lambda: studio.get_project(number).model_version == "good-v1")
         assert worker.said("back to good-v1") == 1
         told = registry.get("bad-v2").figures
         assert told["watch"]["worse"]

@@ -82,4 +82,4 @@ def test_a_format_is_read_and_written_by_one_file(
     assert not found.skipped
     (example,) = found.examples
     assert example.boxes is not None
-    assert example.boxes.rows() == [(10.0, 12.0, 30.0, 40.0, "Mitotic cell", 1.0)]
+    assert example.boxes.to_rows() == [(10.0, 12.0, 30.0, 40.0, "Mitotic cell", 1.0)]

@@ -1,1 +1,1 @@
-"""The learner that finds objects: an ultralytics network, trained in torch, served on OpenVINO."""
+"""The object detector: training, inference, export and quantization of a YOLO network."""

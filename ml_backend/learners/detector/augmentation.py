@@ -1,4 +1,4 @@
-"""Training images: the same cells seen another way.
+"""Augmentation: training images mirrored, turned, resized and exposed at random.
 
 Microscopy knows no up, so every image is mirrored and turned by quarters, which moves
 pixels without changing one; only a share is resized or turned freely, because that blurs
@@ -15,18 +15,21 @@ import numpy as np
 from ml_backend.learners.detector.hyperparameters import Recipe
 from ml_backend.learners.detector.preprocess import PADDING
 
-# The label of a place where a person removed a box: looked at and laid into other fields as any
-# object, but in no target: whatever is found there is punished.
-NOTHING = -1
+# The label of a box that a person deleted: shown and pasted like an object, but not a target:
+# whatever is found there adds to the loss.
+DELETED = -1
 
 
 @dataclass(frozen=True)
-class View:
-    """One image at the input scale.
+class TrainingImage:
+    """A labelled image at the input scale.
 
-    pixels: (H, W, 3) uint8. xyxy: (N, 4) float32, pixels. label: (N,) int, class indices or
-    NOTHING. ignored: (M, 4) float32, regions that neither count nor punish.
-    weight: (N,) float, how often each object is chosen; None where they are alike.
+    Attributes:
+        pixels: (H, W, 3) uint8.
+        xyxy: (N, 4) float32, boxes in pixels.
+        label: (N,) int, class indices or DELETED.
+        ignored: (M, 4) float32, regions that do not enter the loss.
+        weight: (N,) float, how often each object is chosen; None where all are alike.
     """
 
     pixels: np.ndarray
@@ -36,18 +39,23 @@ class View:
     weight: np.ndarray | None = None
 
 
-def choose(weight: np.ndarray | None, number: int, rng: np.random.Generator) -> int:
-    """One of `number` indices, by weight where there is one."""
+def choose_index(weight: np.ndarray | None, number: int, rng: np.random.Generator) -> int:
+    """Choose one of `number` indices at random, by weight where weights are given."""
     return int(rng.choice(number, p=None if weight is None else weight / weight.sum()))
 
 
-def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """The boxes of objects after x → linear @ x + offset; xyxy (N, 4), linear (2, 2).
+def transform_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Transform the boxes of objects by x → linear @ x + offset.
 
-    Exact where the map is made of quarter turns, mirrors and scaling. For other angles
-    what fills a box is not known; it is taken as the inscribed ellipse, whose half extent
+    Exact where the map is made of quarter turns, mirrors and scaling. For other angles the
+    outline of an object is not known; it is taken as the inscribed ellipse, whose half extent
     along an output axis is sqrt((m₁ a)² + (m₂ b)²) for the row m of `linear` and the half
     sides a, b. The box around the turned corners would leave a wide margin.
+
+    Args:
+        xyxy: (N, 4).
+        linear: (2, 2).
+        offset: (2,).
     """
     centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2 @ linear.T + offset
     half = (xyxy[:, 2:] - xyxy[:, :2]) / 2
@@ -55,13 +63,26 @@ def turn_boxes(xyxy: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.n
     return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
 
-def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> View:
-    """A random view of `view` on a canvas (height, width), in input pixels."""
+def augment(
+    image: TrainingImage, canvas: tuple[int, int], recipe: Recipe, rng: np.random.Generator
+) -> TrainingImage:
+    """Augment an image at random.
+
+    Args:
+        image: At the input scale.
+        canvas: Height and width of the result, input px.
+        recipe: How strongly.
+        rng: The source of randomness.
+
+    Returns:
+        The image on its canvas. Boxes of which the recipe's `visible` share is left are kept;
+        what is left of others is ignored.
+    """
     linear = np.eye(2)
     if rng.random() < 0.5:
         linear = np.diag([-1.0, 1.0])
     # A field that lies across the canvas is turned along it.
-    height, width = view.pixels.shape[:2]
+    height, width = image.pixels.shape[:2]
     quarters = 2 * int(rng.integers(2))
     if (height > width) != (canvas[0] > canvas[1]) or (height == width and rng.random() < 0.5):
         quarters += 1
@@ -75,9 +96,9 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
     centre = size / 2 + room * rng.uniform(0, 1, 2)
     if warped:
         centre += rng.uniform(-recipe.shift, recipe.shift, 2) * canvas[::-1]
-    if len(view.xyxy) and (room < -size / 4).any() and rng.random() < recipe.near:
-        # Most windows of a field much larger than the canvas are empty: look at an object.
-        box = view.xyxy[choose(view.weight, len(view.xyxy), rng)]
+    if len(image.xyxy) and (room < -size / 4).any() and rng.random() < recipe.near:
+        # Most crops of a field much larger than the canvas are empty: show an object.
+        box = image.xyxy[choose_index(image.weight, len(image.xyxy), rng)]
         inside = linear @ ((box[:2] + box[2:]) / 2 - (width / 2, height / 2))
         centre = np.array(canvas[::-1]) * rng.uniform(0.1, 0.9, 2) - inside
         centre = np.where(room < 0, np.clip(centre, size / 2 + room, size / 2), size / 2)
@@ -85,16 +106,16 @@ def augment(view: View, canvas: tuple[int, int], recipe: Recipe, rng: np.random.
     if not warped:
         offset = np.round(offset)
     # Exposed before it is placed: the padding has the same grey in serving.
-    pixels = _place(_expose(view.pixels, recipe, rng), linear, offset, canvas, exact=not warped)
-    xyxy = turn_boxes(view.xyxy, linear, offset)
-    xyxy, seen = _clip(xyxy, canvas)
-    ignored, _ = _clip(turn_boxes(view.ignored, linear, offset), canvas)
-    counted = seen >= recipe.visible
-    cut = ~counted & (seen > 0) & (view.label != NOTHING)
-    return View(
+    pixels = _warp(_expose(image.pixels, recipe, rng), linear, offset, canvas, exact=not warped)
+    xyxy = transform_boxes(image.xyxy, linear, offset)
+    xyxy, visible = _clip(xyxy, canvas)
+    ignored, _ = _clip(transform_boxes(image.ignored, linear, offset), canvas)
+    kept = visible >= recipe.visible
+    cut = ~kept & (visible > 0) & (image.label != DELETED)
+    return TrainingImage(
         pixels,
-        xyxy[counted],
-        view.label[counted],
+        xyxy[kept],
+        image.label[kept],
         np.concatenate([ignored, xyxy[cut]]),
     )
 
@@ -105,7 +126,7 @@ def _rotation(degrees: float) -> np.ndarray:
     return np.round(matrix) if degrees % 90 == 0 else matrix
 
 
-def _place(
+def _warp(
     pixels: np.ndarray,
     linear: np.ndarray,
     offset: np.ndarray,
@@ -113,7 +134,7 @@ def _place(
     *,
     exact: bool,
 ) -> np.ndarray:
-    """The canvas after x → linear @ x + offset; `exact` moves whole pixels."""
+    """Draw the pixels on the canvas after x → linear @ x + offset; `exact` moves whole pixels."""
     # OpenCV speaks of pixel centres, boxes of pixel edges: half a pixel between them.
     shift = linear @ (0.5, 0.5) + offset - 0.5
     return cv2.warpAffine(
@@ -126,7 +147,7 @@ def _place(
 
 
 def _clip(xyxy: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes within the canvas and the share of each that is left."""
+    """Clip boxes to the canvas; give them with the share of each area that is left."""
     limits = np.array([canvas[1], canvas[0]] * 2, np.float32)
     clipped = np.clip(xyxy, 0, limits)
     sides = clipped[:, 2:] - clipped[:, :2]
@@ -135,7 +156,7 @@ def _clip(xyxy: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarray, np.nda
 
 
 def _expose(pixels: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Another exposure and focus of the same field."""
+    """Change exposure and focus at random."""
     gain, gamma = recipe.gain ** rng.uniform(-1, 1), recipe.gamma ** rng.uniform(-1, 1)
     curve = 255 * gain * (np.arange(256) / 255) ** gamma
     pixels = cv2.LUT(pixels, np.clip(np.round(curve), 0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Does a base find already what it is to learn? Then little has to change."""
+"""How well a base model finds already what it is to learn: if well, little has to change."""
 
 from __future__ import annotations
 
@@ -9,33 +9,45 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.evaluation.matching import match_boxes
-from ml_backend.label_studio.class_names import canonical
-from ml_backend.learners.detector.augmentation import View
+from ml_backend.label_studio.class_names import canonicalize
+from ml_backend.learners.detector.augmentation import TrainingImage
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
 from ml_backend.learners.model_file import read_card
 
 
-def finds(
-    base: Path, views: Sequence[View], classes: Sequence[str], headline: Sequence[str], device: str
+def measure_base_f1(
+    base: Path,
+    images: Sequence[TrainingImage],
+    classes: Sequence[str],
+    headline: Sequence[str],
+    device: str,
 ) -> float:
-    """F1 (0..1, IoU 0.5) of the headline classes together, of a version's weights on views.
+    """Measure the F1 of a version's weights on training images, headline classes taken together.
 
-    classes: what the views' labels number. 0 where there is nothing to find.
+    Args:
+        base: The weights, .safetensors.
+        images: At the network's scale.
+        classes: The names behind the labels of the images.
+        headline: The classes to find.
+        device: Of torch.
+
+    Returns:
+        F1 in 0..1 at IoU 0.5; 0 where there is nothing to find.
     """
     card = read_card(base)
-    wanted = {canonical(name) for name in headline}
-    # Views are at the network's scale already.
+    wanted = {canonicalize(name) for name in headline}
+    # The images are at the network's scale already.
     detector = Detector(replace(card, scale=1.0), TorchRuntime(base, device))
-    numbers = [i for i, name in enumerate(classes) if canonical(name) in wanted]
-    hits = marks = truths = 0
-    drawn = detector.detect(view.pixels for view in views)
-    for view, boxes in zip(views, drawn, strict=True):
-        named = [canonical(str(name)) in wanted for name in boxes.label]
-        found = boxes.where(np.array(named, bool)).xyxy
-        truth = view.xyxy[np.isin(view.label, numbers)]
-        hit, ignored = match_boxes(found, truth, view.ignored)
+    numbers = [i for i, name in enumerate(classes) if canonicalize(name) in wanted]
+    hits = counted = truths = 0
+    detections = detector.detect(image.pixels for image in images)
+    for image, boxes in zip(images, detections, strict=True):
+        is_wanted = [canonicalize(str(name)) in wanted for name in boxes.label]
+        found = boxes.where(np.array(is_wanted, bool)).xyxy
+        truth = image.xyxy[np.isin(image.label, numbers)]
+        hit, ignored = match_boxes(found, truth, image.ignored)
         hits += int(hit[0].sum())
-        marks += int((~ignored[0]).sum())
+        counted += int((~ignored[0]).sum())
         truths += len(truth)
-    return 2 * hits / (marks + truths) if truths else 0.0
+    return 2 * hits / (counted + truths) if truths else 0.0

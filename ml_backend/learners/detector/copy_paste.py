@@ -1,4 +1,4 @@
-"""Objects of one training image laid into another.
+"""Copy-paste augmentation: objects of one training image pasted into another.
 
 Small sets show every cell in one surrounding and every field with its few cells; mixing them
 shows more of both (Ghiasi et al. 2021, Simple Copy-Paste).
@@ -11,44 +11,47 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ml_backend.learners.detector.augmentation import View, choose
+from ml_backend.learners.detector.augmentation import TrainingImage, choose_index
 
-MARGIN = 0.15  # of an object's sides: around it, where it fades into its new field
+# Around a pasted object, as a share of its sides: there it fades into the image.
+MARGIN = 0.15
 
 
-def graft(
-    view: View,
-    donors: Sequence[View],
+def paste_objects(
+    image: TrainingImage,
+    donors: Sequence[TrainingImage],
     most: int,
     rng: np.random.Generator,
     weights: np.ndarray | None = None,
-) -> View:
-    """`view` with up to `most` more objects, where nothing was drawn or ignored.
+) -> TrainingImage:
+    """Paste objects of other images where the image has no object and no ignored region.
 
-    An object comes from any of the donors, mirrored and turned by quarters, at its own
-    brightness. One that touches another there, or finds no room here, is left out.
-    weights: (donors,), how often each gives; None: all alike.
+    An object is mirrored and turned by quarters, and keeps its brightness. One that touches
+    another object in its own image, or finds no room here, is left out.
+
+    Args:
+        image: To paste into; it is not changed.
+        donors: To take objects from.
+        most: Objects, at most; at least one is tried.
+        rng: The source of randomness.
+        weights: (donors,), how often each is chosen; None: all alike.
     """
-    pixels = view.pixels.copy()
-    taken = np.concatenate([view.xyxy, view.ignored])
-    xyxy, label = [view.xyxy], [view.label]
-    weight = [] if view.weight is None else [view.weight]
+    pixels = image.pixels.copy()
+    occupied = np.concatenate([image.xyxy, image.ignored])
+    xyxy, label = [image.xyxy], [image.label]
+    weight = [] if image.weight is None else [image.weight]
     for _ in range(int(rng.integers(1, most + 1))):
-        donor = donors[choose(weights, len(donors), rng)]
+        donor = donors[choose_index(weights, len(donors), rng)]
         if not len(donor.xyxy):
             continue
-        chosen = choose(donor.weight, len(donor.xyxy), rng)
+        chosen = choose_index(donor.weight, len(donor.xyxy), rng)
         piece, alpha, box = _cut_out(donor, chosen)
         if piece.size == 0:
             continue
         if rng.random() < 0.5:
             piece, alpha = piece[:, ::-1], alpha[:, ::-1]
-            box = np.array([piece.shape[1], 0, piece.shape[1], 0]) + box[[2, 1, 0, 3]] * [
-                -1,
-                1,
-                -1,
-                1,
-            ]
+            x1, y1, x2, y2 = box
+            box = np.array([piece.shape[1] - x2, y1, piece.shape[1] - x1, y2])
         if rng.random() < 0.5:
             piece, alpha, box = piece.transpose(1, 0, 2), alpha.T, box[[1, 0, 3, 2]]
         room = np.array(pixels.shape[:2]) - piece.shape[:2]
@@ -56,29 +59,31 @@ def graft(
             continue
         top, left = (int(rng.integers(side)) for side in room)
         place = np.array([left, top, left + piece.shape[1], top + piece.shape[0]])
-        if _touches(taken, place):
+        if _touches(occupied, place):
             continue
         spot = pixels[place[1] : place[3], place[0] : place[2]]
         spot[:] = alpha[..., None] * piece + (1 - alpha[..., None]) * spot
         placed = (box + [left, top, left, top]).astype(np.float32)[None]
-        taken = np.concatenate([taken, placed])
+        occupied = np.concatenate([occupied, placed])
         xyxy.append(placed)
         label.append(donor.label[chosen : chosen + 1])
         if donor.weight is not None:
             weight.append(donor.weight[chosen : chosen + 1])
-    return View(
+    return TrainingImage(
         pixels,
         np.concatenate(xyxy),
         np.concatenate(label),
-        view.ignored,
+        image.ignored,
         np.concatenate(weight) if weight else None,
     )
 
 
-def _cut_out(donor: View, chosen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An object's pixels with a margin, how much they cover (0..1), and its box in them.
+def _cut_out(donor: TrainingImage, chosen: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut out an object with a margin.
 
-    No pixels where something else reaches into the margin: half of it would come along.
+    Returns:
+        Its pixels, their opacity (0..1), and its box in them. No pixels where something else
+        reaches into the margin: half of that would be pasted too.
     """
     box = donor.xyxy[chosen]
     margin = MARGIN * (box[2:] - box[:2])

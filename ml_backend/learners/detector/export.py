@@ -1,8 +1,8 @@
-"""Weights to OpenVINO's intermediate representation (IR), the form that CPUs serve.
+"""Export of weights to OpenVINO's intermediate representation (IR), which CPUs serve.
 
-The IR takes what `preprocess.to_input` gives, pixels as they are: uint8, (B, H, W, 3) RGB
-with any B and any H and W that are multiples of 32; dividing by 255 and turning to planes
-happen inside, where they cost nothing. It answers float32 (B, 4 + classes, anchors): centre
+The IR takes what `preprocess.prepare_input` gives, pixels as they are: uint8, (B, H, W, 3) RGB
+with any B and any H and W that are multiples of 32; dividing by 255 and transposing happen
+inside, where they cost nothing. It answers float32 (B, 4 + classes, anchors): centre
 x, centre y, width, height in input pixels, and a probability for each class.
 
 Torch is imported here, so a server runs this as a child process:
@@ -24,8 +24,9 @@ import openvino as ov
 import torch
 from openvino.preprocess import PrePostProcessor
 
+from ml_backend.learners.base import ExportFailed
 from ml_backend.learners.detector.openvino_runtime import IR_NAME
-from ml_backend.learners.detector.weights import load
+from ml_backend.learners.detector.weights import load_network
 from ml_backend.learners.model_file import FILE_NAME
 
 # What the two may differ by on noise: pixels of the input, and confidence. The weights stay
@@ -35,20 +36,17 @@ BOX_TOLERANCE = 0.5
 CONFIDENCE_TOLERANCE = 0.01
 
 
-class ExportFailed(RuntimeError):
-    """The IR does not compute what torch computes."""
-
-
 def export(weights: Path, folder: Path) -> None:
     """Make `folder` a version that can serve: the weights, model.xml and model.bin.
 
     The files are written beside it and compared with torch on random images before they
-    are moved into place, model.xml last: where that exists, the version is whole.
+    are moved into place, model.xml last: where that exists, the version is complete.
 
-    Raises ValueError when `weights` is not a cytoloop model file, ExportFailed when torch
-    and the IR disagree.
+    Raises:
+        ValueError: `weights` is not a cytoloop model file.
+        ExportFailed: Torch and the IR disagree.
     """
-    network: Any = load(weights)[0]
+    network: Any = load_network(weights)[0]
     head = network.model[-1]
     # Answer the decoded boxes alone, and lay the anchors anew for every input size.
     head.export, head.dynamic = True, True
@@ -102,6 +100,7 @@ def _check(network: torch.nn.Module, path: Path) -> None:
 
 
 def main() -> None:
+    """Export from the command line; errors are one line."""
     if len(sys.argv) != 3:
         sys.exit("usage: python -m ml_backend.learners.detector.export WEIGHTS.safetensors FOLDER")
     weights, folder = map(Path, sys.argv[1:])

@@ -21,7 +21,7 @@ from ultralytics.utils.torch_utils import initialize_weights
 _FIRST = re.compile(r"(.+\.cv[23]\.\d+)\.0\.conv\.weight$")
 
 
-def narrow(head: Any, width: int) -> None:
+def narrow_head(head: Any, width: int) -> None:
     """Give all hidden layers of ultralytics' Detect `width` channels, with random weights."""
     for branches in (head.cv2, head.cv3):
         for level, (first, _, last) in enumerate(branches):
@@ -33,17 +33,17 @@ def narrow(head: Any, width: int) -> None:
     initialize_weights(head)
 
 
-def width(tensors: Mapping[str, torch.Tensor]) -> int | None:
-    """Channels of the hidden layers of the head in a state_dict; None where it has none."""
+def find_hidden_width(tensors: Mapping[str, torch.Tensor]) -> int | None:
+    """Find the channels of the head's hidden layers in a state_dict; None where it has no head."""
     return next((len(t) for name, t in tensors.items() if _FIRST.search(name)), None)
 
 
-def narrowed(tensors: Mapping[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
-    """A state_dict with at most `width` channels in the hidden layers of its head.
+def narrow_weights(tensors: Mapping[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
+    """Keep at most `width` channels in the hidden layers of the head in a state_dict.
 
-    How much of a channel is heard: the scale of its norm times the sum of the magnitudes of
-    the weights that read it (Li et al. 2017, Pruning filters for efficient ConvNets, with the
-    norm's scale as in Liu et al. 2017).
+    The channels kept are those that matter most to the next layer: the magnitude of the norm's
+    scale times the sum of the magnitudes of the weights that read the channel (Li et al. 2017,
+    Pruning filters for efficient ConvNets, with the norm's scale as in Liu et al. 2017).
     """
     made = dict(tensors)
     for branch in [match[1] for name in tensors if (match := _FIRST.search(name))]:

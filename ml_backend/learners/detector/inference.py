@@ -1,10 +1,10 @@
 """Finding the objects of a version's classes in images.
 
-A version knows one scale, so an image is resampled by it and never fitted into a frame: a
+A version has one scale, so an image is resampled by it and never fitted into a frame: a
 cell has the size that the network learned, in a field, a tile of it or a stitched slide.
 What would be larger than WINDOW input pixels after that is looked at through overlapping
-`windows`, which bounds memory whatever the image; `seams` makes one object of what several
-of them show.
+`sliding_windows`, which bounds memory whatever the image; `merge_detections` makes one object of
+what several of them show.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects, WindowDetections, merge_windows
 from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, Window
 from ml_backend.learners.base import Picture, Prediction
-from ml_backend.learners.detector.nms import suppress
-from ml_backend.learners.detector.openvino_runtime import Runtime, runtime
-from ml_backend.learners.detector.preprocess import halvings, input_size, scale_of, to_input
+from ml_backend.learners.detector.nms import suppress_overlaps
+from ml_backend.learners.detector.openvino_runtime import Runtime, choose_runtime
+from ml_backend.learners.detector.preprocess import (
+    compute_input_size,
+    compute_scale,
+    count_halvings,
+    prepare_input,
+)
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 
 WINDOW = 2048  # input px a side; a YOLOv5n in OpenVINO then takes 0.2 GB
@@ -38,10 +43,13 @@ def _note_size(pixels: np.ndarray, sizes: deque[tuple[int, int]]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where an input came from: the number of its plane, and its window there, in px.
+class _WindowPlace:
+    """Where an input came from.
 
-    ratio: input px for each of them, across and down.
+    Attributes:
+        plane: The number of its plane.
+        left: Of the window in the plane, px; likewise top, right and bottom.
+        ratio: Input px for each px of the plane, across and down.
     """
 
     plane: int
@@ -52,8 +60,8 @@ class _Place:
     ratio: tuple[float, float]
 
 
-class _Looking:
-    """A plane that windows are still handed out of, or answered for."""
+class _PendingPlane:
+    """A plane with windows that are still to be read or to be answered for."""
 
     def __init__(self, plane: Plane) -> None:
         self.width, self.height = plane.width, plane.height
@@ -61,13 +69,25 @@ class _Looking:
         self.handed_out = False
         self.found: list[WindowDetections] = []
 
+    def is_complete(self) -> bool:
+        return self.handed_out and not self.missing
+
 
 class Detector:
     """A version ready to detect. May be used by several threads at a time.
 
-    scale: input pixels per image pixel; the card's where it is not given. side, overlap: of
-    the windows that larger planes are looked at through, in image px. halvings: how often the
-    pixels of such windows may be halved before they come here.
+    Args:
+        card: Of the version.
+        runtime: Runs its network.
+        scale: Input pixels for each image pixel; the card's where not given.
+
+    Attributes:
+        card: The same.
+        scale: Input pixels for each image pixel.
+        side: Of the sliding windows over larger planes, image px.
+        overlap: Of neighbouring windows, image px.
+        margin: A box that ends so close to a window's edge is cut by it, image px.
+        halvings: How often the pixels of such windows may be halved before they come here.
     """
 
     def __init__(self, card: ModelCard, runtime: Runtime, scale: float | None = None) -> None:
@@ -76,27 +96,34 @@ class Detector:
         self.side = max(2, int(WINDOW / self.scale))
         self.overlap = int(OVERLAP / self.scale)
         self.margin = EDGE / self.scale
-        self.halvings = halvings(self.scale)
+        self.halvings = count_halvings(self.scale)
         self._runtime = runtime
         self._names = np.array(card.classes)
 
     @classmethod
     def load(cls, folder: Path, threads: int | None = None) -> Detector:
-        """From a version's folder: weights.safetensors with model.xml and model.bin.
+        """Load a version's folder: weights.safetensors with model.xml and model.bin.
 
-        threads: of the CPU, that detecting may take; all of them where not given.
+        Args:
+            folder: Of the version.
+            threads: Of the CPU, that detecting may take; all where not given.
 
-        Raises FileNotFoundError when a file is missing, ValueError when it is not ours.
+        Raises:
+            FileNotFoundError: A file is missing.
+            ValueError: The file is not ours.
         """
         weights = folder / FILE_NAME
         if not weights.exists():
             raise FileNotFoundError(f"{weights} is missing")
-        return cls(read_card(weights), runtime(folder, threads))
+        return cls(read_card(weights), choose_runtime(folder, threads))
 
-    def at(self, pixel_size: float | None) -> Detector:
-        """The same for images of so many µm a pixel, which makes objects as large as those that
-        it learned; where either size is not known, it goes by the card's scale."""
-        scale = scale_of(self.card.scale, self.card.input_um, pixel_size)
+    def adapt_to(self, pixel_size: float | None) -> Detector:
+        """Return the detector for images of so many µm a pixel.
+
+        It resamples them so that objects are as large as those that it learned; where either
+        size is not known, by the card's scale.
+        """
+        scale = compute_scale(self.card.scale, self.card.input_um, pixel_size)
         return self if scale == self.scale else Detector(self.card, self._runtime, scale)
 
     def predict(
@@ -109,77 +136,87 @@ class Detector:
         for pixel_size, members in groupby(pictures, key=lambda picture: picture.pixel_size):
             sizes: deque[tuple[int, int]] = deque()
             images = (_note_size(picture.pixels, sizes) for picture in members)
-            for boxes in self.at(pixel_size).stream(images, floor):
+            for boxes in self.adapt_to(pixel_size).stream(images, floor):
                 yield Prediction(sizes.popleft(), boxes)
 
     def detect(self, images: Iterable[np.ndarray], floor: float | None = None) -> list[Boxes]:
-        """`stream`, with all images and answers in memory."""
+        """Run `stream` with all images and answers in memory."""
         return list(self.stream(images, floor))
 
     def stream(self, images: Iterable[np.ndarray], floor: float | None = None) -> Iterator[Boxes]:
-        """The boxes of each image in order, the most confident first, at most MOST_BOXES.
+        """Yield the boxes of each image in order, the most confident first, at most MOST_BOXES.
 
-        images: (H, W, 3) uint8 RGB, of any sizes. floor: the lowest confidence, 0..1; the
-        card's threshold where it is not given.
+        Args:
+            images: (H, W, 3) uint8 RGB, of any sizes.
+            floor: The lowest confidence, 0..1; the card's threshold where not given.
         """
-        for found in self.objects(map(InMemoryPlane, images), floor):
+        for found in self.find_objects(map(InMemoryPlane, images), floor):
             best = found.where(slice(MOST_BOXES))
             yield Boxes(best.xyxy, best.label, best.confidence)
 
-    def objects(self, planes: Iterable[Plane], floor: float | None = None) -> Iterator[Objects]:
-        """The objects of each plane in order, each once; their labels are names of classes.
+    def find_objects(
+        self, planes: Iterable[Plane], floor: float | None = None
+    ) -> Iterator[Objects]:
+        """Yield the objects of each plane in order, each object once; labels are class names.
 
-        Takes a few windows ahead of what it has answered, so that the network always has
-        work while the next window is read and the last one's boxes are used; a plane's
-        pixels are asked for once, window by window. floor: as in `stream`.
+        A few windows are read ahead of what was answered, so that the network always has work
+        while the next window is read and the last one's boxes are used. A plane's pixels are
+        asked for once, window by window.
+
+        Args:
+            planes: Of any sizes.
+            floor: The lowest confidence, 0..1; the card's threshold where not given.
         """
         floor = self.card.threshold if floor is None else floor
-        handed: deque[_Place] = deque()  # to the runtime, in order
-        looking: dict[int, _Looking] = {}
+        submitted: deque[_WindowPlace] = deque()  # to the runtime, in order
+        pending: dict[int, _PendingPlane] = {}
         following = 0
-        for answer in self._runtime.infer(self._batches(planes, handed, looking)):
+        for answer in self._runtime.infer(self._batches(planes, submitted, pending)):
             for output in answer:
-                place = handed.popleft()
-                plane = looking[place.plane]
-                plane.found.append(self._found(output, place, floor))
+                place = submitted.popleft()
+                plane = pending[place.plane]
+                plane.found.append(self._decode(output, place, floor))
                 plane.missing -= 1
-            while following in looking and self._answered(looking[following]):
-                yield self._objects(looking.pop(following))
+            while following in pending and pending[following].is_complete():
+                yield self._merge(pending.pop(following))
                 following += 1
-        for plane in looking.values():  # a plane is known to be complete one window later
-            yield self._objects(plane)
+        for plane in pending.values():  # a plane is known to be complete one window later
+            yield self._merge(plane)
 
     def _batches(
-        self, planes: Iterable[Plane], handed: deque[_Place], looking: dict[int, _Looking]
+        self,
+        planes: Iterable[Plane],
+        submitted: deque[_WindowPlace],
+        pending: dict[int, _PendingPlane],
     ) -> Iterator[np.ndarray]:
-        """Inputs of one shape together, as many as the runtime likes."""
-        gathered: dict[tuple[int, ...], list[tuple[_Place, np.ndarray]]] = {}
+        """Yield inputs of one shape together, as many as the runtime prefers."""
+        gathered: dict[tuple[int, ...], list[tuple[_WindowPlace, np.ndarray]]] = {}
 
         def batch(shape: tuple[int, ...]) -> np.ndarray:
             members = gathered.pop(shape)
-            handed.extend(place for place, _ in members)
+            submitted.extend(place for place, _ in members)
             return np.stack([pixels for _, pixels in members])
 
         for number, plane in enumerate(planes):
-            at = looking[number] = _Looking(plane)
-            for window in plane.windows(self.side, self.overlap):
-                at.missing += 1
-                pixels = to_input(window.pixels, self.scale, window.halved)
+            current = pending[number] = _PendingPlane(plane)
+            for window in plane.read_windows(self.side, self.overlap):
+                current.missing += 1
+                pixels = prepare_input(window.pixels, self.scale, window.halved)
                 if np.may_share_memory(pixels, window.pixels):
                     pixels = pixels.copy()  # the next window may overwrite it
-                place = self._place(number, plane, window)
+                place = self._locate(number, plane, window)
                 gathered.setdefault(pixels.shape, []).append((place, pixels))
                 if len(gathered[pixels.shape]) == self._runtime.batch:
                     yield batch(pixels.shape)
                 elif sum(map(len, gathered.values())) >= 4 * self._runtime.batch:
                     yield batch(next(iter(gathered)))  # a rare shape does not wait for ever
-            at.handed_out = True
+            current.handed_out = True
         while gathered:
             yield batch(next(iter(gathered)))
 
-    def _place(self, number: int, plane: Plane, window: Window) -> _Place:
-        height, width = input_size(window.height, window.width, self.scale)
-        return _Place(
+    def _locate(self, number: int, plane: Plane, window: Window) -> _WindowPlace:
+        height, width = compute_input_size(window.height, window.width, self.scale)
+        return _WindowPlace(
             number,
             window.left,
             window.top,
@@ -189,28 +226,24 @@ class Detector:
             (width / window.width, height / window.height),
         )
 
-    @staticmethod
-    def _answered(plane: _Looking) -> bool:
-        return plane.handed_out and not plane.missing
-
-    def _found(self, output: np.ndarray, place: _Place, floor: float) -> WindowDetections:
+    def _decode(self, output: np.ndarray, place: _WindowPlace, floor: float) -> WindowDetections:
         """Decode one output (4 + classes, anchors) to boxes in pixels of the whole plane."""
         confidence = output[4:].max(axis=0)
-        sure = np.flatnonzero(confidence >= floor)
-        label, confidence = output[4:, sure].argmax(axis=0), confidence[sure]
-        centre, size = output[:2, sure].T, output[2:4, sure].T
+        confident = np.flatnonzero(confidence >= floor)
+        label, confidence = output[4:, confident].argmax(axis=0), confidence[confident]
+        centre, size = output[:2, confident].T, output[2:4, confident].T
         corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
 
         view = [place.left, place.top, place.right, place.bottom]
         corner = np.tile(view[:2], 2)
         xyxy = np.clip(corners / np.tile(place.ratio, 2) + corner, corner, np.tile(view[2:], 2))
-        kept = suppress(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
+        kept = suppress_overlaps(xyxy, label, confidence, self.card.nms_iou)[:MOST_BOXES]
         return WindowDetections(
             xyxy[kept], label[kept], confidence[kept], np.tile(view, (len(kept), 1))
         )
 
-    def _objects(self, plane: _Looking) -> Objects:
-        """The objects of a plane from the boxes of its windows."""
+    def _merge(self, plane: _PendingPlane) -> Objects:
+        """Merge the boxes of a plane's windows to objects."""
         if not plane.found:
             nothing = np.zeros(0)
             return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))

@@ -13,8 +13,8 @@ from ml_backend.dataset.example import Example
 from ml_backend.evaluation.class_matches import MatchCounts, count_matches
 from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import headline
-from ml_backend.label_studio.labeling_config import Control, Labels, Matching
+from ml_backend.label_studio.class_names import choose_headline
+from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig, RectangleControl
 from ml_backend.learners.base import ExportFailed, Prediction, Progress
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
@@ -32,50 +32,61 @@ class DetectorLearner:
     recipe: Mapping[str, Any] = asdict(RECIPE)
 
     def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:
-        return headline(classes)
+        """See `Learner.choose_headline`: all but clutter."""
+        return choose_headline(classes)
 
-    def match(self, card: ModelCard, labels: Labels) -> Matching[Control] | None:
-        matching = labels.match(card.classes)
+    def match_labels(
+        self, card: ModelCard, labels: LabelingConfig
+    ) -> ClassMatching[RectangleControl] | None:
+        """See `Learner.match_labels`."""
+        matching = labels.match_classes(card.classes)
         return matching if any(name in matching.mapping for name in card.headline) else None
 
-    def fits(self, labels: Labels) -> bool:
+    def can_learn(self, labels: LabelingConfig) -> bool:
+        """See `Learner.can_learn`: there must be a control that draws rectangles."""
         return bool(labels.controls)
 
-    def draw(
+    def write_result(
         self,
         prediction: Prediction,
         card: ModelCard,
-        labels: Labels,
-        matching: Matching[Control],
+        labels: LabelingConfig,
+        matching: ClassMatching[RectangleControl],
         shown: frozenset[str],
         version: str,
     ) -> list[dict[str, Any]]:
+        """See `Learner.write_result`."""
         boxes = prediction.boxes
         drawn = boxes.where(
             (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
         )
         width, height = prediction.size
-        return labels.to_regions(
+        return labels.write_regions(
             drawn, width=width, height=height, matching=matching, version=version
         )
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
+        """See `Learner.list_confident`."""
         boxes = prediction.boxes
         return [str(name) for name in boxes.label[boxes.confidence >= card.threshold]]
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
+        """See `Learner.list_answers`: the boxes of headline classes."""
         boxes = prediction.boxes
         return boxes.where(np.isin(boxes.label, list(card.headline)))
 
     def read_truth(self, example: Example) -> tuple[str, ...] | None:
+        """See `Learner.read_truth`."""
         return None if example.boxes is None else tuple(map(str, example.boxes.label))
 
     def train(self, job: TrainingJob, progress: Progress) -> Path:
+        """See `Learner.train`."""
         from ml_backend.learners.detector.training import train
 
         return train(job, progress)
 
     def make_servable(self, weights: Path, folder: Path) -> None:
+        """See `Learner.make_servable`."""
         # A process of its own: the export imports torch, which a server must not.
         try:
             run_module("ml_backend.learners.detector.export", weights, folder)
@@ -83,17 +94,20 @@ class DetectorLearner:
             raise ExportFailed(f"{weights} could not be made ready to serve: {error}") from error
 
     def load(self, folder: Path, threads: int | None = None) -> Detector:
+        """See `Learner.load`."""
         return Detector.load(folder, threads)
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> MatchCounts:
+        """See `Learner.count`."""
         boxes = [prediction.boxes for prediction in predictions]
         return count_matches(examples, boxes, threshold=card.threshold, headline=card.headline)
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> DetectionFigures:
+        """See `Learner.evaluate`."""
         boxes = [prediction.boxes for prediction in predictions]
         return evaluate(examples, boxes, threshold=card.threshold, headline=card.headline)
 

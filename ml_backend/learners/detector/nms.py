@@ -1,4 +1,4 @@
-"""One object, one box: non-maximum suppression within each class."""
+"""Non-maximum suppression within each class: one box for one object."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import cv2
 import numpy as np
 
 
-def suppress(
-    xyxy: np.ndarray, label: np.ndarray, confidence: np.ndarray, overlap: float
+def suppress_overlaps(
+    xyxy: np.ndarray, label: np.ndarray, confidence: np.ndarray, iou: float
 ) -> np.ndarray:
-    """Indices of the boxes to keep, the most confident first.
+    """Drop boxes that overlap a more confident kept box of their class.
 
-    A box goes when it overlaps a more confident kept box of its class by an intersection
-    over union above `overlap`. xyxy: (N, 4). label: (N,) int. confidence: (N,).
+    Args:
+        xyxy: (N, 4).
+        label: (N,) int.
+        confidence: (N,).
+        iou: The greatest intersection over union of two kept boxes, 0..1.
+
+    Returns:
+        Indices of the boxes kept, the most confident first.
     """
     if not len(xyxy):
         return np.zeros(0, np.intp)
@@ -25,7 +31,7 @@ def suppress(
         cast(Any, confidence.astype(np.float32)),
         cast(Any, label.astype(np.int32)),
         0.0,
-        overlap,
+        iou,
     )
     kept = np.asarray(kept, np.intp).reshape(-1)
     return kept[np.argsort(-confidence[kept], kind="stable")]

@@ -1,6 +1,6 @@
 """What runs a detector's network: OpenVINO on CPUs, torch on CUDA.
 
-Both take batches of `preprocess.to_input` images, uint8 (B, H, W, 3) RGB, and answer
+Both take batches of `preprocess.prepare_input` images, uint8 (B, H, W, 3) RGB, and answer
 float32 (B, 4 + classes, anchors) in the same order: centre x, centre y, width and height in
 input pixels, then a probability for each class. Both may be called from several threads.
 
@@ -29,28 +29,37 @@ log = logging.getLogger(__name__)
 
 
 class Runtime(Protocol):
-    """batch: how many images of one size are worth putting together."""
+    """Runs a network.
+
+    Attributes:
+        batch: How many images of one size are worth putting together.
+    """
 
     batch: int
 
     def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The answer to each batch, in order; the next ones are prepared meanwhile."""
+        """Yield the answer to each batch, in order; the next ones are prepared meanwhile."""
         ...
 
 
-def runtime(folder: Path, threads: int | None = None) -> Runtime:
-    """The fastest runtime of this machine for a version's folder; threads: see there."""
-    if cuda_devices():
-        from ml_backend.learners.detector.torch_runtime import TorchRuntime, cuda_works
+def choose_runtime(folder: Path, threads: int | None = None) -> Runtime:
+    """Choose the fastest runtime of this machine.
 
-        if cuda_works():
+    Args:
+        folder: Of the version.
+        threads: See `OpenVinoRuntime`; torch on CUDA takes no notice of it.
+    """
+    if count_cuda_devices():
+        from ml_backend.learners.detector.torch_runtime import TorchRuntime, is_cuda_usable
+
+        if is_cuda_usable():
             return TorchRuntime(folder / FILE_NAME, "cuda", half=True)
         log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
     return OpenVinoRuntime(folder / IR_NAME, threads)
 
 
-def cuda_devices() -> int:
-    """How many CUDA devices the driver offers to this process; 0 without a driver."""
+def count_cuda_devices() -> int:
+    """Count the CUDA devices that the driver offers to this process; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int()
@@ -62,13 +71,20 @@ def cuda_devices() -> int:
 
 
 class OpenVinoRuntime:
-    """A few images in flight at a time, each on a few threads (OpenVINO's throughput mode).
+    """A few images at a time, each on a few threads (OpenVINO's throughput mode).
 
     Batches gain nothing on CPUs (two cores, YOLOv5n at 384 × 512: 53 images/s one by one,
     51 in fours, 49 in eights), so images go one by one and sizes need not match.
     Calculating in bfloat16, OpenVINO's own choice where the CPU can, is 1.8 times as fast
     and moves confidences, so that a version would behave differently from machine to
-    machine; 32 bits it is.
+    machine; so it calculates in 32 bits.
+
+    Args:
+        model: The IR, model.xml.
+        threads: All that the machine has, where not given.
+
+    Raises:
+        FileNotFoundError: The IR is missing.
     """
 
     batch = 1
@@ -99,6 +115,7 @@ class OpenVinoRuntime:
             self._idle.put(compiled.create_infer_request())
 
     def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See `Runtime.infer`."""
         running: deque[tuple[Any, np.ndarray]] = deque()  # oldest first, with its input
         try:
             for batch in batches:

@@ -1,9 +1,9 @@
-"""An image as the network sees it, the same in training and in serving.
+"""From an image to the network's input, the same in training and in serving.
 
 Images of one project are taken at one magnification, so they are resampled by one fixed
 scale (a version stores it) instead of being fitted into a frame one by one: a cell keeps
-its size whether it lies in a whole field or in a small tile of it. Where it is known how many µm
-a pixel shows, of the image and of what the version learned from, that decides the scale.
+its size whether it lies in a whole field or in a small tile of it. Where the pixel size is
+known, of the image and of what the version learned from, it decides the scale.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ PADDING = 114  # the grey that ultralytics' pretrained networks know as 'outside
 FAR = 16.0
 
 
-def scale_of(scale: float, input_um: float | None, pixel_size: float | None) -> float:
-    """Input pixels per image pixel for an image of so many µm a pixel.
+def compute_scale(scale: float, input_um: float | None, pixel_size: float | None) -> float:
+    """Compute the input pixels for each image pixel, for images of one pixel size.
 
-    scale, input_um: of a version, see `ModelCard`. Its scale where a size is not known, or
-    cannot be true.
+    Args:
+        scale: Of the version, see `ModelCard`.
+        input_um: Of the version, see `ModelCard`.
+        pixel_size: µm that a pixel of the images shows.
+
+    Returns:
+        pixel_size / input_um; the version's scale where a size is not known, or so far off
+        (FAR) that it cannot be true.
     """
     if not input_um or not pixel_size:
         return scale
@@ -34,21 +40,22 @@ def scale_of(scale: float, input_um: float | None, pixel_size: float | None) -> 
     return wanted if 1 / FAR <= wanted / scale <= FAR else scale
 
 
-def input_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width after resampling: whole pixels, at least 1."""
+def compute_input_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Compute height and width after resampling: whole pixels, at least 1."""
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def halvings(scale: float) -> int:
-    """How often an image is halved before it is resampled to `scale`: what is left is less
-    than one more halving."""
+def count_halvings(scale: float) -> int:
+    """Count how often an image is halved before the rest, less than a halving, is resampled."""
     return max(0, math.floor(-math.log2(scale)))
 
 
 def halve(image: np.ndarray, times: int) -> np.ndarray:
-    """image (H, W, 3) uint8 with the mean of every four px for one, `times` times.
+    """Replace every four pixels by their mean, `times` times.
 
-    Sides that are odd are rounded up, as if the last px were there twice.
+    Args:
+        image: (H, W, 3) uint8. Odd sides are rounded up, as if the last pixel were there twice.
+        times: How often.
     """
     for _ in range(times):
         height, width = image.shape[:2]
@@ -61,12 +68,18 @@ def halve(image: np.ndarray, times: int) -> np.ndarray:
 
 
 def resample(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
-    """image (H, W, 3) uint8 at `scale` input pixels per image pixel, at least 1 × 1.
+    """Resample an image to `scale`.
 
-    halved: how often that was done to it already, at most `halvings`.
+    Args:
+        image: (H, W, 3) uint8.
+        scale: Input pixels for each pixel of the original image.
+        halved: How often the image was halved already, at most `count_halvings`.
+
+    Returns:
+        (H, W, 3) uint8, at least 1 × 1.
     """
     height, width = image.shape[:2]
-    size = input_size(height << halved, width << halved, scale)
+    size = compute_input_size(height << halved, width << halved, scale)
     if size == (height, width):
         return image
     if scale >= 1:
@@ -74,7 +87,7 @@ def resample(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
     # Averaging over the source pixels keeps thin chromosomes that skipping would drop. Where
     # means of four, which OpenCV has a fast way for, can go first, the rest is less than
     # another half: interpolating between neighbours then skips no pixel, in a third of the time.
-    wanted = halvings(scale)
+    wanted = count_halvings(scale)
     while halved < wanted and height % 2 == width % 2 == 0:
         height, width, halved = height // 2, width // 2, halved + 1
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -84,7 +97,7 @@ def resample(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
 
 
 def pad(image: np.ndarray) -> np.ndarray:
-    """image (H, W, 3) uint8, filled up at the right and the bottom to multiples of STRIDE."""
+    """Fill up an image, (H, W, 3) uint8, at the right and the bottom to multiples of STRIDE."""
     height, width = image.shape[:2]
     right, bottom = -width % STRIDE, -height % STRIDE
     if not right and not bottom:
@@ -92,9 +105,15 @@ def pad(image: np.ndarray) -> np.ndarray:
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
 
 
-def to_input(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
-    """The network's input of an image (H, W, 3) uint8 RGB: uint8, sides multiples of STRIDE.
+def prepare_input(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
+    """Resample and pad an image, (H, W, 3) uint8 RGB, to the network's input.
 
-    halved: as of `resample`.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        scale: See `resample`.
+        halved: See `resample`.
+
+    Returns:
+        uint8, sides multiples of STRIDE.
     """
     return pad(resample(image, scale, halved))

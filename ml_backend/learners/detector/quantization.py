@@ -1,10 +1,10 @@
-"""A detector in 8-bit integers (INT8), for CPUs: a network more than twice as fast.
+"""Quantization of a detector to 8-bit integers (INT8), on CPUs more than twice as fast.
 
 NNCF rounds the weights, and the activations by the ranges that they have on some of the
 user's own images. The last convolutions of the head and what makes boxes of their output
-stay floating point: there one of 256 steps is most of a pixel.
+stay floating point: there, a step of 256 is most of a pixel.
 
-NNCF imports torch and talks on stdout, so others run this as a child process:
+NNCF imports torch and prints to stdout, so others run this as a child process:
 
     python -m ml_backend.learners.detector.quantization VERSION INPUTS.npz FOLDER
 """
@@ -31,10 +31,15 @@ _FLOATING = (
 
 
 def quantize(version: Path, inputs: Sequence[np.ndarray], folder: Path) -> None:
-    """Write the INT8 form of a version's IR into `folder`, model.xml last.
+    """Write the INT8 form of a version's IR, model.xml last.
 
-    version: its folder. inputs: what `preprocess.to_input` gives of some images, (H, W, 3)
-    uint8 of any sizes. Raises ImportError where NNCF is not installed.
+    Args:
+        version: Its folder.
+        inputs: What `preprocess.prepare_input` gives of some images, (H, W, 3) uint8, any sizes.
+        folder: Where to write.
+
+    Raises:
+        ImportError: NNCF is not installed.
     """
     import nncf
     import openvino as ov
@@ -42,12 +47,12 @@ def quantize(version: Path, inputs: Sequence[np.ndarray], folder: Path) -> None:
 
     nncf.set_log_level(logging.ERROR)
     model = ov.Core().read_model(version / IR_NAME)
-    names = [one.get_friendly_name() for one in model.get_ordered_ops()]
+    names = [operation.get_friendly_name() for operation in model.get_ordered_ops()]
     layers = [name.split(".")[2] for name in names if name.startswith("__module.model.")]
     head = max(int(layer.split("/")[0]) for layer in layers)
     made = nncf.quantize(
         model,
-        nncf.Dataset([one[None] for one in inputs]),
+        nncf.Dataset([image[None] for image in inputs]),
         subset_size=len(inputs),
         # Behind SiLU the range of an activation is not symmetric about zero.
         preset=nncf.QuantizationPreset.MIXED,
@@ -68,6 +73,7 @@ def quantize(version: Path, inputs: Sequence[np.ndarray], folder: Path) -> None:
 
 
 def main() -> None:
+    """Quantize from the command line; errors are one line."""
     if len(sys.argv) != 4:
         sys.exit(
             "usage: python -m ml_backend.learners.detector.quantization VERSION INPUTS.npz FOLDER"

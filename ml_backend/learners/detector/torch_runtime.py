@@ -10,25 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from ml_backend.learners.detector.weights import load
+from ml_backend.learners.detector.weights import load_network
 
 
-def cuda_works() -> bool:
-    """Whether the torch that is installed can use the device (it may be a CPU build)."""
+def is_cuda_usable() -> bool:
+    """Tell whether the installed torch can use the device (it may be a CPU build)."""
     return torch.cuda.is_available()
 
 
 class TorchRuntime:
-    """half: calculates in 16 bits up to the head, which answers px of the input: 16 bits would
-    round those to whole ones beyond 1024.
+    """Runs a detector's network in torch.
 
     The next batch is read, decoded and on its way while the device works on the last one.
+
+    Args:
+        weights: Of the version, .safetensors.
+        device: Of torch.
+        half: Calculate in 16 bits up to the head, which answers px of the input: 16 bits would
+            round those to whole ones beyond 1024.
     """
 
     batch = 16
 
     def __init__(self, weights: Path, device: str, *, half: bool = False) -> None:
-        network: Any = load(weights)[0]
+        network: Any = load_network(weights)[0]
         head = network.model[-1]
         head.export, head.dynamic = True, True  # the decoded boxes alone, for any input size
         self._network = network.fuse(verbose=False).to(device)
@@ -37,10 +42,13 @@ class TorchRuntime:
         if half:
             self._network.half()
             head.float()
-            head.register_forward_pre_hook(lambda _, given: ([one.float() for one in given[0]],))
+            head.register_forward_pre_hook(
+                lambda _, given: ([level.float() for level in given[0]],)
+            )
         self._lock = threading.Lock()  # the head keeps the anchors of the last size
 
     def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See `openvino_runtime.Runtime.infer`."""
         waiting = None
         for batch in batches:
             started = self._start(batch)
@@ -51,7 +59,7 @@ class TorchRuntime:
             yield self._finish(*waiting)
 
     def _start(self, batch: np.ndarray) -> tuple[torch.Tensor, torch.cuda.Event | None]:
-        """The answer, which is there when the event has happened."""
+        """Start a batch; give the answer, which is complete once the event has happened."""
         cuda = self._device.type == "cuda"
         given = torch.from_numpy(batch)
         with self._lock, torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Training a detector: labelled images in, weights and the files that serve them out."""
+"""The training of a detector: from labelled images to weights and the files that serve them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.base import (
     NO_MEMORY,
     Progress,
@@ -14,7 +14,7 @@ from ml_backend.learners.base import (
     TrainingInterrupted,
 )
 from ml_backend.learners.detector.hyperparameters import RECIPE
-from ml_backend.learners.detector.preprocess import scale_of
+from ml_backend.learners.detector.preprocess import compute_scale
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.training_job import TrainingJob
 
@@ -22,13 +22,21 @@ ARCHITECTURE = "yolov5n"
 
 
 def train(job: TrainingJob, progress: Progress) -> Path:
-    """Train in this process; the path of the weights, beside which the IR lies.
+    """Train a detector in this process.
 
-    An image that cannot be read is told to `progress` and left out. When memory runs out
-    the batch is halved, when the loss diverges the rate is lowered, and it starts anew.
+    When memory runs out the batch is halved, when the loss diverges the rate is lowered, and the
+    training starts anew.
+
+    Args:
+        job: What to train.
+        progress: Also told which images cannot be read; those are left out.
+
+    Returns:
+        The path of the weights, beside which the IR lies.
 
     Raises:
         TrainingFailed: There is nothing to train on or no way on; one line says why.
+        TrainingInterrupted: Memory ran out even with one image a step.
     """
     if job.base is None:
         raise TrainingFailed("a detector starts from a base, such as starter:mitosis; name one")
@@ -38,65 +46,71 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     from ml_backend.learners.detector.training_images import (
         choose_canvas,
         choose_scale,
-        read_views,
-        usual_pixel_size,
+        compute_median_pixel_size,
+        read_training_images,
     )
 
     recipe = RECIPE
     labelled = [example for example in job.examples if example.boxes is not None]
-    pixel_size = usual_pixel_size(labelled)
-    scale = choose_scale(labelled, job.imgsz, recipe, known=_known_scale(job, pixel_size))
+    pixel_size = compute_median_pixel_size(labelled)
+    scale = choose_scale(labelled, job.imgsz, recipe, known=_read_base_scale(job, pixel_size))
     input_um = pixel_size / scale if pixel_size else None
-    views = list(read_views(labelled, job.classes, scale, progress, input_um))
-    if not views:
+    images = list(read_training_images(labelled, job.classes, scale, progress, input_um))
+    if not images:
         raise TrainingFailed(
             f"none of the {len(labelled)} labelled images can be read; see the reasons above"
             if labelled
             else "no image is labelled yet; correct and submit some tasks first"
         )
-    canvas = choose_canvas(views, job.imgsz or recipe.imgsz)
+    canvas = choose_canvas(images, job.imgsz or recipe.imgsz)
 
     import torch
 
     from ml_backend.learners.detector import weights
-    from ml_backend.learners.detector.base_model_check import finds
+    from ml_backend.learners.detector.base_model_check import measure_base_f1
     from ml_backend.learners.detector.export import export
-    from ml_backend.learners.detector.train_loop import Diverged, draws, fit, out_of_memory
+    from ml_backend.learners.detector.train_loop import (
+        Diverged,
+        fit,
+        is_out_of_memory,
+        repeat_by_area,
+    )
 
-    shown = len(draws(views, canvas))
-    passes = min(max(recipe.views // shown, recipe.epochs_least), recipe.epochs)
+    shown = len(repeat_by_area(images, canvas))
+    epochs = min(max(recipe.images_shown // shown, recipe.epochs_least), recipe.epochs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    gently: bool | None = None
-    slower = 1.0
+    only_head: bool | None = None
+    rate = 1.0
     while True:
         torch.manual_seed(job.seed)
-        model: Any = weights.build(architecture, job.classes, recipe.head)
-        knowing = weights.start_from(model, job.base, job.classes)
-        if gently is None:
-            gently = (
-                knowing
-                and shown < recipe.few
-                and finds(job.base, views, job.classes, job.headline, device) >= recipe.found
+        model: Any = weights.build_network(architecture, job.classes, recipe.head)
+        knows_task = weights.load_base(model, job.base, job.classes)
+        if only_head is None:
+            only_head = (
+                knows_task
+                and shown < recipe.few_images
+                and measure_base_f1(job.base, images, job.classes, job.headline, device)
+                >= recipe.known_f1
             )
-        tried = replace(
+        attempt = replace(
             recipe,
-            lr=slower * (recipe.lr_tuned if knowing else recipe.lr),
-            epochs=job.epochs or (min(passes, recipe.epochs_tuned) if knowing else passes),
-            frozen=len(model.model) - 1 if gently else recipe.frozen,
+            lr=rate * (recipe.lr_tuned if knows_task else recipe.lr),
+            epochs=job.epochs or (min(epochs, recipe.epochs_tuned) if knows_task else epochs),
+            frozen=len(model.model) - 1 if only_head else recipe.frozen,
         )
         try:
-            before = weights.copied(model) if gently else None
-            tensors = fit(model.to(device), views, canvas, tried, job.seed, progress)
+            before = weights.copy_weights(model) if only_head else None
+            tensors = fit(model.to(device), images, canvas, attempt, job.seed, progress)
             if before:
-                tensors = weights.mixed(before, tensors, recipe.kept)
+                tensors = weights.interpolate_weights(before, tensors, recipe.kept_share)
             break
         except Diverged as error:
-            slower /= 4
-            if slower < 1 / 64:
+            rate /= 4
+            if rate < 1 / 64:
                 raise TrainingFailed(f"{error} at every learning rate; check the boxes") from None
             progress({"again": f"{error}; now learning four times slower"})
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if recipe.batch == 1:
                 raise TrainingInterrupted(NO_MEMORY) from error
@@ -112,17 +126,21 @@ def train(job: TrainingJob, progress: Progress) -> Path:
         input_um=input_um,
     )
     path = job.out / FILE_NAME
-    weights.save(tensors, card, path)
+    weights.save_weights(tensors, card, path)
     export(path, job.out)
     return path
 
 
-def _known_scale(job: TrainingJob, pixel_size: float | None) -> float | None:
-    """The scale of a base that knows all classes, for images of so many µm a pixel: what it
-    learned, it learned at this one."""
+def _read_base_scale(job: TrainingJob, pixel_size: float | None) -> float | None:
+    """Read the scale of a base that knows all classes; None where the base does not.
+
+    Args:
+        job: With the base.
+        pixel_size: µm that a pixel of the training images shows.
+    """
     if job.base is None or job.base.suffix != ".safetensors" or not job.base.exists():
         return None
     card = read_card(job.base)
-    known = {canonical(name) for name in card.classes}
-    scale = scale_of(card.scale, card.input_um, pixel_size)
-    return scale if known >= {canonical(name) for name in job.classes} else None
+    known = {canonicalize(name) for name in card.classes}
+    scale = compute_scale(card.scale, card.input_um, pixel_size)
+    return scale if known >= {canonicalize(name) for name in job.classes} else None

@@ -1,4 +1,4 @@
-"""Detectors in torch: built from a base, saved as safetensors."""
+"""A detector's network in torch: built, started from a base, read and written as safetensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ROOT, SETTINGS, YAML, patches
 
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.detector import head
 from ml_backend.learners.model_file import ModelCard, read_card
 from ml_backend.system.atomic_files import replacing
@@ -25,23 +25,30 @@ patches._pil_plugins_registered = True
 SETTINGS["sync"] = False  # no usage reports
 
 
-def build(architecture: str, classes: tuple[str, ...], width: int | None = None) -> DetectionModel:
-    """A detector with random weights; one output a class, in this order.
+def build_network(
+    architecture: str, classes: tuple[str, ...], width: int | None = None
+) -> DetectionModel:
+    """Build a detector with random weights; one output a class, in this order.
 
-    width: channels of the head's hidden layers; ultralytics' own where None.
-    Raises ValueError when ultralytics has no such architecture.
+    Args:
+        architecture: As ultralytics names it, such as "yolov5n".
+        classes: The outputs.
+        width: Channels of the head's hidden layers; ultralytics' own where None.
+
+    Raises:
+        ValueError: ultralytics has no such architecture.
     """
     # Its attributes are taken for tensors by torch's annotations.
     model: Any = DetectionModel(_read_architecture(architecture), nc=len(classes), verbose=False)
-    if width and width != head.width(model.state_dict()):
-        head.narrow(model.model[-1], width)
+    if width and width != head.find_hidden_width(model.state_dict()):
+        head.narrow_head(model.model[-1], width)
         model.model[-1].bias_init()
     model.names = dict(enumerate(classes))
     return model
 
 
 def _read_architecture(name: str) -> dict[str, Any]:
-    """The layers of an architecture such as "yolov5n", as ultralytics itself describes them.
+    """Read the layers of an architecture such as "yolov5n", as ultralytics itself describes them.
 
     ultralytics would look for a file of that name in the present folder first, and evaluates
     expressions in what it finds: so the file is taken from the package, and nowhere else.
@@ -55,9 +62,10 @@ def _read_architecture(name: str) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors or .npz file, as float32 where they are floats.
+    """Read the tensors of a .safetensors or .npz file, as float32 where they are floats.
 
-    Raises ValueError when it is neither.
+    Raises:
+        ValueError: It is neither.
     """
     try:
         if path.suffix == ".safetensors":
@@ -78,26 +86,35 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bool:
-    """Load into `model` what of `base` fits by name and shape.
+def load_base(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> bool:
+    """Load into `model` the tensors of `base` that fit by name and shape.
 
-    A base with a wider head is narrowed to the model's. Of a base of ours the outputs are
-    those of the classes that mean the same. True when the base knows all `classes`, so that
-    nothing of the model stays random.
-    Raises ValueError when nothing fits: then it is another architecture.
+    A base with a wider head is narrowed to the model's. From a base of ours, an output is taken
+    for the class that means the same.
+
+    Args:
+        model: Changed in place.
+        base: .safetensors of ours, or .npz.
+        classes: The model's outputs.
+
+    Returns:
+        Whether the base knows all classes, so that nothing of the model stays random.
+
+    Raises:
+        ValueError: Nothing fits, so it is another architecture.
     """
     tensors = read_tensors(base)
     own = model.state_dict()
-    if width := head.width(own):
+    if width := head.find_hidden_width(own):
         try:
-            tensors = head.narrowed(tensors, width)
+            tensors = head.narrow_weights(tensors, width)
         except (KeyError, IndexError) as error:
             raise ValueError(f"{base} has another kind of head; choose another base") from error
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
     shared: list[tuple[int, int]] = []
     if base.suffix == ".safetensors":
-        known = [canonical(name) for name in read_card(base).classes]
-        wanted = [canonical(name) for name in classes]
+        known = [canonicalize(name) for name in read_card(base).classes]
+        wanted = [canonicalize(name) for name in classes]
         shared = [(i, known.index(name)) for i, name in enumerate(wanted) if name in known]
         for name in (n for n in own if _CLASS_OUTPUT.search(n)):
             if name in tensors and tensors[name].shape[1:] == own[name].shape[1:]:
@@ -110,17 +127,17 @@ def start_from(model: DetectionModel, base: Path, classes: tuple[str, ...]) -> b
     return fitting.keys() >= own.keys() and len(shared) == len(classes)
 
 
-def copied(model: DetectionModel) -> dict[str, torch.Tensor]:
-    """The state_dict as it is now, on the CPU."""
+def copy_weights(model: DetectionModel) -> dict[str, torch.Tensor]:
+    """Copy the present state_dict to the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def mixed(
+def interpolate_weights(
     before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], kept: float
 ) -> dict[str, torch.Tensor]:
-    """Each weight on the straight line from `after` (kept = 0) to `before` (1).
+    """Interpolate linearly from `after` (kept = 0) to `before` (kept = 1).
 
-    Between a network and what it became by a short training, it is often better on all
+    Between a network and what a short training made of it, a point is often better on all
     images than either end (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
     """
     return {
@@ -131,19 +148,21 @@ def mixed(
     }
 
 
-def load(path: Path) -> tuple[DetectionModel, ModelCard]:
-    """The detector in a .safetensors file of ours, ready to predict.
+def load_network(path: Path) -> tuple[DetectionModel, ModelCard]:
+    """Load the detector in a .safetensors file of ours, ready to predict.
 
-    Raises ValueError when tensors are missing.
+    Raises:
+        ValueError: The file is not ours.
+        RuntimeError: Tensors are missing.
     """
     card = read_card(path)
     tensors = read_tensors(path)
-    model = build(card.architecture, card.classes, head.width(tensors))
+    model = build_network(card.architecture, card.classes, head.find_hidden_width(tensors))
     model.load_state_dict(tensors, strict=True)
     return model.eval(), card
 
 
-def save(tensors: dict[str, torch.Tensor], card: ModelCard, path: Path) -> None:
+def save_weights(tensors: dict[str, torch.Tensor], card: ModelCard, path: Path) -> None:
     """Write a state_dict as half-precision safetensors with its card, never half-written."""
     from safetensors.torch import save_file
 

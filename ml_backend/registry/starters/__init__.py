@@ -1,14 +1,14 @@
-"""The shipped starters: versions that can draw before anything was trained here."""
+"""The shipped starters: versions that pre-annotate before anything was trained here."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from ml_backend.label_studio.labeling_config import Labels
-from ml_backend.learners.kinds import find_learner
+from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.learners.kinds import match_labels
 from ml_backend.learners.model_file import read_card
-from ml_backend.registry.versions import UnknownVersion, Version, file_hash
+from ml_backend.registry.versions import UnknownVersion, Version, hash_file
 
 STARTERS = Path(__file__).parent
 PREFIX = "starter:"
@@ -33,8 +33,8 @@ def find_starter_weights(starter: str) -> Path:
 
 
 def name_starter(starter: str) -> str:
-    """The version string of `starter:NAME`, with its file's hash in it."""
-    digest = file_hash(find_starter_weights(starter))
+    """Give the version string of `starter:NAME`, which has its file's hash in it."""
+    digest = hash_file(find_starter_weights(starter))
     return f"starter-{starter.removeprefix(PREFIX)}-{digest[:8]}"
 
 
@@ -53,15 +53,15 @@ def read_starter(starter: str) -> Version:
     )
 
 
-def choose_starter(labels: Labels, kind: str | None = None) -> str | None:
-    """Choose the first starter that draws a project's labels; None where none does.
+def choose_starter(labels: LabelingConfig, kind: str | None = None) -> str | None:
+    """Choose the first starter whose classes match a project's labels; None where none does.
 
     Args:
-        labels: Of the project.
+        labels: The project's labeling config.
         kind: Only a starter of this learner, where it is given.
     """
     for starter in list_starters():
         card = read_card(find_starter_weights(starter))
-        if kind in (None, card.kind) and find_learner(card.kind).match(card, labels):
+        if kind in (None, card.kind) and match_labels(card, labels):
             return starter
     return None

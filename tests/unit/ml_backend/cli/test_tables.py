@@ -14,7 +14,7 @@ from ml_backend.imaging.boxes import Boxes
 
 def printed(marked: str, headline: tuple[str, ...]) -> str:
     """The figures of a detector that draws nothing, on one image with one marked object."""
-    boxes = Boxes.drawn([(1, 1, 9, 9, marked)])
+    boxes = Boxes.from_rows([(1, 1, 9, 9, marked)])
     example = Example(Path("a.png"), "a", boxes, size=(60, 40))
     figures = evaluate([example], [Boxes()], threshold=0.3, headline=headline)
     whole = {"model": "m", "headline": list(headline), "trained_on": 0, "skipped": []}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from ml_backend.dataset.consensus import compute_f1, measure_agreement, settle_boxes
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 
 corners = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["a", "b"]))
 # On a coarse grid with a little jitter: many boxes are nearly, but not quite, the same.
@@ -19,7 +19,7 @@ drawn = st.lists(
 
 
 def boxes(rows: list[tuple[tuple[int, int, str], float, float]]) -> Boxes:
-    return Boxes.drawn(
+    return Boxes.from_rows(
         (20 * i + dx, 20 * j + dy, 20 * i + 18 + dx, 20 * j + 18 + dy, label)
         for (i, j, label), dx, dy in rows
     )
@@ -32,7 +32,7 @@ def cell(x: float, label: str = "a") -> tuple[float, float, float, float, str]:
 @given(drawn, drawn)
 def test_f1_is_that_of_the_best_pairing(first: list, other: list) -> None:
     a, b = boxes(first), boxes(other)
-    same = (iou(a.xyxy, b.xyxy) >= 0.5) & (a.label[:, None] == b.label[None, :])
+    same = (compute_iou(a.xyxy, b.xyxy) >= 0.5) & (a.label[:, None] == b.label[None, :])
     pairs = same[linear_sum_assignment(-same.astype(int))].sum()
     expected = 2 * pairs / (len(a) + len(b)) if len(a) + len(b) else 1.0
     assert compute_f1(a, b) == pytest.approx(expected)
@@ -54,16 +54,16 @@ def test_every_policy_keeps_what_all_agree_on(all_rows: list) -> None:
 @given(st.permutations(range(3)))
 def test_the_majority_does_not_depend_on_the_order(order: list[int]) -> None:
     three = [
-        Boxes.drawn([cell(0), cell(40)]),
-        Boxes.drawn([cell(1), cell(80)]),
-        Boxes.drawn([cell(2), cell(41, "b"), cell(81)]),
+        Boxes.from_rows([cell(0), cell(40)]),
+        Boxes.from_rows([cell(1), cell(80)]),
+        Boxes.from_rows([cell(2), cell(41, "b"), cell(81)]),
     ]
     found = settle_boxes([three[i] for i in order], "majority")
     np.testing.assert_allclose(found.xyxy, [[1, 0, 11, 10], [80.5, 0, 90.5, 10]])
 
 
 def test_two_annotators_are_a_majority_only_together() -> None:
-    two = [Boxes.drawn([cell(0), cell(40)]), Boxes.drawn([cell(0)])]
+    two = [Boxes.from_rows([cell(0), cell(40)]), Boxes.from_rows([cell(0)])]
     assert len(settle_boxes(two, "majority")) == 1
     assert settle_boxes(two, "agreement") is two[0] is settle_boxes(two, "newest")
 
@@ -72,7 +72,7 @@ def test_many_boxes_are_settled_quickly() -> None:
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 5000, (300, 2))
     crowd = [
-        Boxes.drawn((x, y, x + 30, y + 30, "a") for x, y in places + rng.normal(0, 1, (300, 2)))
+        Boxes.from_rows((x, y, x + 30, y + 30, "a") for x, y in places + rng.normal(0, 1, (300, 2)))
         for _ in range(3)
     ]
     assert len(settle_boxes(crowd, "majority")) == pytest.approx(300, abs=5)

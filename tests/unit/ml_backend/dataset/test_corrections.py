@@ -24,10 +24,10 @@ from ml_backend.dataset.corrections import (
     measure_usefulness,
     read_corrections,
 )
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.state.projects import Projects
 
-LABELS = Labels.parse(
+LABELS = LabelingConfig.parse(
     (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
 )
 MITOTIC, OTHER = "Mitotic cell", "Other"
@@ -163,7 +163,7 @@ def test_the_same_label_is_known_again_first() -> None:
 
 
 def test_a_project_with_rectangle_and_labels_apart() -> None:
-    labels = Labels.parse(
+    labels = LabelingConfig.parse(
         '<View><Image name="image" value="$image"/><Rectangle name="box" toName="image"/>'
         '<Labels name="label" toName="image"><Label value="Cell"/></Labels></View>'
     )

@@ -118,7 +118,7 @@ WRITERS = [write_voc, write_coco, write_yolo, write_create_ml]
 
 def read_truth(folder: Folder) -> dict[str, list[Row]]:
     return {
-        example.image.name: [row[:5] for row in example.boxes.rows()]
+        example.image.name: [row[:5] for row in example.boxes.to_rows()]
         for example in folder.examples
         if example.boxes is not None
     }
@@ -364,7 +364,7 @@ def test_yolo_polygons_lists_and_splits(tmp_path: Path) -> None:
     (tmp_path / "valid/labels/2.txt").write_text("0 0.5 0.5 1 1\n3 0.5 0.5 1 1\nnot\n", "utf-8")
     folder = read_folder(tmp_path)
     boxes = {
-        e.image.relative_to(tmp_path).as_posix(): None if e.boxes is None else e.boxes.rows()
+        e.image.relative_to(tmp_path).as_posix(): None if e.boxes is None else e.boxes.to_rows()
         for e in folder.examples
     }
     assert boxes["train/images/1.png"] == [(6, 4, 30, 20, "cell", 1)]
@@ -408,7 +408,7 @@ def test_spellings_of_one_class_are_one(tmp_path: Path, write) -> None:
     folder = read_folder(tmp_path)
     assert folder.skipped == []
     assert folder.classes == ("Mitotic cell", "OTHERS", "Other")
-    labels = [row[4] for e in folder.examples if e.boxes for row in e.boxes.rows()]
+    labels = [row[4] for e in folder.examples if e.boxes for row in e.boxes.to_rows()]
     assert Counter(labels) == {"Mitotic cell": 4, "OTHERS": 3, "Other": 1}
 
 
@@ -442,7 +442,7 @@ def test_sizes_are_those_of_the_image_as_shown(tmp_path: Path) -> None:
         voc([(0, 0, HEIGHT, WIDTH, "x")], size=(HEIGHT, WIDTH)), "utf-8"
     )
     turned = next(e for e in read_folder(tmp_path).examples if e.image.name == "turned.jpg")
-    assert turned.boxes is not None and turned.boxes.rows() == [(0, 0, HEIGHT, WIDTH, "x", 1)]
+    assert turned.boxes is not None and turned.boxes.to_rows() == [(0, 0, HEIGHT, WIDTH, "x", 1)]
 
 
 def test_a_folder_without_images_is_one_clear_error(tmp_path: Path) -> None:
@@ -459,7 +459,7 @@ def test_a_folder_without_images_is_one_clear_error(tmp_path: Path) -> None:
 def test_real_mitosis_images() -> None:
     folder = read_folder(SHARED / "plant_mitosis")
     labels = Counter(
-        row[4] for e in folder.examples if e.boxes is not None for row in e.boxes.rows()
+        row[4] for e in folder.examples if e.boxes is not None for row in e.boxes.to_rows()
     )
     assert labels == {"Chromosomes": 63, "Others": 242}
     assert sum(len(e.ignored) for e in folder.examples) == 13
@@ -472,7 +472,7 @@ def test_real_mitosis_images() -> None:
 def test_real_blood_smears() -> None:
     folder = read_folder(SHARED / "blood_cells")
     labelled = [e for e in folder.examples if e.boxes is not None]
-    labels = Counter(row[4] for e in labelled if e.boxes for row in e.boxes.rows())
+    labels = Counter(row[4] for e in labelled if e.boxes for row in e.boxes.to_rows())
     # Two of the 4,155 red cells are marked by boxes of no width or height.
     assert labels == {"RBC": 4153, "WBC": 372, "Platelets": 361}
     assert len(labelled) == 364 and len(folder.examples) == 365

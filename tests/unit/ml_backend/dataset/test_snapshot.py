@@ -23,11 +23,11 @@ from ml_backend.dataset.snapshot import (
     to_example,
 )
 from ml_backend.dataset.split import Place
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.system.atomic_files import read_json
 
 POLICIES: tuple[Policy, ...] = ("newest", "majority", "agreement")
-LABELS = Labels.parse(
+LABELS = LabelingConfig.parse(
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="Mitotic cell"/><Label value="Other"/></RectangleLabels></View>'
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 from tests.unit.ml_backend.evaluation.test_metrics import (
     CLASSES,
     example,
@@ -20,13 +20,13 @@ def plain(truth, predictions, threshold: float) -> dict[str, dict[str, int]]:
     columns, rows = (*CLASSES, "missed"), (*CLASSES, "background")
     counts = {row: dict.fromkeys(columns, 0) for row in rows}
     for marked, drawn in zip(truth, predictions, strict=True):
-        left = sorted((r for r in drawn.rows() if r[5] >= threshold), key=lambda r: -r[5])
-        free = marked.boxes.rows()
+        left = sorted((r for r in drawn.to_rows() if r[5] >= threshold), key=lambda r: -r[5])
+        free = marked.boxes.to_rows()
         for same in (True, False):
             still = []
             for box in left:
                 near = [
-                    (iou(np.array([box[:4]]), np.array([true[:4]]))[0, 0], place)
+                    (compute_iou(np.array([box[:4]]), np.array([true[:4]]))[0, 0], place)
                     for place, true in enumerate(free)
                     if (true[4] == box[4]) == same
                 ]

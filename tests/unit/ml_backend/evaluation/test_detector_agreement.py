@@ -14,7 +14,7 @@ ENOUGH = Margins(tiles=1)
 
 
 def cells(*corners: tuple[float, float], label: str = "Mitotic cell") -> Boxes:
-    return Boxes.drawn((x, y, x + 40, y + 40, label) for x, y in corners)
+    return Boxes.from_rows((x, y, x + 40, y + 40, label) for x, y in corners)
 
 
 def test_the_same_boxes_agree_wholly() -> None:

@@ -24,7 +24,7 @@ def example(rows, *, group="g", ignored=(), image_label=None, name="a.png") -> E
     return Example(
         Path(name),
         group,
-        None if rows is None else Boxes.drawn(rows),
+        None if rows is None else Boxes.from_rows(rows),
         np.array(ignored, np.float32).reshape(-1, 4),
         image_label,
     )
@@ -83,7 +83,7 @@ def coco_precisions(truth, predictions):
 
     annotations, results = [], []
     for image, (truth_of_image, drawn) in enumerate(zip(truth, predictions, strict=True), 1):
-        rows = [(*row[:4], CLASSES.index(row[4]), 0) for row in truth_of_image.boxes.rows()]
+        rows = [(*row[:4], CLASSES.index(row[4]), 0) for row in truth_of_image.boxes.to_rows()]
         rows += [
             (*map(float, region), number, 1)
             for region in truth_of_image.ignored
@@ -107,7 +107,7 @@ def coco_precisions(truth, predictions):
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": confidence,
             }
-            for x1, y1, x2, y2, label, confidence in drawn.rows()
+            for x1, y1, x2, y2, label, confidence in drawn.to_rows()
         ]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -289,7 +289,7 @@ def test_a_perfect_detector_scores_one_in_everything(seed: int) -> None:
 @given(seed=seeds, image=st.integers(0, 11))
 def test_an_added_false_box_lowers_precision_and_never_helps(seed: int, image: int) -> None:
     truth, predictions = random_case(seed)
-    rows = [*predictions[image].rows(), (500, 500, 520, 520, "Mitotic cell", 0.99)]
+    rows = [*predictions[image].to_rows(), (500, 500, 520, 520, "Mitotic cell", 0.99)]
     worse = judge(truth, [*predictions[:image], predicted(rows), *predictions[image + 1 :]])
     before = judge(truth, predictions)
     a, b = before.classes["Mitotic cell"], worse.classes["Mitotic cell"]
@@ -306,7 +306,7 @@ def test_a_box_in_an_ignored_region_changes_no_box_figure(seed: int, image: int)
     truth, predictions = random_case(seed)
     before = truth[image]
     truth[image] = replace(before, ignored=np.concatenate([before.ignored, [[500, 500, 600, 600]]]))
-    rows = [*predictions[image].rows(), (510, 510, 520, 520, "Mitotic cell", 0.99)]
+    rows = [*predictions[image].to_rows(), (510, 510, 520, 520, "Mitotic cell", 0.99)]
     changed = [*predictions[:image], predicted(rows), *predictions[image + 1 :]]
     before, after = judge(truth, predictions), judge(truth, changed)
     assert before.classes == after.classes

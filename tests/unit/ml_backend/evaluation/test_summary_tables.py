@@ -24,10 +24,12 @@ CLUTTER: Row = (10, 50, 30, 70, "Other")
 def figures(*cases: tuple[list[Row], list[Row]]) -> DetectionFigures:
     """From (truth, drawn at 0.9) of each image, an image a group."""
     examples = [
-        Example(Path(f"{n}.png"), str(n), Boxes.drawn(truth), size=SIZE)
+        Example(Path(f"{n}.png"), str(n), Boxes.from_rows(truth), size=SIZE)
         for n, (truth, _) in enumerate(cases)
     ]
-    found = [replace(Boxes.drawn(drawn), confidence=np.full(len(drawn), 0.9)) for _, drawn in cases]
+    found = [
+        replace(Boxes.from_rows(drawn), confidence=np.full(len(drawn), 0.9)) for _, drawn in cases
+    ]
     return evaluate(examples, found, threshold=0.5, headline=("Metaphase", "Anaphase"))
 
 

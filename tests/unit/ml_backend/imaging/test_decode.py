@@ -17,7 +17,13 @@ import tifffile
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from ml_backend.imaging.decode import MAX_BYTES, UnreadableImage, decode, plain_png, stretched
+from ml_backend.imaging.decode import (
+    MAX_BYTES,
+    UnreadableImage,
+    decode,
+    stretch_contrast,
+    strip_png,
+)
 
 HEIGHT, WIDTH = 48, 64
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -288,21 +294,21 @@ def remarked() -> bytes:
 @pytest.mark.parametrize("name", [*FILES, "png remarked"])
 def test_a_plain_png_shows_the_same_or_is_not_made(name: str) -> None:
     data = FILES.get(name) or remarked()
-    plain = plain_png(data)
+    plain = strip_png(data)
     assert (plain is not None) == (name in ("png rgb", "png grey", "png remarked"))
     if plain is not None:
         np.testing.assert_array_equal(decode(plain), decode(data))
         assert b"somebody" not in plain and len(plain) <= len(data)
-        assert plain_png(data[:-1]) is None
+        assert strip_png(data[:-1]) is None
         flipped = bytearray(data)
         flipped[len(data) // 2] ^= 1
-        assert plain_png(bytes(flipped)) is None
+        assert strip_png(bytes(flipped)) is None
 
 
 def test_an_orientation_within_a_text_is_no_remark() -> None:
     told = PngInfo()
     told.add_text("Raw profile type exif", "\nexif\n8\n4578696600000000")
-    assert plain_png(pillow(Image.fromarray(RGB), "PNG", pnginfo=told)) is None
+    assert strip_png(pillow(Image.fromarray(RGB), "PNG", pnginfo=told)) is None
 
 
 def test_paths_are_named_in_errors(tmp_path: Path) -> None:
@@ -324,7 +330,7 @@ def test_a_path_may_hold_what_libvips_takes_for_options(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("error")
 def test_what_is_brighter_than_an_even_scan_is_white() -> None:
     pixels = np.array([[[100], [99], [65535]]], np.uint16)
-    assert stretched(pixels, (100.0, 100.0))[0, :, 0].tolist() == [0, 0, 255]
+    assert stretch_contrast(pixels, (100.0, 100.0))[0, :, 0].tolist() == [0, 0, 255]
 
 
 def test_a_file_too_large_is_not_even_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ml_backend.imaging import merge_detections
-from ml_backend.imaging.boxes import iou
+from ml_backend.imaging.boxes import compute_iou
 from ml_backend.imaging.merge_detections import (
     Objects,
     WindowDetections,
@@ -46,7 +46,7 @@ def placed(rng: np.random.Generator, width: int, height: int, largest: float) ->
         if (box[2:] - box[:2] < 4).any():
             continue
         near = box + [-3, -3, 3, 3]
-        if not len(boxes) or iou(near[None], boxes).max() == 0:
+        if not len(boxes) or compute_iou(near[None], boxes).max() == 0:
             boxes = np.vstack([boxes, box])
     return boxes
 
@@ -152,7 +152,7 @@ def test_overlapping_pairs_are_those_of_trying_all(seed: int, count: int, larges
     first, second = find_overlapping(boxes)
     pairs = {(min(pair), max(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)}
     assert len(pairs) == len(first)
-    a, b = np.nonzero(np.triu(iou(boxes, boxes), 1))
+    a, b = np.nonzero(np.triu(compute_iou(boxes, boxes), 1))
     assert pairs == set(zip(a.tolist(), b.tolist(), strict=True))
 
 

@@ -55,7 +55,7 @@ def test_windows_of_a_plane_are_its_pixels(
     pixels = np.arange(height * width * 3).reshape(height, width, 3).astype(np.uint8)
     seen = np.zeros((height, width), int)
     places = []
-    for one in InMemoryPlane(pixels).windows(side, overlap):
+    for one in InMemoryPlane(pixels).read_windows(side, overlap):
         rows, columns = one.pixels.shape[:2]
         part = np.s_[one.top : one.top + rows, one.left : one.left + columns]
         np.testing.assert_array_equal(one.pixels, pixels[part])

@@ -13,7 +13,7 @@ import pytest
 from ml_backend.dataset.snapshot import Submission
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio import image_source
-from ml_backend.label_studio.image_source import ImageAway, ImageSource
+from ml_backend.label_studio.image_source import ImageSource, ImageUnavailable
 from ml_backend.label_studio.session import StudioUnreachable
 from ml_backend.retraining.image_cache import fetch_images
 
@@ -270,11 +270,15 @@ def test_only_label_studio_itself_can_be_away() -> None:
 
     with site(answer) as studio, site(answer) as other:
         source = ImageSource(studio.url, PERSONAL)
-        assert isinstance(one(source, "/data/upload/busy"), ImageAway)
-        assert not isinstance(one(source, "/data/upload/none"), ImageAway)
-        assert not isinstance(one(source, f"{other.url}/busy"), ImageAway)
-    assert isinstance(one(ImageSource("http://127.0.0.1:9", "abc"), "/data/upload/1"), ImageAway)
-    assert not isinstance(one(ImageSource(studio.url, "abc"), "http://127.0.0.1:9/1"), ImageAway)
+        assert isinstance(one(source, "/data/upload/busy"), ImageUnavailable)
+        assert not isinstance(one(source, "/data/upload/none"), ImageUnavailable)
+        assert not isinstance(one(source, f"{other.url}/busy"), ImageUnavailable)
+    assert isinstance(
+        one(ImageSource("http://127.0.0.1:9", "abc"), "/data/upload/1"), ImageUnavailable
+    )
+    assert not isinstance(
+        one(ImageSource(studio.url, "abc"), "http://127.0.0.1:9/1"), ImageUnavailable
+    )
 
 
 def test_images_that_are_away_stop_a_snapshot_and_missing_ones_are_told(tmp_path: Path) -> None:

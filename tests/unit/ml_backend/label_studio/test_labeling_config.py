@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import ml_backend
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical, headline, is_clutter
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.class_names import canonicalize, choose_headline, is_clutter
+from ml_backend.label_studio.labeling_config import LabelingConfig
 
 CONFIGS = Path(ml_backend.__file__).parent / "label_studio" / "configs"
 READY_MADE = {
@@ -68,10 +68,10 @@ def ready_made(name: str) -> str:
 def test_ready_made_configs_are_valid_and_hold_their_classes(name: str) -> None:
     label_config = ready_made(name)
     interface(label_config).validate()
-    labels = Labels.parse(label_config)
+    labels = LabelingConfig.parse(label_config)
     assert labels.values == READY_MADE[name]
     assert labels.image_key == "image"
-    assert labels.match(READY_MADE[name]).unmatched == ()
+    assert labels.match_classes(READY_MADE[name]).unmatched == ()
 
 
 @pytest.mark.parametrize("name", READY_MADE)
@@ -95,20 +95,20 @@ def test_ready_made_configs_have_controls_hotkeys_and_safe_colours(name: str) ->
 
 def test_the_fields_names_mean_one_class() -> None:
     for name in ("Chromosomes", "mitosis", "Mitotic_figure", " MITOTIC  cell ", "mitotic-cells"):
-        assert canonical(name) == "Mitotic cell"
-    assert canonical("Others") == canonical("debris") == "Other"
-    assert canonical("Metaphase plate") == canonical("MF") == "Metaphase"
-    assert canonical("prometaphase") == "Prophase"
-    assert canonical("Tetrads") == "Tetrad"
-    assert canonical("RBC") == canonical("rbc") != canonical("WBC")
+        assert canonicalize(name) == "Mitotic cell"
+    assert canonicalize("Others") == canonicalize("debris") == "Other"
+    assert canonicalize("Metaphase plate") == canonicalize("MF") == "Metaphase"
+    assert canonicalize("prometaphase") == "Prophase"
+    assert canonicalize("Tetrads") == "Tetrad"
+    assert canonicalize("RBC") == canonicalize("rbc") != canonicalize("WBC")
 
 
 def test_headline_classes_are_all_but_clutter() -> None:
-    assert headline(("Mitotic cell", "Other")) == ("Mitotic cell",)
-    assert headline(("Chromosomes", "Others")) == ("Chromosomes",)
-    assert headline(READY_MADE["phases"]) == READY_MADE["phases"][1:]
-    assert headline(READY_MADE["tetrads"]) == READY_MADE["tetrads"]
-    assert headline(("RBC", "background", "Debris", "interphase")) == ("RBC",)
+    assert choose_headline(("Mitotic cell", "Other")) == ("Mitotic cell",)
+    assert choose_headline(("Chromosomes", "Others")) == ("Chromosomes",)
+    assert choose_headline(READY_MADE["phases"]) == READY_MADE["phases"][1:]
+    assert choose_headline(READY_MADE["tetrads"]) == READY_MADE["tetrads"]
+    assert choose_headline(("RBC", "background", "Debris", "interphase")) == ("RBC",)
     assert not is_clutter("Chromosomes")
 
 
@@ -116,7 +116,7 @@ def test_headline_classes_are_all_but_clutter() -> None:
 
 
 def test_matching_ignores_case_follows_predicted_values_and_knows_aliases() -> None:
-    labels = Labels.parse(
+    labels = LabelingConfig.parse(
         config(
             rectangles(
                 "MITOTIC CELL",
@@ -125,7 +125,7 @@ def test_matching_ignores_case_follows_predicted_values_and_knows_aliases() -> N
             )
         )
     )
-    matching = labels.match(("Mitotic cell", "Monad", "Dyad", "Tetrad", "Other"))
+    matching = labels.match_classes(("Mitotic cell", "Monad", "Dyad", "Tetrad", "Other"))
     values = {name: value for name, (_, value) in matching.mapping.items()}
     assert values == {
         "Mitotic cell": "MITOTIC CELL",
@@ -137,19 +137,19 @@ def test_matching_ignores_case_follows_predicted_values_and_knows_aliases() -> N
 
 
 def test_the_nearest_name_wins_over_an_alias() -> None:
-    labels = Labels.parse(config(rectangles("Mitosis", "chromosomes", "Mitotic cell")))
-    mapping = labels.match(("Chromosomes", "Mitotic figure")).mapping
+    labels = LabelingConfig.parse(config(rectangles("Mitosis", "chromosomes", "Mitotic cell")))
+    mapping = labels.match_classes(("Chromosomes", "Mitotic figure")).mapping
     assert mapping["Chromosomes"][1] == "chromosomes"
     assert mapping["Mitotic figure"][1] == "Mitosis"
 
 
 def test_several_rectangle_controls_share_the_classes() -> None:
-    labels = Labels.parse(
+    labels = LabelingConfig.parse(
         config(rectangles("Tetrad", name="a"), rectangles("Dyad", "Tetrad", name="b"))
     )
-    mapping = labels.match(("Tetrad", "Dyad")).mapping
+    mapping = labels.match_classes(("Tetrad", "Dyad")).mapping
     assert [(c.name, value) for c, value in mapping.values()] == [("a", "Tetrad"), ("b", "Dyad")]
-    found, problems = labels.from_regions(
+    found, problems = labels.read_boxes(
         [
             region({}, ["Dyad"], id="1", from_name="b"),
             region({}, ["Tetrad"], id="2", from_name="a"),
@@ -163,7 +163,7 @@ def test_several_rectangle_controls_share_the_classes() -> None:
 def test_the_image_is_the_one_that_the_rectangles_mark() -> None:
     images = '<Image name="map" value="$overview"/><Image name="image" value="$photo"/>'
     other = rectangles("Tetrad", name="other", to="map")
-    labels = Labels.parse(config(rectangles("Tetrad"), other, image=images))
+    labels = LabelingConfig.parse(config(rectangles("Tetrad"), other, image=images))
     assert labels.image_key == "photo"
     assert [control.name for control in labels.controls] == ["label"]
 
@@ -177,15 +177,15 @@ def test_the_image_is_the_one_that_the_rectangles_mark() -> None:
     ],
 )
 def test_a_config_without_rectangles_has_nothing_to_draw_with(label_config: str) -> None:
-    labels = Labels.parse(label_config)
+    labels = LabelingConfig.parse(label_config)
     assert labels.controls == () and labels.image_key == ""
-    assert labels.match(("Tetrad",)).unmatched == ("Tetrad",)
+    assert labels.match_classes(("Tetrad",)).unmatched == ("Tetrad",)
     assert (
-        labels.to_regions(
-            Boxes.drawn([(0, 0, 9, 9, "Tetrad")]),
+        labels.write_regions(
+            Boxes.from_rows([(0, 0, 9, 9, "Tetrad")]),
             width=10,
             height=10,
-            matching=labels.match(("Tetrad",)),
+            matching=labels.match_classes(("Tetrad",)),
             version="v",
         )
         == []
@@ -195,7 +195,7 @@ def test_a_config_without_rectangles_has_nothing_to_draw_with(label_config: str)
 @pytest.mark.parametrize("label_config", ["", "<View>", "no xml", "<a>&b;</a>"])
 def test_a_config_that_is_not_xml_is_one_clear_error(label_config: str) -> None:
     with pytest.raises(ValueError, match="not valid XML"):
-        Labels.parse(label_config)
+        LabelingConfig.parse(label_config)
 
 
 # Regions.
@@ -228,25 +228,25 @@ rows = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(rows=rows, label_config=st.sampled_from(ROUND_TRIPS))
 def test_boxes_come_back_from_regions_that_the_server_accepts(rows, label_config) -> None:
-    labels, boxes = Labels.parse(label_config), Boxes.drawn(rows)
-    result = labels.to_regions(
+    labels, boxes = LabelingConfig.parse(label_config), Boxes.from_rows(rows)
+    result = labels.write_regions(
         boxes,
         width=WIDTH,
         height=HEIGHT,
-        matching=labels.match(READY_MADE["mitosis"]),
+        matching=labels.match_classes(READY_MADE["mitosis"]),
         version="v1",
     )
     result = json.loads(json.dumps(result, allow_nan=False))
     checked = interface(label_config).validate_prediction({"result": result}, return_errors=True)
     assert checked == []
-    found, problems = labels.from_regions(result, WIDTH, HEIGHT)
+    found, problems = labels.read_boxes(result, WIDTH, HEIGHT)
     assert problems == []
     np.testing.assert_allclose(found.xyxy, boxes.xyxy, atol=1e-3)
     np.testing.assert_array_equal(found.label, boxes.label)
 
 
 def test_regions_are_the_same_every_time_and_carry_their_score() -> None:
-    labels = Labels.parse(ready_made("mitosis"))
+    labels = LabelingConfig.parse(ready_made("mitosis"))
     boxes = Boxes(
         np.array([[13, 103, 26, 206], [13, 103, 26, 206], [0, 0, 9, 9]]),
         np.array(["Chromosomes", "Chromosomes", "no label"]),
@@ -254,8 +254,8 @@ def test_regions_are_the_same_every_time_and_carry_their_score() -> None:
     )
 
     def draw(version: str) -> list[dict]:
-        matching = labels.match(("Chromosomes", "no label"))
-        return labels.to_regions(
+        matching = labels.match_classes(("Chromosomes", "no label"))
+        return labels.write_regions(
             boxes, width=WIDTH, height=HEIGHT, matching=matching, version=version
         )
 
@@ -292,28 +292,28 @@ def test_a_rotated_rectangle_becomes_the_box_around_it(angle, x, y, w, h) -> Non
     corners = corner + turn * np.array([0, right, down, right + down])
     expected = [corners.real.min(), corners.imag.min(), corners.real.max(), corners.imag.max()]
     expected = np.clip(expected, 0, [WIDTH, HEIGHT] * 2)
-    labels = Labels.parse(ready_made("mitosis"))
-    found, problems = labels.from_regions([region(value, ["Other"])], WIDTH, HEIGHT)
+    labels = LabelingConfig.parse(ready_made("mitosis"))
+    found, problems = labels.read_boxes([region(value, ["Other"])], WIDTH, HEIGHT)
     assert any("is turned by" in said for said in problems) == (angle % 360 != 0)
     np.testing.assert_allclose(found.xyxy[0], expected, atol=1e-2)
 
 
 def test_a_quarter_turn_is_about_the_top_left_corner() -> None:
-    labels = Labels.parse(ready_made("mitosis"))
+    labels = LabelingConfig.parse(ready_made("mitosis"))
     turned = region({"x": 50, "y": 50, "width": 10, "height": 20, "rotation": 90}, ["Other"])
-    found, _ = labels.from_regions([turned], 200, 100)
+    found, _ = labels.read_boxes([turned], 200, 100)
     # 20 × 20 px from (100, 50), turned clockwise: to the left of its corner.
     np.testing.assert_allclose(found.xyxy, [[80, 50, 100, 70]], atol=1e-4)
 
 
 def test_what_reaches_beyond_the_image_is_clipped() -> None:
-    labels = Labels.parse(ready_made("mitosis"))
+    labels = LabelingConfig.parse(ready_made("mitosis"))
     wide = region({"x": -10, "y": 90, "width": 60, "height": 30}, ["Other"])
-    found, problems = labels.from_regions([wide], 100, 100)
+    found, problems = labels.read_boxes([wide], 100, 100)
     np.testing.assert_allclose(found.xyxy, [[0, 90, 50, 100]])
     assert problems == ["region r reaches beyond the image: only what lies inside"]
     rounded = region({"x": 89.9999999, "y": 0, "width": 10.0000002, "height": 50}, ["Other"])
-    assert labels.from_regions([rounded], 100, 100)[1] == []
+    assert labels.read_boxes([rounded], 100, 100)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -334,8 +334,8 @@ def test_what_reaches_beyond_the_image_is_clipped() -> None:
     ],
 )
 def test_what_cannot_be_taken_over_is_said_and_harms_nothing_else(item: dict, said: str) -> None:
-    labels = Labels.parse(ready_made("mitosis"))
-    found, problems = labels.from_regions(
+    labels = LabelingConfig.parse(ready_made("mitosis"))
+    found, problems = labels.read_boxes(
         [{**item, "id": "bad"}, region({}, ["Other"], id="good")], WIDTH, HEIGHT
     )
     assert list(found.label) == ["Other"]
@@ -343,8 +343,8 @@ def test_what_cannot_be_taken_over_is_said_and_harms_nothing_else(item: dict, sa
 
 
 def test_several_labels_on_a_region_are_a_box_each() -> None:
-    labels = Labels.parse(ready_made("mitosis"))
-    found, problems = labels.from_regions([region({}, ["Other", "Mitotic cell"])], WIDTH, HEIGHT)
+    labels = LabelingConfig.parse(ready_made("mitosis"))
+    found, problems = labels.read_boxes([region({}, ["Other", "Mitotic cell"])], WIDTH, HEIGHT)
     assert list(found.label) == ["Other", "Mitotic cell"] and problems == []
     np.testing.assert_array_equal(found.xyxy[0], found.xyxy[1])
 
@@ -366,33 +366,33 @@ CHOICES = config(
 
 
 def test_choices_of_the_image_and_of_regions_are_told_apart() -> None:
-    labels = Labels.parse(CHOICES)
+    labels = LabelingConfig.parse(CHOICES)
     assert [control.name for control in labels.image_choices] == ["kind"]
     assert labels.image_choices[0].several and labels.choices[1].per_region
     assert labels.choice_values == ("Chromosomes", "Others")
-    assert Labels.parse(config('<Choices name="c" toName="image"/>')).image_key == "image"
+    assert LabelingConfig.parse(config('<Choices name="c" toName="image"/>')).image_key == "image"
 
 
 def test_choices_come_back_as_they_were_written() -> None:
-    labels = Labels.parse(CHOICES)
+    labels = LabelingConfig.parse(CHOICES)
     matching = labels.match_choices(("mitosis", "Other", "Unknown"))
     assert matching.unmatched == ("Unknown",)
     chosen = {"Other": 0.7, "mitosis": 0.9, "Unknown": 1.0}
-    (answer,) = labels.to_choices(chosen, matching=matching, version="1-v1")
+    (answer,) = labels.write_choices(chosen, matching=matching, version="1-v1")
     assert answer["value"] == {"choices": ["Others", "Chromosomes"]} and answer["score"] == 0.7
     assert labels.read_choices([answer]) == ("Others", "Chromosomes")
     assert labels.read_choices([]) is None
     # The same answer has the same id, another one another.
-    assert labels.to_choices(chosen, matching=matching, version="1-v1") == [answer]
-    (other,) = labels.to_choices({"Other": 0.7}, matching=matching, version="1-v1")
+    assert labels.write_choices(chosen, matching=matching, version="1-v1") == [answer]
+    (other,) = labels.write_choices({"Other": 0.7}, matching=matching, version="1-v1")
     assert other["id"] != answer["id"]
 
 
 def test_a_region_keeps_what_was_chosen_for_it() -> None:
-    labels = Labels.parse(CHOICES)
-    boxes = Boxes.drawn([(10, 10, 20, 20, "Mitotic cell"), (30, 30, 50, 50, "Mitotic cell")])
-    matching = labels.match(("Mitotic cell",))
-    result = labels.to_regions(boxes, width=100, height=100, matching=matching, version="x")
+    labels = LabelingConfig.parse(CHOICES)
+    boxes = Boxes.from_rows([(10, 10, 20, 20, "Mitotic cell"), (30, 30, 50, 50, "Mitotic cell")])
+    matching = labels.match_classes(("Mitotic cell",))
+    result = labels.write_regions(boxes, width=100, height=100, matching=matching, version="x")
     stage = {**result[1], "type": "choices", "from_name": "stage"}
     stage["value"] = {**stage["value"], "choices": ["Early"]}
     regions, problems = labels.read_regions([*result, stage], 100, 100)

@@ -12,7 +12,7 @@ from scipy.stats import permutation_test
 
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.promotion import rollback_test
-from ml_backend.registry.versions import Change
+from ml_backend.registry.versions import ChampionChange, Change
 
 PROMOTION = Change("v2", "v1", "promotion", 1.0, "cytoloop", "better")
 
@@ -91,8 +91,10 @@ def test_noise_alone_rarely_rolls_back() -> None:
     assert worse <= 10
 
 
-def change(version: str, previous: str, kind: Any = "promotion", by: str = "cytoloop") -> Change:
-    return Change(version, previous, kind, 1.0, by, "")
+def change(
+    version: str, previous: str, kind: Any = "promotion", by: str = "cytoloop"
+) -> ChampionChange:
+    return ChampionChange(version, previous, kind, 1.0, by, "")
 
 
 def test_what_is_watched() -> None:

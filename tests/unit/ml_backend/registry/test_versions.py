@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ml_backend.learners.model_file import ModelCard
-from ml_backend.registry.versions import Registry, UnknownVersion, Version, file_hash
+from ml_backend.registry.versions import Registry, UnknownVersion, Version, hash_file
 
 CARD = ModelCard("yolov5n", ("Mitotic cell",), ("Mitotic cell",), 0.4, 0.3)
 
@@ -31,15 +31,15 @@ def add(registry: Registry, folder: Path, name: str, project: str = "1") -> Vers
 def test_a_version_reads_back_as_it_was_added(registry: Registry, tmp_path: Path) -> None:
     version = add(registry, tmp_path, "1-v1-aaaa")
     assert registry.get("1-v1-aaaa") == version
-    assert registry.card("1-v1-aaaa") == CARD
-    assert registry.all("1") == [version] and registry.all("2") == []
+    assert registry.read_card("1-v1-aaaa") == CARD
+    assert registry.list_versions("1") == [version] and registry.list_versions("2") == []
 
 
 def test_adding_again_changes_nothing(registry: Registry, tmp_path: Path) -> None:
     add(registry, tmp_path, "1-v1-aaaa")
-    before = file_hash(registry.folder("1-v1-aaaa") / "weights.safetensors")
+    before = hash_file(registry.get_folder("1-v1-aaaa") / "weights.safetensors")
     registry.add(Version("1-v1-aaaa", "1", 2.0), [weights(tmp_path, 2.0)])
-    assert file_hash(registry.folder("1-v1-aaaa") / "weights.safetensors") == before
+    assert hash_file(registry.get_folder("1-v1-aaaa") / "weights.safetensors") == before
 
 
 def test_a_file_that_is_no_model_adds_nothing(registry: Registry, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_file_that_is_no_model_adds_nothing(registry: Registry, tmp_path: Path
     save_file({"a": np.zeros(1)}, bad)
     with pytest.raises(ValueError, match="not a cytoloop model file"):
         registry.add(Version("1-v1-aaaa", "1", 1.0), [bad])
-    assert registry.all() == []
+    assert registry.list_versions() == []
     assert not list((tmp_path / "versions").iterdir())
 
 
@@ -63,40 +63,40 @@ def test_a_name_that_is_no_folder_name_is_refused(
 
 def test_a_version_whose_adding_was_killed_is_not_there(registry: Registry, tmp_path: Path) -> None:
     add(registry, tmp_path, "1-v1-a")
-    whole = registry.folder("1-v1-a")
+    whole = registry.get_folder("1-v1-a")
     shutil.copytree(whole, whole.with_name(".1-v2-b.0a1b2c3d"))
     registry.promote("1", "1-v1-a", by="ann", reason="first")
     champions = tmp_path / "champions"
     shutil.copyfile(champions / "1.json", champions / ".1.0a1b2c3d.json")
-    assert [version.name for version in registry.all()] == ["1-v1-a"]
-    assert registry.champion_of("1-v1-a") == ["1"]
+    assert [version.name for version in registry.list_versions()] == ["1-v1-a"]
+    assert registry.list_projects_led_by("1-v1-a") == ["1"]
 
 
 def test_names_count_up_and_carry_the_hash(registry: Registry, tmp_path: Path) -> None:
     path = weights(tmp_path)
-    first = registry.next_name("1", path)
-    assert first == f"1-v1-{file_hash(path)[:8]}"
+    first = registry.make_name("1", path)
+    assert first == f"1-v1-{hash_file(path)[:8]}"
     registry.add(Version(first, "1", 1.0), [path])
-    assert registry.next_name("1", path).startswith("1-v2-")
-    assert registry.next_name("12", path).startswith("12-v1-")
+    assert registry.make_name("1", path).startswith("1-v2-")
+    assert registry.make_name("12", path).startswith("12-v1-")
 
 
 def test_rollback_goes_back_step_by_step(registry: Registry, tmp_path: Path) -> None:
     for name in ("1-v1-a", "1-v2-b", "1-v3-c"):
         add(registry, tmp_path, name)
         registry.promote("1", name, by="ann", reason="better")
-    assert registry.champion("1") == "1-v3-c"
-    assert registry.champion_of("1-v3-c") == ["1"]
-    assert registry.rollback("1", by="bob", reason="worse").version == "1-v2-b"
-    assert registry.rollback("1", by="bob", reason="worse").version == "1-v1-a"
+    assert registry.get_champion("1") == "1-v3-c"
+    assert registry.list_projects_led_by("1-v3-c") == ["1"]
+    assert registry.roll_back("1", by="bob", reason="worse").version == "1-v2-b"
+    assert registry.roll_back("1", by="bob", reason="worse").version == "1-v1-a"
     with pytest.raises(UnknownVersion, match="no earlier champion"):
-        registry.rollback("1", by="bob", reason="worse")
-    history = registry.history("1")
+        registry.roll_back("1", by="bob", reason="worse")
+    history = registry.list_changes("1")
     assert [change.kind for change in history] == ["promotion"] * 3 + ["rollback"] * 2
     assert history[-1].by == "bob" and history[-1].previous == "1-v2-b"
     # A promotion after a rollback starts from where the rollback led.
     registry.promote("1", "1-v3-c", by="ann", reason="after all")
-    assert registry.rollback("1", by="bob", reason="no").version == "1-v1-a"
+    assert registry.roll_back("1", by="bob", reason="no").version == "1-v1-a"
 
 
 def test_promoting_what_is_not_there_changes_nothing(registry: Registry, tmp_path: Path) -> None:
@@ -104,12 +104,12 @@ def test_promoting_what_is_not_there_changes_nothing(registry: Registry, tmp_pat
     registry.promote("1", "1-v1-a", by="ann", reason="first")
     with pytest.raises(UnknownVersion, match="1-v1-a"):
         registry.promote("1", "1-v9-z", by="ann", reason="typo")
-    assert registry.champion("1") == "1-v1-a"
+    assert registry.get_champion("1") == "1-v1-a"
 
 
 def test_another_process_sees_the_champion_at_once(registry: Registry, tmp_path: Path) -> None:
     reader = Registry(tmp_path / "versions", tmp_path / "champions")
-    assert reader.champion("1") is None
+    assert reader.get_champion("1") is None
     add(registry, tmp_path, "1-v1-a")
     registry.promote("1", "1-v1-a", by="ann", reason="first")
-    assert reader.champion("1") == "1-v1-a"
+    assert reader.get_champion("1") == "1-v1-a"

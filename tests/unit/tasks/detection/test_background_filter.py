@@ -68,7 +68,7 @@ def test_the_real_cells_are_not_empty() -> None:
     cells = 0
     for example, pixels in zip(examples, images, strict=True):
         assert example.boxes is not None
-        for x1, y1, x2, y2, *_ in example.boxes.rows():
+        for x1, y1, x2, y2, *_ in example.boxes.to_rows():
             part = pixels[max(0, int(y1) - 20) : int(y2) + 20, max(0, int(x1) - 20) : int(x2) + 20]
             assert not background.is_empty(part)
             cells += 1

@@ -12,7 +12,7 @@ import pytest
 from ml_backend.demo.synthetic_images import mitosis_scene
 from ml_backend.evaluation.detector_agreement import Margins
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.registry.resolve import INT8, INT8_REPORT, NoInt8, int8, keep_int8
+from ml_backend.registry.resolve import INT8, INT8_REPORT, NoInt8, find_int8, store_int8
 from ml_backend.registry.versions import Registry
 from tasks.detection.quantize import quantize
 
@@ -40,35 +40,35 @@ def tiles(tmp_path: Path) -> Path:
 
 def test_an_int8_form_is_made_compared_and_used(registry: Registry, tiles: Path) -> None:
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
-    (version,) = registry.all()
+    (version,) = registry.list_versions()
     told: list[float] = []
     loose = Margins(tiles=20, f1=0.6, same=0.6, shift=4.0)  # generated cells, three to fit to
     result = quantize(
-        tiles, registry.folder(version.name), lambda done, _: told.append(done), margins=loose
+        tiles, registry.get_folder(version.name), lambda done, _: told.append(done), margins=loose
     )
     assert result["accepted"], result["why"]
     assert (result["fitted"], result["tiles"]) == (3, 21)
     assert told[-1] == 21
     assert [one["source"] for one in result["skipped"]] == ["99.png"]
-    folder = int8(version.name, registry)
+    folder = find_int8(version.name, registry)
     assert "i8" in (folder / "model.xml").read_text(encoding="utf-8")
     image = mitosis_scene(4, (SIDE, SIDE), dividing=2).image
-    full, fast = (Detector.load(one) for one in (registry.folder(version.name), folder))
+    full, fast = (Detector.load(one) for one in (registry.get_folder(version.name), folder))
     assert len(fast.detect([image])[0]) == len(full.detect([image])[0])
 
 
 def test_a_version_without_an_accepted_form_says_what_to_do(
     registry: Registry, tmp_path: Path
 ) -> None:
-    (version,) = registry.all()
+    (version,) = registry.list_versions()
     with pytest.raises(NoInt8, match=f"cytoloop quantize FOLDER --model {version.name}"):
-        int8(version.name, registry)
-    folder = registry.folder(version.name)
-    keep_int8(folder, folder, {"accepted": True})
-    assert int8(version.name, registry) == folder / INT8
-    keep_int8(folder, tmp_path, {"accepted": False, "why": ["boxes move by 3 px"]})
+        find_int8(version.name, registry)
+    folder = registry.get_folder(version.name)
+    store_int8(folder, folder, {"accepted": True})
+    assert find_int8(version.name, registry) == folder / INT8
+    store_int8(folder, tmp_path, {"accepted": False, "why": ["boxes move by 3 px"]})
     with pytest.raises(NoInt8, match="boxes move by 3 px"):
-        int8(version.name, registry)
+        find_int8(version.name, registry)
     assert [path.name for path in (folder / INT8).iterdir()] == [INT8_REPORT]
     assert json.loads((folder / INT8 / INT8_REPORT).read_text())["accepted"] is False
     assert not list(folder.glob(".*"))

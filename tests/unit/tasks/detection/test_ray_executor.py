@@ -16,7 +16,7 @@ import pytest
 
 from ml_backend.demo.synthetic_images import mitosis_scene
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import cuda_devices
+from ml_backend.learners.detector.openvino_runtime import count_cuda_devices
 from tasks.detection import scan_detector
 from tasks.detection.detect_files import detect, iterate_scans
 from tasks.detection.ray_executor import ClusterFailed
@@ -56,7 +56,7 @@ def cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     pytest.importorskip("ray.data", reason="the extra ray is not installed")
     # Where there is no GPU, one in name: the workers share it, and detect on their cores.
-    gpus = 0 if cuda_devices() else 1
+    gpus = 0 if count_cuda_devices() else 1
     ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()

@@ -16,7 +16,7 @@ from ml_backend.dataset.annotation_formats.formats import FOLDERS
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.dataset.folder import read_folder
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from tasks.exchange.annotation_files import (
     TaskImages,
     find_annotation_files,
@@ -27,7 +27,7 @@ from tasks.exchange.detection_files import open_writer
 from tasks.exchange.export_project import check
 from tasks.exchange.import_project import describe_problems, is_same, to_regions
 
-LABELS = Labels.parse(
+LABELS = LabelingConfig.parse(
     '<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">'
     '<Label value="Mitotic cell"/><Label value="Zelle, &quot;groß&quot;"/></RectangleLabels></View>'
 )
@@ -139,7 +139,7 @@ def test_an_exported_folder_is_a_labelled_folder(
         found = read_folder(Path(out) / form)
     assert found.skipped == []
     boxes = sorted(
-        sorted((*row[:4], row[4]) for row in example.boxes.rows())
+        sorted((*row[:4], row[4]) for row in example.boxes.to_rows())
         for example in found.examples
         if example.boxes is not None
     )

@@ -12,7 +12,7 @@ import pytest
 import pyvips
 import tifffile
 
-from ml_backend.imaging.decode import UnreadableImage, decode, stretched
+from ml_backend.imaging.decode import UnreadableImage, decode, stretch_contrast
 from ml_backend.learners.detector.preprocess import halve
 from tasks.readers import open, planes, tiff, tiff_pages
 from tasks.readers.open import open_scan, read_pixel_size
@@ -37,7 +37,7 @@ def put_together(plane: ScanPlane, side: int = SIDE, overlap: int = OVERLAP) -> 
     """The plane from its windows, which must agree wherever they overlap."""
     pixels = np.zeros((plane.height, plane.width, 3), np.uint8)
     seen = np.zeros((plane.height, plane.width), bool)
-    for window in plane.windows(side, overlap):
+    for window in plane.read_windows(side, overlap):
         rows, columns = window.pixels.shape[:2]
         part = np.s_[window.top : window.top + rows, window.left : window.left + columns]
         np.testing.assert_array_equal(pixels[part][seen[part]], window.pixels[seen[part]])
@@ -88,7 +88,7 @@ def test_windows_can_be_halved_while_they_are_read(
     (plane,) = open_scan(path)
     expected = halve(decode(path), halved)
     seen = np.zeros(expected.shape[:2], bool)
-    for window in plane.windows(SIDE, OVERLAP, halved):
+    for window in plane.read_windows(SIDE, OVERLAP, halved):
         rows, columns = window.pixels.shape[:2]
         top, left = window.top >> halved, window.left >> halved
         assert (top << halved, left << halved) == (window.top, window.left)
@@ -115,10 +115,10 @@ def test_a_wide_plane_is_read_in_lower_bands(
     path = tmp_path / "wide.png"
     cv2.imwrite(str(path), picture(300, 400))
     (plane,) = open_scan(path)
-    heights = {window.pixels.shape[0] for window in plane.windows(SIDE, OVERLAP)}
+    heights = {window.pixels.shape[0] for window in plane.read_windows(SIDE, OVERLAP)}
     assert heights == {40}  # as high as windows are there
     monkeypatch.setattr(planes, "BAND_BYTES", 3 * 400 * 30)
-    heights = {window.pixels.shape[0] for window in plane.windows(SIDE, 10)}
+    heights = {window.pixels.shape[0] for window in plane.read_windows(SIDE, 10)}
     assert heights == {30}
     np.testing.assert_array_equal(put_together(plane), decode(path))
 
@@ -134,7 +134,7 @@ def test_of_a_very_wide_plane_only_what_windows_need_is_kept(
     (plane,) = open_scan(path)
     tracemalloc.start()
     try:
-        seen = sum(window.pixels.size for window in plane.windows(500, overlap, 1))
+        seen = sum(window.pixels.size for window in plane.read_windows(500, overlap, 1))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -192,7 +192,7 @@ def test_a_large_strip_that_is_cut_off_ends_the_plane(
     path.write_bytes(content)
     monkeypatch.setattr(tiff_pages, "LEAST", 1)
     (plane,) = open_scan(path)
-    seen = [window.top + len(window.pixels) for window in plane.windows(SIDE, OVERLAP)]
+    seen = [window.top + len(window.pixels) for window in plane.read_windows(SIDE, OVERLAP)]
     assert plane.failure == planes.CUT_OFF and 50 < max(seen) <= 100
 
 
@@ -220,7 +220,7 @@ def test_contrast_is_that_of_the_whole_scan(
     )
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", **options)
     planes = open_scan(tmp_path / "stack.tif")
-    every = stretched(stack.reshape(-1, 130, 1)).reshape(4, 150, 130, 3)
+    every = stretch_contrast(stack.reshape(-1, 130, 1)).reshape(4, 150, 130, 3)
     for plane, expected in zip(planes, every, strict=True):
         np.testing.assert_array_equal(put_together(plane), expected)
 
@@ -276,7 +276,7 @@ def test_of_a_stack_that_is_cut_off_the_first_planes_are_kept(
     np.testing.assert_array_equal(put_together(planes[1])[..., 0], pixels[1])
     failures = []
     for plane in planes[2:]:
-        list(plane.windows(SIDE, OVERLAP))
+        list(plane.read_windows(SIDE, OVERLAP))
         failures.append(plane.failure)
     assert failures and all(failures)
 
@@ -289,7 +289,7 @@ def test_a_map_that_is_cut_off_says_so(tmp_path: Path) -> None:
     planes = open_scan(path)
     failures = []
     for plane in planes:
-        list(plane.windows(SIDE, OVERLAP))
+        list(plane.read_windows(SIDE, OVERLAP))
         failures.append(plane.failure)
     assert failures[0] is None and failures[-1]
 
@@ -299,7 +299,7 @@ def test_a_large_image_that_is_cut_off_says_so(tmp_path: Path) -> None:
     cv2.imwrite(str(path), picture())
     path.write_bytes(path.read_bytes()[:40_000])
     (plane,) = open_scan(path)
-    list(plane.windows(SIDE, OVERLAP))
+    list(plane.read_windows(SIDE, OVERLAP))
     assert plane.failure == planes.CUT_OFF
 
 
@@ -392,7 +392,7 @@ def test_a_chunk_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
     _image_of_zarr(group, np.arange(6400, dtype=np.uint16).reshape(80, 80), image)
     (tmp_path / "scan.zarr" / "0" / "0.0").write_bytes(b"no chunk")
     (plane,) = open_scan(tmp_path / "scan.zarr", Rendering(limits=(("uint16", 0, 1),)))
-    assert list(plane.windows(SIDE, OVERLAP)) == []
+    assert list(plane.read_windows(SIDE, OVERLAP)) == []
     assert plane.failure == "a chunk of it is cut off or corrupt"
     zarr.create_array(tmp_path / "array.zarr", data=np.zeros((8, 8)))
     with pytest.raises(UnreadableImage, match=r"an array of Zarr, and no image of OME-Zarr"):

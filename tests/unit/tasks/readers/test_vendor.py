@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from ml_backend.imaging.decode import UnreadableImage, stretched
+from ml_backend.imaging.decode import UnreadableImage, stretch_contrast
 from tasks.detection.scan_detector import ScanDetector
 from tasks.readers import vendor
 from tasks.readers.open import open_scan, read_pixel_size
@@ -45,7 +45,7 @@ def test_a_stack_of_channels_is_read_exactly(czi: Path, stack: np.ndarray) -> No
     for channel in (None, 1):
         planes = open_scan(czi, Rendering(channel))
         assert [(one.number, one.stack) for one in planes] == [(0, 0), (1, 0), (2, 0)]
-        expected = stretched(stack[channel or 0].reshape(-1, 170, 1)).reshape(3, 130, 170, 3)
+        expected = stretch_contrast(stack[channel or 0].reshape(-1, 170, 1)).reshape(3, 130, 170, 3)
         for plane, pixels in zip(planes, expected, strict=True):
             read = put_together(plane).astype(int)
             assert np.abs(read - pixels).max() <= 1  # black and white are of some of the px

@@ -22,8 +22,8 @@ from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.dataset.snapshot import FetchedImage, to_item
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.class_names import canonicalize
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from tasks.exchange.detection_files import open_writer, read_detections
 from tasks.reports.colours import PALETTE, colours, in_usual_order
 from tasks.reports.counts import Box, Field, Look, State, Thing, counts, field
@@ -247,7 +247,7 @@ def test_another_file_is_refused_in_a_line(tmp_path: Path, content: str) -> None
 
 @given(st.lists(st.sampled_from(["Metaphase", "Other", "Tetrad", "x", "y", "AF", "Chromosomes"])))
 def test_each_class_has_a_colour_of_its_own(names: list[str]) -> None:
-    classes = in_usual_order(list({canonical(name): name for name in names}.values()))
+    classes = in_usual_order(list({canonicalize(name): name for name in names}.values()))
     found = colours(classes)
     assert list(found) == list(classes) and len(set(found.values())) == len(classes)
     assert set(found.values()) <= set(PALETTE)
@@ -368,16 +368,16 @@ def test_pictures_can_write_what_scales_and_names_need() -> None:
 
 # Several annotators.
 
-PHASES = Labels.parse(
+PHASES = LabelingConfig.parse(
     (files("ml_backend.label_studio.configs") / "phases.xml").read_text(encoding="utf-8")
 )
 
 
 def regions(*rows: tuple[float, float, str]) -> list[dict[str, Any]]:
     """Boxes of 20 px, by their upper left corner."""
-    drawn = Boxes.drawn((x, y, x + 20, y + 20, label) for x, y, label in rows)
-    matching = PHASES.match(PHASES.values)
-    return PHASES.to_regions(drawn, width=120, height=120, matching=matching, version="v1")
+    drawn = Boxes.from_rows((x, y, x + 20, y + 20, label) for x, y, label in rows)
+    matching = PHASES.match_classes(PHASES.values)
+    return PHASES.write_regions(drawn, width=120, height=120, matching=matching, version="v1")
 
 
 def test_of_several_annotators_the_policy_decides() -> None:

@@ -14,8 +14,8 @@ from ml_backend.dataset.example import Example
 from ml_backend.demo.synthetic_images import field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.detector import weights
-from ml_backend.learners.detector.augmentation import View
-from ml_backend.learners.detector.base_model_check import finds
+from ml_backend.learners.detector.augmentation import TrainingImage
+from ml_backend.learners.detector.base_model_check import measure_base_f1
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
 from ml_backend.learners.detector.training import train
@@ -37,9 +37,9 @@ def seen() -> tuple[np.ndarray, Boxes]:
     return pixels, found
 
 
-def view(pixels: np.ndarray, boxes: Boxes) -> View:
+def view(pixels: np.ndarray, boxes: Boxes) -> TrainingImage:
     numbers = np.array([CLASSES.index(str(name)) for name in boxes.label], int)
-    return View(pixels, boxes.xyxy, numbers, np.zeros((0, 4), np.float32))
+    return TrainingImage(pixels, boxes.xyxy, numbers, np.zeros((0, 4), np.float32))
 
 
 def test_share_of_what_is_marked(seen: tuple[np.ndarray, Boxes]) -> None:
@@ -47,7 +47,7 @@ def test_share_of_what_is_marked(seen: tuple[np.ndarray, Boxes]) -> None:
     cells = found.where(found.label == CLASSES[0])
 
     def share(boxes: Boxes) -> float:
-        return finds(STARTER, [view(pixels, boxes)], CLASSES, CLASSES[:1], "cpu")
+        return measure_base_f1(STARTER, [view(pixels, boxes)], CLASSES, CLASSES[:1], "cpu")
 
     assert share(found) == 1
     # As many again that it does not find: every mark is right, half of the truth is missed.
@@ -69,8 +69,10 @@ def test_only_the_head_learns_from_few_images_of_known_cells(
     pixels, found = seen
     cv2.imwrite(str(tmp_path / "field.png"), pixels[..., ::-1])
     if not known:  # the only cell is said to be where none is found
-        found = Boxes.drawn([(472, 344, 504, 376, CLASSES[0])])
-    example = Example(tmp_path / "field.png", "one", Boxes.drawn(r[:5] for r in found.rows()))
+        found = Boxes.from_rows([(472, 344, 504, 376, CLASSES[0])])
+    example = Example(
+        tmp_path / "field.png", "one", Boxes.from_rows(r[:5] for r in found.to_rows())
+    )
     out = tmp_path / "out"
     train(TrainingJob([example], CLASSES, CLASSES[:1], STARTER, out, epochs=2), lambda line: None)
     before, after = (weights.read_tensors(p) for p in (STARTER, out / FILE_NAME))
@@ -82,6 +84,6 @@ def test_only_the_head_learns_from_few_images_of_known_cells(
 def test_mixed_lies_between() -> None:
     before = {"w": torch.tensor([0.0, 4.0]), "n": torch.tensor(3)}
     after = {"w": torch.tensor([1.0, 8.0]), "n": torch.tensor(5)}
-    middle = weights.mixed(before, after, 0.25)
+    middle = weights.interpolate_weights(before, after, 0.25)
     assert middle["w"].tolist() == [0.75, 7.0]
     assert middle["n"] == 5

@@ -7,13 +7,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.learners.detector.augmentation import View
-from ml_backend.learners.detector.copy_paste import MARGIN, graft
+from ml_backend.learners.detector.augmentation import TrainingImage
+from ml_backend.learners.detector.copy_paste import MARGIN, paste_objects
 
 LIGHT = 200
 
 
-def field(rng: np.random.Generator, number: int) -> View:
+def field(rng: np.random.Generator, number: int) -> TrainingImage:
     """Bright rectangles on black, some of which touch; one region is ignored."""
     height, width = (int(side) for side in rng.integers(80, 160, 2))
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -23,7 +23,7 @@ def field(rng: np.random.Generator, number: int) -> View:
     for x1, y1, x2, y2 in xyxy.astype(int):
         pixels[y1:y2, x1:x2] = LIGHT
     ignored = np.array([[0, 0, 20, 20]], np.float32)
-    return View(pixels, xyxy, rng.integers(2, size=number), ignored)
+    return TrainingImage(pixels, xyxy, rng.integers(2, size=number), ignored)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> bool:
@@ -36,7 +36,7 @@ def test_what_was_there_stays_and_what_comes_is_whole(seed: int, number: int, mo
     rng = np.random.default_rng(seed)
     view, donors = field(rng, number), [field(rng, int(rng.integers(4))) for _ in range(3)]
     before = view.pixels.copy()
-    made = graft(view, donors, most, rng)
+    made = paste_objects(view, donors, most, rng)
     assert (view.pixels == before).all()
     old = len(view.xyxy)
     assert (made.xyxy[:old] == view.xyxy).all() and (made.label[:old] == view.label).all()
@@ -65,19 +65,19 @@ def test_what_was_there_stays_and_what_comes_is_whole(seed: int, number: int, mo
 
 def test_objects_do_come() -> None:
     rng = np.random.default_rng(0)
-    empty = View(
+    empty = TrainingImage(
         np.zeros((200, 200, 3), np.uint8),
         np.zeros((0, 4), np.float32),
         np.zeros(0, np.int64),
         np.zeros((0, 4), np.float32),
     )
-    donor = View(
+    donor = TrainingImage(
         np.full((60, 60, 3), LIGHT, np.uint8),
         np.array([[20, 20, 40, 30]], np.float32),
         np.array([1]),
         np.zeros((0, 4), np.float32),
     )
-    made = [graft(empty, [donor], 3, rng) for _ in range(20)]
+    made = [paste_objects(empty, [donor], 3, rng) for _ in range(20)]
     assert {len(view.xyxy) for view in made} >= {1, 2, 3}
     sides = {tuple(box[2:] - box[:2]) for view in made for box in view.xyxy}
     assert sides == {(20.0, 10.0), (10.0, 20.0)}
@@ -86,7 +86,7 @@ def test_objects_do_come() -> None:
 
 def test_rare_ones_come_more_often() -> None:
     """By the donor's weight and by the object's; what is laid keeps its own."""
-    empty = View(
+    empty = TrainingImage(
         np.zeros((200, 200, 3), np.uint8),
         np.zeros((0, 4), np.float32),
         np.zeros(0, np.int64),
@@ -96,11 +96,11 @@ def test_rare_ones_come_more_often() -> None:
     two = np.array([[5, 5, 20, 20], [35, 35, 50, 50]], np.float32)
     pixels, nowhere = np.full((60, 60, 3), LIGHT, np.uint8), np.zeros((0, 4), np.float32)
     donors = [
-        View(pixels, two, np.array([0, 1]), nowhere, np.array([1.0, 3.0])),
-        View(pixels, two[:1], np.array([2]), nowhere, np.array([1.0])),
+        TrainingImage(pixels, two, np.array([0, 1]), nowhere, np.array([1.0, 3.0])),
+        TrainingImage(pixels, two[:1], np.array([2]), nowhere, np.array([1.0])),
     ]
     rng = np.random.default_rng(1)
-    made = [graft(empty, donors, 1, rng, np.array([3.0, 1.0])) for _ in range(800)]
+    made = [paste_objects(empty, donors, 1, rng, np.array([3.0, 1.0])) for _ in range(800)]
     share = np.bincount(np.concatenate([one.label for one in made])) / len(made)
     assert np.abs(share - [3 / 16, 9 / 16, 4 / 16]).max() < 0.06
     for one in made:

@@ -16,17 +16,17 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector import export as export_module
 from ml_backend.learners.detector import inference as module
 from ml_backend.learners.detector.export import ExportFailed, export
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.nms import suppress
-from ml_backend.learners.detector.openvino_runtime import OpenVinoRuntime, cuda_devices
-from ml_backend.learners.detector.preprocess import to_input
+from ml_backend.learners.detector.nms import suppress_overlaps
+from ml_backend.learners.detector.openvino_runtime import OpenVinoRuntime, count_cuda_devices
+from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
-from ml_backend.learners.detector.weights import build, save
+from ml_backend.learners.detector.weights import build_network, save_weights
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 0.5, 0.3)
@@ -36,7 +36,7 @@ def random_network() -> dict[str, torch.Tensor]:
     """Random weights that answer everywhere with confidences around a half."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # small work: handing it around costs more than it takes
-    network = build(CARD.architecture, CARD.classes)
+    network = build_network(CARD.architecture, CARD.classes)
     with torch.no_grad():
         for branch in network.model[-1].cv3:
             branch[-1].bias.zero_()
@@ -52,7 +52,7 @@ def random_network() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("version")
-    save(random_network(), CARD, folder / FILE_NAME)
+    save_weights(random_network(), CARD, folder / FILE_NAME)
     export(folder / FILE_NAME, folder)
     return folder
 
@@ -85,7 +85,7 @@ def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 def assert_found(boxes: Boxes, there: Boxes, pixels: float = 1.0, sure: float = 0.02) -> None:
     """Every one of `boxes` has its equal `there`: class, corners and confidence."""
-    for x1, y1, x2, y2, label, confidence in boxes.rows():
+    for x1, y1, x2, y2, label, confidence in boxes.to_rows():
         same = there.where(there.label == label)
         apart = np.abs(same.xyxy - [x1, y1, x2, y2]).max(axis=1, initial=0)
         equal = (apart <= pixels) & (np.abs(same.confidence - confidence) <= sure)
@@ -93,13 +93,13 @@ def assert_found(boxes: Boxes, there: Boxes, pixels: float = 1.0, sure: float = 
 
 
 def raw(runtime: object, image: np.ndarray, scale: float) -> np.ndarray:
-    (answer,) = runtime.infer([to_input(image, scale)[None]])  # type: ignore[attr-defined]
+    (answer,) = runtime.infer([prepare_input(image, scale)[None]])  # type: ignore[attr-defined]
     return answer[0]
 
 
 def test_half_precision_moves_no_box_by_a_pixel(folder: Path, in_torch: TorchRuntime) -> None:
     halved = TorchRuntime(folder / FILE_NAME, "cpu", half=True)
-    batch = to_input(scene(64, 1536), 1.0)[None]  # wider than 16 bits tell pixels apart
+    batch = prepare_input(scene(64, 1536), 1.0)[None]  # wider than 16 bits tell pixels apart
     (ours,), (exact,) = halved.infer([batch]), in_torch.infer([batch])
     assert ours.dtype == np.float32
     assert np.abs(ours[:, :4] - exact[:, :4]).max() < 0.5
@@ -110,7 +110,7 @@ def test_half_precision_moves_no_box_by_a_pixel(folder: Path, in_torch: TorchRun
 def test_openvino_answers_what_torch_answers(
     openvino: OpenVinoRuntime, in_torch: TorchRuntime, size: tuple[int, int]
 ) -> None:
-    batch = to_input(scene(*size), CARD.scale)[None]
+    batch = prepare_input(scene(*size), CARD.scale)[None]
     (ours,), (torchs,) = openvino.infer([batch]), in_torch.infer([batch])
     assert ours.shape == torchs.shape and ours.dtype == torchs.dtype == np.float32
     assert np.abs(ours[:, :4] - torchs[:, :4]).max() < 0.5
@@ -217,11 +217,11 @@ def test_suppression_is_torchvisions(drawn: tuple[list, list, list]) -> None:
     xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     label = np.array(drawn[1], np.int64)
     confidence = (np.array(drawn[2], np.float32) + 1) / 100  # no two alike
-    kept = suppress(xyxy, label, confidence, 0.6)
+    kept = suppress_overlaps(xyxy, label, confidence, 0.6)
     expected = torchvision.ops.batched_nms(
         *map(torch.from_numpy, (xyxy, confidence, label)), 0.6
     ).numpy()
-    overlaps = iou(xyxy, xyxy)
+    overlaps = compute_iou(xyxy, xyxy)
     if (np.abs(overlaps - 0.6) > 1e-5).all():  # else rounding decides
         np.testing.assert_array_equal(kept, expected)
 
@@ -273,7 +273,7 @@ def test_in_a_huge_image_every_object_is_found_once(scale: float) -> None:
     assert blobs.largest <= module.WINDOW
     assert len(boxes) == len(truth_boxes)
     assert (
-        iou(truth_boxes, boxes.xyxy).max(axis=1).min() > 0.75
+        compute_iou(truth_boxes, boxes.xyxy).max(axis=1).min() > 0.75
     )  # a pixel of the input more or less
 
 
@@ -311,7 +311,7 @@ def test_export_refuses_what_is_not_ours(tmp_path: Path, monkeypatch: pytest.Mon
         export_module.main()
 
 
-@pytest.mark.skipif(cuda_devices() > 0, reason="with a CUDA device torch is what serves")
+@pytest.mark.skipif(count_cuda_devices() > 0, reason="with a CUDA device torch is what serves")
 def test_a_process_on_a_cpu_detects_without_torch_and_mlflow(folder: Path) -> None:
     program = (
         "import sys, numpy as np; from pathlib import Path\n"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from ml_backend.learners.detector.preprocess import (
     PADDING,
     STRIDE,
+    compute_input_size,
+    count_halvings,
     halve,
-    halvings,
-    input_size,
+    prepare_input,
     resample,
-    to_input,
 )
 
 
@@ -26,8 +26,8 @@ def smooth(height: int, width: int) -> np.ndarray:
 
 @given(st.integers(1, 200), st.integers(1, 200), st.floats(0.05, 3))
 def test_any_image_becomes_an_input(height: int, width: int, scale: float) -> None:
-    shape = to_input(np.zeros((height, width, 3), np.uint8), scale).shape
-    scaled = input_size(height, width, scale)
+    shape = prepare_input(np.zeros((height, width, 3), np.uint8), scale).shape
+    scaled = compute_input_size(height, width, scale)
     assert shape == (*(-(-side // STRIDE) * STRIDE for side in scaled), 3)
 
 
@@ -36,7 +36,7 @@ def test_any_image_becomes_an_input(height: int, width: int, scale: float) -> No
 def test_making_smaller_is_averaging(size: tuple[int, int], scale: float) -> None:
     """Against one average over the source pixels, whatever way it goes."""
     image = smooth(*size)
-    height, width = input_size(*size, scale)
+    height, width = compute_input_size(*size, scale)
     at_once = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     difference = np.abs(resample(image, scale).astype(int) - at_once)
     assert difference.max() <= 6 and difference.mean() < 0.6
@@ -48,14 +48,14 @@ def test_what_was_halved_on_the_way_becomes_the_same_input(
     size: tuple[int, int], scale: float
 ) -> None:
     image = smooth(*size)
-    times = halvings(scale)
+    times = count_halvings(scale)
     assert 0.5 < scale * 2**times <= 1
-    halved = to_input(halve(image, times), scale, times)
-    at_once = to_input(image, scale)
+    halved = prepare_input(halve(image, times), scale, times)
+    at_once = prepare_input(image, scale)
     if size == (512, 704):
         np.testing.assert_array_equal(halved, at_once)
     else:  # as if the last row and column were there twice
-        rows, columns = input_size(*size, scale)
+        rows, columns = compute_input_size(*size, scale)
         part = np.s_[: rows - 1, : columns - 1]
         assert np.abs(halved[part].astype(int) - at_once[part]).mean() < 3
 
@@ -70,6 +70,6 @@ def test_a_thin_line_is_dimmed_and_not_dropped() -> None:
 
 def test_scale_1_changes_no_pixel() -> None:
     image = smooth(70, 90)
-    padded = to_input(image, 1.0)
+    padded = prepare_input(image, 1.0)
     np.testing.assert_array_equal(padded[:70, :90], image)
     assert (padded[70:] == PADDING).all() and (padded[:, 90:] == PADDING).all()

@@ -17,17 +17,20 @@ from hypothesis import strategies as st
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.imaging.decode import as_png
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.imaging.decode import encode_png
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.learners.detector import inference as module
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.preprocess import FAR, scale_of
-from ml_backend.learners.detector.training_images import read_views, usual_pixel_size
+from ml_backend.learners.detector.preprocess import FAR, compute_scale
+from ml_backend.learners.detector.training_images import (
+    compute_median_pixel_size,
+    read_training_images,
+)
 from ml_backend.learners.model_file import ModelCard, read_card
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry.starters import STARTERS
-from ml_backend.serving.preannotation import Annotator, PreAnnotation
+from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
 from tasks.cli.source_options import how_to_read
 from tasks.detection.scan_detector import ScanDetector
 from tasks.sources.scan_source import SourceOptions
@@ -67,7 +70,7 @@ def test_windows_and_boxes_in_microns_do_not_hang_on_the_pixel_size(
             patch.setattr(module, "WINDOW", 64)
             patch.setattr(module, "OVERLAP", 32)
         detector = Detector(KNOWING, Blobs())
-        coarse, fine = detector.at(0.25), detector.at(0.25 / factor)
+        coarse, fine = detector.adapt_to(0.25), detector.adapt_to(0.25 / factor)
         assert coarse is detector and fine.scale == pytest.approx(0.5 / factor)
         for side in ("side", "overlap"):
             lengths = [getattr(coarse, side) * 0.25, getattr(fine, side) * 0.25 / factor]
@@ -82,11 +85,11 @@ def test_windows_and_boxes_in_microns_do_not_hang_on_the_pixel_size(
 
 
 def test_where_a_size_is_not_known_or_cannot_be_true_the_card_s_scale_stays() -> None:
-    assert scale_of(0.5, None, 0.25) == scale_of(0.5, 0.5, None) == 0.5
-    assert scale_of(0.5, 0.5, 0.125) == 0.25
-    assert scale_of(0.5, 0.5, 250.0) == 0.5  # nm taken for µm
-    assert scale_of(0.5, 0.5, 0.25 * FAR) == 0.5 * FAR
-    assert Detector(PLAIN, Blobs()).at(0.1).scale == 0.5
+    assert compute_scale(0.5, None, 0.25) == compute_scale(0.5, 0.5, None) == 0.5
+    assert compute_scale(0.5, 0.5, 0.125) == 0.25
+    assert compute_scale(0.5, 0.5, 250.0) == 0.5  # nm taken for µm
+    assert compute_scale(0.5, 0.5, 0.25 * FAR) == 0.5 * FAR
+    assert Detector(PLAIN, Blobs()).adapt_to(0.1).scale == 0.5
 
 
 def test_model_files_of_before_know_no_pixel_size() -> None:
@@ -103,18 +106,18 @@ def test_training_shows_objects_at_the_size_that_serving_does(tmp_path: Path) ->
     examples = []
     for factor in (1, 2):
         path = tmp_path / f"{factor}.png"
-        path.write_bytes(as_png(finer(pixels, factor)))
+        path.write_bytes(encode_png(finer(pixels, factor)))
         box = (8 * factor, 8 * factor, 40 * factor, 40 * factor, "Cell")
-        examples.append(Example(path, "g", Boxes.drawn([box]), pixel_size=0.25 / factor))
-    views = list(read_views(examples, ["Cell"], 0.5, lambda step: None, 0.5))
+        examples.append(Example(path, "g", Boxes.from_rows([box]), pixel_size=0.25 / factor))
+    views = list(read_training_images(examples, ["Cell"], 0.5, lambda step: None, 0.5))
     assert [view.pixels.shape for view in views] == [(90, 120, 3)] * 2
     np.testing.assert_allclose(views[0].xyxy, views[1].xyxy)
-    (unknown,) = read_views([examples[1]], ["Cell"], 0.5, lambda step: None)
+    (unknown,) = read_training_images([examples[1]], ["Cell"], 0.5, lambda step: None)
     assert unknown.pixels.shape == (180, 240, 3)
 
-    assert usual_pixel_size(examples) == pytest.approx(0.1875)
+    assert compute_median_pixel_size(examples) == pytest.approx(0.1875)
     mostly = [Example(tmp_path / "x.png", "g")] * 2
-    assert usual_pixel_size([*examples, *mostly]) is None
+    assert compute_median_pixel_size([*examples, *mostly]) is None
     job = TrainingJob(examples, ("Cell",), ("Cell",), tmp_path / "base", tmp_path)
     again = TrainingJob.from_json(json.loads(json.dumps(job.to_json())))
     assert [one.pixel_size for one in again.examples] == [0.25, 0.125]
@@ -122,7 +125,7 @@ def test_training_shows_objects_at_the_size_that_serving_does(tmp_path: Path) ->
 
 def test_a_folder_s_table_or_its_files_say_the_size(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(as_png(scene(1)))
+        (tmp_path / name).write_bytes(encode_png(scene(1)))
     tifffile.imwrite(tmp_path / "c.ome.tif", scene(1)[..., 0], metadata={"PhysicalSizeX": 0.125})
     (tmp_path / "image_labels.csv").write_text("image,pixel_size\na.png,0.25\nb.png,wrong\n")
     assert [one.pixel_size for one in read_folder(tmp_path).examples] == [0.25, None, 0.125]
@@ -133,13 +136,18 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
         '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
         '<Label value="Cell"/></RectangleLabels></View>'
     )
-    labels = Labels.parse(config)
+    labels = LabelingConfig.parse(config)
     runtime = Sizes()
     detector = Detector(KNOWING, runtime)
-    matching = labels.match(KNOWING.classes)
-    annotator = Annotator("1-v1-x", detector, labels, matching, frozenset({"Cell"}))
+    matching = labels.match_classes(KNOWING.classes)
+    preannotator = PreAnnotator("1-v1-x", detector, labels, matching, frozenset({"Cell"}))
     pixels = scene(2)
-    content = [as_png(pixels), as_png(finer(pixels, 2)), as_png(pixels), as_png(pixels)]
+    content = [
+        encode_png(pixels),
+        encode_png(finer(pixels, 2)),
+        encode_png(pixels),
+        encode_png(pixels),
+    ]
     sizes = [0.25, "0.125", None, 1e9]
 
     def fetch(addresses: Sequence[str], deadline: float | None) -> Iterator[tuple[int, bytes]]:
@@ -149,7 +157,7 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
         {"data": {"image": f"/{n}.png", **({} if size is None else {"pixel_size": size})}}
         for n, size in enumerate(sizes)
     ]
-    outcomes = dict(annotator.annotate(tasks, fetch))
+    outcomes = dict(preannotator.preannotate(tasks, fetch))
     drawn = [outcomes[number] for number in range(4)]
     assert all(isinstance(one, PreAnnotation) and len(one.result) > 4 for one in drawn)
     assert runtime.shapes == [(96, 128)] * 4

@@ -43,7 +43,7 @@ def blobs(folder: Path, number: int, boxes: int = 2) -> Example:
         rows.append((x, y, x + 24, y + 24, CLASSES[index % 2]))
     path = folder / f"{number}.png"
     cv2.imwrite(str(path), image)
-    return Example(path, f"sample {number}", Boxes.drawn(rows))
+    return Example(path, f"sample {number}", Boxes.from_rows(rows))
 
 
 def job(folder: Path, examples: list[Example], **changes: Any) -> TrainingJob:
@@ -95,13 +95,13 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
 
     from ml_backend.learners.detector import weights
     from ml_backend.learners.detector.train_loop import fit
-    from ml_backend.learners.detector.training_images import read_views
+    from ml_backend.learners.detector.training_images import read_training_images
 
-    views = list(read_views([blobs(tmp_path, 0)], CLASSES, 1.0, print))
+    views = list(read_training_images([blobs(tmp_path, 0)], CLASSES, 1.0, print))
 
     def fitted(seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        model = weights.build("yolov5n", CLASSES, RECIPE.head)
+        model = weights.build_network("yolov5n", CLASSES, RECIPE.head)
         return fit(model, views, (64, 64), replace(RECIPE, epochs=2), seed, lambda line: None)
 
     first, again, other = fitted(1), fitted(1), fitted(2)

@@ -14,14 +14,19 @@ from hypothesis import strategies as st
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.learners.detector.augmentation import NOTHING, View, augment, turn_boxes
+from ml_backend.learners.detector.augmentation import (
+    DELETED,
+    TrainingImage,
+    augment,
+    transform_boxes,
+)
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.preprocess import PADDING
 from ml_backend.learners.detector.training_images import (
     choose_canvas,
     choose_scale,
-    prepare,
-    read_views,
+    prepare_training_image,
+    read_training_images,
 )
 
 # Nothing but geometry: the marked pixels can be found again.
@@ -29,12 +34,14 @@ PLAIN = replace(RECIPE, gain=1.0, gamma=1.0, noise=0.0, blur=0.0)
 EXACT = replace(PLAIN, warp=0.0)
 
 
-def view(box: tuple[int, int, int, int], size: tuple[int, int] = (90, 120)) -> View:
+def view(box: tuple[int, int, int, int], size: tuple[int, int] = (90, 120)) -> TrainingImage:
     """A black field with a white rectangle, marked."""
     pixels = np.zeros((*size, 3), np.uint8)
     x1, y1, x2, y2 = box
     pixels[y1:y2, x1:x2] = 255
-    return View(pixels, np.array([box], np.float32), np.array([0]), np.zeros((0, 4), np.float32))
+    return TrainingImage(
+        pixels, np.array([box], np.float32), np.array([0]), np.zeros((0, 4), np.float32)
+    )
 
 
 def white(pixels: np.ndarray) -> tuple[int, int, int, int]:
@@ -54,10 +61,10 @@ def test_what_a_person_removed_is_looked_at_as_an_object(
 ) -> None:
     """It stays on its pixels; cut by an edge it is no region to be ignored."""
     x, y, width, height = box
-    place = replace(view((x, y, x + width, y + height)), label=np.array([NOTHING]))
+    place = replace(view((x, y, x + width, y + height)), label=np.array([DELETED]))
     always = replace(EXACT, near=1.0)
     seen = augment(place, canvas, always, np.random.default_rng(seed))
-    assert not len(seen.ignored) and (seen.label == NOTHING).all()
+    assert not len(seen.ignored) and (seen.label == DELETED).all()
     assert all(tuple(one) == white(seen.pixels) for one in seen.xyxy)
     # A window much smaller than the field is laid where the place is.
     small = augment(place, (32, 32), always, np.random.default_rng(seed))
@@ -86,7 +93,7 @@ def test_turned_discs_have_tight_boxes(seed: int) -> None:
     """The inscribed ellipse of a box is exactly a disc's outline, at any angle."""
     pixels = np.zeros((120, 120, 3), np.uint8)
     cv2.circle(pixels, (60, 60), 25, (255, 255, 255), -1)
-    disc = View(
+    disc = TrainingImage(
         pixels,
         np.array([[35, 35, 86, 86]], np.float32),
         np.array([0]),
@@ -99,7 +106,7 @@ def test_turned_discs_have_tight_boxes(seed: int) -> None:
 
 def test_turned_boxes_are_smaller_than_around_the_corners() -> None:
     cosine = np.cos(np.pi / 4)
-    turned = turn_boxes(
+    turned = transform_boxes(
         np.array([[0, 0, 10, 10]], np.float32),
         np.array([[cosine, -cosine], [cosine, cosine]]),
         np.zeros(2),
@@ -113,8 +120,8 @@ def example(path: Path, size: tuple[int, int], boxes: Boxes) -> Example:
 
 
 def test_scale(tmp_path: Path) -> None:
-    large = Boxes.drawn([(0, 0, 200, 200, "a")])
-    small = Boxes.drawn([(0, 0, 40, 40, "a")])
+    large = Boxes.from_rows([(0, 0, 200, 200, "a")])
+    small = Boxes.from_rows([(0, 0, 40, 40, "a")])
     whole = [example(tmp_path / "a.png", (960, 1280), large)]
     assert choose_scale(whole, None, RECIPE) == RECIPE.imgsz / 1280
     assert choose_scale(whole, 320, RECIPE) == 0.25
@@ -128,78 +135,29 @@ def test_scale(tmp_path: Path) -> None:
 
 
 def test_views_follow_the_scale_and_ignore_unknown_classes(tmp_path: Path) -> None:
-    marks = Boxes.drawn([(10, 20, 50, 60, "a"), (0, 0, 10, 10, "?"), (5, 5, 5, 9, "a")])
+    marks = Boxes.from_rows([(10, 20, 50, 60, "a"), (0, 0, 10, 10, "?"), (5, 5, 5, 9, "a")])
     one = replace(
         example(tmp_path / "a.png", (100, 201), marks),
         ignored=np.array([[100, 0, 201, 100]], np.float32),
     )
     one = replace(one, deleted=np.array([[100, 40, 150, 80]], np.float32))
-    [seen] = read_views([one], ["b", "a"], 0.5, lambda line: None)
+    [seen] = read_training_images([one], ["b", "a"], 0.5, lambda line: None)
     assert seen.pixels.shape == (50, 100, 3)
     ratio = 100 / 201  # 201 × 0.5 was rounded
     removed = [100 * ratio, 20, 150 * ratio, 40]
     assert np.allclose(seen.xyxy, [[10 * ratio, 10, 50 * ratio, 30], removed])
-    assert seen.label.tolist() == [1, NOTHING]
+    assert seen.label.tolist() == [1, DELETED]
     assert np.allclose(seen.ignored, [[100 * ratio, 0, 100, 50], [0, 0, 10 * ratio, 5]])
 
 
 def test_canvas_is_the_median_views_and_bounded(tmp_path: Path) -> None:
-    def sized(height: int, width: int) -> View:
+    def sized(height: int, width: int) -> TrainingImage:
         pixels = np.zeros((height, width, 3), np.uint8)
-        return prepare(pixels, Example(tmp_path, "a", Boxes()), [], 1.0)
+        return prepare_training_image(pixels, Example(tmp_path, "a", Boxes()), [], 1.0)
 
     assert choose_canvas([sized(507, 640), sized(640, 507), sized(20, 20)], 640) == (512, 640)
     assert choose_canvas([sized(3000, 4000)], 640) == (640, 640)
     assert choose_canvas([sized(20, 30)], 640) == (64, 64)
-
-
-def test_ignored_regions_neither_count_nor_punish() -> None:
-    from ml_backend.learners.detector.train_loop import _without_ignored
-
-    points = anchors()
-    scores = torch.full((1, 2, len(points)), 3.0, requires_grad=True)
-    kept = _without_ignored(scores, [np.array([[0, 0, 32, 64]], np.float32)], points)
-    torch.nn.functional.binary_cross_entropy_with_logits(
-        kept, torch.zeros_like(kept), reduction="sum"
-    ).backward()
-    assert scores.grad is not None
-    punished = scores.grad[0, 0] > 0
-    # Left half of each grid: 4 of 8 columns, 2 of 4, 1 of 2.
-    assert int((~punished).sum()) == 8 * 4 + 4 * 2 + 2 * 1
-    assert not punished[0] and punished[7]
-
-
-def anchors() -> torch.Tensor:
-    """The points of a canvas of 64 × 64: 8 × 8, 4 × 4 and 2 × 2 cells."""
-    from ultralytics.utils.tal import make_anchors
-
-    feats = [torch.zeros(1, 4, side, side) for side in (8, 4, 2)]
-    points, strides = make_anchors(feats, torch.tensor([8.0, 16.0, 32.0]), 0.5)
-    return points * strides
-
-
-def test_what_is_surest_where_a_box_was_deleted_is_punished() -> None:
-    """And nothing else: no less sure cell there, none elsewhere, none on a true object."""
-    from ml_backend.learners.detector.train_loop import _seen_in_nothing
-
-    points = anchors()
-    logits = torch.linspace(-2, 2, 2 * len(points)).reshape(1, 2, -1)
-    logits = logits.repeat(2, 1, 1).requires_grad_()
-    place, cell = [0, 0, 30, 30], [0, 0, 64, 14]
-    boxes = np.array([place, cell], np.float32)
-    seen = View(np.zeros((64, 64, 3)), boxes, np.array([NOTHING, 1]), np.zeros((0, 4), np.float32))
-    empty = replace(seen, xyxy=boxes[:0], label=np.zeros(0, int))
-    loss = _seen_in_nothing(logits, [seen, empty], points)
-    x, y = points.T
-    there = (x <= 30) & (y <= 30) & (y > 14)
-    expected = torch.where(there, logits[0, 1], torch.tensor(-9.0)).argmax()
-    # The loss of a logit that should say no: -log(1 - p).
-    sure = torch.sigmoid(logits[0, 1, expected])
-    assert torch.isclose(loss, -torch.log(1 - sure))
-    loss.backward()
-    assert logits.grad is not None
-    assert logits.grad.nonzero().tolist() == [[0, 1, int(expected)]]
-    assert _seen_in_nothing(logits, [empty, empty], points) == 0
 
 
 def test_outputs_follow_the_classes_by_what_they_mean(tmp_path: Path) -> None:
@@ -209,22 +167,22 @@ def test_outputs_follow_the_classes_by_what_they_mean(tmp_path: Path) -> None:
     def outputs(model: torch.nn.Module) -> torch.Tensor:
         return model.state_dict()["model.24.cv3.0.2.bias"]
 
-    base = weights.build("yolov5n", ("Mitotic cell", "Other"))
+    base = weights.build_network("yolov5n", ("Mitotic cell", "Other"))
     with torch.no_grad():
         base.model[-1].cv3[0][2].bias.copy_(torch.tensor([1.0, 2.0]))
     path = tmp_path / "base.safetensors"
     card = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 0.5, 0.3)
-    weights.save(base.state_dict(), card, path)
+    weights.save_weights(base.state_dict(), card, path)
 
-    same = weights.build("yolov5n", ("others", "Chromosomes"))
-    assert weights.start_from(same, path, ("others", "Chromosomes"))
+    same = weights.build_network("yolov5n", ("others", "Chromosomes"))
+    assert weights.load_base(same, path, ("others", "Chromosomes"))
     assert outputs(same).tolist() == [2.0, 1.0]
-    more = weights.build("yolov5n", ("Tetrad", "Mitotic cell", "Other"))
+    more = weights.build_network("yolov5n", ("Tetrad", "Mitotic cell", "Other"))
     before = outputs(more)[0].item()
-    assert not weights.start_from(more, path, ("Tetrad", "Mitotic cell", "Other"))
+    assert not weights.load_base(more, path, ("Tetrad", "Mitotic cell", "Other"))
     assert outputs(more).tolist() == [before, 1.0, 2.0]
     with pytest.raises(ValueError, match="no such file"):
-        weights.start_from(more, tmp_path / "none.npz", ("a",))
+        weights.load_base(more, tmp_path / "none.npz", ("a",))
     (tmp_path / "text.npz").write_text("junk")
     with pytest.raises(ValueError, match="it is no .npz file"):
-        weights.start_from(more, tmp_path / "text.npz", ("a",))
+        weights.load_base(more, tmp_path / "text.npz", ("a",))
