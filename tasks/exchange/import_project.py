@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ml_backend.cli.words import counted
 from ml_backend.dataset.annotation_formats.ground_truth import GroundTruth
 from ml_backend.dataset.corrections import compare
 from ml_backend.imaging.boxes import Boxes
@@ -23,6 +22,7 @@ from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.serving.model_cache import parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
+from ml_backend.system.plurals import format_count
 from tasks.exchange.annotation_files import (
     TaskImages,
     find_annotation_files,
@@ -119,16 +119,16 @@ def describe_problems(truth: GroundTruth, labels: Labels) -> list[str]:
     problems = []
     if truth.faults:
         problems.append(
-            f"{len(truth.faults)} of {counted(truth.total, 'box')}, "
+            f"{len(truth.faults)} of {format_count(truth.total, 'box')}, "
             f"the first because {truth.faults[0]}"
         )
     if truth.ignored:
-        many = counted(len(truth.ignored), "box")
+        many = format_count(len(truth.ignored), "box")
         problems.append(f"{many}, marked as neither counting nor punishing (difficult, crowd)")
     counts = Counter(row[4] for row in truth.rows)
     for name in labels.match(counts).unmatched:
         problems.append(
-            f"{counted(counts[name], 'box')} called {name}: the project has no such label"
+            f"{format_count(counts[name], 'box')} called {name}: the project has no such label"
         )
     return problems
 

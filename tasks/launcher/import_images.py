@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.cli.words import counted
 from ml_backend.dataset.split import Assignment, assign, assign_all, group_of
 from ml_backend.imaging.decode import UnreadableImage, as_png, decode
 from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
 from ml_backend.system.atomic_files import replacing
 from ml_backend.system.batching import chunks
+from ml_backend.system.plurals import format_count
 from tasks.sources.discover import list_image_files
 
 # How files begin that every browser shows; anything else becomes a PNG.
@@ -54,7 +54,7 @@ class Intake:
 
     def text(self) -> str:
         """How many there were, in a sentence."""
-        text = f"{counted(self.new, 'image')} imported"
+        text = f"{format_count(self.new, 'image')} imported"
         if self.known:
             text += f", {self.known} there already"
         if self.copies:

@@ -27,7 +27,6 @@ from rich.panel import Panel
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.cli import console
-from ml_backend.cli.words import counted
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import studio_http
 from ml_backend.label_studio.installation import StudioEnvironment
@@ -41,6 +40,7 @@ from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.state.training_progress import running
 from ml_backend.system.atomic_files import check_data_folder, read_json, write_json
+from ml_backend.system.plurals import format_count
 from ml_backend.system.processes import Children, Process, check_port
 from tasks.launcher.import_images import Intake, Source, sources, take_in
 from tasks.launcher.worker_log import News, doing
@@ -102,7 +102,7 @@ def up(options: Options, settings: Settings) -> None:
             home.fill(label_config)
             home.watch()
         except KeyboardInterrupt:
-            console.stderr().print("Ending Label Studio, the backend and the worker ...")
+            console.open_stderr().print("Ending Label Studio, the backend and the worker ...")
         finally:
             children.end()
 
@@ -114,7 +114,7 @@ class Home:
         self._options = options
         self._settings = settings
         self._children = children
-        self._say = console.stderr().print
+        self._say = console.open_stderr().print
         self._environment = StudioEnvironment(settings.studio, settings.label_studio_env)
         self._state_file = settings.studio / "home.json"
         self._projects = Projects(settings.projects_database)
@@ -130,7 +130,7 @@ class Home:
         if not self._environment.installed():
             self._install()
         logs = self._settings.logs
-        with console.stderr().status("Starting Label Studio and the ML backend"):
+        with console.open_stderr().status("Starting Label Studio and the ML backend"):
             studio = self._environment.start(
                 self._options.port, self._settings.media, logs / "label-studio.log"
             )
@@ -146,7 +146,7 @@ class Home:
         self._move()
 
     def _install(self) -> None:
-        with console.stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
+        with console.open_stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
             self._environment.ensure(
                 lambda line: status.update(f"Installing Label Studio (once): {line[:60]}")
             )
@@ -211,7 +211,7 @@ class Home:
         folder = self._settings.media / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         self.studio.add_media_folder(number, folder)
-        with console.stderr().status("Connecting the project"):
+        with console.open_stderr().status("Connecting the project"):
             self._wait_for_backend()
             url, token = self._environment.url, self.account.token
             strategy = self._options.strategy
@@ -238,14 +238,14 @@ class Home:
         from ml_backend.demo.demo_images import demo_images
 
         folder = self._settings.data_dir / "demo"
-        with console.progress("Demo images") as bar:
+        with console.show_progress("Demo images") as bar:
             demo = demo_images(folder, bar)
         return demo.origin, *sources(folder / ("real" if demo.real else "generated"))
 
     def _take_in(self, images: list[Source], number: int, connection: Connection) -> Intake:
         if not images:
             return Intake(0, 0, 0, ())
-        with console.progress("Importing images") as bar:
+        with console.show_progress("Importing images") as bar:
             return take_in(
                 images,
                 self.studio,
@@ -262,7 +262,7 @@ class Home:
         number, version = connection.project.id, connection.version
         total = self.studio.count_untouched(number)
         best, moved = total + 1, time.monotonic()
-        with console.progress("Pre-annotating") as bar:
+        with console.show_progress("Pre-annotating") as bar:
             while True:
                 self._children.check()
                 waiting = self.studio.count_untouched(number, without=version)
@@ -274,7 +274,7 @@ class Home:
                     best, moved = open_tasks, time.monotonic()
                 if time.monotonic() - moved > _PATIENCE:
                     log = self._children.log("worker")
-                    left = counted(open_tasks, "task")
+                    left = format_count(open_tasks, "task")
                     self._say(f"not pre-annotated yet: {left}; see {log}")
                     return
                 time.sleep(0.5)
@@ -322,7 +322,7 @@ class Home:
         """Tell what the worker does until a child dies. Raises ChildDied then; Ctrl-C is a
         KeyboardInterrupt."""
         news = News(self._children.log("worker"))
-        screen = console.stderr()
+        screen = console.open_stderr()
         with screen.status("") as status:
             while True:
                 self._children.check()
