@@ -41,7 +41,7 @@ from ml_backend.label_studio.labeling_config import Labels
 from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
 from ml_backend.system.processes import Process
-from tasks.launcher.import_images import sources, take_in
+from tasks.launcher.import_images import find_images, import_images
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "plant_mitosis"
@@ -75,8 +75,10 @@ class Bench:
         return project
 
     def import_media(self, project: int) -> None:
-        wanted = [one for one in sources(REAL / "images")[0] if one.path.name in self.examples]
-        take_in(
+        wanted = [
+            image for image in find_images(REAL / "images")[0] if image.path.name in self.examples
+        ]
+        import_images(
             wanted,
             self.studio,
             project,

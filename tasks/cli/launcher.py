@@ -31,8 +31,7 @@ def up(
     ] = True,
 ) -> None:
     """Start Label Studio, the backend and the worker, with a project already marked."""
-    from tasks.launcher.up import Options
-    from tasks.launcher.up import up as run
+    from tasks.launcher.up import UpOptions, launch
 
-    options = Options(demo, images, labels, port, backend_port, browser, strategy)
-    run(options, console.load_settings(context))
+    options = UpOptions(demo, images, labels, port, backend_port, browser, strategy)
+    launch(options, console.load_settings(context))
