@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
@@ -88,7 +88,7 @@ def train(folder: Path, started: threading.Event, ended: threading.Event) -> Non
 
     examples = []
     for seed in range(12):
-        pixels, boxes = field(seed)
+        pixels, boxes = generate_field(seed)
         path = folder / f"{seed}.png"
         cv2.imwrite(str(path), pixels[..., ::-1])
         examples.append(Example(path, str(seed), boxes))

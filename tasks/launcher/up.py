@@ -270,11 +270,11 @@ class Launcher:
             return "", *find_images(self._options.images)
         if not self._options.demo:
             return "", [], []
-        from ml_backend.demo.demo_images import demo_images
+        from ml_backend.demo.demo_images import prepare_demo_images
 
         folder = self._settings.data_dir / "demo"
         with console.show_progress("Demo images") as bar:
-            demo = demo_images(folder, bar)
+            demo = prepare_demo_images(folder, bar)
         return demo.origin, *find_images(folder / ("real" if demo.real else "generated"))
 
     def _import_images(

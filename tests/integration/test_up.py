@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from ml_backend.active_learning.strategies.table import UnknownStrategy
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
@@ -165,10 +165,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     for seed, name in ((1, "Os/a.png"), (2, "Os/b.png"), (3, "Ta/ä c.png"), (1, "Ta/again.png")):
         (folder / name).parent.mkdir(exist_ok=True)
-        pixels = np.ascontiguousarray(field(seed)[0][..., ::-1])
+        pixels = np.ascontiguousarray(generate_field(seed)[0][..., ::-1])
         # cv2 writes no name beyond ASCII on Windows.
         (folder / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    wide = field(4)[0].astype(np.uint16)[..., 0] * 200
+    wide = generate_field(4)[0].astype(np.uint16)[..., 0] * 200
     cv2.imwrite(str(folder / "Os" / "deep.tif"), wide)
     (folder / "Os" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
     (folder / "Ta" / "empty.jpg").write_bytes(b"")
