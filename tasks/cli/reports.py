@@ -52,22 +52,22 @@ def report(
     """
     if context.invoked_subcommand is not None:
         return
-    from tasks.reports.report import report as run
+    from tasks.reports.report import write_report
 
     if (project is None) == (detections is None):
         raise typer.BadParameter("give either --project ID or --detections FILE")
     if project is not None:
-        from tasks.reports.project_source import of_project
+        from tasks.reports.project_source import read_project
 
-        source = of_project(project, console.load_settings(context))
+        source = read_project(project, console.load_settings(context))
     else:
-        from tasks.reports.detections_source import read_source
+        from tasks.reports.detections_source import read_detections_file
 
         assert detections is not None
         options = parse_source_options(pattern, channel, z, tile_overlap, pixel_size)
-        source = read_source(detections, images, options)
+        source = read_detections_file(detections, images, options)
     with console.show_progress("Drawing") as bar:
-        result = run(source, out, bar)
+        result = write_report(source, out, bar)
     console.print_and_exit(result, as_json=as_json, lines=lambda: _lines(result))
 
 

@@ -81,7 +81,7 @@ def find_images(folder: Path) -> tuple[list[FolderImage], list[tuple[str, str]]]
     one it is none: all images would be one group, and none could be held out.
 
     Args:
-        folder: Searched with its sub-folders, as `image_files` does it.
+        folder: Searched with its sub-folders, as `list_image_files` does it.
 
     Returns:
         The images in natural order, and (name, reason) of what was left out.
