@@ -95,7 +95,7 @@ def measure_networks(pixels: list[np.ndarray], version: Path) -> None:
     card = read_card(version / FILE_NAME)
     inputs = [to_input(image, card.scale) for image in pixels]
     shape = inputs[0].shape
-    same = [one for one in inputs if one.shape == shape]
+    same = [pixels for pixels in inputs if pixels.shape == shape]
     print(f"{card.architecture} at {shape[0]} x {shape[1]}")
     core = ov.Core()
     for precision in ("f32", "bf16"):

@@ -126,7 +126,7 @@ def ask(base: str, auth: tuple[str, str], label_config: str) -> dict[str, list[f
     }
     with httpx.Client(base_url=base, auth=auth, timeout=30) as client:
 
-        def one(route: str) -> float:
+        def time_request(route: str) -> float:
             start = time.perf_counter()
             body = bodies[route]
             reply = client.get(route) if body is None else client.post(route, json=body)
@@ -134,7 +134,7 @@ def ask(base: str, auth: tuple[str, str], label_config: str) -> dict[str, list[f
             return time.perf_counter() - start
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return {route: list(pool.map(one, [route] * REQUESTS)) for route in bodies}
+            return {route: list(pool.map(time_request, [route] * REQUESTS)) for route in bodies}
 
 
 def wait_for(base: str) -> None:

@@ -135,7 +135,7 @@ class Bench:
 
 def cpu_seconds(process: psutil.Process) -> float:
     family = [process, *process.children(recursive=True)]
-    return sum(sum(one.cpu_times()[:2]) for one in family)
+    return sum(sum(process.cpu_times()[:2]) for process in family)
 
 
 def stored_boxes(result: list[dict[str, Any]]) -> Boxes:
@@ -160,7 +160,7 @@ def main() -> None:
             try:
                 wait_for_backend()
                 token = server.account().token
-                processes = [psutil.Process(one.popen.pid) for one in (process, backend)]
+                processes = [psutil.Process(child.popen.pid) for child in (process, backend)]
                 measure(Bench(settings, Studio(server.url, token), token, processes, chosen()))
             finally:
                 backend.stop()
@@ -187,9 +187,9 @@ def measure(bench: Bench) -> None:
 
 def chosen() -> dict[str, Example]:
     """40 images with checked boxes, those of the unseen samples first."""
-    examples = [one for one in read_folder(REAL).examples if one.boxes is not None]
-    examples.sort(key=lambda one: (one.group not in UNSEEN, one.image.name))
-    return {one.image.name: one for one in examples[:IMAGES]}
+    examples = [example for example in read_folder(REAL).examples if example.boxes is not None]
+    examples.sort(key=lambda example: (example.group not in UNSEEN, example.image.name))
+    return {example.image.name: example for example in examples[:IMAGES]}
 
 
 def wait_for_backend(seconds: float = 60) -> None:
