@@ -140,9 +140,11 @@ def main() -> None:
         "seconds": SECONDS,
         "connections": CONNECTIONS,
         "rounds": rounds,
-        "lost": sum(one["lost"] for one in rounds),
-        "median_p99_ms": float(np.median([one["p99_ms"] for one in rounds])),
-        "median_cpu_ms_an_event": float(np.median([one["cpu_ms_an_event"] for one in rounds])),
+        "lost": sum(outcome["lost"] for outcome in rounds),
+        "median_p99_ms": float(np.median([outcome["p99_ms"] for outcome in rounds])),
+        "median_cpu_ms_an_event": float(
+            np.median([outcome["cpu_ms_an_event"] for outcome in rounds])
+        ),
         "limit_ms": 1000 * LIMIT,
         "training_ran_all_the_time": still,
     }

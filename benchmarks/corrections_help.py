@@ -84,13 +84,15 @@ def main() -> None:
                     first = others[0].group
                     others = [image for image in others if image.group == first]
                 tasks = tiles(others, scratch / setting / f"tiles-{seed}", seed)
-                at.setdefault(0, []).append(said(setting, seed, third, 0, compare(starter, test)))
+                at.setdefault(0, []).append(
+                    print_outcome(setting, seed, third, 0, compare(starter, test))
+                )
                 for size in sizes:
                     if size > len(tasks):
                         print(f"{setting}: only {len(tasks)} tasks of two samples, not {size}")
                         continue
                     trained = learned(tasks[:size], scratch / f"{setting}-{seed}-{size}", seed)
-                    outcome = said(setting, seed, third, size, compare(trained, test))
+                    outcome = print_outcome(setting, seed, third, size, compare(trained, test))
                     at.setdefault(size, []).append(outcome)
     table(results)
     if asked.picture:
@@ -174,7 +176,7 @@ def edits(cells: np.ndarray, marks: np.ndarray, ignored: np.ndarray) -> int:
     return len(cells) + len(marks) - 2 * matched + moved
 
 
-def said(setting: str, seed: int, third: str, size: int, outcome: Outcome) -> Outcome:
+def print_outcome(setting: str, seed: int, third: str, size: int, outcome: Outcome) -> Outcome:
     line = {"setting": setting, "seed": seed, "on": third, "tasks": size}
     figures = {name: round(value, 3) for name, value in outcome._asdict().items()}
     print(json.dumps({**line, **figures}), flush=True)

@@ -52,15 +52,15 @@ class Chooser:
         self.left: Counter[str] = Counter()
 
     def learn(self, passed: list[dict[str, Any]]) -> None:
-        for one in passed:
-            self.known[one["role"]][one["point"]] += 1
-            self.died[one["role"]][one["point"]] += one["killed"]
-            what = one["point"].partition(": ")[2]
-            # Requests and children can also be died upon while they go on.
+        for entry in passed:
+            self.known[entry["role"]][entry["point"]] += 1
+            self.died[entry["role"]][entry["point"]] += entry["killed"]
+            what = entry["point"].partition(": ")[2]
+            # A process can also die while a request or a child goes on.
             if what.startswith(("POST ", "PATCH ", "DELETE ")):
-                self.known[one["role"]].setdefault(f"during: {what}", 0)
+                self.known[entry["role"]].setdefault(f"during: {what}", 0)
             if what.startswith("start "):
-                self.known[one["role"]].setdefault(f"while: {what}", 0)
+                self.known[entry["role"]].setdefault(f"while: {what}", 0)
 
     def plan(self, role: str) -> Plan | None:
         if self.left[role] <= 0:
@@ -100,7 +100,7 @@ def main() -> None:
             if rounds:
                 chooser.left = Counter(DEATHS)
             place = folder / f"round-{rounds}"
-            one = Round(
+            current = Round(
                 made,
                 nursery,
                 place,
@@ -113,11 +113,11 @@ def main() -> None:
             )
             rounds += 1
             try:
-                one.run()
+                current.run()
             except Broken as error:
                 broken.append(f"round {rounds - 1}: {error}")
                 print(broken[-1], file=sys.stderr)
-            chooser.learn(one.passed())
+            chooser.learn(current.passed())
             if len(broken) == 0 or not broken[-1].startswith(f"round {rounds - 1}:"):
                 shutil.rmtree(place)
             progress(rounds, total(chooser), options.kills, len(broken), started)

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import openvino as ov
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
@@ -61,7 +61,7 @@ def images(folder: Path) -> Path:
         return REAL
     folder.mkdir()
     for number in range(24):
-        pixels, _ = field(np.random.default_rng(number))
+        pixels, _ = generate_field(np.random.default_rng(number))
         cv2.imwrite(str(folder / f"{number}.png"), pixels[..., ::-1])
     return folder
 
@@ -95,7 +95,7 @@ def measure_networks(pixels: list[np.ndarray], version: Path) -> None:
     card = read_card(version / FILE_NAME)
     inputs = [prepare_input(image, card.scale) for image in pixels]
     shape = inputs[0].shape
-    same = [one for one in inputs if one.shape == shape]
+    same = [pixels for pixels in inputs if pixels.shape == shape]
     print(f"{card.architecture} at {shape[0]} x {shape[1]}")
     core = ov.Core()
     for precision in ("f32", "bf16"):

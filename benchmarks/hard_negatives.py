@@ -71,7 +71,7 @@ def main() -> None:
                 detector = Detector.load(out)
                 figures = [*measured(detector, tasks), *measured(detector, test)]
                 rows.setdefault(which, []).append(figures)
-                print(json.dumps({which: [round(one, 3) for one in figures]}), flush=True)
+                print(json.dumps({which: [round(figure, 3) for figure in figures]}), flush=True)
             figures = [*measured(starter, tasks), *measured(starter, test)]
             rows.setdefault("starter", []).append(figures)
     names = "confidence at deleted places, recall, false boxes an image, the same on the third"

@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
@@ -88,7 +88,7 @@ def train(folder: Path, started: threading.Event, ended: threading.Event) -> Non
 
     examples = []
     for seed in range(12):
-        pixels, boxes = field(seed)
+        pixels, boxes = generate_field(seed)
         path = folder / f"{seed}.png"
         cv2.imwrite(str(path), pixels[..., ::-1])
         examples.append(Example(path, str(seed), boxes))
@@ -126,7 +126,7 @@ def ask(base: str, auth: tuple[str, str], label_config: str) -> dict[str, list[f
     }
     with httpx.Client(base_url=base, auth=auth, timeout=30) as client:
 
-        def one(route: str) -> float:
+        def time_request(route: str) -> float:
             start = time.perf_counter()
             body = bodies[route]
             reply = client.get(route) if body is None else client.post(route, json=body)
@@ -134,7 +134,7 @@ def ask(base: str, auth: tuple[str, str], label_config: str) -> dict[str, list[f
             return time.perf_counter() - start
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return {route: list(pool.map(one, [route] * REQUESTS)) for route in bodies}
+            return {route: list(pool.map(time_request, [route] * REQUESTS)) for route in bodies}
 
 
 def wait_for(base: str) -> None:

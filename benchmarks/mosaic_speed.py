@@ -217,9 +217,9 @@ def sahi(mosaic: Path, detector: Detector, batch: int) -> Boxes:
         verbose=0,
     )
     found = []
-    for one in result.object_prediction_list:
-        x1, y1, x2, y2 = one.bbox.to_xyxy()
-        label, score = one.category.name, one.score.value
+    for prediction in result.object_prediction_list:
+        x1, y1, x2, y2 = prediction.bbox.to_xyxy()
+        label, score = prediction.category.name, prediction.score.value
         found.append({"x1": x1, "y1": y1, "x2": x2, "y2": y2, "label": label, "confidence": score})
     return found
 
@@ -251,8 +251,11 @@ def in_process(mosaic: Path, data: Path, rounds: int) -> None:
     agreement(boxes["cytoloop"], boxes["SAHI, slice by slice"], detector)
     print("memory beyond the model's (MB), at its highest")
     for what in ("memory-ours", "memory-sahi"):
-        said = child(what, mosaic, data)
-        print(f"  {said['name']:28}{said['over']:7.0f}   the model, once run: {said['model']:.0f}")
+        memory = child(what, mosaic, data)
+        print(
+            f"  {memory['name']:28}{memory['over']:7.0f}   "
+            f"the model, once run: {memory['model']:.0f}"
+        )
     print()
 
 
@@ -294,18 +297,18 @@ def shown(values: list[float]) -> str:
 def agreement(first: Boxes, second: Boxes, detector: Detector) -> None:
     print(f"boxes that the other has too (same class, IoU from {SAME}); others, and why")
     for name, mine, theirs in (("cytoloop", first, second), ("SAHI", second, first)):
-        one, two = as_array(mine), as_array(theirs)
+        own, other = as_array(mine), as_array(theirs)
         same_class = np.array([[a["label"] == b["label"] for b in theirs] for a in mine], bool)
-        overlap = compute_iou(one, two)
+        overlap = compute_iou(own, other)
         best = np.where(same_class, overlap, 0).max(axis=1)
         rest = np.flatnonzero(best < SAME)
         why: dict[str, int] = {}
         for number in rest:
-            reason = difference(one[number], best[number], overlap[number], two, detector)
+            reason = difference(own[number], best[number], overlap[number], other, detector)
             why[reason] = why.get(reason, 0) + 1
-        said = "; ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
+        reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
         share = 1 - len(rest) / max(1, len(mine))
-        print(f"  {name:10}{len(mine):5} boxes, {100 * share:5.1f} % matched   {said}")
+        print(f"  {name:10}{len(mine):5} boxes, {100 * share:5.1f} % matched   {reasons}")
     print()
 
 
@@ -332,7 +335,7 @@ def difference(
 
 
 def as_array(boxes: Boxes) -> np.ndarray:
-    corners = [[one[key] for key in ("x1", "y1", "x2", "y2")] for one in boxes]
+    corners = [[box[key] for key in ("x1", "y1", "x2", "y2")] for box in boxes]
     return np.array(corners, np.float64).reshape(-1, 4)
 
 

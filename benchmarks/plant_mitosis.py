@@ -188,8 +188,8 @@ def table(ours: DetectionFigures, plain: DetectionFigures | None, known: dict[st
         beside = f"other images, plain: {known[name]:.3f}" if name in known else ""
         print("".join([f"  {name:34}", *shown, beside]))
     for side, values in sides:
-        for name, one in values["classes"].items():
-            print(f"  {side}, {name}:", json.dumps({k: _short(v) for k, v in one.items()}))
+        for name, rates in values["classes"].items():
+            print(f"  {side}, {name}:", json.dumps({k: _short(v) for k, v in rates.items()}))
     print(f"  {ours.images} images of {ours.groups} samples, threshold {ours.threshold}")
 
 

@@ -41,7 +41,7 @@ from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
 from ml_backend.system.processes import Process
-from tasks.launcher.import_images import sources, take_in
+from tasks.launcher.import_images import find_images, import_images
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "plant_mitosis"
@@ -75,8 +75,10 @@ class Bench:
         return project
 
     def import_media(self, project: int) -> None:
-        wanted = [one for one in sources(REAL / "images")[0] if one.path.name in self.examples]
-        take_in(
+        wanted = [
+            image for image in find_images(REAL / "images")[0] if image.path.name in self.examples
+        ]
+        import_images(
             wanted,
             self.studio,
             project,
@@ -133,7 +135,7 @@ class Bench:
 
 def cpu_seconds(process: psutil.Process) -> float:
     family = [process, *process.children(recursive=True)]
-    return sum(sum(one.cpu_times()[:2]) for one in family)
+    return sum(sum(process.cpu_times()[:2]) for process in family)
 
 
 def stored_boxes(result: list[dict[str, Any]]) -> Boxes:
@@ -158,7 +160,7 @@ def main() -> None:
             try:
                 wait_for_backend()
                 token = server.prepare_account().token
-                processes = [psutil.Process(one.popen.pid) for one in (process, backend)]
+                processes = [psutil.Process(child.popen.pid) for child in (process, backend)]
                 measure(Bench(settings, Studio(server.url, token), token, processes, chosen()))
             finally:
                 backend.stop()
@@ -185,9 +187,9 @@ def measure(bench: Bench) -> None:
 
 def chosen() -> dict[str, Example]:
     """40 images with checked boxes, those of the unseen samples first."""
-    examples = [one for one in read_folder(REAL).examples if one.boxes is not None]
-    examples.sort(key=lambda one: (one.group not in UNSEEN, one.image.name))
-    return {one.image.name: one for one in examples[:IMAGES]}
+    examples = [example for example in read_folder(REAL).examples if example.boxes is not None]
+    examples.sort(key=lambda example: (example.group not in UNSEEN, example.image.name))
+    return {example.image.name: example for example in examples[:IMAGES]}
 
 
 def wait_for_backend(seconds: float = 60) -> None:

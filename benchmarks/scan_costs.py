@@ -146,13 +146,13 @@ def tasks(sizes: list[int], scratch: Path) -> dict[int, float]:
             studio.import_tasks(project, made)
             held = max(size, held)
             began = time.perf_counter()
-            last = max((one["id"] for one in studio.list_tasks(project, full=False)), default=0)
+            last = max((entry["id"] for entry in studio.list_tasks(project, full=False)), default=0)
             asked = 1e3 * (time.perf_counter() - began) / max(held, 1)
             began, busy = time.perf_counter(), cpu(process)
             for _ in range(ROUNDS):
                 # As a scan sends: it asks what has come, then sends what has not.
-                for one in studio.list_tasks(project, after=last, full=False):
-                    last = max(last, one["id"])
+                for entry in studio.list_tasks(project, after=last, full=False):
+                    last = max(last, entry["id"])
                 made = [task(held + number) for number in range(CHUNK)]
                 studio.import_tasks(project, made, chunk=CHUNK)
                 held += CHUNK
@@ -255,7 +255,7 @@ def used(act: Callable[[], object]) -> float:
 
 def cpu(process: psutil.Process) -> float:
     family = [process, *process.children(recursive=True)]
-    return sum(sum(one.cpu_times()[:2]) for one in family)
+    return sum(sum(process.cpu_times()[:2]) for process in family)
 
 
 def line(what: str, value: float, note: str = "") -> None:

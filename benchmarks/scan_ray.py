@@ -58,9 +58,9 @@ def main() -> None:
             took = []
             for source in (fifth, folder):
                 out = scratch / f"{executor}{cores}{source.name}.json"
-                one = [executor, str(cores), str(source), str(model), str(out)]
+                job = [executor, str(cores), str(source), str(model), str(out)]
                 began = time.perf_counter()
-                subprocess.run([sys.executable, __file__, "--one", *one], check=True)
+                subprocess.run([sys.executable, __file__, "--one", *job], check=True)
                 took.append(time.perf_counter() - began)
             found.append(out.read_bytes())
             a_tile = (took[1] - took[0]) / (tiles - len(list(fifth.iterdir())))

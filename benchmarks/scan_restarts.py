@@ -26,7 +26,7 @@ from pathlib import Path
 import cv2
 from studio import running, warm
 
-from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.label_studio.client import Studio
 from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
@@ -199,7 +199,7 @@ def on_its_way(settings: Settings, project: int) -> int:
 
 def generated(folder: Path) -> Path:
     folder.mkdir()
-    scene = mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=150).image
+    scene = generate_mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=150).image
     for row in range(ROWS):
         for column in range(COLUMNS):
             tile = scene[row * HEIGHT :, column * WIDTH :][:HEIGHT, :WIDTH]

@@ -132,11 +132,12 @@ def compared(
     """A form of the detector: alone, and from the folder to the file; and what it finds."""
     detector = Detector.load(model)
     step = -(-len(tiles) // NETWORK_ALONE)
-    inputs = [prepare_input(decode(folder / one.name), detector.scale) for one in tiles[::step]]
+    inputs = [prepare_input(decode(folder / tile.name), detector.scale) for tile in tiles[::step]]
     runtime = OpenVinoRuntime(model / IR_NAME)
-    list(runtime.infer(one[None] for one in inputs[:8]))
+    list(runtime.infer(pixels[None] for pixels in inputs[:8]))
     network_alone = statistics.median(
-        rate(lambda: sum(1 for _ in runtime.infer(one[None] for one in inputs))) for _ in range(3)
+        rate(lambda: sum(1 for _ in runtime.infer(pixels[None] for pixels in inputs)))
+        for _ in range(3)
     )
     size = inputs[0].shape
     line(f"the network alone, {size[1]} x {size[0]} inputs", network_alone)
@@ -185,11 +186,11 @@ def quality(tiles: list[Tile], folder: Path, detector: Detector) -> None:
     """F1 of the headline class on the tiles, at the detector's threshold."""
     truth = {tile.name: tile.example for tile in tiles}
     examples, found = [], []
-    for one in iterate_detections(folder, detector, lambda *_: None):
-        if isinstance(one, dict):
-            sys.exit(f"{one['source']} was left out: {one['reason']}")
-        examples.append(truth[one.source])
-        found.append(Boxes.from_rows((d.x1, d.y1, d.x2, d.y2, d.label) for d in one.detections))
+    for entry in iterate_detections(folder, detector, lambda *_: None):
+        if isinstance(entry, dict):
+            sys.exit(f"{entry['source']} was left out: {entry['reason']}")
+        examples.append(truth[entry.source])
+        found.append(Boxes.from_rows((d.x1, d.y1, d.x2, d.y2, d.label) for d in entry.detections))
     for name, wanted in (("all samples", None), ("small chromosomes", SMALL)):
         chosen = [i for i, e in enumerate(examples) if wanted is None or e.group in wanted]
         figures = evaluate(

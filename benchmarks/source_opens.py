@@ -65,7 +65,7 @@ def main() -> None:
                     results[tree].append(run(root, folder))
             for tree, rounds in results.items():
                 opens, most, seconds, core = (
-                    median(one[key] for one in rounds)
+                    median(figures[key] for figures in rounds)
                     for key in ("opens", "most", "seconds", "core")
                 )
                 print(

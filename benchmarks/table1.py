@@ -70,7 +70,7 @@ def main() -> None:
 def halves(images: Sequence[Example], seed: int) -> list[tuple[list[Example], list[Example]]]:
     """Every second image of each sample, in an order that the seed draws; both ways round."""
     order = np.random.default_rng(seed).permutation(len(images))
-    by_sample = sorted((images[i] for i in order), key=lambda one: one.group)
+    by_sample = sorted((images[i] for i in order), key=lambda image: image.group)
     return [(by_sample[::2], by_sample[1::2]), (by_sample[1::2], by_sample[::2])]
 
 
@@ -112,18 +112,22 @@ def positive(detector: Detector, pieces: Sequence[Example]) -> list[bool]:
     if skipped:
         sys.exit(f"{skipped[0][0]}: {skipped[0][1]}")
     sure = detector.card.threshold
-    boxes = [one.boxes for one in found]
-    return [bool(((one.label == CELL) & (one.confidence >= sure)).any()) for one in boxes]
+    drawn = [example.boxes for example in found]
+    return [bool(((boxes.label == CELL) & (boxes.confidence >= sure)).any()) for boxes in drawn]
 
 
 def report(judged: Sequence[Example], called: dict[str, list[bool]], tasks: int) -> None:
-    sized = [replace(one, size=(WIDTH, HEIGHT), ignored=np.zeros((0, 4))) for one in judged]
+    sized = [replace(example, size=(WIDTH, HEIGHT), ignored=np.zeros((0, 4))) for example in judged]
     table = {when: rows(sized, answers) for when, answers in called.items()}
     print(f"\n{'':26}{'before: called, right':>36}{f'after {tasks} tasks':>36}")
     for before, after in zip(table["before"], table["after"], strict=True):
-        print(f"{before.shows:10}{before.images:6} tiles    {said(before):>36}{said(after):>36}")
+        print(
+            f"{before.shows:10}{before.images:6} tiles    "
+            f"{describe_row(before):>36}{describe_row(after):>36}"
+        )
     changed = np.array(called["before"]) != np.array(called["after"])
-    print(f"{len({one.group for one in judged})} images; {changed.sum()} tiles called otherwise")
+    images = {example.group for example in judged}
+    print(f"{len(images)} images; {changed.sum()} tiles called otherwise")
 
 
 def rows(judged: Sequence[Example], answers: Sequence[bool]) -> tuple[ImageRow, ...]:
@@ -136,7 +140,7 @@ def rows(judged: Sequence[Example], answers: Sequence[bool]) -> tuple[ImageRow, 
     return evaluate(judged, boxes, threshold=0.5, headline=(CELL,)).image_table
 
 
-def said(row: ImageRow) -> str:
+def describe_row(row: ImageRow) -> str:
     value, interval = row.accuracy.value, row.accuracy.interval
     around = f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})" if interval else ""
     return f"{row.called:5} called, {100 * (value or 0):5.1f} %{around}"

@@ -68,11 +68,13 @@ def compare(path: Path, name: str, rounds: int) -> None:
             command = [sys.executable, __file__, "--child", reader, str(path)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             runs[reader].append(json.loads(done.stdout))
-    if len({one["pixels"] for those in runs.values() for one in those}) > 1:
+    if len({figures["pixels"] for rounds in runs.values() for figures in rounds}) > 1:
         sys.exit(f"{name}: the readers do not show the same pixels")
-    ours = [median(one[key] for one in runs["ours"]) for key in ("seconds", "memory")]
+    ours = [median(figures[key] for figures in runs["ours"]) for key in ("seconds", "memory")]
     for reader, those in runs.items():
-        seconds, memory = (median(one[key] for one in those) for key in ("seconds", "memory"))
+        seconds, memory = (
+            median(figures[key] for figures in those) for key in ("seconds", "memory")
+        )
         print(
             f"{name:26}{reader:14}{seconds:9.2f}{memory:7.0f}"
             f"{seconds / ours[0]:10.2f}{memory / ours[1]:9.2f}",

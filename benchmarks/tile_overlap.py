@@ -38,12 +38,12 @@ def main() -> None:
     print(f"{'':12}{'they share':14}{'right':>7}{'said to abut':>14}{'wrong overlap':>15}")
     for grid, (rows, columns) in GRIDS.items():
         for name, (least, most) in SHARED.items():
-            said = Counter(
+            outcomes = Counter(
                 one_scan(np.random.default_rng(number), rows, columns, least, most)
                 for number in range(asked.scans)
             )
             counts = "".join(
-                f"{said[key]:{n}}" for key, n in (("right", 7), ("abut", 14), ("wrong", 15))
+                f"{outcomes[key]:{n}}" for key, n in (("right", 7), ("abut", 14), ("wrong", 15))
             )
             print(f"{grid:12}{name:14}{counts}")
     if REAL.is_dir():

@@ -57,7 +57,7 @@ def main() -> None:
             print(f"  {side:5} {json.dumps(found[-1])}", flush=True)
     print(f"{'':24}{'ours':>8}{'bare':>8}{'ratio':>8}")
     for what in ("ms_an_image", "cpu_ms_an_image"):
-        ours, bare = (median(one[what] for one in cost[side]) for side in ("ours", "bare"))
+        ours, bare = (median(figures[what] for figures in cost[side]) for side in ("ours", "bare"))
         print(f"{what:24}{ours:8.1f}{bare:8.1f}{ours / bare:8.2f}   asked: at most {ASKED}")
 
 
@@ -141,7 +141,7 @@ def started(images: int) -> Callable[[], dict[str, float]]:
         own = here.cpu_times()
         running = [child.cpu_times() for child in here.children(recursive=True)]
         ended = getattr(own, "children_user", 0) + getattr(own, "children_system", 0)
-        return float(ended + sum(one.user + one.system for one in [own, *running]))
+        return float(ended + sum(times.user + times.system for times in [own, *running]))
 
     began, used = time.perf_counter(), cpu()
 

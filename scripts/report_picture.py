@@ -33,11 +33,11 @@ def main() -> None:
     dataset = options.parse_args().dataset
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        for one in read_folder(dataset).examples:
-            if one.group in SAMPLES:
-                image = folder / "images" / one.group / one.image.name
+        for example in read_folder(dataset).examples:
+            if example.group in SAMPLES:
+                image = folder / "images" / example.group / example.image.name
                 image.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(one.image, image)
+                shutil.copyfile(example.image, image)
         found, page = folder / "found.coco.json", folder / "report"
         cytoloop("detect", folder / "images", "--out", found)
         cytoloop("report", "--detections", found, "--images", folder / "images", "--out", page)

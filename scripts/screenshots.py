@@ -49,9 +49,9 @@ def main() -> None:
     options.add_argument("--shown", default=SHOWN, help="sample/file of the labeling screen")
     chosen = options.parse_args()
     examples = {
-        f"{one.group}/{one.image.name}": one
-        for one in read_folder(chosen.dataset).examples
-        if one.group in SAMPLES and one.boxes is not None
+        f"{example.group}/{example.image.name}": example
+        for example in read_folder(chosen.dataset).examples
+        if example.group in SAMPLES and example.boxes is not None
     }
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
@@ -100,8 +100,8 @@ def correct(studio: Studio, task: dict[str, Any], example: Example) -> None:
     regions = labels.write_regions(
         kept, width=width, height=height, matching=labels.match_classes(names), version="by hand"
     )
-    for one in regions:
-        one.pop("score")
+    for region in regions:
+        region.pop("score")
     parent = task["predictions"][0]["id"]
     studio.submit_annotation(task["id"], regions, parent_prediction=parent)
 

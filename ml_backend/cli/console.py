@@ -1,6 +1,6 @@
-"""What every command shares: the data folder, plain or JSON output, errors in one line.
+"""What every command shares: the settings, plain or JSON output, errors in one line.
 
-Nothing heavy is imported here: `cytoloop --help` answers at once.
+Nothing heavy is imported at the top of this file, so that `cytoloop --help` answers at once.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,26 +19,26 @@ if TYPE_CHECKING:
 
     from ml_backend.settings import Settings
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else there.")
-]
-
-# 0 would be any free port, which nobody could be told of.
-PortOption = partial(typer.Option, min=1, max=65535)
-
-# Exit codes: 1 an error, 3 done but something was skipped.
-SKIPPED = 3
+# Exit codes: 0 all done, 1 an error, 3 done, but something was left out.
+EXIT_SKIPPED = 3
 
 
-def stderr() -> Console:
-    """Where words and progress bars go; stdout is for results."""
+def open_stderr() -> Console:
+    """Open stderr, for messages and progress bars; stdout is for results."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def settings(context: typer.Context) -> Settings:
-    """The settings, with the data folder of the command line where one was given."""
+def load_settings(context: typer.Context) -> Settings:
+    """Read the settings; the data folder of the command line goes before the variable's.
+
+    Args:
+        context: Its `obj` is the folder given with `--data-dir`, or None.
+
+    Raises:
+        ValueError: One or more settings have a value that they cannot have.
+    """
     from pydantic import ValidationError
 
     from ml_backend.settings import Settings
@@ -48,47 +47,61 @@ def settings(context: typer.Context) -> Settings:
     try:
         if given is None:
             return Settings()
-        # No shell has looked at a ~ in the variable, or after --data-dir=.
+        # The shell expands no ~ in a variable, nor after --data-dir=.
         return Settings(data_dir=given.expanduser().resolve())
     except ValidationError as error:
         prefix = Settings.model_config["env_prefix"]
-        wrong = (
-            f"{prefix}{str(one['loc'][0]).upper()}={one['input']}: {one['msg']}"
-            for one in error.errors()
+        problems = (
+            f"{prefix}{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}"
+            for problem in error.errors()
         )
-        raise ValueError("; ".join(wrong)) from None
+        raise ValueError("; ".join(problems)) from None
 
 
-def say(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> None:
-    """Print a result: one JSON object, or what `text` gives to rich."""
+def print_result(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> None:
+    """Print a result: one JSON object, or what people read.
+
+    Args:
+        value: The result, as `--json` prints it.
+        as_json: Print `value` and nothing else.
+        text: Makes a string or something that rich can print; called only without `as_json`.
+    """
     if as_json:
         typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
     else:
         from rich.console import Console
 
-        # Names of files and labels may hold brackets; a path that is broken cannot be copied.
-        found = text()
-        Console(markup=False).print(found, soft_wrap=isinstance(found, str))
+        content = text()
+        # No markup: names of files and labels may hold brackets. No line breaks in strings: a
+        # path that is broken cannot be copied.
+        Console(markup=False).print(content, soft_wrap=isinstance(content, str))
 
 
-def finish(result: Mapping[str, Any], *, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
-    """Print a result as `say` does, with a line for all that was skipped.
+def print_and_exit(
+    result: Mapping[str, Any], *, as_json: bool, lines: Callable[[], Iterable[str]]
+) -> None:
+    """Print a result with a line for each thing that was left out.
 
-    result: its "skipped" lists what was left out; where that is something, the command ends
-    with SKIPPED.
+    Args:
+        result: The result, as `--json` prints it; its "skipped" lists what was left out.
+        as_json: Print `result` and nothing else.
+        lines: Makes the lines for people; called only without `as_json`.
+
+    Raises:
+        typer.Exit: Something was left out; the exit code is `EXIT_SKIPPED`.
     """
     from ml_backend.cli import tables
 
     def text() -> str:
-        return "\n".join([*lines(), *tables.skipped(result["skipped"])])
+        return "\n".join([*lines(), *tables.list_skipped(result["skipped"])])
 
-    say(dict(result), as_json=as_json, text=text)
+    print_result(dict(result), as_json=as_json, text=text)
     if result["skipped"]:
-        raise typer.Exit(SKIPPED)
+        raise typer.Exit(EXIT_SKIPPED)
 
 
 def name_user() -> str:
-    """Name who gives a command, for the records."""
+    """Name the user who runs this command, for the records."""
     import getpass
     import os
 
@@ -99,8 +112,15 @@ def name_user() -> str:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
-    """A progress bar on stderr; call with (done, total), None where nobody knows."""
+def show_progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
+    """Show a progress bar on stderr while the block runs.
+
+    Args:
+        title: What is going on, in a word or two.
+
+    Yields:
+        A function to call with (done, total); total is None where it is not known.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -115,14 +135,14 @@ def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr()) as bar:
+    with Progress(*columns, console=open_stderr()) as bar:
         task = bar.add_task(title, total=None)
         try:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         except Exception:
             if bar.tasks[0].completed == 0:
-                # Of what never began, only the error is told; ended here, since the bar's own
-                # end would leave an empty line where nobody sits at a terminal.
+                # Nothing was begun, so only the error is worth a line. The bar must be stopped
+                # here: its own end leaves an empty line where stderr is not a terminal.
                 bar.live.transient = True
                 bar.live.stop()
                 bar.disable = True
@@ -130,18 +150,26 @@ def progress(title: str) -> Iterator[Callable[[float, float | None], None]]:
 
 
 def run(app: Callable[..., object]) -> None:
-    """Run the command line; a foreseen error is one line and exit code 1."""
+    """Run the command line; an expected error becomes one line on stderr and exit code 1.
+
+    Args:
+        app: The command line, as click or typer has it.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+        KeyError, IndexError: An error of the program, with its traceback.
+    """
     try:
         app(standalone_mode=True)
     except (KeyError, IndexError):
         raise
     except (ValueError, LookupError, OSError, RuntimeError) as error:
-        print(f"cytoloop: {_words(error)}", file=sys.stderr)
+        print(f"cytoloop: {_describe_error(error)}", file=sys.stderr)
         sys.exit(1)
 
 
-def _words(error: Exception) -> str:
-    """The error without the system's number of it: "folder/file: Permission denied"."""
+def _describe_error(error: Exception) -> str:
+    """Leave out the number of an error of the system: "folder/file: Permission denied"."""
     if isinstance(error, OSError) and error.filename and str(error).startswith("["):
         return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -10,42 +10,46 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ml_backend.cli.words import counted
+from ml_backend.system.plurals import format_count
 
 
-def figures(result: dict[str, Any]) -> RenderableType:
-    """The figures of a model on a labelled folder."""
-    title = f"{result['model']} on {counted(result['images'], 'image')}"
+def render_figures(result: dict[str, Any]) -> RenderableType:
+    """Lay out the figures of a model on a labelled folder.
+
+    Args:
+        result: What `cytoloop evaluate --json` prints.
+    """
+    title = f"{result['model']} on {format_count(result['images'], 'image')}"
     whole = Table(title=title, title_justify="left")
     whole.add_column("figure")
     whole.add_column("value", justify="right")
     whole.add_column("95 % interval")
     for name, value in result.items():
         if f"{name}_interval" in result:
-            whole.add_row(_title(name), number(value), interval(result, name))
+            whole.add_row(_title(name), format_number(value), format_interval(result, name))
     classes = Table(title="by class", title_justify="left")
     names = ("precision", "recall", "f1", "ap50")
     for column in ("class", *names):
         classes.add_column(_title(column), justify="left" if column == "class" else "right")
-    for name, one in result["classes"].items():
-        classes.add_row(name, *(number(one.get(column)) for column in names))
+    for name, rates in result["classes"].items():
+        classes.add_row(name, *(format_number(rates.get(column)) for column in names))
     seen = result["trained_on"]
     return Group(
         whole,
-        *_other_matters(result),
+        *_warn_of_other_classes(result),
         *([f"It was trained on {seen} of these images, which flatters it."] if seen else []),
         classes,
-        _images(result["image_table"]),
-        _stages(result["stage_table"]),
-        _confusion(result["confusion"]),
-        *_curves(result),
-        *skipped(result["skipped"]),
+        _lay_out_images(result["image_table"]),
+        _lay_out_stages(result["stage_table"]),
+        _lay_out_confusion(result["confusion"]),
+        *_describe_curves(result),
+        *list_skipped(result["skipped"]),
     )
 
 
-def _other_matters(result: dict[str, Any]) -> list[str]:
-    """A line where what is marked is nothing that the detector is about."""
-    marked = [name for name, one in result["classes"].items() if one["truths"]]
+def _warn_of_other_classes(result: dict[str, Any]) -> list[str]:
+    """A line where nothing is marked that the detector is about."""
+    marked = [name for name, rates in result["classes"].items() if rates["truths"]]
     if not marked or set(marked) & set(result["headline"]):
         return []
     about = " or ".join(result["headline"])
@@ -56,69 +60,71 @@ _TITLES = {"f1": "F1", "ap50": "AP50", "ap50_95": "AP50-95"}
 
 
 def _title(name: str) -> str:
-    """A figure's name as papers write it."""
+    """The name of a figure as papers write it."""
     return _TITLES.get(name) or name.replace("_", " ")
 
 
-def _images(rows: list[dict[str, Any]]) -> Table:
+def _lay_out_images(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="images by what they show", title_justify="left")
     for column in ("shows", "images", "called", "right", "95 % interval"):
         table.add_column(column, justify="left" if column == "shows" else "right")
     for row in rows:
-        counts = (str(row["images"]), str(row["called"]), number(row["accuracy"]))
-        table.add_row(row["shows"], *counts, interval(row, "accuracy"))
+        counts = (str(row["images"]), str(row["called"]), format_number(row["accuracy"]))
+        table.add_row(row["shows"], *counts, format_interval(row, "accuracy"))
     return table
 
 
-def _stages(rows: list[dict[str, Any]]) -> Table:
+def _lay_out_stages(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="boxes by class", title_justify="left")
     counts = ("marked", "right", "other", "missed")
     for column in ("class", *counts, "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for row in rows:
         cells = (str(row[name]) for name in counts)
-        table.add_row(row["stage"], *cells, number(row["accuracy"]), interval(row, "accuracy"))
+        table.add_row(
+            row["stage"], *cells, format_number(row["accuracy"]), format_interval(row, "accuracy")
+        )
     return table
 
 
-def _confusion(counts: dict[str, dict[str, int]]) -> Table:
+def _lay_out_confusion(counts: dict[str, dict[str, int]]) -> Table:
     table = Table(title="what was taken for what", title_justify="left")
     table.add_column("marked ↓ drawn →")
     for column in next(iter(counts.values())):
         table.add_column(column, justify="right")
     for true, row in counts.items():
-        blank = true == "background"  # background that is missed is nothing
+        blank = true == "background"  # background cannot be missed
         cells = ["" if blank and name == "missed" else str(n) for name, n in row.items()]
         table.add_row(true, *cells)
     return table
 
 
-def _curves(result: dict[str, Any]) -> list[str]:
-    """Nothing where there was nothing to find."""
+def _describe_curves(result: dict[str, Any]) -> list[str]:
+    """Lines about the curves; none where there was nothing to find."""
     if all(point["sensitivity"] is None for point in result["froc"]):
         return []
     wrong = [str(Fraction(point["false_an_image"])) for point in result["froc"]]
-    found = [number(point["sensitivity"]) for point in result["froc"]]
-    error = number(result["calibration"]["error"])
+    found = [format_number(point["sensitivity"]) for point in result["froc"]]
+    error = format_number(result["calibration"]["error"])
     centres = result["centres"]
     names = ("precision", "recall", "f1")
-    rates = ", ".join(f"{_title(name)} {number(centres[name])}" for name in names)
+    rates = ", ".join(f"{_title(name)} {format_number(centres[name])}" for name in names)
     return [
         f"sensitivity at {', '.join(wrong)} false boxes an image: {', '.join(found)}",
         f"calibration: confidences are off by {error} on average",
         *([f"by centres within {centres['radius']:.0f} px: {rates}"] if centres["radius"] else []),
-        *_microns(result["microns"]),
+        *_describe_physical_units(result["microns"]),
     ]
 
 
-def _microns(result: dict[str, Any]) -> list[str]:
-    """Nothing where no pixel size is known."""
+def _describe_physical_units(result: dict[str, Any]) -> list[str]:
+    """Lines about figures in µm; none where no pixel size is known."""
     if not result["images"]:
         return []
     wrong = ", ".join(f"{point['false_a_mm2']:g}" for point in result["froc"])
-    found = ", ".join(number(point["sensitivity"]) for point in result["froc"])
+    found = ", ".join(format_number(point["sensitivity"]) for point in result["froc"])
     names = ("precision", "recall", "f1")
-    rates = ", ".join(f"{_title(name)} {number(result[name])}" for name in names)
+    rates = ", ".join(f"{_title(name)} {format_number(result[name])}" for name in names)
     lines = [f"by centres within {result['radius']:g} µm, on {result['images']} images: {rates}"]
     if result["area_mm2"]:
         area = f"{result['area_mm2']:.3g} mm²"
@@ -126,11 +132,14 @@ def _microns(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def corrections(result: dict[str, Any]) -> RenderableType:
-    """What annotators changed, by version and label."""
+def render_corrections(result: dict[str, Any]) -> RenderableType:
+    """Lay out what annotators changed, by version and label.
+
+    Args:
+        result: What `cytoloop report corrections --json` prints.
+    """
     unaided = result["started_from_nothing"]
-    many = "annotation" if unaided == 1 else "annotations"
-    note = [f"{unaided} {many} started from nothing"] if unaided else []
+    note = [f"{format_count(unaided, 'annotation')} started from nothing"] if unaided else []
     if not result["versions"]:
         return Group("no corrections yet: no submitted task started from a pre-annotation", *note)
     whole = Table(title=f"corrections in project {result['project']}", title_justify="left")
@@ -143,22 +152,27 @@ def corrections(result: dict[str, Any]) -> RenderableType:
         classes.add_column(column, overflow="fold")
     for column in names:
         classes.add_column(column, justify="right", no_wrap=True)
-    for one in result["versions"]:
-        seconds = one["seconds_per_image"]
+    for version in result["versions"]:
+        seconds = version["seconds_per_image"]
         whole.add_row(
-            one["version"],
-            str(one["tasks"]),
-            str(one["accepted"]),
-            f"{one['edits_per_image']:.1f}",
+            version["version"],
+            str(version["tasks"]),
+            str(version["accepted"]),
+            f"{version['edits_per_image']:.1f}",
             "-" if seconds is None else f"{seconds:.0f}",
         )
-        for label, counts in one["classes"].items():
-            classes.add_row(one["version"], label, *(str(counts[name]) for name in names))
+        for label, counts in version["classes"].items():
+            classes.add_row(version["version"], label, *(str(counts[name]) for name in names))
     return Group(whole, classes, *note)
 
 
-def agreement(result: Mapping[str, Any]) -> list[str]:
-    """How far several annotators agree, where there are any."""
+def describe_agreement(result: Mapping[str, Any]) -> list[str]:
+    """Say in a line how far several annotators agree; no line where there is one annotator.
+
+    Args:
+        result: Holds "several_annotators", the number of images that have several; their
+            mean "agreement", 0..1; and the policy "annotators".
+    """
     if not result["several_annotators"]:
         return []
     return [
@@ -167,8 +181,12 @@ def agreement(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
-    """The versions, one a row."""
+def render_versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
+    """Lay out versions, one a row.
+
+    Args:
+        rows: The "models" of what `cytoloop models list --json` prints.
+    """
     table = Table()
     for column in ("project", "version", "champion", "created", "F1"):
         table.add_column(column, no_wrap=column == "version")
@@ -177,8 +195,8 @@ def versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
             row["project"],
             row["version"],
             "yes" if row["champion"] else "",
-            day(row["created"]),
-            number(row["f1"]),
+            format_time(row["created"]),
+            format_number(row["f1"]),
         )
     return table if table.row_count else "no versions yet; cytoloop train makes one"
 
@@ -190,59 +208,78 @@ _KINDS = {
 }
 
 
-def version(result: dict[str, Any]) -> RenderableType:
-    """One version."""
+def render_version(result: dict[str, Any]) -> RenderableType:
+    """Lay out one version.
+
+    Args:
+        result: What `cytoloop models show --json` prints.
+    """
     table = Table(title=result["name"], title_justify="left", show_header=False)
     table.add_column()
     table.add_column()
     card, decision = result["card"], result["decision"]
     table.add_row("project", result["project"])
-    table.add_row("created", day(result["created"]))
+    table.add_row("created", format_time(result["created"]))
     table.add_row("trained from", result["base"] or "-")
     table.add_row("snapshot", result["snapshot"] or "-")
     table.add_row("classes", ", ".join(card["classes"]))
-    table.add_row("threshold", number(card["threshold"]))
+    table.add_row("threshold", format_number(card["threshold"]))
     if card["input_um"]:
         size = card["input_um"] * card["scale"]
         table.add_row("learned from images of", f"{size:.3g} µm a pixel (the median)")
     table.add_row("images it or an ancestor saw", str(len(result["seen_hashes"])))
-    table.add_row("F1 on tasks it did not see", number(result["figures"].get("f1")))
-    for project, one in sorted(result["figures"].get("usefulness", {}).items()):
-        said = f"{one['edits_per_image']:.2f}, in {one['tasks']} tasks of project {project}"
-        table.add_row("edits a task", said)
+    table.add_row("F1 on tasks it did not see", format_number(result["figures"].get("f1")))
+    for project, edits in sorted(result["figures"].get("usefulness", {}).items()):
+        mean = f"{edits['edits_per_image']:.2f}, in {edits['tasks']} tasks of project {project}"
+        table.add_row("edits a task", mean)
     if "watch" in result["figures"]:
         table.add_row("after its promotion", result["figures"]["watch"]["said"])
     if decision:
-        said = "promoted" if decision["promoted"] else "not promoted"
-        said += ", provisionally" if decision.get("provisional") else ""
-        table.add_row("decision", said)
+        verdict = "promoted" if decision["promoted"] else "not promoted"
+        verdict += ", provisionally" if decision.get("provisional") else ""
+        table.add_row("decision", verdict)
         apart = decision.get("apart", {})
         for kind in (kind for kind in _KINDS if kind in apart):
-            one = apart[kind]
-            on = f"{number(one['f1'])} on {one['tasks']} {'task' if one['tasks'] == 1 else 'tasks'}"
-            if one["champion_f1"] is not None:
-                on += f", the champion's {number(one['champion_f1'])}"
-            table.add_row(_KINDS[kind], on)
+            part = apart[kind]
+            text = f"{format_number(part['f1'])} on {format_count(part['tasks'], 'task')}"
+            if part["champion_f1"] is not None:
+                text += f", the champion's {format_number(part['champion_f1'])}"
+            table.add_row(_KINDS[kind], text)
         table.add_row("why", "\n".join(decision["reasons"]))
     return table
 
 
-def skipped(entries: Iterable[Mapping[str, object]]) -> list[str]:
-    """What was left out, a line each."""
+def list_skipped(entries: Iterable[Mapping[str, object]]) -> list[str]:
+    """Say what was left out, a line each.
+
+    Args:
+        entries: Each with its "source" and the "reason".
+    """
     return [f"left out: {entry['source']}: {entry['reason']}" for entry in entries]
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
+    """Write a figure with three decimals, and a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def interval(result: dict[str, Any], name: str) -> str:
+def format_interval(result: dict[str, Any], name: str) -> str:
+    """Write the 95 % interval of a figure; nothing where it has none.
+
+    Args:
+        result: Holds the interval under `<name>_interval`, as (low, high) or None.
+        name: The figure.
+    """
     bounds = result[f"{name}_interval"]
     return "" if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
-def day(seconds: float) -> str:
-    """Local date and time of seconds since 1970; shipped starters have none."""
+def format_time(seconds: float) -> str:
+    """Write a local date and time.
+
+    Args:
+        seconds: Since 1970; 0 for a starter, which was shipped and not trained here.
+    """
     if not seconds:
         return "shipped"
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")

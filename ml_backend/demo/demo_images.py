@@ -1,6 +1,6 @@
-"""Images for a first look: real ones from their public repository, else generated ones.
+"""Images for a first try: real ones from their public repository, else generated ones.
 
-Real ones are of samples that the starter detector never saw. Each is checked against its
+The real ones are of samples that no starter was trained on. Each is checked against its
 SHA-256 before it appears in the folder, so a half-downloaded image is never seen.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import pooch
 import requests
 
-from ml_backend.demo.synthetic_images import KARYOTYPES, field
+from ml_backend.demo.synthetic_images import KARYOTYPES, generate_field
 from ml_backend.system.atomic_files import replacing
 
 COMMIT = "ddea57b0a145762626e4100f7f7f9630e314e081"
@@ -25,19 +25,22 @@ CREDIT = (
     "plant chromosome preparations from https://github.com/tomoyukif/CutSort, GPL-3.0, "
     "Nagaki et al. 2021, doi:10.1007/s10577-021-09676-z"
 )
-# Seconds to connect, and between two pieces of a file. A machine without network answers
-# within the first; nobody waits for minutes to be told so.
+# Seconds to connect, and between two pieces of a file; short, so that without a network
+# generated images come soon.
 PATIENCE = (4, 20)
 GENERATED = 24
-EMPTY_EVERY = 5  # one generated field in so many holds no dividing cell
+EMPTY_EVERY = 5  # every fifth generated field holds no dividing cell
 
 
 @dataclass(frozen=True)
 class DemoImages:
-    """folder: where the images lie, in sub-folders by sample. paths: the images.
+    """The images of the demo.
 
-    real: photographed, not generated.
-    origin: where they come from, their licence, and what went wrong, for a person to read.
+    Attributes:
+        folder: Where they lie, in sub-folders by sample.
+        paths: The images.
+        real: Whether they are photographs; else they are generated.
+        origin: Where they come from, their licence, and what went wrong, for people to read.
     """
 
     folder: Path
@@ -46,24 +49,29 @@ class DemoImages:
     origin: str
 
 
-def demo_images(
+def prepare_demo_images(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     *,
     address: str = ADDRESS,
 ) -> DemoImages:
-    """The demo's images in `folder`; what is already there is not fetched again.
+    """Bring the images of the demo into a folder; those that it holds are not fetched again.
 
-    progress: called with (images done, images in all).
-    address: where the files lie, ending in "/"; a mirror of the public repository serves too.
-    Raises OSError when the folder cannot be written.
+    Args:
+        folder: Is made where it is not there.
+        progress: Called with (images done, images in all).
+        address: Where the files lie, ending in "/"; a mirror of the public repository is
+            possible.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
-    paths, refused, failure = fetch(folder / "real", published(), address, progress)
+    paths, refused, failure = fetch_images(folder / "real", list_published(), address, progress)
     if not paths:
         why = f"could not be reached ({failure})" if failure else "are not the published files"
         return DemoImages(
             folder / "generated",
-            _generated(folder / "generated", progress),
+            _generate_images(folder / "generated", progress),
             False,
             f"{GENERATED} generated images, because the public ones {why}. "
             "Start again with a network connection to add the real ones.",
@@ -76,25 +84,33 @@ def demo_images(
     return DemoImages(folder / "real", paths, True, origin)
 
 
-def published() -> dict[str, str]:
-    """The public images: sample/file to SHA-256."""
+def list_published() -> dict[str, str]:
+    """List the public images: sample/file to SHA-256."""
     text = (files("ml_backend.demo") / "demo_images.txt").read_text(encoding="utf-8")
     lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
     return {line[0]: line[1] for line in lines}
 
 
-def fetch(
+def fetch_images(
     folder: Path,
     registry: Mapping[str, str],
     address: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Path], list[str], str]:
-    """Fetch the files of the registry: (paths that are right, names refused, what broke off).
+    """Fetch images and check them.
 
-    registry: sample/file to SHA-256. In the repository all files lie in one folder; here each
-        sample has its own.
-    A file that the server lacks or that has another hash is refused and the rest is fetched;
-    where the server does not answer, nothing more is tried.
+    A file that the server does not have, or that has another hash, is refused, and the others
+    are fetched. When the server does not answer, no more are tried.
+
+    Args:
+        folder: Where they are written, in sub-folders by sample.
+        registry: sample/file to SHA-256. At the address all files lie in one folder.
+        address: Where the files lie, ending in "/".
+        progress: Called with (images done, images in all).
+
+    Returns:
+        The paths of the right files, the names of those refused, and the name of the error
+        that ended the fetching; "" where none did.
     """
     store = pooch.create(
         path=folder,
@@ -118,8 +134,8 @@ def fetch(
     return paths, refused, ""
 
 
-def _generated(folder: Path, progress: Callable[[int, int], None] | None) -> list[Path]:
-    """GENERATED fields, the same on every machine, as PNG in one sub-folder a species."""
+def _generate_images(folder: Path, progress: Callable[[int, int], None] | None) -> list[Path]:
+    """Write GENERATED fields, the same on every machine, as PNGs in a sub-folder a species."""
     species = list(KARYOTYPES)
     paths = []
     for seed in range(GENERATED):
@@ -127,7 +143,7 @@ def _generated(folder: Path, progress: Callable[[int, int], None] | None) -> lis
         path = folder / kind / f"{kind}-{seed + 1:02}.png"
         if not path.exists():
             dividing = 0 if seed % EMPTY_EVERY == EMPTY_EVERY - 1 else 1 + seed % 3 // 2
-            image, _ = field(seed, species=kind, dividing=dividing)
+            image, _ = generate_field(seed, species=kind, dividing=dividing)
             png = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1]
             with replacing(path) as temporary:
                 temporary.write_bytes(png.tobytes())

@@ -1,4 +1,4 @@
-"""Dividing cells as DAPI shows them: rods of light, bent, scattered or drawn apart."""
+"""Dividing cells as DAPI shows them: rods of light, bent, scattered or pulled apart."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ml_backend.demo.synthetic_texture import blurred, smooth_noise
+from ml_backend.demo.synthetic_texture import blur, make_smooth_noise
 
 STEPS = 14  # points of one chromosome's axis; smooth at every length that occurs
 
 
 @dataclass(frozen=True)
 class Karyotype:
-    """count: chromosomes of a cell. length, thickness: px of a metaphase chromosome.
+    """The chromosomes and the interphase nucleus of a species.
 
-    nucleus: radius of an interphase nucleus in px.
-    grain: px of its chromatin spots. contrast: their deviation as a share of the light.
-    nucleoli: the largest number of dark nucleoli. chromocentres: bright spots, 0 for none.
+    Attributes:
+        count: Chromosomes of a cell.
+        length: Of a metaphase chromosome, px.
+        thickness: Of a metaphase chromosome, px.
+        nucleus: Radius of an interphase nucleus, px.
+        grain: Width of its chromatin spots, px.
+        contrast: Their standard deviation as a share of the light.
+        nucleoli: The largest number of dark nucleoli.
+        chromocentres: The largest number of bright spots; 0 for none.
     """
 
     count: int
@@ -31,8 +37,12 @@ class Karyotype:
     chromocentres: int
 
 
-def prophase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
-    """Threads condensing inside a nucleus that is still round."""
+def generate_prophase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
+    """Generate a prophase: threads that condense inside a nucleus that is still round.
+
+    Returns:
+        The light of one cell, float32 (H, W), about 1 where it is bright.
+    """
     radii = kind.nucleus * rng.uniform(0.85, 1.15) * np.array([1, rng.uniform(0.75, 1)])
     thickness = max(3.0, kind.thickness * rng.uniform(0.6, 0.85))
     # As many threads as fill the same share of the nucleus, whatever the species.
@@ -46,13 +56,21 @@ def prophase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     return _grainy(rng, light, 0.12, 2 * thickness)
 
 
-def metaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
-    """A spread seen from the pole, or the plate from its side with arms trailing."""
+def generate_metaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
+    """Generate a metaphase: a spread seen from the pole, or the plate seen from its side.
+
+    Returns:
+        The light of one cell, float32 (H, W), about 1 where it is bright.
+    """
     return _spread(rng, kind) if rng.random() < 0.6 else _plate(rng, kind)
 
 
-def anaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
-    """Two groups on their way to the poles, arms towards each other; one cell."""
+def generate_anaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
+    """Generate an anaphase: two groups on their way to the poles, arms towards each other.
+
+    Returns:
+        The light of one cell, float32 (H, W), about 1 where it is bright.
+    """
     gap = rng.uniform(0.3, 1.0) * (0.6 * kind.length + 3 * kind.thickness)
     reach = _plate_reach(rng, kind) * 0.85
     half = kind.count
@@ -73,8 +91,12 @@ def anaphase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
     return _grainy(rng, _rods(rng, axes, 0.8 * kind.thickness, notch=False), 0.12, kind.thickness)
 
 
-def telophase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
-    """Two dense flat groups that melt into daughter nuclei; one cell."""
+def generate_telophase(rng: np.random.Generator, kind: Karyotype) -> np.ndarray:
+    """Generate a telophase: two dense, flat groups that become daughter nuclei.
+
+    Returns:
+        The light of one cell, float32 (H, W), about 1 where it is bright.
+    """
     width = 0.6 * kind.nucleus * rng.uniform(0.85, 1.15)
     radii = np.array([width, width * rng.uniform(0.4, 0.65)])
     thickness = max(3.0, 0.7 * min(kind.thickness, 0.3 * width))
@@ -133,7 +155,7 @@ def _spaced(rng: np.random.Generator, count: int, reach: float) -> np.ndarray:
 
 
 def _scattered(rng: np.random.Generator, count: int, radii: np.ndarray) -> np.ndarray:
-    """Points in an ellipse that keep some distance (best of five candidates): (count, 2)."""
+    """Points in an ellipse, each the best of five candidates by its distance: (count, 2) px."""
     points = np.zeros((count, 2))
     for i in range(count):
         angle, depth = rng.uniform(0, 2 * np.pi, 5), np.sqrt(rng.random(5))
@@ -156,7 +178,7 @@ def _walk(
 ) -> np.ndarray:
     """Smoothly bending lines from `starts` (N, 2): axes (N, STEPS, 2); `bend` in radians."""
     count = len(starts)
-    # One steady curve, one kink near the middle (the centromere), a little waver.
+    # A steady curve, a kink near the middle (the centromere), and a little random wavering.
     at = np.linspace(-1, 1, STEPS)
     curve = rng.normal(0, bend, count)[:, None] * at * 0.6
     kink = rng.normal(0, bend, count)[:, None] * np.tanh(at * 5)
@@ -168,7 +190,7 @@ def _walk(
 
 
 def _confined(rng: np.random.Generator, count: int, length: float, radii: np.ndarray) -> np.ndarray:
-    """Threads that wander inside an ellipse and turn back at its wall: (count, STEPS * 2, 2)."""
+    """Threads that wander inside an ellipse and turn at its wall: (count, STEPS * 2, 2) px."""
     steps = 2 * STEPS
     at = _scattered(rng, count, 0.95 * radii)
     heading = rng.uniform(0, 2 * np.pi, count)
@@ -226,7 +248,7 @@ def _rods(
             cv2.circle(rod, middle.tolist(), radius, 120, -1, cv2.LINE_AA, 4)
         gain = rng.uniform(0.8, 1.15) / 235
         light[corner[1] : end[1], corner[0] : end[0]] += rod.astype(np.float32) * gain
-    light = blurred(light, max(0.8, 0.2 * thickness))
+    light = blur(light, max(0.8, 0.2 * thickness))
     return 1.6 * light / (1.0 + light)
 
 
@@ -234,7 +256,7 @@ def _grainy(
     rng: np.random.Generator, light: np.ndarray, contrast: float, grain: float
 ) -> np.ndarray:
     """The light with its fine structure, its brighter parts brought to about 1."""
-    noise = smooth_noise(rng, light.shape, max(3.0, 0.8 * grain))
-    glow = smooth_noise(rng, light.shape, max(light.shape) / 2.5)
+    noise = make_smooth_noise(rng, light.shape, max(3.0, 0.8 * grain))
+    glow = make_smooth_noise(rng, light.shape, max(light.shape) / 2.5)
     light = light / np.percentile(light[light > 0.2 * light.max()], 95)
     return light * np.clip(1 + contrast * noise + 0.1 * glow, 0.3, 1.8)

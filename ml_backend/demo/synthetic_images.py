@@ -1,8 +1,8 @@
-"""Generated fields of view with exact boxes: something to try the whole loop on, offline.
+"""Generated fields of view with exact boxes, to try the whole loop without a network.
 
-A field is light added up: every object is a small float32 patch, as fluorescence adds and
-hides nothing. What an object lights up above a share of its own brightness is the object,
-and the box is the frame of exactly these pixels.
+Every object is a small float32 patch of light, and a field is their sum: in fluorescence
+objects do not hide each other. The pixels that an object lights above a share of its own
+brightness are the object, and its box frames exactly these pixels.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 from ml_backend.demo import synthetic_chromosomes, synthetic_nuclei, synthetic_tetrads
 from ml_backend.demo.synthetic_chromosomes import Karyotype
-from ml_backend.demo.synthetic_texture import blurred, smooth_noise
+from ml_backend.demo.synthetic_texture import blur, make_smooth_noise
 from ml_backend.imaging.boxes import Boxes
 
 PHASES: dict[str, Callable[[np.random.Generator, Karyotype], np.ndarray]] = {
-    "Prophase": synthetic_chromosomes.prophase,
-    "Metaphase": synthetic_chromosomes.metaphase,
-    "Anaphase": synthetic_chromosomes.anaphase,
-    "Telophase": synthetic_chromosomes.telophase,
+    "Prophase": synthetic_chromosomes.generate_prophase,
+    "Metaphase": synthetic_chromosomes.generate_metaphase,
+    "Anaphase": synthetic_chromosomes.generate_anaphase,
+    "Telophase": synthetic_chromosomes.generate_telophase,
 }
-COMMON = (0.3, 0.45, 0.13, 0.12)  # how often each phase is seen; it lasts that long
+COMMON = (0.3, 0.45, 0.13, 0.12)  # share of each phase among dividing cells, as of its duration
 
 # Sizes in px as in real preparations at 1388 × 1040, from large genomes to small ones.
 KARYOTYPES = {
@@ -40,18 +40,26 @@ KARYOTYPES = {
     "cress-like": Karyotype(10, 13, 12, 72, 9, 0.2, 1, 12),
 }
 EXTENT = 0.16  # share of an object's own brightness from which a pixel belongs to it
-SEEN = 0.35  # an object of which less lies inside the field is not placed
+SEEN = 0.35  # an object of which a smaller share lies inside the field is not placed
 
 
 @dataclass(frozen=True)
-class Placed:
-    """One object of a scene: its name, and its pixels as a mask at (left, top) of the image."""
+class PlacedObject:
+    """An object of a scene.
+
+    Attributes:
+        name: Its class.
+        left: Where its mask begins in the image, px.
+        top: The same, downwards.
+        mask: Its pixels, bool (H, W).
+    """
 
     name: str
     left: int
     top: int
     mask: np.ndarray
 
+    @property
     def box(self) -> tuple[int, int, int, int]:
         """The frame of the mask, (x1, y1, x2, y2) in px; x2 and y2 lie just outside."""
         x, y, width, height = cv2.boundingRect(self.mask.astype(np.uint8))
@@ -60,13 +68,18 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """image: uint8 (H, W, 3) RGB. objects: everything in it that has a name."""
+    """A generated field.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB.
+        objects: Everything in it that has a class.
+    """
 
     image: np.ndarray
-    objects: list[Placed]
+    objects: list[PlacedObject]
 
 
-def field(
+def generate_field(
     rng: np.random.Generator | int,
     kind: Literal["mitosis", "tetrads"] = "mitosis",
     size: tuple[int, int] = (1388, 1040),
@@ -76,19 +89,25 @@ def field(
     species: str | None = None,
     scale: float = 1.0,
 ) -> tuple[np.ndarray, Boxes]:
-    """One generated field: uint8 (H, W, 3) RGB and the boxes of what is in it.
+    """Generate a field with the boxes of what is in it.
 
-    rng: a seed or a generator; the same seed gives the same field.
-    size: (width, height) in px. scale: size of the cells, 1 as in real images of this size.
-    labels: for mitosis, "mitosis" names boxes `Mitotic cell` and `Other`; "phases" names
-        them Interphase, Prophase, Metaphase, Anaphase, Telophase and leaves debris out.
-    dividing: how many dividing cells to place; None draws a usual number, 0 gives none.
-    species: a key of KARYOTYPES; None draws one.
+    Args:
+        rng: A seed or a generator; the same seed gives the same field.
+        kind: What is on the slide.
+        size: (width, height), px.
+        labels: For mitosis, "mitosis" names boxes `Mitotic cell` and `Other`; "phases" names
+            them Interphase, Prophase, Metaphase, Anaphase, Telophase and leaves debris out.
+        dividing: How many dividing cells to place; None for a usual number.
+        species: A key of KARYOTYPES; None for any of them.
+        scale: The size of the cells; 1 as in real images of 1388 × 1040 px.
+
+    Returns:
+        The image, uint8 (H, W, 3) RGB, and the boxes.
     """
     scene = (
-        tetrad_scene(rng, size, scale)
+        generate_tetrad_scene(rng, size, scale)
         if kind == "tetrads"
-        else mitosis_scene(rng, size, dividing=dividing, species=species, scale=scale)
+        else generate_mitosis_scene(rng, size, dividing=dividing, species=species, scale=scale)
     )
     rows = []
     for placed in scene.objects:
@@ -99,11 +118,11 @@ def field(
             elif placed.name == "Debris":
                 name = None
         if name is not None:
-            rows.append((*map(float, placed.box()), name))
+            rows.append((*map(float, placed.box), name))
     return scene.image, Boxes.from_rows(rows)  # type: ignore[arg-type]
 
 
-def mitosis_scene(
+def generate_mitosis_scene(
     rng: np.random.Generator | int,
     size: tuple[int, int] = (1388, 1040),
     *,
@@ -111,9 +130,9 @@ def mitosis_scene(
     species: str | None = None,
     scale: float = 1.0,
 ) -> Scene:
-    """A DAPI preparation of one species; arguments as in `field`."""
+    """Generate a DAPI preparation of one species; for the arguments see `generate_field`."""
     rng = np.random.default_rng(rng)
-    karyotype = _karyotype(rng, species, scale)
+    karyotype = vary_karyotype(rng, species, scale)
     if dividing is None:
         dividing = int(rng.choice([0, 1, 2, 3], p=[0.15, 0.5, 0.25, 0.1]))
     room = size[0] * size[1] / (2.4 * karyotype.nucleus) ** 2
@@ -126,19 +145,22 @@ def mitosis_scene(
     focus = rng.uniform(1.0, 2.4) * scale
     crowd = rng.choice([0.0, 0.3, 0.7])
     canvas = np.zeros((size[1], size[0]), np.float32)
-    objects: list[Placed] = []
+    objects: list[PlacedObject] = []
     taken: list[tuple[float, float, float]] = []
     for name in names:
-        draw = (
+        generate = (
             PHASES.get(name)
-            or {"Interphase": synthetic_nuclei.interphase, "Debris": synthetic_nuclei.debris}[name]
+            or {
+                "Interphase": synthetic_nuclei.generate_interphase,
+                "Debris": synthetic_nuclei.generate_debris,
+            }[name]
         )
-        light = draw(rng, karyotype) * bright.get(name, 0.95) * rng.uniform(0.75, 1.1)
+        light = generate(rng, karyotype) * bright.get(name, 0.95) * rng.uniform(0.75, 1.1)
         if name not in PHASES and rng.random() < 0.2:
-            light = blurred(0.5 * light, rng.uniform(4, 14) * scale)
+            light = blur(0.5 * light, rng.uniform(4, 14) * scale)
         else:
-            light = blurred(light, focus * (3 if rng.random() < 0.15 else 1))
-        placed = _place(
+            light = blur(light, focus * (3 if rng.random() < 0.15 else 1))
+        placed = place_object(
             rng, canvas, light, name, taken, edge=name not in PHASES, clump=crowd, near=0.98
         )
         if placed is not None:
@@ -146,27 +168,34 @@ def mitosis_scene(
     return Scene(_camera(rng, canvas, scale), objects)
 
 
-def tetrad_scene(
+def generate_tetrad_scene(
     rng: np.random.Generator | int, size: tuple[int, int] = (1536, 1920), scale: float = 1.0
 ) -> Scene:
-    """A field of qrt pollen; arguments as in `field`."""
+    """Generate a field of qrt pollen; for the arguments see `generate_field`."""
     rng = np.random.default_rng(rng)
     grain = 11.0 * scale
     canvas = np.zeros((size[1], size[0], 3), np.float32)
     density = rng.uniform(0.2, 1.1)
     count = max(1, int(density * size[0] * size[1] / (5 * grain) ** 2))
     names = rng.choice(list(synthetic_tetrads.ARRANGEMENTS), count, p=[0.45, 0.17, 0.23, 0.15])
-    objects: list[Placed] = []
+    objects: list[PlacedObject] = []
     taken: list[tuple[float, float, float]] = []
     for name in names:
-        light = synthetic_tetrads.group(rng, str(name), grain)
-        placed = _place(rng, canvas, light, str(name), taken, edge=True, clump=0.6, near=0.78)
+        light = synthetic_tetrads.generate_group(rng, str(name), grain)
+        placed = place_object(rng, canvas, light, str(name), taken, edge=True, clump=0.6, near=0.78)
         if placed is not None:
             objects.append(placed)
     return Scene(_colour_camera(rng, canvas, scale), objects)
 
 
-def _karyotype(rng: np.random.Generator, species: str | None, scale: float) -> Karyotype:
+def vary_karyotype(rng: np.random.Generator, species: str | None, scale: float) -> Karyotype:
+    """Vary the karyotype of a species, as preparations vary.
+
+    Args:
+        rng: Where the randomness comes from.
+        species: A key of KARYOTYPES; None for any of them.
+        scale: The size of the cells; 1 as in real images of 1388 × 1040 px.
+    """
     base = KARYOTYPES[species or str(rng.choice(list(KARYOTYPES)))]
     zoom = scale * np.exp(rng.normal(0, 0.12))
     return replace(
@@ -180,7 +209,7 @@ def _karyotype(rng: np.random.Generator, species: str | None, scale: float) -> K
     )
 
 
-def _place(
+def place_object(
     rng: np.random.Generator,
     canvas: np.ndarray,
     light: np.ndarray,
@@ -190,11 +219,21 @@ def _place(
     edge: bool,
     clump: float,
     near: float,
-) -> Placed | None:
-    """Add the patch to the canvas at a free place; None where none was found in 40 tries.
+) -> PlacedObject | None:
+    """Add an object to a canvas at a free place.
 
-    edge: may the edge of the field cut the object? clump: how often it lies beside another.
-    near: how close two may come, 1 where their circles touch.
+    Args:
+        rng: Where the randomness comes from.
+        canvas: float32, (H, W) or (H, W, 3); the light is added to it.
+        light: The light of the object, with as many channels.
+        name: The class of the object.
+        taken: (x, y, radius) of the objects on the canvas, px; gets that of this one.
+        edge: Whether the edge of the field may cut the object.
+        clump: How often it lies beside another, 0..1.
+        near: How close two may come; 1 where the circles around them touch.
+
+    Returns:
+        The object, or None where 40 tries found no free place.
     """
     plane = light if light.ndim == 2 else light.max(2)
     mask = plane > EXTENT * np.percentile(plane[plane > 0.05 * plane.max()], 90)
@@ -228,7 +267,7 @@ def _place(
         return None
     canvas[y1:y2, x1:x2] += light[inside]
     taken.append((cx, cy, radius))
-    return Placed(name, x1, y1, mask[inside])
+    return PlacedObject(name, x1, y1, mask[inside])
 
 
 def _camera(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.ndarray:
@@ -246,10 +285,10 @@ def _camera(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.nd
     gain = rng.uniform(150, 215)
     image = gain * canvas
     ground = rng.choice([0.0, 4.0, 11.0, 20.0, 40.0], p=[0.12, 0.28, 0.32, 0.2, 0.08])
-    vignette = 1 + rng.uniform(-0.1, 0.1) + 0.15 * smooth_noise(rng, canvas.shape, columns)
+    vignette = 1 + rng.uniform(-0.1, 0.1) + 0.15 * make_smooth_noise(rng, canvas.shape, columns)
     image = image + ground * np.clip(vignette, 0.5, 1.5)
     if rng.random() < 0.5:  # autofluorescence of the squashed cells around
-        cloud = smooth_noise(rng, canvas.shape, 180 * scale) + 0.4 * smooth_noise(
+        cloud = make_smooth_noise(rng, canvas.shape, 180 * scale) + 0.4 * make_smooth_noise(
             rng, canvas.shape, 40 * scale
         )
         image = image + rng.uniform(1, 6) * np.clip(cloud, 0, None)
@@ -267,7 +306,7 @@ def _colour_camera(rng: np.random.Generator, light: np.ndarray, scale: float) ->
     rows, columns = light.shape[:2]
     image = cv2.GaussianBlur(light, (0, 0), max(1.0 * scale, 0.5)) * rng.uniform(0.9, 1.2)
     image = np.where(image > 170, 170 + 80 * np.tanh((image - 170) / 80), image)
-    shade = 1 + 0.35 * smooth_noise(rng, (rows, columns), max(rows, columns) / 4)
+    shade = 1 + 0.35 * make_smooth_noise(rng, (rows, columns), max(rows, columns) / 4)
     ground = np.array([16, 16, 11], np.float32) * rng.uniform(0.7, 1.4)
     image += ground * np.clip(shade, 0.3, 2)[..., None]
     # The lens brings red and blue light to slightly different places.

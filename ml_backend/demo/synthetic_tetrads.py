@@ -1,10 +1,10 @@
-"""Pollen of a qrt mutant: grains that stay together in fours, threes and twos."""
+"""Pollen of a quartet (qrt) mutant: grains that stay together in fours, threes and twos."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.demo.synthetic_texture import disc, smooth_noise, soft_step
+from ml_backend.demo.synthetic_texture import compute_smoothstep, make_disc, make_smooth_noise
 
 # How many grains of each kind of group, and where they may lie, in grain diameters.
 ARRANGEMENTS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
@@ -25,8 +25,17 @@ RIM = np.array([56, 48, -22], np.float32)  # RGB that the wall adds to the insid
 INSIDE = np.array([68, 76, 46], np.float32)
 
 
-def group(rng: np.random.Generator, name: str, grain: float) -> np.ndarray:
-    """The light of one group, float32 (H, W, 3) RGB in 0..255; `grain` is a radius in px."""
+def generate_group(rng: np.random.Generator, name: str, grain: float) -> np.ndarray:
+    """Generate a group of grains.
+
+    Args:
+        rng: Where the randomness comes from.
+        name: A key of ARRANGEMENTS.
+        grain: The radius of a grain, px.
+
+    Returns:
+        Its light, float32 (H, W, 3) RGB in 0..255.
+    """
     arrangements = ARRANGEMENTS[name]
     layout = np.array(arrangements[rng.integers(len(arrangements))]) * 1.72 * grain
     turn = rng.uniform(0, 2 * np.pi)
@@ -45,13 +54,13 @@ def group(rng: np.random.Generator, name: str, grain: float) -> np.ndarray:
 def _grain(rng: np.random.Generator, radius: float) -> np.ndarray:
     stretch = rng.uniform(0.68, 0.95)
     radii = (radius / np.sqrt(stretch), radius * np.sqrt(stretch))
-    rho, x, y = disc(rng, radii, roughness=0.03, margin=1.45)
+    rho, x, y = make_disc(rng, radii, roughness=0.03, margin=1.45)
     soft = 1.5 / radius
     rim = np.exp(-(((rho - 0.82) / rng.uniform(0.2, 0.32)) ** 2))
-    inside = soft_step(1 - rho, soft)
+    inside = compute_smoothstep(1 - rho, soft)
     # Lit from one side: the wall is brighter there.
     angle = rng.uniform(0, 2 * np.pi)
     lit = 1 + 0.35 * (x * np.cos(angle) + y * np.sin(angle)) / radius
     light = rim[..., None] * RIM + inside[..., None] * INSIDE * rng.uniform(0.8, 1.3)
-    lit = lit + 0.13 * smooth_noise(rng, rho.shape, 2.5)
+    lit = lit + 0.13 * make_smooth_noise(rng, rho.shape, 2.5)
     return light * np.clip(lit, 0.5, 1.5)[..., None] * rng.uniform(0.75, 1.1)

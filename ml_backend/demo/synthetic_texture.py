@@ -1,4 +1,4 @@
-"""The grain of biological stuff: smooth noise, wavering outlines, soft edges."""
+"""What makes generated cells look natural: smooth noise, irregular outlines, soft edges."""
 
 from __future__ import annotations
 
@@ -6,17 +6,35 @@ import cv2
 import numpy as np
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> np.ndarray:
-    """Noise of mean 0 and deviation about 1 whose spots are `grain` px wide: float32 `shape`."""
+def make_smooth_noise(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> np.ndarray:
+    """Make noise of mean 0 and standard deviation about 1.
+
+    Args:
+        rng: Where the randomness comes from.
+        shape: (height, width), px.
+        grain: The width of its spots, px.
+
+    Returns:
+        float32 array of that shape.
+    """
     height, width = (max(2, round(side / grain) + 1) for side in shape)
     coarse = rng.standard_normal((height, width), np.float32)
     noise = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    # Interpolation averages neighbours, which takes away about a third of the deviation.
+    # Interpolation averages neighbours, which reduces the deviation by about a third.
     return noise * 1.4
 
 
-def outline(rng: np.random.Generator, angles: np.ndarray, roughness: float) -> np.ndarray:
-    """A wavering radius around 1 at each angle (radians); `roughness` 0 is a circle."""
+def make_outline(rng: np.random.Generator, angles: np.ndarray, roughness: float) -> np.ndarray:
+    """Make an irregular closed outline around the unit circle, a sum of five waves.
+
+    Args:
+        rng: Where the randomness comes from.
+        angles: Radians.
+        roughness: How far it departs from the circle; 0 is the circle.
+
+    Returns:
+        The radius at each angle, 0.6..1.5.
+    """
     radius = np.ones_like(angles)
     for order in range(2, 7):
         phase = rng.uniform(0, 2 * np.pi)
@@ -24,16 +42,24 @@ def outline(rng: np.random.Generator, angles: np.ndarray, roughness: float) -> n
     return np.clip(radius, 0.6, 1.5)
 
 
-def disc(
+def make_disc(
     rng: np.random.Generator,
     radii: tuple[float, float],
     *,
     roughness: float = 0.0,
     margin: float = 1.35,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Depth inside a rotated, wavering ellipse: (rho, x, y), each float32 (H, W).
+    """Make the coordinates of a patch around a rotated ellipse with an irregular outline.
 
-    rho is 0 in the middle and 1 on the outline; x and y are px from the middle.
+    Args:
+        rng: Where the randomness comes from.
+        radii: The two radii of the ellipse, px.
+        roughness: How far the outline departs from the ellipse; see `make_outline`.
+        margin: The side of the patch, in lengths of the longer axis.
+
+    Returns:
+        (rho, x, y), each float32 (H, W): the distance from the middle, 0 there and 1 on the
+        outline, and the place, px from the middle.
     """
     reach = int(np.ceil(max(radii) * margin))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
@@ -42,21 +68,29 @@ def disc(
     across = (y * np.cos(turn) - x * np.sin(turn)) / radii[1]
     rho = np.hypot(along, across)
     if roughness:
-        # 64 angles are enough for six waves; the rest is interpolation.
+        # 65 angles are enough for waves of order 2 to 6; between them it is interpolated.
         angles = np.linspace(-np.pi, np.pi, 65)
-        radius = outline(rng, angles, roughness)
+        radius = make_outline(rng, angles, roughness)
         rho = rho / np.interp(np.arctan2(across, along), angles, radius).astype(np.float32)
     return rho, x, y
 
 
-def soft_step(depth: np.ndarray, width: float) -> np.ndarray:
-    """0 where depth is below -width, 1 above +width, smooth between."""
+def compute_smoothstep(depth: np.ndarray, width: float) -> np.ndarray:
+    """Compute the smoothstep of a depth: 0 below -width, 1 above +width, cubic between."""
     t = np.clip(depth / (2 * width) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def blurred(light: np.ndarray, sigma: float) -> np.ndarray:
-    """The light out of focus by `sigma` px, on a patch enlarged so that nothing is cut off."""
+def blur(light: np.ndarray, sigma: float) -> np.ndarray:
+    """Put a patch of light out of focus.
+
+    Args:
+        light: float32 (H, W).
+        sigma: Of the Gaussian, px.
+
+    Returns:
+        float32, larger by 3 sigma on each side, so that nothing is cut off.
+    """
     reach = int(np.ceil(3 * sigma))
     padded = cv2.copyMakeBorder(light, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
     return cv2.GaussianBlur(padded, (0, 0), sigma)

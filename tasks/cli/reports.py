@@ -9,16 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.app import ProjectOption
-from ml_backend.cli.console import JsonOption
-from ml_backend.cli.words import counted
+from ml_backend.cli.options import JsonOption, ProjectOption
+from ml_backend.system.plurals import format_count
 from tasks.cli.source_options import (
     ChannelOption,
     PatternOption,
     PixelSizeOption,
     TileOverlapOption,
     ZOption,
-    how_to_read,
+    parse_source_options,
 )
 
 app = typer.Typer(invoke_without_command=True)
@@ -53,23 +52,23 @@ def report(
     """
     if context.invoked_subcommand is not None:
         return
-    from tasks.reports.report import report as run
+    from tasks.reports.report import write_report
 
     if (project is None) == (detections is None):
         raise typer.BadParameter("give either --project ID or --detections FILE")
     if project is not None:
-        from tasks.reports.project_source import of_project
+        from tasks.reports.project_source import read_project
 
-        source = of_project(project, console.settings(context))
+        source = read_project(project, console.load_settings(context))
     else:
-        from tasks.reports.detections_source import read_source
+        from tasks.reports.detections_source import read_detections_file
 
         assert detections is not None
-        how = how_to_read(pattern, channel, z, tile_overlap, pixel_size)
-        source = read_source(detections, images, how)
-    with console.progress("Drawing") as bar:
-        result = run(source, out, bar)
-    console.finish(result, as_json=as_json, lines=lambda: _lines(result))
+        options = parse_source_options(pattern, channel, z, tile_overlap, pixel_size)
+        source = read_detections_file(detections, images, options)
+    with console.show_progress("Drawing") as bar:
+        result = write_report(source, out, bar)
+    console.print_and_exit(result, as_json=as_json, lines=lambda: _lines(result))
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
@@ -80,9 +79,9 @@ def _lines(result: dict[str, Any]) -> list[str]:
         reviewed, detected = totals[row["label"]]
         totals[row["label"]] = reviewed + row["reviewed"], detected + row["detected"]
     return [
-        f"{counted(result['images'], 'image')}, {result['reviewed_images']} of them reviewed; "
+        f"{format_count(result['images'], 'image')}, {result['reviewed_images']} of them reviewed; "
         f"the page is {result['page']}",
-        *tables.agreement(result),
+        *tables.describe_agreement(result),
         *(
             f"{label}: {reviewed} reviewed, {detected} more detected, not reviewed"
             for label, (reviewed, detected) in totals.items()
@@ -103,13 +102,13 @@ def corrections(
     from ml_backend.retraining.collect import open_submissions
     from ml_backend.state.projects import Projects
 
-    settings = console.settings(context)
+    settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
     submissions = open_submissions(settings, Projects(settings.projects_database), registry)
     corrections, from_nothing = submissions.corrections(project)
     result = {
         "project": project,
-        "versions": [asdict(one) for one in measure_usefulness(corrections)],
+        "versions": [asdict(version) for version in measure_usefulness(corrections)],
         "started_from_nothing": from_nothing,
     }
-    console.say(result, as_json=as_json, text=lambda: tables.corrections(result))
+    console.print_result(result, as_json=as_json, text=lambda: tables.render_corrections(result))

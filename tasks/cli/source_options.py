@@ -56,20 +56,31 @@ SkipEmptyOption = Annotated[
 ]
 
 
-def how_to_read(
+def parse_source_options(
     pattern: str | None,
     channel: int | None,
     z: Literal["each", "max", "focus"],
     tile_overlap: int | None,
     pixel_size: float | None = None,
 ) -> SourceOptions:
-    """What the options say. Raises ValueError for a pattern or a pixel size that is none."""
+    """Read the options of a source.
+
+    Args:
+        pattern: How files are named, as `--pattern` takes it.
+        channel: From 0; None for colours, or the first.
+        z: Which planes of a stack.
+        tile_overlap: What neighbouring tiles share, px; None where it is to be measured.
+        pixel_size: µm; None where the files' metadata say it.
+
+    Raises:
+        ValueError: The pattern or the pixel size is not possible.
+    """
     from ml_backend.imaging.pixel_size import parse_pixel_size
     from tasks.sources import filename_patterns
     from tasks.sources.scan_source import SourceOptions
 
     if pattern is not None:
-        filename_patterns.compile_pattern(pattern)  # what is wrong with it is told at once
+        filename_patterns.compile_pattern(pattern)  # only to see what is wrong with it
     if pixel_size is not None and parse_pixel_size(pixel_size) is None:
         raise ValueError(f"--pixel-size {pixel_size:g}: no pixel shows so many µm")
     return SourceOptions(False, pattern, channel, z, tile_overlap, pixel_size)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ml_backend.cli.words import counted
 from ml_backend.dataset.annotation_formats.ground_truth import GroundTruth
 from ml_backend.dataset.corrections import compare_regions
 from ml_backend.imaging.boxes import Boxes
@@ -22,6 +21,7 @@ from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
+from ml_backend.system.plurals import format_count
 from tasks.exchange.annotation_files import (
     TaskImages,
     find_annotation_files,
@@ -118,16 +118,16 @@ def describe_problems(truth: GroundTruth, labels: LabelingConfig) -> list[str]:
     problems = []
     if truth.faults:
         problems.append(
-            f"{len(truth.faults)} of {counted(truth.total, 'box')}, "
+            f"{len(truth.faults)} of {format_count(truth.total, 'box')}, "
             f"the first because {truth.faults[0]}"
         )
     if truth.ignored:
-        many = counted(len(truth.ignored), "box")
+        many = format_count(len(truth.ignored), "box")
         problems.append(f"{many}, marked as neither counting nor punishing (difficult, crowd)")
     counts = Counter(row[4] for row in truth.rows)
     for name in labels.match_classes(counts).unmatched:
         problems.append(
-            f"{counted(counts[name], 'box')} called {name}: the project has no such label"
+            f"{format_count(counts[name], 'box')} called {name}: the project has no such label"
         )
     return problems
 

@@ -1,4 +1,4 @@
-"""A folder of images as tasks of a project: checked, made showable, never twice."""
+"""A folder of images as tasks of a project: each checked, made showable, and imported once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.cli.words import counted
 from ml_backend.dataset.split import Assignment, assign, assign_all, read_group
 from ml_backend.imaging.decode import UnreadableImage, decode, encode_png
 from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
 from ml_backend.system.atomic_files import replacing
 from ml_backend.system.batching import chunks
+from ml_backend.system.plurals import format_count
 from tasks.sources.discover import list_image_files
 
-# How files begin that every browser shows; anything else becomes a PNG.
+# How files begin that every browser can show; all others become PNGs.
 _SHOWABLE = (
     (b"\x89PNG\r\n\x1a\n", ".png"),
     (b"\xff\xd8\xff", ".jpg"),
@@ -34,8 +34,14 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Source:
-    """One image of a folder: its path, its name inside the folder, and its sample or ''."""
+class FolderImage:
+    """An image of a folder.
+
+    Attributes:
+        path: The file.
+        name: Its path inside the folder, with / between the parts.
+        sample: The sub-folder that it lies in, where sub-folders are samples, else "".
+    """
 
     path: Path
     name: str
@@ -43,18 +49,24 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Intake:
-    """new, known: tasks made, and images that were tasks already. copies: images whose file is the
-    same as that of one before. bad: (source, reason)."""
+class ImportResult:
+    """What became of the images of a folder.
 
-    new: int
-    known: int
-    copies: int
-    bad: tuple[tuple[str, str], ...]
+    Attributes:
+        new: How many became tasks.
+        known: How many were tasks already.
+        copies: How many have the same content as an image before them.
+        unreadable: (name, reason) of those that cannot be read.
+    """
 
-    def text(self) -> str:
-        """How many there were, in a sentence."""
-        text = f"{counted(self.new, 'image')} imported"
+    new: int = 0
+    known: int = 0
+    copies: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    def describe(self) -> str:
+        """Say in a sentence how many there were."""
+        text = f"{format_count(self.new, 'image')} imported"
         if self.known:
             text += f", {self.known} there already"
         if self.copies:
@@ -62,29 +74,35 @@ class Intake:
         return f"{text}."
 
 
-def sources(folder: Path) -> tuple[list[Source], list[tuple[str, str]]]:
-    """The images below `folder`, in natural order, and (name, reason) of what was passed over.
+def find_images(folder: Path) -> tuple[list[FolderImage], list[tuple[str, str]]]:
+    """Find the images below a folder.
 
-    See `sources.image_files`. Where images lie in two or more sub-folders, a sub-folder is a
-    sample.
+    Where images lie in two or more sub-folders, each sub-folder is a sample. With a single
+    one it is none: all images would be one group, and none could be held out.
+
+    Args:
+        folder: Searched with its sub-folders, as `list_image_files` does it.
+
+    Returns:
+        The images in natural order, and (name, reason) of what was left out.
     """
     paths, skipped = list_image_files(folder)
     found = [(path, path.relative_to(folder)) for path in paths]
     samples = {inside.parts[0] for _, inside in found if len(inside.parts) > 1}
     grouped = len(samples) > 1
     images = [
-        Source(
+        FolderImage(
             path,
             inside.as_posix(),
             inside.parts[0] if grouped and len(inside.parts) > 1 else "",
         )
         for path, inside in found
     ]
-    return images, [(one["source"], one["reason"]) for one in skipped]
+    return images, [(entry["source"], entry["reason"]) for entry in skipped]
 
 
-def take_in(
-    images: Sequence[Source],
+def import_images(
+    images: Sequence[FolderImage],
     studio: Studio,
     project: int,
     *,
@@ -93,50 +111,72 @@ def take_in(
     holdout_share: float,
     blind_share: float,
     progress: Progress = lambda done, total: None,
-) -> Intake:
+) -> ImportResult:
     """Make a task of every image that the project does not hold yet.
 
-    media: the folder whose files the server shows; the images are copied to
-    media/<project>, because a file that changes after it was marked spoils the marks.
-    An image is known by the hash of its file. Images that cannot be read are listed.
+    An image is recognized by the SHA-256 of its file.
+
+    Args:
+        images: In the order in which the tasks are to be made.
+        studio: The Label Studio of the project.
+        project: The project's id.
+        image_key: The name of the image in a task's data.
+        media: The folder whose files Label Studio shows. The images are copied to
+            media/<project>, because a file that changes after it was annotated no longer
+            fits its annotations.
+        holdout_share: The share of the groups that is held out, 0..1.
+        blind_share: The share of the held-out tasks that come without boxes, 0..1.
+        progress: Called with (images done, images in all).
+
+    Raises:
+        StudioError: Label Studio refuses the tasks or cannot be reached.
     """
     tasks = list(studio.list_tasks(project, full=False))
     before = {task["data"].get("sha256") for task in tasks}
     known = set(before)
-    sides = _sides(images, tasks, image_key, holdout_share)
+    sides = assign_sides(images, tasks, image_key, holdout_share)
     new = old = copies = done = 0
-    bad: list[tuple[str, str]] = []
+    unreadable: list[tuple[str, str]] = []
     folder = media / str(project)
-    with ThreadPoolExecutor(4, thread_name_prefix="intake") as pool:
+    with ThreadPoolExecutor(4, thread_name_prefix="import") as pool:
         for chunk in chunks(images, _CHUNK):
             fresh: list[dict[str, Any]] = []
-            for source, outcome in zip(
-                chunk, pool.map(lambda one: _showable(one.path, folder, known), chunk), strict=True
-            ):
+            copied = pool.map(lambda image: _copy_image(image.path, folder, known), chunk)
+            for image, outcome in zip(chunk, copied, strict=True):
                 if isinstance(outcome, UnreadableImage):
-                    bad.append((source.name, outcome.reason))
+                    unreadable.append((image.name, outcome.reason))
                 elif outcome.digest in before:
                     old += 1
                 elif outcome.digest in known:
                     copies += 1
                 else:
                     known.add(outcome.digest)
-                    fresh.append(_task(source, outcome, project, image_key, sides, blind_share))
+                    data = make_task_data(
+                        image,
+                        digest=outcome.digest,
+                        address=f"/data/local-files/?d={project}/{outcome.name}",
+                        image_key=image_key,
+                        side=sides[read_group(_name_in_task(image), "")],
+                        blind_share=blind_share,
+                    )
+                    fresh.append({"data": data})
             studio.import_tasks(project, fresh)
             new += len(fresh)
             done += len(chunk)
             progress(done, len(images))
-    return Intake(new, old, copies, tuple(bad))
+    return ImportResult(new, old, copies, tuple(unreadable))
 
 
 @dataclass(frozen=True)
 class _Copy:
+    """The SHA-256 of an image's file, and the name of its copy; "" where none was made."""
+
     digest: str
     name: str
 
 
-def _showable(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | UnreadableImage:
-    """A copy of the image that a browser shows, in `folder`; none for a known image."""
+def _copy_image(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | UnreadableImage:
+    """Copy an image to `folder`, as a file that a browser can show; not a known image."""
     try:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
@@ -160,42 +200,59 @@ def _showable(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | Unreada
         return UnreadableImage(f"cannot be read: {error.strerror or error}")
 
 
-def _task(
-    source: Source,
-    copy: _Copy,
-    project: int,
+def make_task_data(
+    image: FolderImage,
+    *,
+    digest: str,
+    address: str,
     image_key: str,
-    sides: dict[str, Assignment],
+    side: Assignment,
     blind_share: float,
 ) -> dict[str, Any]:
-    data = _named(source)
-    side = sides[read_group(data, "")]
-    if size := read_file_pixel_size(source.path):
+    """Make the data of an image's task.
+
+    Args:
+        image: The image; its file is asked for its pixel size.
+        digest: The SHA-256 of its file.
+        address: Where Label Studio shows it.
+        image_key: The name of the image in the data.
+        side: The side of its group.
+        blind_share: The share of the held-out tasks that come without boxes, 0..1.
+    """
+    data = _name_in_task(image)
+    if size := read_file_pixel_size(image.path):
         data["pixel_size"] = size
-    data |= {
-        image_key: f"/data/local-files/?d={project}/{copy.name}",
-        "sha256": copy.digest,
-        **side.make_task_data(copy.digest, blind_share),
-    }
-    return {"data": data}
+    return data | {image_key: address, "sha256": digest, **side.make_task_data(digest, blind_share)}
 
 
-def _named(source: Source) -> dict[str, Any]:
-    return {"source": source.name} | ({"sample": source.sample} if source.sample else {})
+def _name_in_task(image: FolderImage) -> dict[str, Any]:
+    return {"source": image.name} | ({"sample": image.sample} if image.sample else {})
 
 
-def _sides(
-    images: Iterable[Source], tasks: Sequence[dict[str, Any]], image_key: str, share: float
+def assign_sides(
+    images: Iterable[FolderImage], tasks: Sequence[dict[str, Any]], image_key: str, share: float
 ) -> dict[str, Assignment]:
-    """The side of every group: where the project has it already, else by its hash."""
-    sides = dict(_decided(tasks, image_key))
-    groups = {read_group(_named(source), "") for source in images} - sides.keys()
+    """Assign every group of images to a side: trained on, or held out.
+
+    Args:
+        images: The images to import.
+        tasks: The tasks that the project has; a group of theirs stays on its side.
+        image_key: The name of the image in a task's data.
+        share: The share of the groups that is held out, 0..1.
+
+    Returns:
+        The side of each group, of the images and of the tasks.
+    """
+    sides = dict(_read_sides(tasks, image_key))
+    groups = {read_group(_name_in_task(image), "") for image in images} - sides.keys()
     return sides | (
         {group: assign(group, share) for group in groups} if sides else assign_all(groups, share)
     )
 
 
-def _decided(tasks: Iterable[dict[str, Any]], image_key: str) -> Iterator[tuple[str, Assignment]]:
+def _read_sides(
+    tasks: Iterable[dict[str, Any]], image_key: str
+) -> Iterator[tuple[str, Assignment]]:
     for task in tasks:
         data = task["data"]
         if data.get("split") in ("train", "holdout"):

@@ -1,7 +1,7 @@
-"""`cytoloop up`: Label Studio, backend and worker, and a project whose cells are marked.
+"""Start Label Studio, backend and worker, with a project whose cells are already marked.
 
-Everything that may be wrong is looked at before anything is started, and everything
-that was started ends together: with Ctrl-C, or when one of the three dies.
+What may be wrong is checked before anything is started. What was started ends together: with
+Ctrl-C, or when one of the three processes dies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import time
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,12 +21,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.markup import escape
-from rich.panel import Panel
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.cli import console
-from ml_backend.cli.words import counted
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.installation import StudioInstallation
@@ -41,10 +38,12 @@ from ml_backend.state.projects import Projects
 from ml_backend.state.training_progress import running
 from ml_backend.system.atomic_files import check_data_folder, read_json, write_json
 from ml_backend.system.child_module import build_command
+from ml_backend.system.plurals import format_count
 from ml_backend.system.processes import Children, Process, check_port
 from ml_backend.system.retry import wait_until
-from tasks.launcher.import_images import Intake, Source, sources, take_in
-from tasks.launcher.worker_log import News, doing
+from tasks.launcher.import_images import FolderImage, ImportResult, find_images, import_images
+from tasks.launcher.summary import render_summary
+from tasks.launcher.worker_log import WorkerLog, describe_trainings
 
 TITLES = {
     "mitosis": "Dividing cells",
@@ -52,19 +51,26 @@ TITLES = {
     "tetrads": "Tetrads",
 }
 
-# Without a single new pre-annotation for so many seconds, the rest is left to the worker.
+# After so many seconds without a new pre-annotation, `up` no longer waits for the worker.
 _PATIENCE = 120.0
 
 
 class UpFailed(RuntimeError):
-    """One line that says what is in the way."""
+    """Why `cytoloop up` cannot start, in one line."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the command line asked for. labels: a ready-made config's name, or an XML file.
+class UpOptions:
+    """The options of `cytoloop up`.
 
-    strategy: what orders the project's tasks from now on; None leaves it as it is.
+    Attributes:
+        demo: Bring images to try it on.
+        images: A folder of images to import.
+        labels: The name of a ready-made labeling config, or an XML file.
+        port: The port of Label Studio.
+        backend_port: The port of the ML backend.
+        browser: Open the project in a browser.
+        strategy: What orders the project's tasks from now on; None leaves it as it is.
     """
 
     demo: bool = False
@@ -76,19 +82,28 @@ class Options:
     strategy: str | None = None
 
 
-def up(options: Options, settings: Settings) -> None:
+def launch(options: UpOptions, settings: Settings) -> None:
     """Start everything and stay until Ctrl-C.
 
-    Raises UpFailed, PortTaken, StudioError and what `connect` raises, all in one line.
+    Args:
+        options: What the user asked for.
+        settings: Of the data folder in which everything lies.
+
+    Raises:
+        UpFailed: Something is in the way of the start.
+        PortTaken: Another program listens on one of the ports.
+        StudioError: Label Studio refuses something or does not answer.
+        ChildDied: One of the three processes has ended by itself.
+        ValueError: Nothing can be drawn with these labels, or there is no such strategy.
     """
     label_config = read_labels(options.labels)
     find_strategy(options.strategy or settings.strategy)
     if options.images and not options.images.is_dir():
         raise UpFailed(f"{options.images} is not a folder of images")
-    if options.images and not sources(options.images)[0]:
+    if options.images and not find_images(options.images)[0]:
         raise UpFailed(f"there are no images in {options.images}")
     children = Children(settings.data_dir / "children.json")
-    with _alone(settings), _ended_by_signals():
+    with _hold_data_folder(settings), _end_on_signals():
         children.end_orphans()
         for port, what, option in (
             (options.port, "Label Studio", "--port"),
@@ -98,24 +113,28 @@ def up(options: Options, settings: Settings) -> None:
         if options.port == options.backend_port:
             raise UpFailed("--port and --backend-port must differ")
         try:
-            home = Home(options, settings, children)
-            home.start(label_config)
-            home.fill(label_config)
-            home.watch()
+            launcher = Launcher(options, settings, children)
+            launcher.start(label_config)
+            launcher.fill(label_config)
+            launcher.watch()
         except KeyboardInterrupt:
-            console.stderr().print("Ending Label Studio, the backend and the worker ...")
+            console.open_stderr().print("Ending Label Studio, the backend and the worker ...")
         finally:
             children.end()
 
 
-class Home:
-    """One data folder's Label Studio, backend and worker, while they run."""
+class Launcher:
+    """The Label Studio, the backend and the worker of one data folder, while they run.
 
-    def __init__(self, options: Options, settings: Settings, children: Children) -> None:
+    Attributes:
+        account: The account of Label Studio that `start` logged in with.
+        studio: The client of the Label Studio that `start` started.
+    """
+
+    def __init__(self, options: UpOptions, settings: Settings, children: Children) -> None:
         self._options = options
         self._settings = settings
         self._children = children
-        self._say = console.stderr().print
         self._environment = StudioInstallation(settings.studio, settings.label_studio_env)
         self._state_file = settings.studio / "home.json"
         self._projects = Projects(settings.projects_database)
@@ -127,37 +146,41 @@ class Home:
     # Starting.
 
     def start(self, label_config: str) -> None:
-        """Install Label Studio where it is not; start it and the backend."""
+        """Install Label Studio if it is not there; start it and the backend.
+
+        Args:
+            label_config: The labeling config of the project, as XML.
+        """
         if not self._environment.is_installed():
             self._install()
         logs = self._settings.logs
-        with console.stderr().status("Starting Label Studio and the ML backend"):
+        with console.open_stderr().status("Starting Label Studio and the ML backend"):
             studio = self._environment.start(
                 self._options.port, self._settings.media, logs / "label-studio.log"
             )
             self._children.add("Label Studio", studio)
-            self._start_own("ML backend", "serve", "--port", str(self._options.backend_port))
-            # The starter's files for serving are made meanwhile; it takes torch some seconds.
+            self._start_child("ML backend", "serve", "--port", str(self._options.backend_port))
+            # Meanwhile the starter is exported for serving, for which torch needs some seconds.
             with ThreadPoolExecutor(1) as pool:
-                made = pool.submit(self._make_starter, label_config)
+                exported = pool.submit(self._export_starter, label_config)
                 self._environment.wait_ready()
-                made.result()
+                exported.result()
             self.account = self._environment.prepare_account()
             self.studio = Studio(self._environment.url, self.account.token)
-        self._move()
+        self._note_address()
 
     def _install(self) -> None:
-        with console.stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
+        with console.open_stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
             self._environment.ensure_installed(
                 lambda line: status.update(f"Installing Label Studio (once): {line[:60]}")
             )
 
-    def _make_starter(self, label_config: str) -> None:
+    def _export_starter(self, label_config: str) -> None:
         registry = Registry(self._settings.versions, self._settings.champions)
         if starter := choose_starter(parse_learnable_labels(label_config)):
             resolve_model(starter, registry)
 
-    def _start_own(self, name: str, *command: str) -> None:
+    def _start_child(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)
         child = Process.start(
             build_command("ml_backend", "--data-dir", folder, *command),
@@ -167,8 +190,8 @@ class Home:
         )
         self._children.add(name, child)
 
-    def _move(self) -> None:
-        """Our own Label Studio may answer on another port, or with another token, now."""
+    def _note_address(self) -> None:
+        """Correct the projects' address and token: both may differ from those of the last start."""
         state = read_json(self._state_file, {})
         url, token = self._environment.url, self.account.token
         self._projects.move(state.get("url", url), url, token)
@@ -177,31 +200,43 @@ class Home:
     # The project.
 
     def fill(self, label_config: str) -> None:
-        """The project, connected, with its images, pre-annotated; and say how to go on."""
-        connection = self._project(label_config)
+        """Connect the project, import its images, wait for their pre-annotations, print a summary.
+
+        Args:
+            label_config: The labeling config of the project, as XML.
+        """
+        connection = self._open_project(label_config)
         number = connection.project.id
-        self._start_own("worker", "worker")
-        origin, images, passed_over = self._images()
-        intake = self._take_in(images, number, connection)
+        self._start_child("worker", "worker")
+        origin, images, skipped = self._find_images()
+        result = self._import_images(images, number, connection)
         self._projects.leave(number, "publish")
         if connection.trained:
             self._wait_pre_annotated(connection)
-        intake = replace(intake, bad=(*passed_over, *intake.bad))
-        Console().print(self._panel(connection, intake, origin))
+        summary = render_summary(
+            connection,
+            replace(result, unreadable=(*skipped, *result.unreadable)),
+            address=self._address(number),
+            account=self.account,
+            settings=self._settings,
+            origin=origin,
+            left_out=[(f"task {task['task']}", task["reason"]) for task in self._left_out(number)],
+        )
+        Console().print(summary)
         if self._options.browser:
             webbrowser.open(self._address(number))
 
-    def _project(self, label_config: str) -> ConnectedProject:
-        """The project for these labels: the one made by an earlier start, else a new one."""
+    def _open_project(self, label_config: str) -> ConnectedProject:
+        """Connect the project that an earlier start made for these labels, else a new one."""
         state = read_json(self._state_file, {})
-        name = project_name(self._options)
+        name = name_project(self._options)
         number = state.get("projects", {}).get(name)
         with suppress(ProjectGone):
             if number is not None:
                 self.studio.get_project(number)
                 return self._connect(number)
         kind = TITLES.get(self._options.labels, Path(self._options.labels).stem)
-        # Label Studio wants three characters at least.
+        # Label Studio accepts no title of less than three characters.
         title = f"{kind} (demo)" if self._options.demo else kind
         number = self.studio.create_project(f"{title:_<3}", label_config).id
         state.setdefault("projects", {})[name] = number
@@ -212,7 +247,7 @@ class Home:
         folder = self._settings.media / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         self.studio.add_media_folder(number, folder)
-        with console.stderr().status("Connecting the project"):
+        with console.open_stderr().status("Connecting the project"):
             self._wait_for_backend()
             url, token = self._environment.url, self.account.token
             strategy = self._options.strategy
@@ -231,24 +266,26 @@ class Home:
                 log = self._children.log("ML backend")
                 raise UpFailed(f"the ML backend does not answer on {self._backend_url}; see {log}")
 
-    def _images(self) -> tuple[str, list[Source], list[tuple[str, str]]]:
-        """Where the images come from, in words, the images, and what was passed over."""
+    def _find_images(self) -> tuple[str, list[FolderImage], list[tuple[str, str]]]:
+        """Where the images come from, in words; the images; what was left out."""
         if self._options.images:
-            return "", *sources(self._options.images)
+            return "", *find_images(self._options.images)
         if not self._options.demo:
             return "", [], []
-        from ml_backend.demo.demo_images import demo_images
+        from ml_backend.demo.demo_images import prepare_demo_images
 
         folder = self._settings.data_dir / "demo"
-        with console.progress("Demo images") as bar:
-            demo = demo_images(folder, bar)
-        return demo.origin, *sources(folder / ("real" if demo.real else "generated"))
+        with console.show_progress("Demo images") as bar:
+            demo = prepare_demo_images(folder, bar)
+        return demo.origin, *find_images(folder / ("real" if demo.real else "generated"))
 
-    def _take_in(self, images: list[Source], number: int, connection: ConnectedProject) -> Intake:
+    def _import_images(
+        self, images: list[FolderImage], number: int, connection: ConnectedProject
+    ) -> ImportResult:
         if not images:
-            return Intake(0, 0, 0, ())
-        with console.progress("Importing images") as bar:
-            return take_in(
+            return ImportResult()
+        with console.show_progress("Importing images") as bar:
+            return import_images(
                 images,
                 self.studio,
                 number,
@@ -260,11 +297,11 @@ class Home:
             )
 
     def _wait_pre_annotated(self, connection: ConnectedProject) -> None:
-        """Until every untouched task has its pre-annotation, or is left out with a reason."""
+        """Wait until every untouched task is pre-annotated, or left out with a reason."""
         number, version = connection.project.id, connection.version
         total = self.studio.count_untouched(number)
         best, moved = total + 1, time.monotonic()
-        with console.progress("Pre-annotating") as bar:
+        with console.show_progress("Pre-annotating") as bar:
             while True:
                 self._children.check()
                 waiting = self.studio.count_untouched(number, without=version)
@@ -276,73 +313,53 @@ class Home:
                     best, moved = open_tasks, time.monotonic()
                 if time.monotonic() - moved > _PATIENCE:
                     log = self._children.log("worker")
-                    left = counted(open_tasks, "task")
-                    self._say(f"not pre-annotated yet: {left}; see {log}")
+                    left = format_count(open_tasks, "task")
+                    console.open_stderr().print(f"not pre-annotated yet: {left}; see {log}")
                     return
                 time.sleep(0.5)
 
     def _left_out(self, number: int) -> list[dict[str, Any]]:
         listed = self._projects.left_out(number, limit=1_000_000)
-        return [one for one in listed if one["reason"] != QUEUED]
-
-    # Saying how to go on.
+        return [task for task in listed if task["reason"] != QUEUED]
 
     def _address(self, number: int) -> str:
         return f"{self._environment.url}/projects/{number}/data"
 
-    def _panel(self, connection: ConnectedProject, intake: Intake, origin: str) -> Panel:
-        number = connection.project.id
-        lines = [
-            f"[bold]Label Studio[/]  {self._address(number)}",
-            f"[bold]Login[/]         {self.account.username}",
-            f"[bold]Password[/]      {escape(self.account.password)}",
-            f"[bold]Data folder[/]   {escape(str(self._settings.data_dir))}",
-            "",
-            intake.text(),
-        ]
-        if origin:
-            lines.append(escape(origin))
-        lines.append(escape(connection.describe_labels()))
-        lines += _listed("could not be read", intake.bad)
-        left_out = [(f"task {one['task']}", one["reason"]) for one in self._left_out(number)]
-        lines += _listed("could not be pre-annotated", left_out)
-        boxed = connection.trained
-        do, what = ("correct its boxes", "a better") if boxed else ("box its cells", "a first")
-        lines += [
-            "",
-            f"Open the first task, {do}, press Submit, and go on with the next. "
-            f"After {self._settings.retrain_after} corrected tasks {what} detector is trained, "
-            "sooner with Start training (Settings, Model). Ctrl-C here ends everything.",
-        ]
-        if boxed:
-            lines.append(
-                "A few images come without boxes on purpose (see 'blind'): mark all their cells."
-            )
-        return Panel("\n".join(lines), title="cytoloop is up", expand=False)
-
     def watch(self) -> None:
-        """Tell what the worker does until a child dies. Raises ChildDied then; Ctrl-C is a
-        KeyboardInterrupt."""
-        news = News(self._children.log("worker"))
-        screen = console.stderr()
+        """Show what the worker does until a process dies.
+
+        Raises:
+            ChildDied: One of the three processes has ended.
+            KeyboardInterrupt: The user has pressed Ctrl-C.
+        """
+        log = WorkerLog(self._children.log("worker"))
+        screen = console.open_stderr()
         with screen.status("") as status:
             while True:
                 self._children.check()
-                for line in news.lines():
+                for line in log.read_new_lines():
                     screen.print(line, markup=False, highlight=False, soft_wrap=True)
-                status.update(doing(running(self._settings.progress)))
+                status.update(describe_trainings(running(self._settings.progress)))
                 time.sleep(0.5)
 
 
-def project_name(options: Options) -> str:
-    """By which a later start finds the project: a file of labels is the same from any folder."""
+def name_project(options: UpOptions) -> str:
+    """Name the project as a later start looks it up; a file of labels by its full path."""
     labels = options.labels
     known = labels if labels in TITLES else str(Path(labels).resolve())
     return f"{known} demo" if options.demo else known
 
 
 def read_labels(labels: str) -> str:
-    """The labeling config of that name, or in that file. Raises UpFailed or ValueError."""
+    """Read a labeling config.
+
+    Args:
+        labels: The name of a ready-made one, or an XML file.
+
+    Raises:
+        UpFailed: There is no config of that name, and no such file.
+        ValueError: Nothing can be drawn with it.
+    """
     ready_made = files("ml_backend.label_studio.configs") / f"{labels}.xml"
     if labels in TITLES:
         text = ready_made.read_text(encoding="utf-8")
@@ -359,8 +376,8 @@ def read_labels(labels: str) -> str:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Hold the data folder. Raises NotWritable, and UpFailed where it is in use."""
+def _hold_data_folder(settings: Settings) -> Iterator[None]:
+    """Keep other starts off the data folder. Raises NotWritable, or UpFailed if it is in use."""
     folder = settings.data_dir
     check_data_folder(folder)
     try:
@@ -371,12 +388,12 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal act as Ctrl-C does; once ending, no second one counts."""
+def _end_on_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal act as Ctrl-C does; the first signal is the only one."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        for each in earlier:
-            signal.signal(each, signal.SIG_IGN)
+        for handled in earlier:
+            signal.signal(handled, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -387,12 +404,3 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-def _listed(what: str, rows: Sequence[tuple[str, str]], most: int = 5) -> list[str]:
-    """Lines for the first of the rows, and how many there are."""
-    if not rows:
-        return []
-    lines = [f"[yellow]{len(rows)} {what}:[/]"]
-    lines += [f"  {escape(name)}: {escape(reason)}" for name, reason in rows[:most]]
-    return lines + (["  ..."] if len(rows) > most else [])

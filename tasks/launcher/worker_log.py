@@ -1,4 +1,4 @@
-"""What the worker does, told at the terminal of `up` while it happens: the log is far away."""
+"""What the worker does, shown on the terminal of `cytoloop up` while it happens."""
 
 from __future__ import annotations
 
@@ -8,45 +8,56 @@ from pathlib import Path
 
 from ml_backend.state.training_progress import Training
 
-# A line of the worker's log, as `worker.work` lays it out.
-_LINE = re.compile(r"\S+ (?P<clock>\d\d:\d\d):\d\d,\d+ [A-Z]+ (?P<said>(?P<about>project \d+): .+)")
-# The passes of a training are shown as they go on, not line by line.
-_PASS = re.compile(r"project \d+: training (epoch|fold) ")
+# A line of the worker's log, in the format that `ml_backend.retraining.worker` gives it.
+_LINE = re.compile(
+    r"\S+ (?P<clock>\d\d:\d\d):\d\d,\d+ [A-Z]+ (?P<message>(?P<project>project \d+): .+)"
+)
+# Epochs and folds are left out: `describe_trainings` shows how far a training is.
+_STEP = re.compile(r"project \d+: training (epoch|fold) ")
 
 
-class News:
-    """What is new in the worker's log since this was made."""
+class WorkerLog:
+    """What is added to the worker's log from now on.
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._at = log.stat().st_size
+    Args:
+        path: The log, which must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = path.stat().st_size
         self._last: dict[str, str] = {}
 
-    def lines(self) -> Iterator[str]:
-        """What is said of projects, with hour and minute; what is said again and again, once."""
-        with self._log.open("rb") as file:
-            file.seek(self._at)
+    def read_new_lines(self) -> Iterator[str]:
+        """Read the messages about projects that were added since the last call.
+
+        Yields:
+            Hour and minute, and the message. A message that repeats the last one of its
+            project is left out, and so is a line whose end is not written yet.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    return  # the rest of it is still being written
-                self._at += len(line)
+                    return
+                self._offset += len(line)
                 found = _LINE.match(line.decode("utf-8", "replace").rstrip())
-                if found is None or _PASS.match(found["said"]):
+                if found is None or _STEP.match(found["message"]):
                     continue
-                if self._last.get(found["about"]) != found["said"]:
-                    self._last[found["about"]] = found["said"]
-                    yield f"{found['clock']}  {found['said']}"
+                if self._last.get(found["project"]) != found["message"]:
+                    self._last[found["project"]] = found["message"]
+                    yield f"{found['clock']}  {found['message']}"
 
 
-def doing(trainings: Sequence[Training]) -> str:
-    """What goes on just now, in one line."""
-    return "; ".join(map(_pass, trainings)) or "Waiting for corrections"
+def describe_trainings(trainings: Sequence[Training]) -> str:
+    """Say in one line which trainings run and how far they are."""
+    return "; ".join(map(_describe_training, trainings)) or "Waiting for corrections"
 
 
-def _pass(training: Training) -> str:
-    said = f"Training for project {training.project}"
+def _describe_training(training: Training) -> str:
+    text = f"Training for project {training.project}"
     if not training.epochs or training.seconds_left is None:
-        return said
+        return text
     minutes = round(training.seconds_left / 60)
     left = f"about {minutes} min left" if minutes else "less than a minute left"
-    return f"{said}: pass {training.epoch} of {training.epochs}, {left}"
+    return f"{text}: pass {training.epoch} of {training.epochs}, {left}"

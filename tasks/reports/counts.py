@@ -1,7 +1,7 @@
-"""What was seen, each object once, and how many there are of each class in each scan. Pure.
+"""How many objects of each class each scan holds, every object counted once. Pure functions.
 
-A count says whose it is: *reviewed* objects are on images that a person submitted,
-*detected* ones were drawn by the detector on images that nobody has reviewed.
+*Reviewed* objects are on images that a person submitted. *Detected* objects were found by the
+detector on images that nobody has reviewed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Thing:
-    """An object. box: x1, y1, x2, y2 in px of its field.
+class MarkedObject:
+    """An object that a person or the detector marked.
 
-    confidence: 0..1; None where a person submitted it. look: the number of the image in its
-    field that shows it best. partial: it touches the outer edge, or no image shows all of it.
+    Attributes:
+        label: Its class.
+        box: x1, y1, x2, y2 in px of its group of images.
+        confidence: 0..1; None where a person submitted it.
+        plane: The plane of a z-stack that it is on, from 0.
+        partial: Whether it touches the outer edge, or no image shows all of it.
+        image: The number, in its group, of the image that shows it best.
     """
 
     label: str
@@ -35,17 +40,26 @@ class Thing:
     confidence: float | None
     plane: int = 0
     partial: bool = False
-    look: int = 0
+    image: int = 0
 
 
 @dataclass(frozen=True)
-class Look:
-    """An image that can be looked at, as a task shows it or the detector saw it.
+class ReportImage:
+    """An image, as a task shows it or as the detector saw it.
 
-    left, top: its place in the field, px. state: reviewed by a person, detected on, or
-    neither yet. things: what is on it, px of the field. shown: what the detector had drawn
-    on a reviewed one; None where nothing is known of that. weight: how many images of the
-    scan it stands for, where only a sample of them was sent for review.
+    Attributes:
+        name: As the report calls it.
+        left: Its place in its group, px.
+        top: The same, downwards.
+        width: Its size, px.
+        height: Its size, px.
+        state: Reviewed by a person, detected in, or waiting for either.
+        objects: What is marked on it, in px of its group.
+        pre_annotated: What the detector had marked on a reviewed image; None where that is
+            not known.
+        plane: The plane of a z-stack that it shows, from 0.
+        weight: How many images of the scan it stands for, where only a sample of them was
+            sent for review.
     """
 
     name: str
@@ -54,52 +68,69 @@ class Look:
     width: int
     height: int
     state: State
-    things: tuple[Thing, ...] = ()
-    shown: tuple[Thing, ...] | None = None
+    objects: tuple[MarkedObject, ...] = ()
+    pre_annotated: tuple[MarkedObject, ...] | None = None
     plane: int = 0
     weight: float = 1.0
 
     @property
-    def view(self) -> Box:
+    def rect(self) -> Box:
+        """The part of its group that it shows: x1, y1, x2, y2 in px."""
         return self.left, self.top, self.left + self.width, self.top + self.height
 
 
 @dataclass(frozen=True)
-class Field:
-    """Images with common coordinates: a scan with its tiles, or a single image.
+class ImageGroup:
+    """Images with common coordinates: the tiles of a scan, or a single image.
 
-    scan: what it is counted under. things: each once, though several images show it; on
-    what a person reviewed, the person's word counts. shown: what the detector had drawn on
-    the reviewed images, each once. pixel_size: micrometres, where it is known.
+    Attributes:
+        name: As the report calls it.
+        scan: The scan or sample that it is counted under.
+        images: All its images.
+        objects: Each once, though several images show it. On what a person reviewed, only
+            the person's objects are there.
+        pre_annotated: What the detector had marked on the reviewed images, each once.
+        pixel_size: µm; None where it is not known.
     """
 
     name: str
     scan: str
-    looks: tuple[Look, ...]
-    things: tuple[Thing, ...]
-    shown: tuple[Thing, ...]
+    images: tuple[ReportImage, ...]
+    objects: tuple[MarkedObject, ...]
+    pre_annotated: tuple[MarkedObject, ...]
     pixel_size: float | None = None
 
     @property
     def width(self) -> int:
-        return int(max((look.left + look.width for look in self.looks), default=0))
+        """Its width, px."""
+        return int(max((image.left + image.width for image in self.images), default=0))
 
     @property
     def height(self) -> int:
-        return int(max((look.top + look.height for look in self.looks), default=0))
+        """Its height, px."""
+        return int(max((image.top + image.height for image in self.images), default=0))
 
-    def reviewed(self, thing: Thing) -> bool:
-        return self.looks[thing.look].state == "reviewed"
+    def is_reviewed(self, marked: MarkedObject) -> bool:
+        """Whether a person submitted the image of this object."""
+        return self.images[marked.image].state == "reviewed"
 
 
 @dataclass(frozen=True)
 class Count:
     """How many objects of a class a scan holds.
 
-    images, reviewed_images: of the scan; waiting_images: neither reviewed nor detected on.
-    reviewed: on reviewed images. pre_annotated, submitted: drawn by the detector and by a
-    person on those reviewed images of which it is known what the detector drew. detected: on
-    the images that nobody reviewed. partial: of reviewed and detected, those cut.
+    Attributes:
+        scan: The scan or sample.
+        label: The class.
+        images: All images of the scan.
+        reviewed_images: Those that a person submitted.
+        waiting_images: Those neither reviewed nor detected in.
+        reviewed: Objects on reviewed images.
+        pre_annotated: Objects that the detector had marked on those reviewed images of which
+            that is known.
+        submitted: Objects that a person submitted on the same images.
+        detected: Objects on images that nobody has reviewed.
+        partial: Of reviewed and detected, those that are cut.
     """
 
     scan: str
@@ -114,110 +145,140 @@ class Count:
     partial: int
 
 
-def field(name: str, scan: str, looks: Sequence[Look], pixel_size: float | None = None) -> Field:
-    """A field from its images, with each object once."""
-    made = Field(name, scan, tuple(looks), (), (), pixel_size)
-    if len(looks) == 1:
-        (look,) = looks
-        things = tuple(replace(one, partial=one.partial or _cut(one, made)) for one in look.things)
-        return replace(made, things=things, shown=look.shown or ())
-    reviewed = _once(made, lambda look: look.things if look.state == "reviewed" else ())
-    shown = _once(made, lambda look: look.shown or ())
-    detected = _once(made, lambda look: look.things if look.state == "detected" else ())
+def group_images(
+    name: str, scan: str, images: Sequence[ReportImage], pixel_size: float | None = None
+) -> ImageGroup:
+    """Group images with common coordinates, and take each object once.
+
+    Args:
+        name: The name of the group.
+        scan: The scan or sample that it is counted under.
+        images: One or more.
+        pixel_size: µm; None where it is not known.
+    """
+    group = ImageGroup(name, scan, tuple(images), (), (), pixel_size)
+    if len(images) == 1:
+        (image,) = images
+        objects = tuple(
+            replace(marked, partial=marked.partial or _is_cut(marked, group))
+            for marked in image.objects
+        )
+        return replace(group, objects=objects, pre_annotated=image.pre_annotated or ())
+    reviewed = _merge(group, lambda image: image.objects if image.state == "reviewed" else ())
+    pre_annotated = _merge(group, lambda image: image.pre_annotated or ())
+    detected = _merge(group, lambda image: image.objects if image.state == "detected" else ())
     return replace(
-        made,
-        things=(*reviewed, *_outside(detected, made)),
-        shown=tuple(shown),
+        group,
+        objects=(*reviewed, *_select_unreviewed(detected, group)),
+        pre_annotated=tuple(pre_annotated),
     )
 
 
-def _cut(thing: Thing, on: Field) -> bool:
-    left, top, right, bottom = thing.box
-    return min(left, top) <= EDGE or right >= on.width - EDGE or bottom >= on.height - EDGE
+def _is_cut(marked: MarkedObject, group: ImageGroup) -> bool:
+    left, top, right, bottom = marked.box
+    return min(left, top) <= EDGE or right >= group.width - EDGE or bottom >= group.height - EDGE
 
 
-def _once(on: Field, of: Callable[[Look], Sequence[Thing]]) -> list[Thing]:
-    """Each object once, of those that several images or planes show."""
-    planes = sorted({look.plane for look in on.looks if of(look)})
+def _merge(
+    group: ImageGroup, select: Callable[[ReportImage], Sequence[MarkedObject]]
+) -> list[MarkedObject]:
+    """Each object once, of those that `select` takes of the images."""
+    planes = sorted({image.plane for image in group.images if select(image)})
     merged = []
     for plane in planes:
-        rows = [(one, look) for look in on.looks if look.plane == plane for one in of(look)]
-        found = WindowDetections(
-            np.array([one.box for one, _ in rows], np.float64),
-            np.array([one.label for one, _ in rows]),
-            np.array([1.0 if one.confidence is None else one.confidence for one, _ in rows]),
-            np.array([look.view for _, look in rows], np.float64),
+        rows = [
+            (marked, image)
+            for image in group.images
+            if image.plane == plane
+            for marked in select(image)
+        ]
+        windows = WindowDetections(
+            np.array([marked.box for marked, _ in rows], np.float64),
+            np.array([marked.label for marked, _ in rows]),
+            np.array([1.0 if m.confidence is None else m.confidence for m, _ in rows]),
+            np.array([image.rect for _, image in rows], np.float64),
         )
-        merged.append(merge_windows(found, on.width, on.height, EDGE))
+        merged.append(merge_windows(windows, group.width, group.height, EDGE))
     if not merged:
         return []
-    objects, places = merge_planes(merged)
-    drawn = [number for number, look in enumerate(on.looks) if of(look)]
-    by_hand = all(one.confidence is None for number in drawn for one in of(on.looks[number]))
-    things = []
-    for box, label, confidence, partial, place in zip(
+    objects, plane_numbers = merge_planes(merged)
+    sources = [number for number, image in enumerate(group.images) if select(image)]
+    by_hand = all(
+        marked.confidence is None for number in sources for marked in select(group.images[number])
+    )
+    marked_objects = []
+    for box, label, confidence, partial, plane_number in zip(
         objects.xyxy.tolist(),
         objects.label,
         objects.confidence.tolist(),
         objects.partial,
-        places.tolist(),
+        plane_numbers.tolist(),
         strict=True,
     ):
-        plane = planes[place]
-        look = _nearest(box, [n for n in drawn if on.looks[n].plane == plane], on)
-        things.append(
-            Thing(
+        plane = planes[plane_number]
+        on_plane = [number for number in sources if group.images[number].plane == plane]
+        marked_objects.append(
+            MarkedObject(
                 str(label),
                 tuple(box),
                 None if by_hand else confidence,
                 plane,
                 bool(partial),
-                look,
+                _find_nearest(box, on_plane, group),
             )
         )
-    return things
+    return marked_objects
 
 
-def _nearest(box: Sequence[float], among: Sequence[int], on: Field) -> int:
-    """The image in whose middle the box lies most nearly."""
+def _find_nearest(box: Sequence[float], numbers: Sequence[int], group: ImageGroup) -> int:
+    """The number of the image whose middle is nearest to that of the box."""
 
-    def distance(number: int) -> float:
-        left, top, right, bottom = on.looks[number].view
+    def measure(number: int) -> float:
+        left, top, right, bottom = group.images[number].rect
         return abs(box[0] + box[2] - left - right) + abs(box[1] + box[3] - top - bottom)
 
-    return min(among, key=distance)
+    return min(numbers, key=measure)
 
 
-def _outside(things: Sequence[Thing], on: Field) -> list[Thing]:
+def _select_unreviewed(objects: Sequence[MarkedObject], group: ImageGroup) -> list[MarkedObject]:
     """Those whose middle lies on no image that a person reviewed."""
-    settled = [look.view for look in on.looks if look.state == "reviewed"]
-    if not settled or not things:
-        return list(things)
-    boxes = np.array([one.box for one in things])
+    reviewed = [image.rect for image in group.images if image.state == "reviewed"]
+    if not reviewed or not objects:
+        return list(objects)
+    boxes = np.array([marked.box for marked in objects])
     middle = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-    views = np.array(settled)[None]
-    inside = ((middle >= views[..., :2]) & (middle < views[..., 2:])).all(axis=2).any(axis=1)
-    return [one for one, known in zip(things, inside, strict=True) if not known]
+    rects = np.array(reviewed)[None]
+    inside = ((middle >= rects[..., :2]) & (middle < rects[..., 2:])).all(axis=2).any(axis=1)
+    return [marked for marked, known in zip(objects, inside, strict=True) if not known]
 
 
-def counts(fields: Iterable[Field], classes: Sequence[str]) -> list[Count]:
-    """By scan, in the order of the fields, and by class, in the order given; with the zeros."""
-    scans: dict[str, list[Field]] = {}
-    for one in fields:
-        scans.setdefault(one.scan, []).append(one)
+def count_objects(groups: Iterable[ImageGroup], classes: Sequence[str]) -> list[Count]:
+    """Count the objects of each scan and class.
+
+    Args:
+        groups: In the order of the report.
+        classes: In the order of the report.
+
+    Returns:
+        A count for each scan, in the order of the groups, and each class, also where it is 0.
+    """
+    scans: dict[str, list[ImageGroup]] = {}
+    for group in groups:
+        scans.setdefault(group.scan, []).append(group)
     rows = []
     for scan, members in scans.items():
-        states = Counter(look.state for one in members for look in one.looks)
+        states = Counter(image.state for group in members for image in group.images)
         reviewed: Counter[str] = Counter()
         detected: Counter[str] = Counter()
         partial: Counter[str] = Counter()
         submitted: Counter[str] = Counter()
-        for one in members:
-            for thing in one.things:
-                submitted[thing.label] += one.looks[thing.look].shown is not None
-                (reviewed if one.reviewed(thing) else detected)[thing.label] += 1
-                partial[thing.label] += thing.partial
-        shown = Counter(thing.label for one in members for thing in one.shown)
+        for group in members:
+            for marked in group.objects:
+                compared = group.images[marked.image].pre_annotated is not None
+                submitted[marked.label] += compared
+                (reviewed if group.is_reviewed(marked) else detected)[marked.label] += 1
+                partial[marked.label] += marked.partial
+        pre_annotated = Counter(marked.label for group in members for marked in group.pre_annotated)
         rows += [
             Count(
                 scan,
@@ -226,7 +287,7 @@ def counts(fields: Iterable[Field], classes: Sequence[str]) -> list[Count]:
                 states["reviewed"],
                 states["waiting"],
                 reviewed[label],
-                shown[label],
+                pre_annotated[label],
                 submitted[label],
                 detected[label],
                 partial[label],

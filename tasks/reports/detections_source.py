@@ -13,18 +13,19 @@ from tasks.exchange.detection_files import read_detections
 from tasks.mosaic import mosaic
 from tasks.mosaic.layout import Layout
 from tasks.mosaic.mosaic import open_planes
-from tasks.reports import counts
-from tasks.reports.colours import colours, in_usual_order
-from tasks.reports.counts import Field, Look, Thing
-from tasks.reports.source import Piece, Source
+from tasks.reports.colours import choose_colours, sort_classes
+from tasks.reports.counts import EDGE, ImageGroup, MarkedObject, ReportImage, group_images
+from tasks.reports.source import Piece, ReportSource
 from tasks.sources.discover import ScanFiles, Skipped
 from tasks.sources.scan_source import ScanSource, SourceOptions
 
-WINDOW = 4096  # px a side that a large image is read by
-MOVED = 2  # px that a scan may be larger or smaller than where it was detected in
+WINDOW = 4096  # side of the windows in which a large image is read, px
+MOVED = 2  # by so many px a scan may be larger or smaller than when it was detected in
 
 
-def read_source(path: Path, images: Path | None, how: SourceOptions = SourceOptions()) -> Source:
+def read_detections_file(
+    path: Path, images: Path | None, options: SourceOptions = SourceOptions()
+) -> ReportSource:
     """Read a file of detections for a report.
 
     Boxes without a confidence count as a person's. Sources of one folder are counted
@@ -33,7 +34,7 @@ def read_source(path: Path, images: Path | None, how: SourceOptions = SourceOpti
     Args:
         path: A file that `cytoloop detect` or `export` wrote.
         images: What was detected in; None where no pictures are wanted.
-        how: How the images were read.
+        options: How the images were read.
 
     Raises:
         FileNotFoundError: There is no such file, or no such images.
@@ -42,8 +43,8 @@ def read_source(path: Path, images: Path | None, how: SourceOptions = SourceOpti
     if images is not None and not images.exists():
         raise FileNotFoundError(f"{images}: there is no such file or folder")
     skipped: list[Skipped] = []
-    pictures = _Images(images, how) if images else None
-    fields = []
+    pictures = _Images(images, options) if images else None
+    groups = []
     for detected in read_detections(path):
         width, height = detected.width, detected.height
         if pictures and not width:
@@ -51,24 +52,24 @@ def read_source(path: Path, images: Path | None, how: SourceOptions = SourceOpti
                 width, height = pictures.measure(detected.source)
             except (OSError, ValueError) as error:
                 skipped.append({"source": detected.source, "reason": str(error)})
-        microns = pictures.find_pixel_size(detected.source) if pictures else how.pixel_size
-        fields.append(_to_field(detected, width, height, microns))
-    labels = dict.fromkeys(thing.label for field in fields for thing in field.things)
-    classes = in_usual_order(list(labels))
-    return Source(
+        microns = pictures.find_pixel_size(detected.source) if pictures else options.pixel_size
+        groups.append(_to_group(detected, width, height, microns))
+    labels = dict.fromkeys(marked.label for group in groups for marked in group.objects)
+    classes = sort_classes(list(labels))
+    return ReportSource(
         title=f"Detections in {path.name}",
-        fields=fields,
+        groups=groups,
         classes=classes,
         headline=choose_headline(classes),
-        colours=colours(classes),
+        colours=choose_colours(classes),
         pixels=pictures,
         skipped=skipped,
     )
 
 
-def _to_field(detected: Detected, width: int, height: int, microns: float | None) -> Field:
-    things = tuple(
-        Thing(
+def _to_group(detected: Detected, width: int, height: int, microns: float | None) -> ImageGroup:
+    objects = tuple(
+        MarkedObject(
             d.label,
             (d.x1, d.y1, d.x2, d.y2),
             None if detected.by_hand else d.confidence,
@@ -78,88 +79,88 @@ def _to_field(detected: Detected, width: int, height: int, microns: float | None
         for d in detected.detections
     )
     if not width:  # the file does not say, and there is no image to ask
-        width = int(max((thing.box[2] for thing in things), default=0) + counts.EDGE + 1)
-        height = int(max((thing.box[3] for thing in things), default=0) + counts.EDGE + 1)
-    look = Look(
+        width = int(max((marked.box[2] for marked in objects), default=0) + EDGE + 1)
+        height = int(max((marked.box[3] for marked in objects), default=0) + EDGE + 1)
+    image = ReportImage(
         detected.source,
         0.0,
         0.0,
         width,
         height,
         "reviewed" if detected.by_hand else "detected",
-        things,
+        objects,
     )
     folder = PurePosixPath(detected.source).parent.as_posix()
     name = detected.source if folder == "." else folder
-    return counts.field(detected.source, name, [look], microns)
+    return group_images(detected.source, name, [image], microns)
 
 
 class _Images:
     """The images that were detected in, by the names that `detect` has for scans and files."""
 
-    def __init__(self, images: Path, how: SourceOptions) -> None:
-        self._source = ScanSource(images, how)
+    def __init__(self, images: Path, options: SourceOptions) -> None:
+        self._source = ScanSource(images, options)
         self._layout = Layout(self._source)
-        self._groups = {group.name: group for group in self._source.groups}
-        self._fields: dict[str, list[mosaic.PlacedTile]] = {}
+        self._scans = {scan.name: scan for scan in self._source.groups}
+        self._placed: dict[str, list[mosaic.PlacedTile]] = {}
 
     def measure(self, source: str) -> tuple[int, int]:
         """Width and height of a source, px. Raises ValueError when there is no such image."""
-        group = self._groups.get(source)
-        if group is None:
+        scan = self._scans.get(source)
+        if scan is None:
             raise ValueError("there is no such image")
-        if not group.placed:
-            return read_shown_size(group.tiles[0].files[0].path)
-        rects = [field.rect for field in self._place(group)]
+        if not scan.placed:
+            return read_shown_size(scan.tiles[0].files[0].path)
+        rects = [tile.rect for tile in self._place(scan)]
         return max(rect[2] for rect in rects), max(rect[3] for rect in rects)
 
     def find_pixel_size(self, source: str) -> float | None:
         """µm that a pixel shows, where it is known."""
-        group = self._groups.get(source)
+        scan = self._scans.get(source)
         size = self._source.options.pixel_size
-        if size or group is None:
+        if size or scan is None:
             return size
-        first, rendering = group.tiles[0].files[0], self._source.rendering(group)
+        first, rendering = scan.tiles[0].files[0], self._source.rendering(scan)
         return self._source.examine(first, rendering.channel).pixel_size
 
-    def _place(self, group: ScanFiles) -> list[mosaic.PlacedTile]:
-        if group.name not in self._fields:
-            self._fields[group.name] = self._layout.place_tiles(group)
-        return self._fields[group.name]
+    def _place(self, scan: ScanFiles) -> list[mosaic.PlacedTile]:
+        if scan.name not in self._placed:
+            self._placed[scan.name] = self._layout.place_tiles(scan)
+        return self._placed[scan.name]
 
-    def pieces(
-        self, field: Field, looks: Collection[int], skipped: list[Skipped]
+    def read_pieces(
+        self, group: ImageGroup, images: Collection[int], skipped: list[Skipped]
     ) -> Iterator[Piece]:
-        """The pictures of a field, see `source.Pixels`."""
-        group = self._groups.get(field.name)
-        if group is None:
-            entry: Skipped = {"source": field.name, "reason": "there is no such image"}
-            if entry not in skipped:  # told already where its size was asked for
+        """See `Pixels`."""
+        scan = self._scans.get(group.name)
+        if scan is None:
+            entry: Skipped = {"source": group.name, "reason": "there is no such image"}
+            if entry not in skipped:  # it is there if its size was asked for
                 skipped.append(entry)
             return
         try:
-            places = [(tile.x, tile.y) for tile in self._place(group)] if group.placed else [(0, 0)]
-            size = self.measure(field.name)
+            places = [(tile.x, tile.y) for tile in self._place(scan)] if scan.placed else [(0, 0)]
+            size = self.measure(group.name)
         except ValueError as error:
-            skipped.append({"source": field.name, "reason": str(error)})
+            skipped.append({"source": group.name, "reason": str(error)})
             return
-        if max(abs(size[0] - field.width), abs(size[1] - field.height)) > MOVED:
+        if max(abs(size[0] - group.width), abs(size[1] - group.height)) > MOVED:
             reason = (
-                f"{size[0]} × {size[1]} px here, and {field.width} × {field.height} px where "
+                f"{size[0]} × {size[1]} px here, and {group.width} × {group.height} px where "
                 "it was detected in"
             )
-            skipped.append({"source": field.name, "reason": reason})
+            skipped.append({"source": group.name, "reason": reason})
             return
-        rendering, depth = self._source.rendering(group), self._source.options.depth
-        wanted = {thing.plane for thing in field.things}
-        for (left, top), tile in zip(places, group.tiles, strict=True):
+        rendering, depth = self._source.rendering(scan), self._source.options.depth
+        wanted = {marked.plane for marked in group.objects}
+        for (left, top), tile in zip(places, scan.tiles, strict=True):
             try:
                 planes = open_planes(tile.files, rendering, depth, self._source.open_ahead)
             except UnreadableImage as error:
                 skipped.append({"source": tile.name, "reason": error.reason})
                 continue
             # The planes that objects are on; the first where there are none.
-            for plane in [each for each in planes if each.number in wanted] or planes[:1]:
+            for plane in [plane for plane in planes if plane.number in wanted] or planes[:1]:
                 for window in plane.read_windows(WINDOW, 0):
                     at = left + window.left, top + window.top
                     yield Piece(0, plane.number, *at, window.pixels)

@@ -1,8 +1,8 @@
-"""Mitotic index and stages: what share of the cells divides, and how sure that is. Pure.
+"""The mitotic index and the phase indices, with their confidence intervals. Pure functions.
 
-Only where interphase nuclei were marked: without them there is nothing to divide by. A share
-of reviewed cells has an interval; one of detected cells has none, because how far the
-detector is off is not a matter of how much it counted.
+There is an index only where interphase nuclei are marked: without them the number of all cells
+is not known. An index of reviewed cells has an interval. One of detected cells has none,
+because the error of the detector does not shrink with the number of cells that it counts.
 """
 
 from __future__ import annotations
@@ -14,19 +14,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.label_studio.class_names import STAGES, canonicalize, is_mitotic
-from tasks.reports.counts import Field
+from tasks.reports.counts import ImageGroup
 
 INTERPHASE = "Interphase"
-LEVEL = 0.95
+LEVEL = 0.95  # of the intervals
 
 
 @dataclass(frozen=True)
-class Index:
-    """part of whole: how many cells of a kind, of all cells or of the dividing ones.
+class MitoticIndex:
+    """The mitotic index of a scan, or the index of a phase.
 
-    kind: 'mitotic', or a stage. of: 'cells' or 'dividing cells'. value: 0..1, weighted where
-    only a sample of a scan was sent for review. interval: LEVEL; None for detected cells,
-    and for those of a single image. images: that the cells are on.
+    Attributes:
+        scan: The scan or sample.
+        kind: 'mitotic', or a phase.
+        of: What it is a share of: 'cells' or 'dividing cells'.
+        reviewed: Whether a person submitted the cells; else the detector found them.
+        part: How many cells of this kind were counted.
+        whole: Of how many.
+        value: The share, 0..1; weighted where only a sample of a scan was sent for review.
+        interval: (low, high) at LEVEL; None for detected cells, and for those of a single
+            image.
+        images: How many images the cells are on.
     """
 
     scan: str
@@ -40,38 +48,47 @@ class Index:
     images: int
 
 
-def indices(fields: Iterable[Field]) -> list[Index]:
-    """Of each scan, in the order of the fields, for reviewed and for detected cells apart."""
-    scans: dict[str, list[Field]] = {}
-    for one in fields:
-        scans.setdefault(one.scan, []).append(one)
-    found: list[Index] = []
+def compute_indices(groups: Iterable[ImageGroup]) -> list[MitoticIndex]:
+    """Compute the indices of each scan, for reviewed and for detected cells apart.
+
+    Args:
+        groups: Their images and objects.
+
+    Returns:
+        The indices, in the order of the groups; none of a scan without interphase nuclei.
+    """
+    scans: dict[str, list[ImageGroup]] = {}
+    for group in groups:
+        scans.setdefault(group.scan, []).append(group)
+    found: list[MitoticIndex] = []
     for scan, members in scans.items():
         for reviewed in (True, False):
-            images, weights = _images(members, reviewed)
+            images, weights = _list_cells(members, reviewed)
             if any(INTERPHASE in labels for labels in images):
-                found += _of_scan(scan, reviewed, images, np.array(weights))
+                found += _compute_indices_of_scan(scan, reviewed, images, np.array(weights))
     return found
 
 
-def _images(fields: Sequence[Field], reviewed: bool) -> tuple[list[list[str]], list[float]]:
-    """The classes of the cells on each image, by their one name, and the images' weights."""
+def _list_cells(
+    groups: Sequence[ImageGroup], reviewed: bool
+) -> tuple[list[list[str]], list[float]]:
+    """The canonical classes of the cells on each image, and the weights of the images."""
     images, weights = [], []
     state = "reviewed" if reviewed else "detected"
-    for one in fields:
-        labels: list[list[str]] = [[] for _ in one.looks]
-        for thing in one.things:
-            labels[thing.look].append(canonicalize(thing.label))
-        for look, names in zip(one.looks, labels, strict=True):
-            if look.state == state:
+    for group in groups:
+        labels: list[list[str]] = [[] for _ in group.images]
+        for marked in group.objects:
+            labels[marked.image].append(canonicalize(marked.label))
+        for image, names in zip(group.images, labels, strict=True):
+            if image.state == state:
                 images.append(names)
-                weights.append(look.weight)
+                weights.append(image.weight)
     return images, weights
 
 
-def _of_scan(
+def _compute_indices_of_scan(
     scan: str, reviewed: bool, images: Sequence[Sequence[str]], weights: np.ndarray
-) -> list[Index]:
+) -> list[MitoticIndex]:
     dividing = np.array([sum(map(is_mitotic, names)) for names in images])
     cells = dividing + np.array([names.count(INTERPHASE) for names in images])
     asked = [("mitotic", "cells", dividing, cells)]
@@ -83,7 +100,7 @@ def _of_scan(
                 (stage, "dividing cells", part, dividing),
             ]
     return [
-        Index(
+        MitoticIndex(
             scan,
             kind,
             of,
@@ -91,24 +108,33 @@ def _of_scan(
             int(part.sum()),
             int(whole.sum()),
             float(weights @ part / (weights @ whole)),
-            interval(part, whole, weights) if reviewed else None,
+            compute_interval(part, whole, weights) if reviewed else None,
             int(np.count_nonzero(whole)),
         )
         for kind, of, part, whole in asked
     ]
 
 
-def interval(
+def compute_interval(
     part: np.ndarray, whole: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float, float] | None:
-    """The interval of a share, sum(part) of sum(whole), counted on several images (k,).
+    """Compute the confidence interval of a share that was counted on several images.
 
-    Cells of one image resemble each other, so they say less than as many of different
-    images: Wilson's interval, with the number of cells divided by the design effect that the
-    spread between the images shows, at k - 1 degrees of freedom (Korn and Graubard 1998,
-    with Wilson's limits as in Dean and Pagano 2015). None for less than two images.
+    Cells of one image resemble each other, so they tell less than as many cells of different
+    images. It is Wilson's interval, with the number of cells divided by the design effect that
+    the spread between the images shows, at k - 1 degrees of freedom (Korn and Graubard 1998,
+    with Wilson's limits as in Dean and Pagano 2015).
+
+    Args:
+        part: Cells of the kind on each image, (k,).
+        whole: All cells on each image, (k,).
+        weights: How many images each stands for, (k,); None for one each.
+
+    Returns:
+        (low, high) at LEVEL, around the weighted share; None for less than two images with
+        cells.
     """
-    from scipy.special import ndtri, stdtrit  # of the normal and of Student's distribution
+    from scipy.special import ndtri, stdtrit  # quantiles of the normal and of Student's t
 
     weights = np.ones(len(whole)) if weights is None else weights
     images, cells = int(np.count_nonzero(whole)), float(whole.sum())

@@ -1,4 +1,4 @@
-"""The page of a report: HTML with everything in it, to be sent or printed as one file."""
+"""The page of a report: one HTML file with everything in it, to be sent or printed."""
 
 from __future__ import annotations
 
@@ -12,78 +12,107 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tasks.reports.counts import Count, Field, Thing
-from tasks.reports.mitotic_index import Index
-from tasks.reports.source import Source
+from tasks.reports.counts import Count, ImageGroup
+from tasks.reports.mitotic_index import MitoticIndex
+from tasks.reports.source import ReportSource
 
 
 @dataclass(frozen=True)
-class Thumb:
-    """An object by itself. name: of its image. content: a JPEG."""
+class Thumbnail:
+    """The picture of a single object.
+
+    Attributes:
+        number: Of the object, as in all tables.
+        name: Of its image.
+        reviewed: Whether a person submitted it.
+        confidence: 0..1; None where a person submitted it.
+        content: A JPEG.
+    """
 
     number: int
     name: str
     reviewed: bool
-    thing: Thing
+    confidence: float | None
     content: bytes
 
 
 @dataclass(frozen=True)
 class Overview:
-    field: Field
+    """The picture of a whole group of images.
+
+    Attributes:
+        group: The group.
+        content: A JPEG.
+    """
+
+    group: ImageGroup
     content: bytes
 
 
 @dataclass
 class Pictures:
-    """What is shown on the page, and the files that hold all of it.
+    """The pictures on the page, and the files that hold all pictures.
 
-    thumbs: by class, the first ones; of: how many of each class there are. left_out: how
-    many images or scans have no overview.
+    Attributes:
+        overviews: In the order of the report.
+        thumbnails: By class, the first ones.
+        totals: By class, how many there are in the files.
+        left_out: How many groups have no overview.
+        files: The pictures as files.
     """
 
     overviews: list[Overview] = field(default_factory=list)
-    thumbs: dict[str, list[Thumb]] = field(default_factory=dict)
-    of: dict[str, int] = field(default_factory=dict)
+    thumbnails: dict[str, list[Thumbnail]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
     files: list[Path] = field(default_factory=list)
 
 
-def render(
+def render_page(
     result: dict[str, Any],
-    source: Source,
+    source: ReportSource,
     rows: Sequence[Count],
-    found: Sequence[Index],
+    indices: Sequence[MitoticIndex],
     pictures: Pictures,
 ) -> str:
-    """result: what the report says, as its JSON has it."""
+    """Render the page as HTML.
+
+    Args:
+        result: What the report says, as its JSON has it.
+        source: What it is made of.
+        rows: The counts.
+        indices: The mitotic and phase indices.
+        pictures: What is shown.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
-    environment.filters["data"] = _data
+    environment.filters["data"] = _to_data_url
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     text = (files("tasks.reports") / "page.html").read_text(encoding="utf-8")
     scans = list(dict.fromkeys(row.scan for row in rows)) or list(
-        dict.fromkeys(one.scan for one in source.fields)
+        dict.fromkeys(group.scan for group in source.groups)
     )
     return environment.from_string(text).render(
         report=result,
         source=source,
         scans=scans,
         counts={(row.scan, row.label): row for row in rows},
-        totals=_totals(rows, source.classes),
-        indices=found,
+        totals=_add_up(rows, source.classes),
+        indices=indices,
         pictures=pictures,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
     )
 
 
-def _totals(rows: Sequence[Count], classes: Sequence[str]) -> dict[str, dict[str, int]]:
+def _add_up(rows: Sequence[Count], classes: Sequence[str]) -> dict[str, dict[str, int]]:
     names = ("reviewed", "pre_annotated", "submitted", "detected", "partial")
     return {
-        label: {n: sum(getattr(row, n) for row in rows if row.label == label) for n in names}
+        label: {
+            name: sum(getattr(row, name) for row in rows if row.label == label) for name in names
+        }
         for label in classes
     }
 
 
-def _data(content: bytes) -> str:
+def _to_data_url(content: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"

@@ -1,5 +1,7 @@
-"""The pictures of a report: a scan as a whole with its boxes, enlarged areas of it, and every
-object by itself, put together from the pieces in which a scan is read."""
+"""The pictures of a report: overviews with boxes and enlarged areas, and each object by itself.
+
+They are put together from the pieces in which the images are read.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +9,61 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from tasks.reports.counts import Box, Field, Thing
+from tasks.reports.counts import Box, ImageGroup, MarkedObject
+from tasks.reports.drawing import (
+    INK,
+    PAPER,
+    draw_box,
+    draw_frame,
+    draw_letter,
+    draw_scale_bar,
+    load_font,
+)
 from tasks.reports.source import Piece, Pixels
 from tasks.sources.discover import Skipped
 
-OVERVIEW = 1400  # px of the longer side of a whole scan
-AREAS = 4  # enlarged ones of a scan
-GAP = 12
-ENLARGED = (OVERVIEW - (AREAS - 1) * GAP) // AREAS  # px of a side
-# Objects that are longer than that on the overview, in px, need not be enlarged.
+OVERVIEW = 1400  # longer side of an overview, px
+AREAS = 4  # enlarged areas of an overview, at most
+GAP = 12  # between pictures, px
+ENLARGED = (OVERVIEW - (AREAS - 1) * GAP) // AREAS  # side of an enlarged area, px
+# Where the objects are longer than that on the overview, in px, no areas are enlarged.
 LARGE_ENOUGH = 100
-THUMB = 144  # px of a side of one object
-AROUND = 1.5  # times the object's longer side is what its picture shows
+THUMBNAIL = 144  # side of the picture of a single object, px
+AROUND = 1.5  # side of what that picture shows, in longer sides of the object
 ACROSS, DOWN = 8, 10  # objects on a contact sheet
 
-_EMPTY = 58  # the grey of what no image shows
-_INK, _PAPER = (30, 30, 30), (255, 255, 255)
+_EMPTY = 58  # the grey where no image lies
 
 
 class Canvas:
-    """A rectangle of a field at some scale, filled as the pieces of the field come."""
+    """A rectangle of a group of images at some scale, filled as the pieces of the group come.
+
+    Args:
+        rect: x1, y1, x2, y2 in px of the group.
+        scale: Pixels of the canvas for each pixel of the group.
+        plane: The plane to show; another one fills only what this one does not.
+
+    Attributes:
+        rect: As given.
+        scale: As given.
+        pixels: (H, W, 3) uint8 RGB; grey where nothing has come.
+    """
 
     def __init__(self, rect: Box, scale: float, plane: int) -> None:
         self.rect, self.scale = rect, scale
         self._plane = plane
-        width, height = (max(1, round(side * scale)) for side in _sides(rect))
+        width, height = (max(1, round(side * scale)) for side in _measure_sides(rect))
         self.pixels = np.full((height, width, 3), _EMPTY, np.uint8)
         self._filled = np.zeros((height, width), bool)
 
     def paste(self, piece: Piece) -> None:
-        """What of the piece lies here; other planes only where this one's own is not."""
+        """Paste what of a piece lies on the canvas."""
         height, width = piece.pixels.shape[:2]
         left, top = max(piece.left, self.rect[0]), max(piece.top, self.rect[1])
         right = min(piece.left + width, self.rect[2])
@@ -58,69 +77,82 @@ class Canvas:
             int(top - piece.top) : math.ceil(bottom - piece.top),
             int(left - piece.left) : math.ceil(right - piece.left),
         ]
-        how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
-        shown = cv2.resize(part, (x2 - x1, y2 - y1), interpolation=how)
+        interpolation = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
+        resized = cv2.resize(part, (x2 - x1, y2 - y1), interpolation=interpolation)
         filled = self._filled[y1:y2, x1:x2]
         if piece.plane == self._plane:
-            self.pixels[y1:y2, x1:x2] = shown
+            self.pixels[y1:y2, x1:x2] = resized
             filled[:] = True
         else:
-            self.pixels[y1:y2, x1:x2][~filled] = shown[~filled]
+            self.pixels[y1:y2, x1:x2][~filled] = resized[~filled]
 
-    def to_here(self, box: Box) -> Box:
+    def convert_box(self, box: Box) -> Box:
+        """Convert a box from px of the group to px of the canvas."""
         x, y = self.rect[:2]
         a, b, c, d = box
         return tuple((v - o) * self.scale for v, o in ((a, x), (b, y), (c, x), (d, y)))  # type: ignore[return-value]
 
-    def shows(self, view: Box) -> bool:
-        """Whether all that lies in the view, px of the field, has come, on its own plane."""
-        x1, y1, x2, y2 = (max(0, round(v)) for v in self.to_here(view))
+    def is_filled(self, rect: Box) -> bool:
+        """Whether all of a rectangle, px of the group, that lies here has come, on its plane."""
+        x1, y1, x2, y2 = (max(0, round(v)) for v in self.convert_box(rect))
         return bool(self._filled[y1:y2, x1:x2].all())
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The pictures of a field. overview: None where it was not asked for, or nothing could be
-    read. thumbs: of each wanted object, by its place among the field's, a JPEG."""
+class GroupPictures:
+    """The pictures of a group of images.
+
+    Attributes:
+        overview: None where it was not asked for, or nothing could be read.
+        thumbnails: A JPEG of each wanted object, by its number in the group.
+    """
 
     overview: Image.Image | None
-    thumbs: dict[int, bytes]
+    thumbnails: dict[int, bytes]
 
 
-def show(
-    one: Field,
+def make_pictures(
+    group: ImageGroup,
     pixels: Pixels,
     colours: dict[str, str],
     headline: Collection[str],
     *,
     whole: bool,
     skipped: list[Skipped],
-) -> Shown:
-    """The pictures of a field, in one pass over its images.
+) -> GroupPictures:
+    """Make the pictures of a group, in one pass over its images.
 
-    headline: the classes of which each object is shown. whole: with an overview.
+    Args:
+        group: The group.
+        pixels: Where its pixels come from.
+        colours: Of each class, #RRGGBB.
+        headline: The classes whose objects get a picture each.
+        whole: Make an overview too.
+        skipped: Gets the images that cannot be read, with the reason.
     """
-    wanted = [n for n, thing in enumerate(one.things) if thing.label in headline]
-    looks = {one.things[n].look for n in wanted} | (set(range(len(one.looks))) if whole else set())
-    canvases = _canvases(one, headline) if whole else []
-    thumbs = _Thumbs(one, wanted, colours)
+    wanted = [n for n, marked in enumerate(group.objects) if marked.label in headline]
+    images = {group.objects[n].image for n in wanted}
+    if whole:
+        images = set(range(len(group.images)))
+    canvases = _make_canvases(group, headline) if whole else []
+    thumbnails = _Thumbnails(group, wanted, colours)
     read = False
-    for piece in pixels.pieces(one, looks, skipped):
+    for piece in pixels.read_pieces(group, images, skipped):
         read = True
         for canvas in canvases:
             canvas.paste(piece)
-        thumbs.paste(piece)
-    overview = _composed(one, canvases, colours) if canvases and read else None
-    return Shown(overview, thumbs.finished())
+        thumbnails.paste(piece)
+    overview = _compose_overview(group, canvases, colours) if canvases and read else None
+    return GroupPictures(overview, thumbnails.finish())
 
 
-class _Thumbs:
-    """Pictures of single objects, each kept as pixels only until the last piece of it came."""
+class _Thumbnails:
+    """Pictures of single objects; each is kept as pixels only until all of it has come."""
 
-    def __init__(self, one: Field, wanted: Sequence[int], colours: dict[str, str]) -> None:
-        self._field, self._colours = one, colours
+    def __init__(self, group: ImageGroup, wanted: Sequence[int], colours: dict[str, str]) -> None:
+        self._group, self._colours = group, colours
         self._wanted = np.array(wanted, int)
-        self._rects = np.array([_around(one, one.things[n]) for n in wanted]).reshape(-1, 4)
+        self._rects = np.array([_surround(group, group.objects[n]) for n in wanted]).reshape(-1, 4)
         self._waiting = np.ones(len(wanted), bool)
         self._begun: dict[int, Canvas] = {}
         self._made: dict[int, bytes] = {}
@@ -130,82 +162,92 @@ class _Thumbs:
         low, high = (piece.left, piece.top), (piece.left + width, piece.top + height)
         here = (self._rects[:, :2] < high).all(1) & (self._rects[:, 2:] > low).all(1)
         for place in np.flatnonzero(here & self._waiting).tolist():
-            thing = self._field.things[self._wanted[place]]
+            marked = self._group.objects[self._wanted[place]]
             canvas = self._begun.get(place)
             if canvas is None:
                 left, top, right, bottom = self._rects[place].tolist()
-                canvas = Canvas((left, top, right, bottom), THUMB / (right - left), thing.plane)
+                canvas = Canvas(
+                    (left, top, right, bottom), THUMBNAIL / (right - left), marked.plane
+                )
                 self._begun[place] = canvas
             canvas.paste(piece)
-            if canvas.shows(self._field.looks[thing.look].view):
-                self._finish(place)
+            if canvas.is_filled(self._group.images[marked.image].rect):
+                self._finish_object(place)
 
-    def _finish(self, place: int) -> None:
+    def _finish_object(self, place: int) -> None:
         canvas, number = self._begun.pop(place), int(self._wanted[place])
         self._waiting[place] = False
-        thing = self._field.things[number]
+        marked = self._group.objects[number]
         picture = Image.fromarray(canvas.pixels)
-        solid = self._field.reviewed(thing)
-        _draw_box(picture, canvas.to_here(thing.box), self._colours[thing.label], solid, 2)
-        self._made[number] = encoded(picture, quality=88)
+        solid = self._group.is_reviewed(marked)
+        draw_box(picture, canvas.convert_box(marked.box), self._colours[marked.label], solid, 2)
+        self._made[number] = encode_picture(picture, quality=88)
 
-    def finished(self) -> dict[int, bytes]:
-        """All of which anything could be read."""
+    def finish(self) -> dict[int, bytes]:
+        """The pictures of all objects of which something could be read, by their number."""
         for place in [*self._begun]:
-            self._finish(place)
+            self._finish_object(place)
         return self._made
 
 
-def _sides(box: Box) -> tuple[float, float]:
+def _measure_sides(box: Box) -> tuple[float, float]:
     return box[2] - box[0], box[3] - box[1]
 
 
-def _around(one: Field, thing: Thing) -> Box:
-    """A square around an object, moved into the image that shows it where it fits there."""
-    side = max(AROUND * max(_sides(thing.box)), 16.0)
-    look = one.looks[thing.look]
-    left, top = ((thing.box[i] + thing.box[i + 2] - side) / 2 for i in (0, 1))
-    if side <= look.width:
-        left = min(max(left, look.left), look.left + look.width - side)
-    if side <= look.height:
-        top = min(max(top, look.top), look.top + look.height - side)
+def _surround(group: ImageGroup, marked: MarkedObject) -> Box:
+    """A square around an object, moved into the image that shows it if it fits there."""
+    side = max(AROUND * max(_measure_sides(marked.box)), 16.0)
+    image = group.images[marked.image]
+    left, top = ((marked.box[i] + marked.box[i + 2] - side) / 2 for i in (0, 1))
+    if side <= image.width:
+        left = min(max(left, image.left), image.left + image.width - side)
+    if side <= image.height:
+        top = min(max(top, image.top), image.top + image.height - side)
     return left, top, left + side, top + side
 
 
-def _canvases(one: Field, headline: Collection[str]) -> list[Canvas]:
-    """The whole field, and the areas of it to enlarge."""
-    width, height = one.width, one.height
+def _make_canvases(group: ImageGroup, headline: Collection[str]) -> list[Canvas]:
+    """A canvas for the whole group, and one for each area to enlarge."""
+    width, height = group.width, group.height
     if not width or not height:
         return []
-    plane = Counter(thing.plane for thing in one.things).most_common(1)
-    main = plane[0][0] if plane else one.looks[0].plane
+    plane = Counter(marked.plane for marked in group.objects).most_common(1)
+    main = plane[0][0] if plane else group.images[0].plane
     scale = min(1.0, OVERVIEW / max(width, height))
     whole = Canvas((0, 0, width, height), scale, main)
-    wanted = [thing for thing in one.things if thing.label in headline]
-    if not wanted or scale * _usual(wanted) > LARGE_ENOUGH:
+    wanted = [marked for marked in group.objects if marked.label in headline]
+    if not wanted or scale * _measure_median(wanted) > LARGE_ENOUGH:
         return [whole]
-    rects = areas(wanted, width, height)
+    rects = choose_areas(wanted, width, height)
     return [whole, *(Canvas(rect, ENLARGED / (rect[2] - rect[0]), main) for rect in rects)]
 
 
-def _usual(things: Sequence[Thing]) -> float:
-    """The median of the objects' longer sides, px of the field."""
-    return float(np.median([max(_sides(thing.box)) for thing in things]))
+def _measure_median(objects: Sequence[MarkedObject]) -> float:
+    """The median of the objects' longer sides, px of the group."""
+    return float(np.median([max(_measure_sides(marked.box)) for marked in objects]))
 
 
-def areas(things: Sequence[Thing], width: int, height: int) -> list[Box]:
-    """Up to AREAS squares of a field that show the most objects, no two of them the same ground.
+def choose_areas(objects: Sequence[MarkedObject], width: int, height: int) -> list[Box]:
+    """Choose the areas of a group to enlarge: those that show the most objects.
 
-    Each shows objects of a class that the ones before do not show, where there are such.
+    Where there are classes that the areas before do not show, the next one shows such a class.
+
+    Args:
+        objects: Of the group.
+        width: Of the group, px.
+        height: Of the group, px.
+
+    Returns:
+        Up to AREAS squares that do not overlap, in reading order: x1, y1, x2, y2 in px.
     """
-    if not things:
+    if not objects:
         return []
-    boxes = np.array([thing.box for thing in things])
-    labels = np.array([thing.label for thing in things])
-    side = min(max(5 * _usual(things), 64.0), 0.5 * min(width, height))
+    boxes = np.array([marked.box for marked in objects])
+    labels = np.array([marked.label for marked in objects])
+    side = min(max(5 * _measure_median(objects), 64.0), 0.5 * min(width, height))
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     corner = np.clip(middle - side / 2, 0, np.array([width - side, height - side]))
-    # Very many objects: what is around a thousand of them shows where they are dense.
+    # The squares around a thousand of the objects are enough to see where they are dense.
     tried = corner[np.linspace(0, len(corner) - 1, min(len(corner), 1000)).astype(int)]
     chosen: list[Box] = []
     shown: set[str] = set()
@@ -221,109 +263,68 @@ def areas(things: Sequence[Thing], width: int, height: int) -> list[Box]:
     return sorted(chosen, key=lambda rect: (rect[1], rect[0]))
 
 
-def _composed(one: Field, canvases: Sequence[Canvas], colours: dict[str, str]) -> Image.Image:
-    """The overview, the enlarged areas below it, and what the colours mean."""
+def _compose_overview(
+    group: ImageGroup, canvases: Sequence[Canvas], colours: dict[str, str]
+) -> Image.Image:
+    """The whole group with its boxes, and the enlarged areas below it."""
     whole, *enlarged = canvases
     picture = Image.fromarray(whole.pixels)
-    for thing in one.things:
-        _draw_box(picture, whole.to_here(thing.box), colours[thing.label], one.reviewed(thing), 3)
-    if one.pixel_size:
-        _draw_scale_bar(picture, whole.scale, one.pixel_size)
+    for marked in group.objects:
+        solid = group.is_reviewed(marked)
+        draw_box(picture, whole.convert_box(marked.box), colours[marked.label], solid, 3)
+    if group.pixel_size:
+        draw_scale_bar(picture, whole.scale, group.pixel_size)
     for number, canvas in enumerate(enlarged):
-        _draw_frame(picture, whole.to_here(canvas.rect), chr(ord("A") + number))
+        draw_frame(picture, whole.convert_box(canvas.rect), chr(ord("A") + number))
     width = max(picture.width, len(enlarged) * (ENLARGED + GAP) - GAP)
     below = GAP + ENLARGED if enlarged else 0
-    sheet = Image.new("RGB", (width, picture.height + below), _PAPER)
+    sheet = Image.new("RGB", (width, picture.height + below), PAPER)
     sheet.paste(picture, ((width - picture.width) // 2, 0))
     for number, canvas in enumerate(enlarged):
         area = Image.fromarray(canvas.pixels)
-        for thing in one.things:
-            box = canvas.to_here(thing.box)
+        for marked in group.objects:
+            box = canvas.convert_box(marked.box)
             if box[2] > 0 and box[3] > 0 and box[0] < area.width and box[1] < area.height:
-                _draw_box(area, box, colours[thing.label], one.reviewed(thing), 3)
-        if one.pixel_size:
-            _draw_scale_bar(area, canvas.scale, one.pixel_size)
-        _draw_letter(area, 6, 6, chr(ord("A") + number), 30)
+                draw_box(area, box, colours[marked.label], group.is_reviewed(marked), 3)
+        if group.pixel_size:
+            draw_scale_bar(area, canvas.scale, group.pixel_size)
+        draw_letter(area, 6, 6, chr(ord("A") + number), 30)
         sheet.paste(area, (number * (ENLARGED + GAP), picture.height + GAP))
     return sheet
 
 
-def _draw_box(picture: Image.Image, box: Box, colour: str, solid: bool, width: int) -> None:
-    """A person's box is solid, a detector's dashed; small ones are drawn large enough to see."""
-    grow = max(0.0, (8 - min(_sides(box))) / 2)
-    x1, y1, x2, y2 = box[0] - grow, box[1] - grow, box[2] + grow, box[3] + grow
-    draw = ImageDraw.Draw(picture)
-    if solid:
-        draw.rectangle((x1, y1, x2, y2), outline=colour, width=width)
-        return
-    dash = 4 * width
-    for a, b, fixed, along in ((x1, x2, y1, 0), (x1, x2, y2, 0), (y1, y2, x1, 1), (y1, y2, x2, 1)):
-        # An odd number of parts: both corners are drawn.
-        parts = max(1, 2 * round((b - a) / dash / 2) + 1)
-        step = (b - a) / parts
-        for start in range(0, parts, 2):
-            ends = a + start * step, a + (start + 1) * step
-            line = [(end, fixed) if along == 0 else (fixed, end) for end in ends]
-            draw.line(line, fill=colour, width=width)
+def make_contact_sheet(thumbnails: Sequence[tuple[str, bytes]]) -> Image.Image:
+    """Put pictures of objects side by side in rows, each with its caption below.
 
-
-def _draw_frame(picture: Image.Image, box: Box, letter: str) -> None:
-    draw = ImageDraw.Draw(picture)
-    draw.rectangle(box, outline=_INK, width=4)
-    draw.rectangle(box, outline=_PAPER, width=2)
-    _draw_letter(picture, box[0] + 3, box[1] + 3, letter, 22)
-
-
-def _draw_letter(picture: Image.Image, x: float, y: float, letter: str, size: int) -> None:
-    draw = ImageDraw.Draw(picture)
-    draw.rectangle((x, y, x + size, y + size), fill=_PAPER)
-    middle = (x + size / 2, y + size / 2)
-    draw.text(middle, letter, fill=_INK, font=_font(round(0.75 * size)), anchor="mm")
-
-
-def _draw_scale_bar(picture: Image.Image, scale: float, pixel_size: float) -> None:
-    """A bar of a round length, about a fifth of the picture. pixel_size: µm."""
-    most = picture.width / 5 / scale * pixel_size
-    power = 10.0 ** math.floor(math.log10(most))
-    length = max(n * power for n in (1, 2, 5) if n * power <= most)
-    right, bottom = picture.width - 12, picture.height - 12
-    left = right - length / pixel_size * scale
-    draw = ImageDraw.Draw(picture)
-    text = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
-    draw.rectangle((left - 8, bottom - 34, right + 8, bottom + 8), fill=_INK)
-    draw.rectangle((left, bottom - 5, right, bottom), fill=_PAPER)
-    draw.text(((left + right) / 2, bottom - 19), text, fill=_PAPER, font=_font(16), anchor="mm")
-
-
-def contact_sheet(thumbs: Sequence[tuple[str, bytes]]) -> Image.Image:
-    """Pictures of objects in rows, each with its words below; at most ACROSS × DOWN of them."""
-    across = min(ACROSS, len(thumbs))
-    down = -(-len(thumbs) // ACROSS)
-    cell = THUMB + GAP, THUMB + 30
-    sheet = Image.new("RGB", (across * cell[0] + GAP, down * cell[1] + GAP), _PAPER)
+    Args:
+        thumbnails: (caption, JPEG) of 1 to ACROSS × DOWN objects; a caption that is too long
+            is cut.
+    """
+    across = min(ACROSS, len(thumbnails))
+    down = -(-len(thumbnails) // ACROSS)
+    cell = THUMBNAIL + GAP, THUMBNAIL + 30
+    sheet = Image.new("RGB", (across * cell[0] + GAP, down * cell[1] + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for number, (words, content) in enumerate(thumbs):
+    for number, (caption, content) in enumerate(thumbnails):
         x = GAP + number % ACROSS * cell[0]
         y = GAP + number // ACROSS * cell[1]
         with Image.open(BytesIO(content)) as picture:
             sheet.paste(picture, (x, y))
-        font = _font(13)
-        while draw.textlength(words, font=font) > THUMB and len(words) > 4:
-            words = words[:-2].rstrip("…") + "…"
-        draw.text((x, y + THUMB + 4), words, fill=_INK, font=font)
+        font = load_font(13)
+        while draw.textlength(caption, font=font) > THUMBNAIL and len(caption) > 4:
+            caption = caption[:-2].rstrip("…") + "…"
+        draw.text((x, y + THUMBNAIL + 4), caption, fill=INK, font=font)
     return sheet
 
 
-def encoded(picture: Image.Image, form: str = "JPEG", quality: int = 88) -> bytes:
-    """The picture as a file's content."""
+def encode_picture(picture: Image.Image, file_format: str = "JPEG", quality: int = 88) -> bytes:
+    """Encode a picture as the content of a file.
+
+    Args:
+        picture: The picture.
+        file_format: "JPEG" or "PNG".
+        quality: Of a JPEG, 1..95.
+    """
     content = BytesIO()
-    picture.save(content, form, quality=quality)
+    picture.save(content, file_format, quality=quality)
     return content.getvalue()
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's, because Pillow's own knows no letters beyond ASCII, not even µ."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

@@ -32,20 +32,35 @@ from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tasks.exchange.image_names import Names
-from tasks.reports import counts
-from tasks.reports.colours import colours
-from tasks.reports.counts import Box, Field, Look, State, Thing
-from tasks.reports.source import Piece, Source
+from tasks.reports.colours import choose_colours
+from tasks.reports.counts import (
+    Box,
+    ImageGroup,
+    MarkedObject,
+    ReportImage,
+    State,
+    group_images,
+)
+from tasks.reports.source import Piece, ReportSource
 from tasks.sources.discover import Skipped, natural_key
 
 
-def of_project(project_id: int, settings: Settings) -> Source:
-    """What the project holds: of each task the annotation that trainings take, of several
-    annotators by the same policy, else what the project's version drew.
+def read_project(project_id: int, settings: Settings) -> ReportSource:
+    """Read a project for a report.
 
-    Tasks that carry a scan and their place in it share its coordinates; any other image
-    stands alone, counted under its scan, sample or slide. Raises NotConnected, the errors of
-    `Studio`, ValueError for labels without rectangles.
+    Of each task the annotation counts that trainings take, and of several annotators what the
+    same policy decides; of a task without an annotation what the project's version predicts.
+    Tasks that have a scan and their place in it share its coordinates. Any other image stands
+    alone and is counted under its scan, sample or slide.
+
+    Args:
+        project_id: The project's id in Label Studio.
+        settings: Of the data folder that the project is connected to.
+
+    Raises:
+        NotConnected: The project is not connected to this data folder.
+        StudioError: Label Studio refuses something or does not answer.
+        ValueError: The project has no rectangle labels.
     """
     projects = Projects(settings.projects_database)
     project = projects.get(project_id)
@@ -55,40 +70,68 @@ def of_project(project_id: int, settings: Settings) -> Source:
     if not labels.controls:
         raise ValueError(f"project {project_id} has no rectangle labels to count")
     tasks = list(studio.list_tasks(project_id))
-    shown = {key: one for task in tasks for key, one in find_shown_regions(task).items()}
+    shown = {
+        annotation: prediction
+        for task in tasks
+        for annotation, prediction in find_shown_regions(task).items()
+    }
     projects.keep_shown(project_id, shown)
     shown |= projects.shown(project_id)
-    reading = _Reading(tasks, labels, shown, found.model_version, found.title, settings.annotators)
+    reader = ProjectReader(
+        tasks,
+        labels,
+        shown,
+        version=found.model_version,
+        title=found.title,
+        policy=settings.annotators,
+    )
     corrections, from_nothing = [], 0
     for task in tasks:
         made, unaided = read_corrections(task, shown, labels)
         corrections += made
         from_nothing += unaided
-    fields = reading.fields()
-    return Source(
+    groups = reader.read_groups()
+    return ReportSource(
         title=found.title,
-        fields=fields,
+        groups=groups,
         classes=labels.values,
         headline=choose_headline(labels.values),
-        colours=colours(labels.values, found.label_config),
+        colours=choose_colours(labels.values, found.label_config),
         model=found.model_version,
         corrections=measure_usefulness(corrections),
         from_nothing=from_nothing,
         annotators=settings.annotators,
-        agreements=reading.agreements,
-        pixels=_Fetched(project, settings.media, reading),
-        skipped=reading.skipped,
+        agreements=reader.agreements,
+        pixels=_TaskImages(project, settings.media, reader.addresses),
+        skipped=reader.skipped,
     )
 
 
-class _Reading:
-    """Tasks as fields; remembers which task is which image of a field."""
+class ProjectReader:
+    """Reads tasks as groups of images with their objects.
+
+    Args:
+        tasks: As Label Studio's JSON has them.
+        labels: The labels of the project.
+        shown: The prediction that each annotation started from, by the annotation's id.
+        version: The version whose predictions count.
+        title: Of the project; images without a scan, sample or slide are counted under it.
+        policy: What counts of several annotators of a task.
+
+    Attributes:
+        skipped: What could not be read; filled by `read_groups`.
+        agreements: How far the annotators of each task that has several agree, 0..1; filled by
+            `read_groups`.
+        addresses: Where Label Studio has each image, by the name of its group and its number
+            in it; filled by `read_groups`.
+    """
 
     def __init__(
         self,
         tasks: Sequence[dict[str, Any]],
         labels: LabelingConfig,
         shown: Mapping[int, ShownRegions],
+        *,
         version: str,
         title: str,
         policy: Policy,
@@ -102,80 +145,85 @@ class _Reading:
         self._version = version
         self._title = title
         self._policy = policy
-        self._chosen = {one.task: one for one in collect_submissions(tasks)}
+        self._chosen = {chosen.task: chosen for chosen in collect_submissions(tasks)}
         self._names = Names(((task["id"], task["data"]) for task in tasks), labels.image_key)
 
-    def fields(self) -> list[Field]:
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    def read_groups(self) -> list[ImageGroup]:
+        """Read the groups, in the natural order of their scans and names."""
+        members_by_name: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for task in self._tasks:
             data = task["data"]
-            placed = data.get("scan") and all(_number(data.get(key)) is not None for key in "xy")
+            placed = data.get("scan") and all(_to_number(data.get(key)) is not None for key in "xy")
             name = str(data["scan"]) if placed else self._names.get(task["id"])
-            groups.setdefault((self._scan(data), name), []).append(task)
-        made = []
+            members_by_name.setdefault((self._find_scan(data), name), []).append(task)
+        groups = []
         for (scan, name), members in sorted(
-            groups.items(), key=lambda item: tuple(map(natural_key, item[0]))
+            members_by_name.items(), key=lambda item: tuple(map(natural_key, item[0]))
         ):
-            looks = _sized([self._look(task, len(members) > 1) for task in members])
+            images = _fill_sizes([self._read_image(task, len(members) > 1) for task in members])
             for number, task in enumerate(members):
                 address = str(task["data"].get(self._labels.image_key) or "")
                 self.addresses[name, number] = address
-            pixel = next((_number(task["data"].get("pixel_size")) for task in members), None)
-            made.append(counts.field(name, scan, looks, pixel or None))
-        return made
+            pixel = next((_to_number(task["data"].get("pixel_size")) for task in members), None)
+            groups.append(group_images(name, scan, images, pixel or None))
+        return groups
 
-    def _scan(self, data: Mapping[str, Any]) -> str:
+    def _find_scan(self, data: Mapping[str, Any]) -> str:
         return next((str(data[key]) for key in GROUP_FIELDS if data.get(key)), self._title)
 
-    def _look(self, task: dict[str, Any], placed: bool) -> Look:
-        # Many pictures of one scan have no name that says more than the task's number.
+    def _read_image(self, task: dict[str, Any], placed: bool) -> ReportImage:
+        # The tiles of a scan have no names that tell more than the task's number.
         name = f"task {task['id']}" if placed else self._names.get(task["id"])
         data = task["data"]
         chosen = self._chosen.get(task["id"])
         predictions = [] if data.get("blind") else task.get("predictions") or []
         prediction = max(
             predictions,
-            key=lambda one: (str(one.get("model_version")) == self._version, one["id"]),
+            key=lambda entry: (str(entry.get("model_version")) == self._version, entry["id"]),
             default=None,
         )
         state: State = "reviewed" if chosen else "detected" if prediction else "waiting"
         result = chosen.results[0] if chosen else (prediction or {}).get("result") or []
         others = chosen.results[1:] if chosen else ()
-        drawn = None
+        before = None
         if chosen:
-            # What the person started from; else, as for imported annotations, what is there.
-            drawn = self._shown.get(chosen.annotation)
-            if drawn is None and prediction:
-                drawn = ShownRegions(
+            # What the person started from; else, as for imported annotations, the prediction.
+            before = self._shown.get(chosen.annotation)
+            if before is None and prediction:
+                before = ShownRegions(
                     str(prediction.get("model_version")), prediction["result"] or []
                 )
-        size = _size([*result, *(drawn.result if drawn else []), *chain(*others)])
-        # A single image is its own field, wherever it lies in a scan.
-        x, y = (_number(data.get(key)) or 0.0 for key in "xy") if placed else (0.0, 0.0)
+        size = _find_size([*result, *(before.result if before else []), *chain(*others)])
+        # A single image is a group of its own, wherever it lies in a scan.
+        x, y = (_to_number(data.get(key)) or 0.0 for key in "xy") if placed else (0.0, 0.0)
         plane = data.get("plane") if placed else None
         if chosen and others:
-            things, problems = self._of_several(chosen, size, (x, y))
+            objects, problems = self._settle_annotators(chosen, size, (x, y))
         else:
-            things, problems = self._things(result, size, (x, y), by_hand=chosen is not None)
+            objects, problems = self._read_objects(result, size, (x, y), by_hand=chosen is not None)
         self.skipped += [{"source": name, "reason": problem} for problem in problems]
-        before = self._things(drawn.result, size, (x, y), by_hand=False)[0] if drawn else None
-        chance = _number(data.get("sampling_p")) if data.get("key") and data.get("scan") else None
-        return Look(
+        pre_annotated = None
+        if before:
+            pre_annotated, _ = self._read_objects(before.result, size, (x, y), by_hand=False)
+        chance = (
+            _to_number(data.get("sampling_p")) if data.get("key") and data.get("scan") else None
+        )
+        return ReportImage(
             name,
             x,
             y,
             *size,
             state,
-            tuple(things),
-            None if before is None else tuple(before),
+            tuple(objects),
+            None if pre_annotated is None else tuple(pre_annotated),
             plane if isinstance(plane, int) else 0,
             1 / chance if chance else 1.0,
         )
 
-    def _of_several(
+    def _settle_annotators(
         self, chosen: Submission, size: tuple[int, int], place: tuple[float, float]
-    ) -> tuple[list[Thing], list[str]]:
-        """What counts of several annotators; notes how far they agree."""
+    ) -> tuple[list[MarkedObject], list[str]]:
+        """What counts of several annotators, and problems; notes how far they agree."""
         read = [self._labels.read_boxes(result, *size) for result in chosen.results]
         drawn = [boxes for boxes, _ in read]
         agreed = measure_agreement(drawn)
@@ -184,47 +232,50 @@ class _Reading:
         several = count_deciding(chosen, self._policy)
         rows = settle_boxes(drawn[:several], self._policy).to_rows()
         x, y = place
-        things = [Thing(row[4], _moved(row[:4], x, y), None) for row in rows]
-        return things, [said for _, told in read[:several] for said in told]
+        objects = [MarkedObject(row[4], _move(row[:4], x, y), None) for row in rows]
+        return objects, [problem for _, problems in read[:several] for problem in problems]
 
-    def _things(
+    def _read_objects(
         self,
         result: Sequence[dict[str, Any]],
         size: tuple[int, int],
         place: tuple[float, float],
         *,
         by_hand: bool,
-    ) -> tuple[list[Thing], list[str]]:
+    ) -> tuple[list[MarkedObject], list[str]]:
         regions: dict[str, list[dict[str, Any]]] = {}
         for number, item in enumerate(result):
             regions.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
-        things, problems = [], []
+        objects, problems = [], []
         for items in regions.values():
-            boxes, said = self._labels.read_boxes(items, *size)
-            problems += said
-            score = None if by_hand else _number(items[0].get("score"))
+            boxes, wrong = self._labels.read_boxes(items, *size)
+            problems += wrong
+            score = None if by_hand else _to_number(items[0].get("score"))
             for *corners, label, _ in boxes.to_rows():
-                box = _moved(corners, *place)
+                box = _move(corners, *place)
                 confidence = None if by_hand else 1.0 if score is None else score
-                things.append(Thing(label, box, confidence))
-        return things, problems
+                objects.append(MarkedObject(label, box, confidence))
+        return objects, problems
 
 
-def _moved(corners: Sequence[float], x: float, y: float) -> Box:
+def _move(corners: Sequence[float], x: float, y: float) -> Box:
     x1, y1, x2, y2 = corners
     return x1 + x, y1 + y, x2 + x, y2 + y
 
 
-def _sized(looks: list[Look]) -> list[Look]:
-    """Images on which nothing is drawn do not tell their size: then it is their neighbours'."""
-    known = [look for look in looks if look.width]
-    if len(looks) == 1 or not known:
-        return looks
-    width, height = max(look.width for look in known), max(look.height for look in known)
-    return [look if look.width else replace(look, width=width, height=height) for look in looks]
+def _fill_sizes(images: list[ReportImage]) -> list[ReportImage]:
+    """Give images of unknown size, on which nothing is marked, the size of the others."""
+    known = [image for image in images if image.width]
+    if len(images) == 1 or not known:
+        return images
+    width = max(image.width for image in known)
+    height = max(image.height for image in known)
+    return [
+        image if image.width else replace(image, width=width, height=height) for image in images
+    ]
 
 
-def _size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
+def _find_size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
     for item in items:
         width, height = item.get("original_width"), item.get("original_height")
         if width and height:
@@ -232,7 +283,7 @@ def _size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
     return 0, 0
 
 
-def _number(value: Any) -> float | None:
+def _to_number(value: Any) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -240,24 +291,29 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class _Fetched:
+class _TaskImages:
     """The images of tasks, as Label Studio shows them."""
 
-    def __init__(self, project: Project, media: Path, reading: _Reading) -> None:
+    def __init__(
+        self, project: Project, media: Path, addresses: Mapping[tuple[str, int], str]
+    ) -> None:
         self._source = ImageSource(project.url, project.token, media=media, project=project.id)
-        self._addresses = reading.addresses
+        self._addresses = addresses
 
-    def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
-        numbers = sorted(looks)
-        addresses = [self._addresses[one.name, number] for number in numbers]
-        for place, got in self._source.fetch(addresses):
-            look = numbers[place]
+    def read_pieces(
+        self, group: ImageGroup, images: Collection[int], skipped: list[Skipped]
+    ) -> Iterator[Piece]:
+        """See `Pixels`."""
+        numbers = sorted(images)
+        addresses = [self._addresses[group.name, number] for number in numbers]
+        for place, content in self._source.fetch(addresses):
+            number = numbers[place]
+            image = group.images[number]
             try:
-                if isinstance(got, Exception):
-                    raise got
-                pixels = decode(got)
+                if isinstance(content, Exception):
+                    raise content
+                pixels = decode(content)
             except UnreadableImage as error:
-                skipped.append({"source": one.looks[look].name, "reason": error.reason})
+                skipped.append({"source": image.name, "reason": error.reason})
                 continue
-            shown = one.looks[look]
-            yield Piece(look, shown.plane, shown.left, shown.top, pixels)
+            yield Piece(number, image.plane, image.left, image.top, pixels)

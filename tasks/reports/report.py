@@ -11,11 +11,12 @@ from typing import Any
 
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.system.atomic_files import replacing
+from ml_backend.system.batching import chunks
 from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
-from tasks.reports.counts import Count, Field, Thing, counts
-from tasks.reports.mitotic_index import INTERPHASE, Index, indices
-from tasks.reports.source import Source
+from tasks.reports.counts import Count, ImageGroup, MarkedObject, count_objects
+from tasks.reports.mitotic_index import INTERPHASE, MitoticIndex, compute_indices
+from tasks.reports.source import ReportSource
 from tasks.sources.discover import IMAGE_ENDINGS
 
 PAGE = "report.html"
@@ -27,40 +28,57 @@ COUNTS, INDICES, OBJECTS, CORRECTIONS = (
 )
 PICTURES = "pictures"
 
-# What the page itself shows; all else is in the files beside it, and the page says so.
+# At most so many are on the page, which says so; the other thumbnails are in the files beside it.
 MOST_OVERVIEWS = 12
-MOST_THUMBS = 400
+MOST_THUMBNAILS = 400
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """An object with the number that it has in all tables and pictures."""
+class NumberedObject:
+    """An object with the number that it has in all tables and pictures.
+
+    Attributes:
+        number: From 1.
+        group: The group of images that it is on.
+        marked: The object.
+    """
 
     number: int
-    field: Field
-    thing: Thing
+    group: ImageGroup
+    marked: MarkedObject
 
 
-def report(
-    source: Source, out: Path, progress: Callable[[float, float | None], None]
+def write_report(
+    source: ReportSource, out: Path, progress: Callable[[float, float | None], None]
 ) -> dict[str, Any]:
-    """Write the report of a source into a folder; as JSON what it says.
+    """Write a report into a folder.
 
-    out: is made where it is not there; files of an earlier report in it are replaced.
-    Each file appears when it is complete, the page last. Raises OSError.
+    Each file appears when it is complete, the page last.
+
+    Args:
+        source: What the report is made of; what cannot be read is added to its `skipped`.
+        out: Is made where it is not there; the files of an earlier report in it are replaced.
+        progress: Called with (groups done, groups in all) while pictures are made.
+
+    Returns:
+        What `cytoloop report --json` prints.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
-    objects = _numbered(source.fields)
-    rows = counts(source.fields, source.classes)
-    found = indices(source.fields)
-    files = [_csv(out / COUNTS, Count.__annotations__, map(asdict, rows))]
-    files.append(_csv(out / OBJECTS, _COLUMNS, map(_record, objects)))
-    if found:
-        files.append(_csv(out / INDICES, _INDEX_COLUMNS, map(_index, found)))
+    objects = _number_objects(source.groups)
+    rows = count_objects(source.groups, source.classes)
+    indices = compute_indices(source.groups)
+    files = [_write_csv(out / COUNTS, Count.__annotations__, map(asdict, rows))]
+    files.append(_write_csv(out / OBJECTS, _COLUMNS, map(_to_object_record, objects)))
+    if indices:
+        files.append(_write_csv(out / INDICES, _INDEX_COLUMNS, map(_to_index_record, indices)))
     if source.corrections:
-        files.append(_csv(out / CORRECTIONS, _CORRECTION_COLUMNS, _corrections(source)))
-    shown = _pictures(source, objects, out / PICTURES, progress)
+        corrections = _to_correction_records(source)
+        files.append(_write_csv(out / CORRECTIONS, _CORRECTION_COLUMNS, corrections))
+    shown = _write_pictures(source, objects, out / PICTURES, progress)
     files += shown.files
-    states = [look.state for one in source.fields for look in one.looks]
+    states = [image.state for group in source.groups for image in group.images]
     result = {
         "title": source.title,
         "images": len(states),
@@ -69,9 +87,9 @@ def report(
         "model": source.model,
         "classes": list(source.classes),
         "counts": [asdict(row) for row in rows],
-        "indices": [_index(one) for one in found],
-        "why_no_index": _why_not(source, found),
-        "corrections": [asdict(one) for one in source.corrections],
+        "indices": [_to_index_record(index) for index in indices],
+        "why_no_index": _explain_missing_index(source, indices),
+        "corrections": [asdict(version) for version in source.corrections],
         "started_from_nothing": source.from_nothing,
         "annotators": source.annotators,
         "several_annotators": len(source.agreements),
@@ -79,22 +97,23 @@ def report(
         "skipped": source.skipped,
     }
     with replacing(out / PAGE) as temporary:
-        temporary.write_text(page.render(result, source, rows, found, shown), encoding="utf-8")
+        html = page.render_page(result, source, rows, indices, shown)
+        temporary.write_text(html, encoding="utf-8")
     _remove_stale(out, files)
     return {"page": str(out / PAGE), "files": list(map(str, files)), **result}
 
 
-def _numbered(fields: Iterable[Field]) -> list[Numbered]:
-    objects: list[Numbered] = []
-    for one in fields:
-        for thing in sorted(one.things, key=lambda thing: (thing.box[1], thing.box[0])):
-            objects.append(Numbered(len(objects) + 1, one, thing))
+def _number_objects(groups: Iterable[ImageGroup]) -> list[NumberedObject]:
+    objects: list[NumberedObject] = []
+    for group in groups:
+        for marked in sorted(group.objects, key=lambda marked: (marked.box[1], marked.box[0])):
+            objects.append(NumberedObject(len(objects) + 1, group, marked))
     return objects
 
 
-def _why_not(source: Source, found: Sequence[Index]) -> str:
-    """Why there is no mitotic index, in words; '' where there is one."""
-    if found:
+def _explain_missing_index(source: ReportSource, indices: Sequence[MitoticIndex]) -> str:
+    """Why there is no mitotic index, in words; "" where there is one."""
+    if indices:
         return ""
     if INTERPHASE not in map(canonicalize, source.classes):
         return "the labels have no class of interphase nuclei to divide by"
@@ -115,36 +134,37 @@ _CORRECTION_COLUMNS = (
 )  # fmt: skip
 
 
-def _record(one: Numbered) -> dict[str, Any]:
-    """Coordinates are px of the scan, or of the image where it stands alone."""
-    thing = one.thing
+def _to_object_record(numbered: NumberedObject) -> dict[str, Any]:
+    """A row of the table; coordinates are px of the scan, or of the image if it is in none."""
+    group, marked = numbered.group, numbered.marked
     return {
-        "number": one.number,
-        "scan": one.field.scan,
-        "image": one.field.looks[thing.look].name,
-        "label": thing.label,
-        **dict(zip(("x1", "y1", "x2", "y2"), (round(v, 2) for v in thing.box), strict=True)),
-        "plane": thing.plane,
-        "reviewed": int(one.field.reviewed(thing)),
-        "confidence": "" if thing.confidence is None else round(thing.confidence, 4),
-        "partial": int(thing.partial),
+        "number": numbered.number,
+        "scan": group.scan,
+        "image": group.images[marked.image].name,
+        "label": marked.label,
+        **dict(zip(("x1", "y1", "x2", "y2"), (round(v, 2) for v in marked.box), strict=True)),
+        "plane": marked.plane,
+        "reviewed": int(group.is_reviewed(marked)),
+        "confidence": "" if marked.confidence is None else round(marked.confidence, 4),
+        "partial": int(marked.partial),
     }
 
 
-def _index(one: Index) -> dict[str, Any]:
-    record = asdict(one)
+def _to_index_record(index: MitoticIndex) -> dict[str, Any]:
+    record = asdict(index)
     interval = record.pop("interval")
     low, high = interval or (None, None)
     return {**record, "low": low, "high": high}
 
 
-def _corrections(source: Source) -> Iterator[dict[str, Any]]:
-    for one in source.corrections:
-        for label, changes in one.classes.items():
-            yield {"version": one.version, "label": label} | {str(k): v for k, v in changes.items()}
+def _to_correction_records(source: ReportSource) -> Iterator[dict[str, Any]]:
+    for version in source.corrections:
+        for label, changes in version.classes.items():
+            counts = {str(change): count for change, count in changes.items()}
+            yield {"version": version.version, "label": label} | counts
 
 
-def _csv(path: Path, columns: Iterable[str], records: Iterable[dict[str, Any]]) -> Path:
+def _write_csv(path: Path, columns: Iterable[str], records: Iterable[dict[str, Any]]) -> Path:
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -158,95 +178,96 @@ def _csv(path: Path, columns: Iterable[str], records: Iterable[dict[str, Any]]) 
 # Pictures.
 
 
-def _pictures(
-    source: Source,
-    objects: Sequence[Numbered],
+def _write_pictures(
+    source: ReportSource,
+    objects: Sequence[NumberedObject],
     folder: Path,
     progress: Callable[[float, float | None], None],
 ) -> page.Pictures:
     shown = page.Pictures()
     if source.pixels is None:
         return shown
-    chosen = _to_show_whole(source)
-    numbers = {(id(one.field), id(one.thing)): one.number for one in objects}
-    thumbs: dict[str, list[page.Thumb]] = {label: [] for label in source.headline}
+    whole = _choose_overviews(source)
+    numbers = {(id(obj.group), id(obj.marked)): obj.number for obj in objects}
+    thumbnails: dict[str, list[page.Thumbnail]] = {label: [] for label in source.headline}
     names: set[str] = set()
-    fields = [
-        one
-        for one in source.fields
-        if id(one) in chosen or any(thing.label in source.headline for thing in one.things)
+    groups = [
+        group
+        for group in source.groups
+        if id(group) in whole or any(m.label in source.headline for m in group.objects)
     ]
-    for done, one in enumerate(fields):
-        made = pictures.show(
-            one,
+    for done, group in enumerate(groups):
+        made = pictures.make_pictures(
+            group,
             source.pixels,
             source.colours,
             source.headline,
-            whole=id(one) in chosen,
+            whole=id(group) in whole,
             skipped=source.skipped,
         )
-        for place, content in made.thumbs.items():
-            thing = one.things[place]
-            number = numbers[id(one), id(thing)]
-            name = one.looks[thing.look].name
-            thumbs[thing.label].append(
-                page.Thumb(number, name, one.reviewed(thing), thing, content)
+        for place, content in made.thumbnails.items():
+            marked = group.objects[place]
+            thumbnails[marked.label].append(
+                page.Thumbnail(
+                    numbers[id(group), id(marked)],
+                    group.images[marked.image].name,
+                    group.is_reviewed(marked),
+                    marked.confidence,
+                    content,
+                )
             )
         if made.overview is not None:
-            name = _free(f"overview-{_bare(one.name)}", names)
-            content = pictures.encoded(made.overview, "PNG")
-            shown.files.append(_write(folder / f"{name}.png", content))
-            shown.overviews.append(page.Overview(one, pictures.encoded(made.overview)))
-        progress(done + 1, len(fields))
-    shown.left_out = len(source.fields) - len(shown.overviews)
-    sheet = pictures.ACROSS * pictures.DOWN
-    for label, ones in thumbs.items():
-        ones.sort(key=lambda thumb: thumb.number)
-        shown.thumbs[label] = ones[:MOST_THUMBS]
-        shown.of[label] = len(ones)
-        for start in range(0, len(ones), sheet):
-            part = [
-                (f"{one.number}  {one.name}", one.content) for one in ones[start : start + sheet]
-            ]
-            name = _free(f"contact-{flatten(label)}-{start // sheet + 1}", names)
-            content = pictures.encoded(pictures.contact_sheet(part))
-            shown.files.append(_write(folder / f"{name}.jpg", content))
+            name = _make_unique(f"overview-{_to_file_name(group.name)}", names)
+            content = pictures.encode_picture(made.overview, "PNG")
+            shown.files.append(_write_bytes(folder / f"{name}.png", content))
+            shown.overviews.append(page.Overview(group, pictures.encode_picture(made.overview)))
+        progress(done + 1, len(groups))
+    shown.left_out = len(source.groups) - len(shown.overviews)
+    for label, members in thumbnails.items():
+        members.sort(key=lambda thumbnail: thumbnail.number)
+        shown.thumbnails[label] = members[:MOST_THUMBNAILS]
+        shown.totals[label] = len(members)
+        for sheet, part in enumerate(chunks(members, pictures.ACROSS * pictures.DOWN)):
+            captioned = [(f"{item.number}  {item.name}", item.content) for item in part]
+            name = _make_unique(f"contact-{flatten(label)}-{sheet + 1}", names)
+            content = pictures.encode_picture(pictures.make_contact_sheet(captioned))
+            shown.files.append(_write_bytes(folder / f"{name}.jpg", content))
     return shown
 
 
-def _to_show_whole(source: Source) -> set[int]:
-    """The fields with an overview, by id: those with most of what the labels are about."""
+def _choose_overviews(source: ReportSource) -> set[int]:
+    """The groups with an overview, by id: those of most images, then of most headline objects."""
 
-    def objects(one: Field) -> int:
-        return sum(thing.label in source.headline for thing in one.things)
+    def count_headline(group: ImageGroup) -> int:
+        return sum(marked.label in source.headline for marked in group.objects)
 
-    ranked = sorted(source.fields, key=lambda one: (-len(one.looks), -objects(one)))
-    return {id(one) for one in ranked[:MOST_OVERVIEWS]}
+    ranked = sorted(source.groups, key=lambda group: (-len(group.images), -count_headline(group)))
+    return {id(group) for group in ranked[:MOST_OVERVIEWS]}
 
 
-def _bare(name: str) -> str:
-    """A name of an image as that of another file: without its ending, in no folder."""
+def _to_file_name(name: str) -> str:
+    """The name of an image as a part of the name of another file: no folder, no ending."""
     path = Path(flatten(name))
     return path.stem if path.suffix.lower() in IMAGE_ENDINGS else path.name
 
 
-def _free(name: str, taken: set[str]) -> str:
-    free, number = name, 1
-    while free.casefold() in taken:
+def _make_unique(name: str, taken: set[str]) -> str:
+    unique, number = name, 1
+    while unique.casefold() in taken:
         number += 1
-        free = f"{name}-{number}"
-    taken.add(free.casefold())
-    return free
+        unique = f"{name}-{number}"
+    taken.add(unique.casefold())
+    return unique
 
 
-def _write(path: Path, content: bytes) -> Path:
+def _write_bytes(path: Path, content: bytes) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return path
 
 
 def _remove_stale(out: Path, files: Sequence[Path]) -> None:
-    """Pictures and tables of an earlier report of which this one has none."""
+    """Remove the tables and pictures of an earlier report that this one does not have."""
     kept = set(files)
     for name in (INDICES, CORRECTIONS):
         if out / name not in kept:

@@ -9,19 +9,23 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.dataset.corrections import Usefulness
-from tasks.reports.counts import Field
+from tasks.reports.counts import ImageGroup
 from tasks.sources.discover import Skipped
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a field's picture. look, plane: of which image and plane of it. left, top: its
-    place in the field, px.
+    """A part of the picture of a group.
 
-    pixels: (H, W, 3) uint8 RGB; may be overwritten as soon as the next piece is asked for.
+    Attributes:
+        image: The number of the image in its group.
+        plane: The plane that it shows, from 0.
+        left: Its place in the group, px.
+        top: The same, downwards.
+        pixels: (H, W, 3) uint8 RGB; may be overwritten as soon as the next piece is asked for.
     """
 
-    look: int
+    image: int
     plane: int
     left: float
     top: float
@@ -29,26 +33,45 @@ class Piece:
 
 
 class Pixels(Protocol):
-    def pieces(self, one: Field, looks: Collection[int], skipped: list[Skipped]) -> Iterator[Piece]:
-        """The pictures of some images of a field, those that can be read, in any order.
+    """Where the pixels of the images come from."""
 
-        skipped: gets what cannot be read, with the reason.
+    def read_pieces(
+        self, group: ImageGroup, images: Collection[int], skipped: list[Skipped]
+    ) -> Iterator[Piece]:
+        """Read images of a group in pieces, in any order.
+
+        Args:
+            group: The group.
+            images: The numbers of the images in it.
+            skipped: Gets the images that cannot be read, with the reason.
+
+        Yields:
+            The pieces of those that can be read.
         """
         ...
 
 
 @dataclass
-class Source:
-    """fields: in the order to report them. classes: in the order of the labels, the headline
-    classes among them. colours: of each class, #RRGGBB. model: who detected, '' if not known.
-    corrections, from_nothing: what annotators changed, of a project. annotators: which boxes
-    count of several annotators of a task ('' where there are none); agreements: how far they
-    agree, 0..1, of each such task. pixels: None where there are no images to show. skipped:
-    what was left out, and why.
+class ReportSource:
+    """All that a report says and shows.
+
+    Attributes:
+        title: Of the report.
+        groups: In the order of the report.
+        classes: In the order of the labels.
+        headline: Those of the classes that the labels are about.
+        colours: Of each class, #RRGGBB.
+        model: The version that detected; "" where it is not known.
+        corrections: What annotators changed, by version.
+        from_nothing: Annotations that started from no pre-annotation.
+        annotators: The policy for tasks with several annotators.
+        agreements: How far the annotators of each such task agree, 0..1.
+        pixels: None where there are no images to show.
+        skipped: What was left out, and why.
     """
 
     title: str
-    fields: Sequence[Field]
+    groups: Sequence[ImageGroup]
     classes: tuple[str, ...]
     headline: tuple[str, ...]
     colours: dict[str, str]

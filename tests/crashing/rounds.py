@@ -30,7 +30,7 @@ import psutil
 from safetensors.numpy import load_file, save_file
 
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.demo.synthetic_images import field as draw_field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import LabelingConfig
@@ -95,7 +95,7 @@ def template(folder: Path, versions: Path | None = None) -> Template:
     detector = Detector.load(ready)
     truth: list[Boxes] = []
     for seed in count():
-        pixels, _ = draw_field(np.random.default_rng(seed), size=SIZE, dividing=2)
+        pixels, _ = generate_field(np.random.default_rng(seed), size=SIZE, dividing=2)
         (found,) = detector.detect([pixels], card.threshold)
         found = found.where(found.label == "Mitotic cell")
         if len(found):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ml_backend.dataset.corrections import EDIT_KINDS, find_shown_regions, read_corrections
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import LabelingConfig
@@ -99,7 +99,7 @@ def predictions_of(studio: Studio, project: int) -> list[dict[str, Any]]:
 def a_field() -> np.ndarray:
     """A real image where there is one, else a generated one."""
     real = SHARED_DATA / "plant_mitosis" / "images" / "Os1.png"
-    return decode(real) if real.exists() else field(1)[0]
+    return decode(real) if real.exists() else generate_field(1)[0]
 
 
 def region(box: Box, width: int, height: int) -> dict[str, Any]:

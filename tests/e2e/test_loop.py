@@ -58,11 +58,11 @@ def real_fields(folder: Path) -> list[Field]:
 
 
 def generated_fields(folder: Path) -> list[Field]:
-    from ml_backend.demo.synthetic_images import field
+    from ml_backend.demo.synthetic_images import generate_field
 
     fields = []
     for i in range(17):
-        pixels, boxes = field(np.random.default_rng(i))
+        pixels, boxes = generate_field(np.random.default_rng(i))
         truth = boxes.xyxy[boxes.label == "Mitotic cell"]
         fields.append((UNSEEN[i % 3], f"generated{i}", pixels, truth))
     return list(write_fields(folder, fields))

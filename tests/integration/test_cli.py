@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.labelled_folder import evaluate_folder
 from ml_backend.settings import Settings
@@ -70,7 +70,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     notes = []
     for seed in range(6):
-        pixels, boxes = field(np.random.default_rng(seed), size=(694, 520), scale=0.5)
+        pixels, boxes = generate_field(np.random.default_rng(seed), size=(694, 520), scale=0.5)
         cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
         marks = [
             {

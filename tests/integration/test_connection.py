@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.image_source import AccessToken
 from ml_backend.label_studio.session import StudioFault
@@ -129,7 +129,7 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
 
     folder = label_studio.media / str(project)
     folder.mkdir(parents=True)
-    cv2.imwrite(str(folder / "1.png"), np.ascontiguousarray(field(1)[0][..., ::-1]))
+    cv2.imwrite(str(folder / "1.png"), np.ascontiguousarray(generate_field(1)[0][..., ::-1]))
     studio.add_media_folder(project, folder)
     address = f"/data/local-files/?d={project}/1.png"
     tasks = studio.import_tasks(

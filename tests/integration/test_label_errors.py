@@ -15,7 +15,7 @@ import pytest
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.dataset.snapshot import Item, Snapshot, build_snapshot
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonicalize
@@ -47,7 +47,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     folder = tmp_path_factory.mktemp("fields")
     made = []
     for seed in range(12):
-        pixels, boxes = field(np.random.default_rng(seed))
+        pixels, boxes = generate_field(np.random.default_rng(seed))
         cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
         made.append(Example(folder / f"{seed}.png", (*HELD, "Ns")[seed % 4], boxes))
     return made

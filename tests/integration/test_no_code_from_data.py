@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.registry.starters import STARTERS
 
 COMMAND = Path(sys.executable).with_name("cytoloop")  # as users start it
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
         mark = f"open({str(tmp_path / 'marks')!r}, 'a').write('{module}\\n')\n"
         (folder / f"{module}.py").write_text(mark)
     for seed in range(2):
-        pixels, _ = field(np.random.default_rng(seed), size=(694, 520), scale=0.5)
+        pixels, _ = generate_field(np.random.default_rng(seed), size=(694, 520), scale=0.5)
         cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
     evil = f"__import__('os').system('echo yaml >> {tmp_path / 'marks'}')"
     for name in ("yolov5n.yaml", "yolov5.yaml", "model.yaml"):

@@ -19,7 +19,7 @@ from ml_backend.active_learning.strategies.random_order import score_randomly
 from ml_backend.active_learning.strategies.table import STRATEGIES
 from ml_backend.dataset.corrections import find_shown_regions
 from ml_backend.dataset.split import compute_queue_place
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import open_studio_client
@@ -65,7 +65,7 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     folder = label_studio.media / str(number)
     folder.mkdir(parents=True)
     for seed in range(3):
-        pixels, _ = field(np.random.default_rng(seed), size=(347, 260), scale=0.25)
+        pixels, _ = generate_field(np.random.default_rng(seed), size=(347, 260), scale=0.25)
         cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
     (folder / "3.png").write_bytes(b"")
     studio.add_media_folder(number, folder)
@@ -145,7 +145,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     number = studio.create_project("Blind", config).id
     folder = label_studio.media / str(number)
     folder.mkdir(parents=True)
-    pixels, _ = field(np.random.default_rng(3))
+    pixels, _ = generate_field(np.random.default_rng(3))
     cv2.imwrite(str(folder / "a.png"), pixels[..., ::-1])
     studio.add_media_folder(number, folder)
     studio.ensure_view(number)
@@ -270,7 +270,7 @@ def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Qu
     folder = label_studio.media / str(number)
     folder.mkdir(parents=True)
     for seed in range(8):
-        pixels, _ = field(np.random.default_rng(seed), size=(347, 260), scale=0.25)
+        pixels, _ = generate_field(np.random.default_rng(seed), size=(347, 260), scale=0.25)
         cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
     projects = Projects(settings.projects_database)
     url, token = label_studio.url, label_studio.account.token

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from ml_backend.cli.app import main
-from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.evaluation.detector_agreement import Agreement
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio import session as studio_line
@@ -101,7 +101,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A preparation cut into abutting tiles, whatever lies on the cuts."""
     folder = tmp_path_factory.mktemp("tiles") / "slide7"
     folder.mkdir()
-    scene = mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=60).image
+    scene = generate_mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=60).image
     for row in range(ROWS):
         for column in range(COLUMNS):
             tile = scene[row * HEIGHT :, column * WIDTH :][:HEIGHT, :WIDTH]
@@ -209,7 +209,7 @@ def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    scene = mitosis_scene(5, (2 * WIDTH, HEIGHT), dividing=8).image
+    scene = generate_mitosis_scene(5, (2 * WIDTH, HEIGHT), dividing=8).image
     cv2.imwrite(str(tmp_path / "left.png"), scene[:, :WIDTH, ::-1])
     cv2.imwrite(str(tmp_path / "right.png"), scene[:, WIDTH:, ::-1])
     noise = np.random.default_rng(1).normal(120, 3, (14, HEIGHT, WIDTH)).round()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.app import create_app
 from ml_backend.serving.preannotation import QUEUED
@@ -49,7 +49,7 @@ class Backend:
             self.registry.promote(str(number), self.starter, by="test", reason="start")
         media = self.settings.media / "1"
         media.mkdir(parents=True)
-        pixels, _ = field(np.random.default_rng(3))
+        pixels, _ = generate_field(np.random.default_rng(3))
         cv2.imwrite(str(media / "good.png"), pixels[..., ::-1])
         good = (media / "good.png").read_bytes()
         (media / "empty.png").write_bytes(b"")

@@ -17,7 +17,7 @@ import pytest
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
@@ -55,7 +55,7 @@ def items(pipeline: Pipeline) -> list[Item]:
     folder.mkdir(parents=True)
     made = []
     for number in range(TRAINED + HELD):
-        pixels, boxes = field(np.random.default_rng(number), size=(640, 480))
+        pixels, boxes = generate_field(np.random.default_rng(number), size=(640, 480))
         path = folder / f"{number}.png"
         cv2.imwrite(str(path), pixels[..., ::-1])
         made.append(

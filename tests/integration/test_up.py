@@ -18,14 +18,14 @@ import psutil
 import pytest
 
 from ml_backend.active_learning.strategies.table import UnknownStrategy
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import NotWritable, read_json
 from ml_backend.system.processes import PortTaken
-from tasks.launcher.up import Options, UpFailed, project_name, up
+from tasks.launcher.up import UpFailed, UpOptions, launch, name_project
 from tests.conftest import free_port
 
 NO_RECTANGLES = '<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>'
@@ -39,20 +39,20 @@ def test_a_taken_port_is_one_line_before_anything_starts(tmp_path: Path) -> None
             ports: dict[str, Any] = {"port": free_port(), "backend_port": free_port()}
             ports[which] = taken.getsockname()[1]
             with pytest.raises(PortTaken, match=words):
-                up(Options(browser=False, **ports), Settings(data_dir=tmp_path / which))
+                launch(UpOptions(browser=False, **ports), Settings(data_dir=tmp_path / which))
 
 
 def test_two_equal_ports_are_told(tmp_path: Path) -> None:
     port = free_port()
     with pytest.raises(UpFailed, match="must differ"):
-        up(Options(port=port, backend_port=port), Settings(data_dir=tmp_path))
+        launch(UpOptions(port=port, backend_port=port), Settings(data_dir=tmp_path))
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder", encoding="utf-8")
     with pytest.raises(NotWritable, match=r"cannot write to the data folder .*--data-dir"):
-        up(Options(), Settings(data_dir=file / "data"))
+        launch(UpOptions(), Settings(data_dir=file / "data"))
 
 
 @pytest.mark.parametrize(
@@ -61,41 +61,44 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 )
 def test_unknown_labels_are_told(tmp_path: Path, labels: str, words: str) -> None:
     with pytest.raises(UpFailed, match=words):
-        up(Options(labels=labels), Settings(data_dir=tmp_path))
+        launch(UpOptions(labels=labels), Settings(data_dir=tmp_path))
 
 
 def test_an_unknown_strategy_in_the_settings_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnknownStrategy, match="'chance'; CYTOLOOP_STRATEGY .* certainty, random"):
-        up(Options(), Settings(data_dir=tmp_path, strategy="chance"))
+        launch(UpOptions(), Settings(data_dir=tmp_path, strategy="chance"))
 
 
 def test_labels_in_a_file_are_the_same_however_they_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = {project_name(Options(labels=one)) for one in ("a.xml", "./a.xml", f"{tmp_path}/a.xml")}
+    names = {
+        name_project(UpOptions(labels=labels))
+        for labels in ("a.xml", "./a.xml", f"{tmp_path}/a.xml")
+    }
     assert len(names) == 1
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.chdir(other)
-    assert project_name(Options(labels="a.xml")) not in names
-    assert project_name(Options(labels="mitosis")) == "mitosis"
-    assert project_name(Options(demo=True)) == "mitosis demo"
+    assert name_project(UpOptions(labels="a.xml")) not in names
+    assert name_project(UpOptions(labels="mitosis")) == "mitosis"
+    assert name_project(UpOptions(demo=True)) == "mitosis demo"
 
 
 def test_labels_without_rectangles_are_told(tmp_path: Path) -> None:
     file = tmp_path / "labels.xml"
     file.write_text(NO_RECTANGLES, encoding="utf-8")
     with pytest.raises(ValueError, match="no RectangleLabels"):
-        up(Options(labels=str(file)), Settings(data_dir=tmp_path / "data"))
+        launch(UpOptions(labels=str(file)), Settings(data_dir=tmp_path / "data"))
 
 
 def test_images_that_are_no_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(UpFailed, match="not a folder of images"):
-        up(Options(images=tmp_path / "nowhere"), Settings(data_dir=tmp_path / "data"))
+        launch(UpOptions(images=tmp_path / "nowhere"), Settings(data_dir=tmp_path / "data"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UpFailed, match="no images in"):
-        up(Options(images=tmp_path / "empty"), Settings(data_dir=tmp_path / "data"))
+        launch(UpOptions(images=tmp_path / "empty"), Settings(data_dir=tmp_path / "data"))
     assert not (tmp_path / "data").exists()
 
 
@@ -162,10 +165,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     for seed, name in ((1, "Os/a.png"), (2, "Os/b.png"), (3, "Ta/ä c.png"), (1, "Ta/again.png")):
         (folder / name).parent.mkdir(exist_ok=True)
-        pixels = np.ascontiguousarray(field(seed)[0][..., ::-1])
+        pixels = np.ascontiguousarray(generate_field(seed)[0][..., ::-1])
         # cv2 writes no name beyond ASCII on Windows.
         (folder / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    wide = field(4)[0].astype(np.uint16)[..., 0] * 200
+    wide = generate_field(4)[0].astype(np.uint16)[..., 0] * 200
     cv2.imwrite(str(folder / "Os" / "deep.tif"), wide)
     (folder / "Os" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
     (folder / "Ta" / "empty.jpg").write_bytes(b"")

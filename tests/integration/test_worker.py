@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
@@ -76,7 +76,9 @@ def project(label_studio: RunningStudio, settings: Settings) -> int:
     folder.mkdir(parents=True)
     truth = []
     for seed in range(12):
-        pixels, boxes = field(np.random.default_rng(seed), size=(347, 260), scale=0.25, dividing=2)
+        pixels, boxes = generate_field(
+            np.random.default_rng(seed), size=(347, 260), scale=0.25, dividing=2
+        )
         cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
         truth.append(boxes)
     studio.add_media_folder(number, folder)

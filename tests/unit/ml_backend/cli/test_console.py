@@ -13,7 +13,7 @@ from ml_backend.cli import app, console
 
 def test_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     line = "left out: tiles [old]/r1.png: " + "a long reason " * 20
-    console.say({}, as_json=False, text=lambda: line)
+    console.print_result({}, as_json=False, text=lambda: line)
     assert capsys.readouterr().out == f"{line}\n"
 
 
@@ -27,10 +27,10 @@ def test_an_error_of_the_system_names_its_file(
 
 
 def test_a_bar_that_never_began_is_not_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError), console.progress("Detecting"):
+    with pytest.raises(ValueError), console.show_progress("Detecting"):
         raise ValueError("no images")
     assert capsys.readouterr().err == ""
-    with pytest.raises(ValueError), console.progress("Detecting") as bar:
+    with pytest.raises(ValueError), console.show_progress("Detecting") as bar:
         bar(3, 5)
         raise ValueError("the disk is full")
     assert "3/5" in capsys.readouterr().err
@@ -41,7 +41,7 @@ def test_a_setting_that_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CYTOLOOP_HOLDOUT_SHARE", "much")
     context = typer.Context(typer.main.get_command(app.app))
     with pytest.raises(ValueError) as caught:
-        console.settings(context)
+        console.load_settings(context)
     said = str(caught.value)
     assert "CYTOLOOP_RETRAIN_AFTER=0: " in said and "CYTOLOOP_HOLDOUT_SHARE=much: " in said
     assert "\n" not in said
@@ -51,7 +51,7 @@ def test_the_data_folder_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     context = typer.Context(typer.main.get_command(app.app), obj=Path("~/cells"))
-    assert console.settings(context).data_dir == tmp_path.resolve() / "cells"
+    assert console.load_settings(context).data_dir == tmp_path.resolve() / "cells"
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "99999"])

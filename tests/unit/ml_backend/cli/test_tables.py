@@ -20,7 +20,7 @@ def printed(marked: str, headline: tuple[str, ...]) -> str:
     whole = {"model": "m", "headline": list(headline), "trained_on": 0, "skipped": []}
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(tables.figures({**whole, **figures.to_json()}))
+        console.print(tables.render_figures({**whole, **figures.to_json()}))
     return capture.get()
 
 
@@ -31,3 +31,27 @@ def test_figures_of_a_detector_of_other_things_say_so() -> None:
     text = printed("Chromosomes", ("Mitotic cell",))
     assert "which this detector is about" not in text
     assert "false boxes an image" in text
+
+
+def test_a_row_a_version_and_no_table_without_any() -> None:
+    row = {"project": "1", "version": "1-v1-ab", "champion": True, "created": 0.0, "f1": 0.5}
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(tables.render_versions([row, {**row, "version": "1-v2-cd", "f1": None}]))
+    lines = capture.get().splitlines()
+    assert any("1-v1-ab" in line and "shipped" in line and "0.500" in line for line in lines)
+    assert any("1-v2-cd" in line and "-" in line for line in lines)
+    assert "no versions yet" in str(tables.render_versions([]))
+
+
+def test_corrections_are_counted_by_version_and_label() -> None:
+    counts = {"kept": 1, "moved": 2, "relabelled": 3, "added": 4, "deleted": 5}
+    version = {"version": "v1", "tasks": 6, "accepted": 0, "edits_per_image": 1.25}
+    version |= {"seconds_per_image": None, "classes": {"Mitotic cell": counts}}
+    console = Console(width=120)
+    with console.capture() as capture:
+        result = {"project": 1, "versions": [version], "started_from_nothing": 1}
+        console.print(tables.render_corrections(result))
+    text = " ".join(capture.get().replace("│", " ").split())
+    assert "v1 6 0 1.2 -" in text and "v1 Mitotic cell 1 2 3 4 5" in text
+    assert "1 annotation started from nothing" in text

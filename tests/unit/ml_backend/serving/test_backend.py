@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.registry.starters import name_starter
 from ml_backend.serving.app_state import AppState
 from ml_backend.serving.backend import NOTES, Backend, BadLabelingConfig, list_versions
@@ -32,7 +32,7 @@ def state(starter_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     shutil.copytree(starter_versions, settings.versions)
     settings.media.mkdir()
-    pixels, _ = field(np.random.default_rng(3))
+    pixels, _ = generate_field(np.random.default_rng(3))
     cv2.imwrite(str(settings.media / "field.png"), pixels[..., ::-1])
     state = AppState.open(settings)
     for number in (1, 2):

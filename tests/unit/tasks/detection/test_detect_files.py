@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ml_backend.dataset.annotation_formats.detection_table import COLUMNS
-from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.learners.detector import inference as detector_module
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
@@ -201,10 +201,10 @@ def test_cells_on_the_seams_of_a_mosaic_are_found_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     detector = windowed(monkeypatch)
-    scene = mitosis_scene(5, (1100, 900), dividing=12, scale=0.35)
+    scene = generate_mitosis_scene(5, (1100, 900), dividing=12, scale=0.35)
     mosaic = np.zeros_like(scene.image)
     for placed in scene.objects:  # whole and evenly bright, so that each is one blob
-        x1, y1, x2, y2 = placed.box()
+        x1, y1, x2, y2 = placed.box
         cv2.ellipse(
             mosaic,
             ((x1 + x2) // 2, (y1 + y2) // 2),

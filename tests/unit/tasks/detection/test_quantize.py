@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.evaluation.detector_agreement import Margins
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.registry.resolve import INT8, INT8_REPORT, NoInt8, find_int8, store_int8
@@ -29,7 +29,7 @@ def registry(starter_versions: Path, tmp_path: Path) -> Registry:
 def tiles(tmp_path: Path) -> Path:
     folder = tmp_path / "tiles"
     folder.mkdir()
-    scene = mitosis_scene(3, (6 * SIDE, 4 * SIDE), dividing=16).image
+    scene = generate_mitosis_scene(3, (6 * SIDE, 4 * SIDE), dividing=16).image
     for row in range(4):
         for column in range(6):
             tile = scene[row * SIDE :, column * SIDE :][:SIDE, :SIDE]
@@ -52,7 +52,7 @@ def test_an_int8_form_is_made_compared_and_used(registry: Registry, tiles: Path)
     assert [one["source"] for one in result["skipped"]] == ["99.png"]
     folder = find_int8(version.name, registry)
     assert "i8" in (folder / "model.xml").read_text(encoding="utf-8")
-    image = mitosis_scene(4, (SIDE, SIDE), dividing=2).image
+    image = generate_mitosis_scene(4, (SIDE, SIDE), dividing=2).image
     full, fast = (Detector.load(one) for one in (registry.get_folder(version.name), folder))
     assert len(fast.detect([image])[0]) == len(full.detect([image])[0])
 

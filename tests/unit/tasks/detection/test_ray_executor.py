@@ -14,7 +14,7 @@ import cv2
 import psutil
 import pytest
 
-from ml_backend.demo.synthetic_images import mitosis_scene
+from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.openvino_runtime import count_cuda_devices
 from tasks.detection import scan_detector
@@ -34,7 +34,7 @@ def tiles(tmp_path: Path) -> Path:
     """A preparation in abutting tiles, one of them cut off."""
     folder = tmp_path / "slide"
     folder.mkdir()
-    scene = mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=40).image
+    scene = generate_mitosis_scene(3, (COLUMNS * WIDTH, ROWS * HEIGHT), dividing=40).image
     for row in range(ROWS):
         for column in range(COLUMNS):
             tile = scene[row * HEIGHT :, column * WIDTH :][:HEIGHT, :WIDTH]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ml_backend.dataset.example import Example
-from ml_backend.demo.synthetic_images import field
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.detector import weights
 from ml_backend.learners.detector.augmentation import TrainingImage
@@ -30,7 +30,7 @@ HEAD = "model.24."
 @pytest.fixture(scope="module")
 def seen() -> tuple[np.ndarray, Boxes]:
     """A field at the starter's scale, and what the starter finds in it."""
-    pixels = cv2.resize(field(3, dividing=4)[0], (512, 384), interpolation=cv2.INTER_AREA)
+    pixels = cv2.resize(generate_field(3, dividing=4)[0], (512, 384), interpolation=cv2.INTER_AREA)
     detector = Detector(replace(read_card(STARTER), scale=1.0), TorchRuntime(STARTER, "cpu"))
     [found] = detector.detect([pixels])
     assert (found.label == CLASSES[0]).any()

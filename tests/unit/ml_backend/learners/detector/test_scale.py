@@ -31,7 +31,7 @@ from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry.starters import STARTERS
 from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
-from tasks.cli.source_options import how_to_read
+from tasks.cli.source_options import parse_source_options
 from tasks.detection.scan_detector import ScanDetector
 from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
@@ -213,7 +213,7 @@ def test_a_scan_is_looked_at_by_its_pixel_size(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--pixel-size: 125 µm a pixel cannot be true"):
         finder(path, size=125.0)
     with pytest.raises(ValueError, match="--pixel-size -1"):
-        how_to_read(None, None, "each", None, -1.0)
+        parse_source_options(None, None, "each", None, -1.0)
 
 
 def test_a_scan_s_own_metadata_say_its_pixel_size(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.app import ProjectOption
-from ml_backend.cli.console import JsonOption
-from ml_backend.cli.words import counted
+from ml_backend.cli.options import JsonOption, ProjectOption
+from ml_backend.system.plurals import format_count
 
 app = typer.Typer()
 
@@ -36,15 +35,15 @@ def export(
     from ml_backend.cli import tables
     from tasks.exchange.export_project import export as run
 
-    with console.progress("Exporting") as bar:
-        result = run(project, out, form, console.settings(context), bar)
-    console.finish(
+    with console.show_progress("Exporting") as bar:
+        result = run(project, out, form, console.load_settings(context), bar)
+    console.print_and_exit(
         result,
         as_json=as_json,
         lines=lambda: [
-            f"{counted(result['boxes'], 'box')} on "
-            f"{counted(result['images'], 'corrected image')}, in {out}",
-            *tables.agreement(result),
+            f"{format_count(result['boxes'], 'box')} on "
+            f"{format_count(result['images'], 'corrected image')}, in {out}",
+            *tables.describe_agreement(result),
         ],
     )
 
@@ -66,15 +65,16 @@ def import_(
     """Submit annotations of other programs on the images that a project holds."""
     from tasks.exchange.import_project import import_annotations
 
-    with console.progress("Importing") as bar:
+    with console.show_progress("Importing") as bar:
         result = import_annotations(
-            source, project, console.settings(context), lambda done: bar(done, None)
+            source, project, console.load_settings(context), lambda done: bar(done, None)
         )
-    console.finish(
+    console.print_and_exit(
         result,
         as_json=as_json,
         lines=lambda: [
-            f"{counted(result['new'], 'image')} annotated with {counted(result['boxes'], 'box')}; "
+            f"{format_count(result['new'], 'image')} annotated with "
+            f"{format_count(result['boxes'], 'box')}; "
             f"{result['known']} held the same annotation already",
         ],
     )

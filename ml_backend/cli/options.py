@@ -1,0 +1,31 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else there.")
+]
+
+# Port 0 would be any free port, and nothing would tell people which.
+PortOption = partial(typer.Option, min=1, max=65535)
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", help="A version, a .safetensors file, starter:mitosis or starter:tetrads."
+    ),
+]
+
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(help="What orders the project's tasks, such as certainty or random."),
+]
+
+ProjectOption = Annotated[
+    int, typer.Option("--project", help="The project's id, as in its address.")
+]

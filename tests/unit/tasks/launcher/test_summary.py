@@ -1,0 +1,55 @@
+"""What `cytoloop up` prints when everything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from ml_backend.label_studio.client import StudioProject
+from ml_backend.label_studio.installation import Account
+from ml_backend.serving.connect import Connection
+from ml_backend.settings import Settings
+from tasks.launcher.import_images import ImportResult
+from tasks.launcher.summary import render_summary
+
+
+def print_summary(folder: Path, result: ImportResult, *, trained: bool) -> str:
+    project = StudioProject(3, "Cells", "<View/>", "v1", 0.0, 2)
+    connection = Connection(project, "http://backend", "v1", trained, ("Mitotic cell",), (), ())
+    summary = render_summary(
+        connection,
+        result,
+        address="http://studio/projects/3/data",
+        account=Account("me@here", "pass[word]", "token"),
+        settings=Settings(data_dir=folder),
+        origin="",
+        left_out=[("task 7", "its image [is] gone")],
+    )
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(summary)
+    return capture.get()
+
+
+def test_brackets_in_names_and_passwords_are_printed_as_they_are(tmp_path: Path) -> None:
+    result = ImportResult(new=1, unreadable=(("a[1].png", "it is no image"),))
+    text = print_summary(tmp_path, result, trained=True)
+    assert "http://studio/projects/3/data" in text and "pass[word]" in text
+    assert "1 image imported." in text
+    assert "1 could not be read:" in text and "a[1].png: it is no image" in text
+    assert "1 could not be pre-annotated:" in text and "task 7: its image [is] gone" in text
+
+
+def test_five_unreadable_images_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    images = tuple((f"{number}.png", "it is empty") for number in range(8))
+    text = print_summary(tmp_path, ImportResult(unreadable=images), trained=True)
+    assert "8 could not be read:" in text and text.count("it is empty") == 5 and "..." in text
+
+
+def test_only_a_project_with_a_version_is_told_of_boxes(tmp_path: Path) -> None:
+    trained, untrained = (
+        print_summary(tmp_path, ImportResult(), trained=trained) for trained in (True, False)
+    )
+    assert "correct its boxes" in trained and "blind" in trained
+    assert "box its cells" in untrained and "blind" not in untrained

@@ -1,0 +1,47 @@
+"""The page of a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.reports.counts import ReportImage, count_objects, group_images
+from tasks.reports.page import Pictures, Thumbnail, render_page
+from tasks.reports.source import ReportSource
+
+
+def render(title: str, name: str, pictures: Pictures) -> str:
+    image = ReportImage(name, 0, 0, 100, 80, "waiting")
+    group = group_images(name, name, [image])
+    source = ReportSource(title, [group], ("x",), ("x",), {"x": "#E69F00"})
+    result: dict[str, Any] = {
+        "title": title,
+        "images": 1,
+        "reviewed_images": 0,
+        "waiting_images": 1,
+        "model": "",
+        "classes": ["x"],
+        "why_no_index": "nothing is marked",
+        "corrections": [],
+        "started_from_nothing": 0,
+        "annotators": "",
+        "several_annotators": 0,
+        "agreement": None,
+        "skipped": [{"source": name, "reason": "<gone>"}],
+    }
+    return render_page(result, source, count_objects([group], ("x",)), [], pictures)
+
+
+def test_names_of_people_are_text_and_no_code() -> None:
+    html = render("<script>alert(1)</script>", "<b>1</b>.png", Pictures())
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "<b>1</b>" not in html and "&lt;gone&gt;" in html
+
+
+def test_only_the_confidence_of_what_nobody_reviewed_is_shown() -> None:
+    thumbnails = [
+        Thumbnail(1, "a.png", False, 0.75, b"jpeg"),
+        Thumbnail(2, "a.png", True, None, b"jpeg"),
+    ]
+    html = render("t", "a.png", Pictures(thumbnails={"x": thumbnails}, totals={"x": 5}))
+    assert html.count("0.75*") == 1 and "The first 2 of 5" in html
+    assert html.count("data:image/jpeg;base64,anBlZw==") == 2

@@ -1,0 +1,90 @@
+"""Tasks of a project as the source of a report."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from ml_backend.dataset.consensus import choose
+from ml_backend.dataset.snapshot import Fetched, to_item
+from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.labeling_config import Labels
+from tasks.reports.project_source import ProjectReader
+
+PHASES = Labels.parse(
+    (files("ml_backend.label_studio.configs") / "phases.xml").read_text(encoding="utf-8")
+)
+
+
+def draw_regions(*rows: tuple[float, float, str]) -> list[dict[str, Any]]:
+    """Boxes of 20 px, by their upper left corner."""
+    drawn = Boxes.drawn((x, y, x + 20, y + 20, label) for x, y, label in rows)
+    matching = PHASES.match(PHASES.values)
+    return PHASES.to_regions(drawn, width=120, height=120, matching=matching, version="v1")
+
+
+def read(task: dict[str, Any], policy: Any) -> ProjectReader:
+    return ProjectReader([task], PHASES, {}, version="", title="t", policy=policy)
+
+
+def test_of_several_annotators_the_policy_decides() -> None:
+    """What `cytoloop export` writes and `cytoloop report` counts, of the same annotations."""
+    three = [
+        draw_regions((10, 10, "Metaphase"), (60, 60, "Anaphase")),
+        draw_regions((11, 10, "Metaphase")),
+        draw_regions((10, 11, "Metaphase"), (90, 10, "Interphase")),
+    ]
+    task = {
+        "id": 1,
+        "data": {"image": "/data/a.png"},
+        "annotations": [
+            {"id": n, "updated_at": f"2026-01-0{9 - n}", "completed_by": n, "result": result}
+            for n, result in enumerate(three)
+        ],
+    }
+    wanted = {"newest": ["Anaphase", "Metaphase"], "majority": ["Metaphase"]}
+    wanted["agreement"] = ["Metaphase"]  # the second annotator's
+    for policy, labels in wanted.items():
+        reader = read(task, policy)
+        ((group,), agreed) = reader.read_groups(), reader.agreements
+        assert sorted(marked.label for marked in group.objects) == labels
+        assert all(group.is_reviewed(marked) for marked in group.objects)
+        assert all(marked.confidence is None for marked in group.objects)
+        (chosen,) = choose([task])
+        image = Fetched("a.png", "hash", (120, 120))
+        item = to_item(chosen, PHASES, image, 0.2, policy)  # type: ignore[arg-type]
+        assert sorted(row[4] for row in item.boxes) == labels
+        assert agreed == [item.agreement] == [pytest.approx((2 / 3 + 2 / 4 + 2 / 3) / 3)]
+    # A ground truth counts alone, whatever the policy.
+    task["annotations"][0]["ground_truth"] = True  # type: ignore[index]
+    assert len(read(task, "majority").read_groups()[0].objects) == 2
+
+
+def test_only_tasks_with_a_scan_and_a_place_share_coordinates() -> None:
+    def make_task(number: int, **data: Any) -> dict[str, Any]:
+        prediction = {
+            "id": number,
+            "model_version": "v",
+            "result": draw_regions((5, 5, "Metaphase")),
+        }
+        image = {"image": f"/data/{number}.png", **data}
+        return {"id": number, "data": image, "annotations": [], "predictions": [prediction]}
+
+    tasks = [
+        make_task(1, scan="s", x=0, y=0),
+        make_task(2, scan="s", x=200, y=0),
+        make_task(3, sample="m"),
+        make_task(4),
+    ]
+    reader = ProjectReader(tasks, PHASES, {}, version="v", title="Project", policy="newest")
+    groups = {group.scan: group for group in reader.read_groups()}
+    assert {scan: len(group.images) for scan, group in groups.items()} == {
+        "m": 1,
+        "s": 2,
+        "Project": 1,
+    }
+    assert [marked.box[0] for marked in groups["s"].objects] == pytest.approx([5, 205])
+    assert reader.addresses[groups["s"].name, 1] == "/data/2.png"
+    assert {image.state for group in groups.values() for image in group.images} == {"detected"}
