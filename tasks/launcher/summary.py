@@ -47,7 +47,7 @@ def render_summary(
     ]
     if origin:
         lines.append(escape(origin))
-    lines.append(escape(connection.labels_text()))
+    lines.append(escape(connection.describe_labels()))
     lines += _list_problems("could not be read", result.unreadable)
     lines += _list_problems("could not be pre-annotated", left_out)
     boxed = connection.trained

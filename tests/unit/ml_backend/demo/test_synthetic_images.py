@@ -57,7 +57,7 @@ def test_a_seed_gives_one_image_and_another_seed_another() -> None:
     first, boxes = generate_field(3, **SMALL)
     again, same = generate_field(3, **SMALL)
     other, _ = generate_field(4, **SMALL)
-    assert np.array_equal(first, again) and boxes.rows() == same.rows()
+    assert np.array_equal(first, again) and boxes.to_rows() == same.to_rows()
     assert not np.array_equal(first, other)
 
 

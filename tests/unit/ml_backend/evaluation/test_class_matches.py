@@ -16,7 +16,7 @@ from ml_backend.evaluation.class_matches import (
     match_classes,
 )
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonical
+from ml_backend.label_studio.class_names import canonicalize
 from tests.unit.ml_backend.evaluation.test_metrics import (
     example,
     judge,
@@ -30,8 +30,8 @@ CELL = (0, 0, 10, 10, "Mitotic cell")
 
 
 def test_class_names_are_compared_by_their_canonical_form() -> None:
-    boxes = Boxes.drawn([CELL, (0, 0, 10, 10, "mitotic_CELL"), (0, 0, 10, 10, "Other")])
-    assert mask_classes(boxes, {canonical("Mitotic cell")}).tolist() == [True, True, False]
+    boxes = Boxes.from_rows([CELL, (0, 0, 10, 10, "mitotic_CELL"), (0, 0, 10, 10, "Other")])
+    assert mask_classes(boxes, {canonicalize("Mitotic cell")}).tolist() == [True, True, False]
     # Spelled as in the headline; a class that is only predicted is not judged.
     found = [(0, 0, 10, 10, "mitotic-cell", 0.9), (0, 0, 10, 10, "Tetrad", 0.9)]
     (name,) = match_classes(

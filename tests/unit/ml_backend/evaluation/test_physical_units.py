@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ml_backend.dataset.example import Example
 from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.evaluation.physical_units import FALSE_A_MM2
-from ml_backend.imaging.boxes import Boxes, iou
+from ml_backend.imaging.boxes import Boxes, compute_iou
 from tests.unit.ml_backend.evaluation.test_metrics import predicted, random_case
 
 CELL = "Mitotic cell"
@@ -31,7 +31,7 @@ def square(x: float, y: float, confidence: float | None = None, side: float = 10
 def example(
     *rows: tuple, um: float | None = 0.5, size: tuple[int, int] | None = (1000, 800)
 ) -> Example:
-    return Example(Path("a.png"), "g", Boxes.drawn(rows), size=size, pixel_size=um)
+    return Example(Path("a.png"), "g", Boxes.from_rows(rows), size=size, pixel_size=um)
 
 
 def test_centres_are_matched_within_seven_and_a_half_microns() -> None:
@@ -112,13 +112,14 @@ def test_the_curve_a_mm2_is_the_best_of_all_thresholds(seed: int) -> None:
 
 def greedy(truth: Boxes, drawn: Boxes, cut: float) -> tuple[int, int]:
     """Hits and boxes of the cells at a threshold: the surest takes what it overlaps most."""
-    free = [row[:4] for row in truth.rows() if row[4] == CELL]
+    free = [row[:4] for row in truth.to_rows() if row[4] == CELL]
     shown = sorted(
-        (row for row in drawn.rows() if row[4] == CELL and row[5] >= cut), key=lambda row: -row[5]
+        (row for row in drawn.to_rows() if row[4] == CELL and row[5] >= cut),
+        key=lambda row: -row[5],
     )
     hits = 0
     for row in shown:
-        overlap = iou(np.array([row[:4]]), np.array(free).reshape(-1, 4))[0]
+        overlap = compute_iou(np.array([row[:4]]), np.array(free).reshape(-1, 4))[0]
         if len(overlap) and overlap.max() >= 0.5:
             # Of equally good ones the last, as COCO does.
             free.pop(len(overlap) - 1 - int(overlap[::-1].argmax()))

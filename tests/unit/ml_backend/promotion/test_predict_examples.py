@@ -32,7 +32,7 @@ class BrightRegion:
             rows, columns = np.nonzero(picture.pixels.max(axis=2) > 128)
             box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, "bright")
             height, width = picture.pixels.shape[:2]
-            yield Prediction((width, height), Boxes.drawn([box]))
+            yield Prediction((width, height), Boxes.from_rows([box]))
 
 
 def write(path: Path, corner: int) -> Path:

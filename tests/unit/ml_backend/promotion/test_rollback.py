@@ -60,12 +60,12 @@ def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path
     lab = Lab(tmp_path)
     lab.annotate("v1", 20, edits=1)
     lab.annotate("v2", 19, edits=4)
-    assert lab.watch() is None and lab.registry.champion("1") == "v2"
+    assert lab.watch() is None and lab.registry.get_champion("1") == "v2"
     lab.annotate("v2", 1, edits=4)
     found = lab.watch()
     assert found is not None and found.worse
-    assert lab.registry.champion("1") == "v1"
-    last = lab.registry.history("1")[-1]
+    assert lab.registry.get_champion("1") == "v1"
+    last = lab.registry.list_changes("1")[-1]
     assert (last.kind, last.by, last.previous) == ("rollback", "cytoloop", "v2")
     assert "4.00 edits a task" in last.reason
     assert (1, "publish") in {note[:2] for note in lab.projects.notes()}
@@ -77,7 +77,7 @@ def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path
     # Looked at again, nothing more happens; a person may insist.
     assert lab.watch() is None
     lab.registry.promote("1", "v2", by="ana", reason="promoted by hand")
-    assert lab.watch() is None and lab.registry.champion("1") == "v2"
+    assert lab.watch() is None and lab.registry.get_champion("1") == "v2"
 
 
 def test_edits_that_stay_confirm_the_champion(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_edits_that_stay_confirm_the_champion(tmp_path: Path) -> None:
     lab.annotate("v2", 20, edits=1)
     found = lab.watch()
     assert found is not None and not found.worse
-    assert lab.registry.champion("1") == "v2" and len(lab.registry.history("1")) == 2
+    assert lab.registry.get_champion("1") == "v2" and len(lab.registry.list_changes("1")) == 2
     lab.annotate("v2", 30, edits=9)
-    assert lab.watch() is None and lab.registry.champion("1") == "v2"
+    assert lab.watch() is None and lab.registry.get_champion("1") == "v2"
 
 
 def test_where_there_is_nothing_to_go_back_to_it_stays_and_says_so_once(
@@ -97,15 +97,15 @@ def test_where_there_is_nothing_to_go_back_to_it_stays_and_says_so_once(
     lab = Lab(tmp_path)
     lab.annotate("v1", 10, edits=0)
     lab.annotate("v2", 20, edits=3)
-    shutil.rmtree(lab.registry.folder("v1"))
+    shutil.rmtree(lab.registry.get_folder("v1"))
     found = lab.watch()
     assert found is not None and found.worse and lab.watch() is None
-    assert lab.registry.champion("1") == "v2"
+    assert lab.registry.get_champion("1") == "v2"
     assert "not rolled back, because there is no version 'v1'" in caplog.text
 
 
 def test_a_champion_that_changed_meanwhile_is_not_rolled_back(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     with pytest.raises(UnknownVersion, match="v1 is not the champion"):
-        lab.registry.rollback("1", by="cytoloop", reason="worse", of="v1")
-    assert lab.registry.champion("1") == "v2"
+        lab.registry.roll_back("1", by="cytoloop", reason="worse", of="v1")
+    assert lab.registry.get_champion("1") == "v2"

@@ -12,9 +12,9 @@ from scipy.stats import permutation_test
 
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.promotion import rollback_test
-from ml_backend.registry.versions import ChampionChange, Change
+from ml_backend.registry.versions import ChampionChange
 
-PROMOTION = Change("v2", "v1", "promotion", 1.0, "cytoloop", "better")
+PROMOTION = ChampionChange("v2", "v1", "promotion", 1.0, "cytoloop", "better")
 
 
 def corrections(version: str, counts: list[int], first: int) -> list[Correction]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ml_backend.label_studio.client import StudioProject
 from ml_backend.label_studio.installation import Account
-from ml_backend.serving.connect import Connection
+from ml_backend.serving.connect import ConnectedProject
 from ml_backend.settings import Settings
 from tasks.launcher.import_images import ImportResult
 from tasks.launcher.summary import render_summary
@@ -16,7 +16,9 @@ from tasks.launcher.summary import render_summary
 
 def print_summary(folder: Path, result: ImportResult, *, trained: bool) -> str:
     project = StudioProject(3, "Cells", "<View/>", "v1", 0.0, 2)
-    connection = Connection(project, "http://backend", "v1", trained, ("Mitotic cell",), (), ())
+    connection = ConnectedProject(
+        project, "http://backend", "v1", trained, ("Mitotic cell",), (), ()
+    )
     summary = render_summary(
         connection,
         result,

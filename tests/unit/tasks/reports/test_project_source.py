@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from ml_backend.dataset.consensus import choose
-from ml_backend.dataset.snapshot import Fetched, to_item
+from ml_backend.dataset.consensus import collect_submissions
+from ml_backend.dataset.snapshot import FetchedImage, to_item
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.labeling_config import Labels
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from tasks.reports.project_source import ProjectReader
 
-PHASES = Labels.parse(
+PHASES = LabelingConfig.parse(
     (files("ml_backend.label_studio.configs") / "phases.xml").read_text(encoding="utf-8")
 )
 
 
 def draw_regions(*rows: tuple[float, float, str]) -> list[dict[str, Any]]:
     """Boxes of 20 px, by their upper left corner."""
-    drawn = Boxes.drawn((x, y, x + 20, y + 20, label) for x, y, label in rows)
+    drawn = Boxes.from_rows((x, y, x + 20, y + 20, label) for x, y, label in rows)
     matching = PHASES.match(PHASES.values)
-    return PHASES.to_regions(drawn, width=120, height=120, matching=matching, version="v1")
+    return PHASES.write_regions(drawn, width=120, height=120, matching=matching, version="v1")
 
 
 def read(task: dict[str, Any], policy: Any) -> ProjectReader:
@@ -52,8 +52,8 @@ def test_of_several_annotators_the_policy_decides() -> None:
         assert sorted(marked.label for marked in group.objects) == labels
         assert all(group.is_reviewed(marked) for marked in group.objects)
         assert all(marked.confidence is None for marked in group.objects)
-        (chosen,) = choose([task])
-        image = Fetched("a.png", "hash", (120, 120))
+        (chosen,) = collect_submissions([task])
+        image = FetchedImage("a.png", "hash", (120, 120))
         item = to_item(chosen, PHASES, image, 0.2, policy)  # type: ignore[arg-type]
         assert sorted(row[4] for row in item.boxes) == labels
         assert agreed == [item.agreement] == [pytest.approx((2 / 3 + 2 / 4 + 2 / 3) / 3)]
