@@ -27,9 +27,9 @@ import openvino as ov
 from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.registry.starters import find_starter_weights
 from tasks.detection.detect_files import detect
 from tasks.sources.discover import list_image_files

@@ -36,8 +36,8 @@ from studio import running
 from ml_backend.imaging.decode import decode, encode_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import prepare_input
+from ml_backend.learners.openvino_runtime import IR_NAME, OpenVinoRuntime
 from tasks.detection.detect_files import detect
 from tasks.detection.scan_detector import ScanDetector
 from tasks.review.checkpoint import Ledger

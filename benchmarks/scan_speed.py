@@ -39,8 +39,8 @@ from ml_backend.evaluation.metrics import evaluate
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import prepare_input
+from ml_backend.learners.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.registry.resolve import INT8
 from tasks.detection.detect_files import DetectionSummary, detect, iterate_detections
 from tasks.detection.quantize import NotQuantized, describe_result, quantize

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 # The height of the windows of a split plane, as a share of their greatest side. Low windows can
@@ -162,3 +163,20 @@ def plan_spans(length: int, side: int, overlap: int, step: int = 1) -> list[tupl
     size = -(-(all_ + (number - 1) * shared) // number)
     starts = [i * (all_ - size) // max(1, number - 1) * step for i in range(number)]
     return [(start, min(start + size * step, length)) for start in starts]
+
+
+def halve(image: np.ndarray, times: int) -> np.ndarray:
+    """Replace every four pixels by their mean, `times` times.
+
+    Args:
+        image: (H, W, 3) uint8. Odd sides are rounded up, as if the last pixel were there twice.
+        times: How often.
+    """
+    for _ in range(times):
+        height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            edges = (0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            image = cv2.copyMakeBorder(image, *edges)
+            height, width = image.shape[:2]
+        image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return image

@@ -9,9 +9,9 @@ import numpy as np
 
 from ml_backend.learners.base import ObjectDetector
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.system.child_module import ChildFailed, run_module
 
 

@@ -85,6 +85,7 @@ class TrainingJob:
 def _to_json(example: Example) -> dict[str, Any]:
     return {
         "image": str(example.image),
+        "group": example.group,
         "boxes": None if example.boxes is None else [list(r[:5]) for r in example.boxes.to_rows()],
         "ignored": example.ignored.tolist(),
         "deleted": example.deleted.tolist(),
@@ -98,7 +99,7 @@ def _from_json(example: dict[str, Any]) -> Example:
     boxes, choices = example["boxes"], example.get("choices")
     return Example(
         image=Path(example["image"]),
-        group="",
+        group=example.get("group", ""),
         boxes=None if boxes is None else Boxes.from_rows(tuple(row) for row in boxes),
         ignored=np.array(example.get("ignored", []), np.float32).reshape(-1, 4),
         deleted=np.array(example.get("deleted", []), np.float32).reshape(-1, 4),

@@ -15,8 +15,13 @@ import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.imaging.sliding_windows import InMemoryPlane, Window, plan_spans, plan_windows
-from ml_backend.learners.detector.preprocess import halve
+from ml_backend.imaging.sliding_windows import (
+    InMemoryPlane,
+    Window,
+    halve,
+    plan_spans,
+    plan_windows,
+)
 
 BAND_BYTES = 64_000_000  # of the rows that are kept of a plane read from top to bottom
 STRIP = 256  # rows that are read at a time

@@ -25,9 +25,9 @@ import torch
 from openvino.preprocess import PrePostProcessor
 
 from ml_backend.learners.base import ExportFailed
-from ml_backend.learners.detector.openvino_runtime import IR_NAME
 from ml_backend.learners.detector.weights import load_network
 from ml_backend.learners.model_file import FILE_NAME
+from ml_backend.learners.openvino_runtime import IR_NAME
 
 # What the two may differ by on noise: pixels of the input, and confidence. The weights stay
 # 32 bits wide: fusing the norms into them makes other numbers of the file's 16-bit ones, and

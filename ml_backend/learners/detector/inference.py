@@ -9,6 +9,7 @@ what several of them show.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,10 +20,9 @@ import numpy as np
 
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.merge_detections import Objects, WindowDetections, merge_windows
+from ml_backend.imaging.nms import suppress_overlaps
 from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, Window
 from ml_backend.learners.base import Picture, Prediction
-from ml_backend.learners.detector.nms import suppress_overlaps
-from ml_backend.learners.detector.openvino_runtime import Runtime, choose_runtime
 from ml_backend.learners.detector.preprocess import (
     compute_input_size,
     compute_scale,
@@ -30,6 +30,14 @@ from ml_backend.learners.detector.preprocess import (
     prepare_input,
 )
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+from ml_backend.learners.openvino_runtime import (
+    IR_NAME,
+    OpenVinoRuntime,
+    Runtime,
+    count_cuda_devices,
+)
+
+log = logging.getLogger(__name__)
 
 WINDOW = 2048  # input px a side; a YOLOv5n in OpenVINO then takes 0.2 GB
 OVERLAP = 256  # input px; a cell larger than that may be whole in no window
@@ -40,6 +48,26 @@ EDGE = 2  # input px; a box that ends so close to a window's edge is cut by it
 def _note_size(pixels: np.ndarray, sizes: deque[tuple[int, int]]) -> np.ndarray:
     sizes.append((pixels.shape[1], pixels.shape[0]))
     return pixels
+
+
+def choose_runtime(folder: Path, threads: int | None = None) -> Runtime:
+    """Choose the fastest runtime of this machine.
+
+    Runtimes take batches of `prepare_input` images, uint8 (B, H, W, 3) RGB, and answer float32
+    (B, 4 + classes, anchors) in the same order: centre x, centre y, width and height in input
+    pixels, then a probability for each class. They may be called from several threads.
+
+    Args:
+        folder: Of the version.
+        threads: See `OpenVinoRuntime`; torch on CUDA takes no notice of it.
+    """
+    if count_cuda_devices():
+        from ml_backend.learners.detector.torch_runtime import TorchRuntime, is_cuda_usable
+
+        if is_cuda_usable():
+            return TorchRuntime(folder / FILE_NAME, "cuda", half=True)
+        log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
+    return OpenVinoRuntime(folder / IR_NAME, threads)
 
 
 @dataclass(frozen=True)

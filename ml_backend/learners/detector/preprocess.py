@@ -50,23 +50,6 @@ def count_halvings(scale: float) -> int:
     return max(0, math.floor(-math.log2(scale)))
 
 
-def halve(image: np.ndarray, times: int) -> np.ndarray:
-    """Replace every four pixels by their mean, `times` times.
-
-    Args:
-        image: (H, W, 3) uint8. Odd sides are rounded up, as if the last pixel were there twice.
-        times: How often.
-    """
-    for _ in range(times):
-        height, width = image.shape[:2]
-        if height % 2 or width % 2:
-            edges = (0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-            image = cv2.copyMakeBorder(image, *edges)
-            height, width = image.shape[:2]
-        image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return image
-
-
 def resample(image: np.ndarray, scale: float, halved: int = 0) -> np.ndarray:
     """Resample an image to `scale`.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.learners.detector.openvino_runtime import IR_NAME
+from ml_backend.learners.openvino_runtime import IR_NAME
 from ml_backend.system.atomic_files import replacing
 
 # By the names that the conversion gives ({} is the head's number): the operations of the head

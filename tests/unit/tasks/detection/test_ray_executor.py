@@ -16,7 +16,7 @@ import pytest
 
 from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.openvino_runtime import count_cuda_devices
+from ml_backend.learners.openvino_runtime import count_cuda_devices
 from tasks.detection import scan_detector
 from tasks.detection.detect_files import detect, iterate_scans
 from tasks.detection.ray_executor import ClusterFailed

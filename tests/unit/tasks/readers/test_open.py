@@ -13,7 +13,7 @@ import pyvips
 import tifffile
 
 from ml_backend.imaging.decode import UnreadableImage, decode, stretch_contrast
-from ml_backend.learners.detector.preprocess import halve
+from ml_backend.imaging.sliding_windows import halve
 from tasks.readers import open, planes, tiff, tiff_pages
 from tasks.readers.open import open_scan, read_pixel_size
 from tasks.readers.planes import Rendering, ScanPlane

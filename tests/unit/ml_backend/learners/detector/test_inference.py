@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 
 from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.imaging.decode import decode
+from ml_backend.imaging.nms import suppress_overlaps
 from ml_backend.learners.detector import export as export_module
 from ml_backend.learners.detector import inference as module
 from ml_backend.learners.detector.export import ExportFailed, export
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.nms import suppress_overlaps
-from ml_backend.learners.detector.openvino_runtime import OpenVinoRuntime, count_cuda_devices
 from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
 from ml_backend.learners.detector.weights import build_network, save_weights
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+from ml_backend.learners.openvino_runtime import OpenVinoRuntime, count_cuda_devices
 
 CARD = ModelCard("yolov5n", ("Mitotic cell", "Other"), ("Mitotic cell",), 0.5, 0.3)
 
@@ -329,7 +329,7 @@ def test_a_process_on_a_cpu_detects_without_torch_and_mlflow(folder: Path) -> No
 
 def test_openvino_is_told_to_report_nothing() -> None:
     code = (
-        "import ml_backend.learners.detector.openvino_runtime, openvino\n"
+        "import ml_backend.learners.openvino_runtime, openvino\n"
         "from openvino.tools.ovc import telemetry_utils\n"
         "print(telemetry_utils.tm.__name__)"
     )

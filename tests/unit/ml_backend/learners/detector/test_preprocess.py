@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.imaging.sliding_windows import halve
 from ml_backend.learners.detector.preprocess import (
     PADDING,
     STRIDE,
     compute_input_size,
     count_halvings,
-    halve,
     prepare_input,
     resample,
 )

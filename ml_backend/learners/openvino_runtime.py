@@ -1,17 +1,12 @@
-"""What runs a detector's network: OpenVINO on CPUs, torch on CUDA.
+"""What runs a network on CPUs: OpenVINO, on a learner's exported files.
 
-Both take batches of `preprocess.prepare_input` images, uint8 (B, H, W, 3) RGB, and answer
-float32 (B, 4 + classes, anchors) in the same order: centre x, centre y, width and height in
-input pixels, then a probability for each class. Both may be called from several threads.
-
-Which one runs is decided without importing torch, so that a process on a CPU never loads it:
-the CUDA driver is asked whether it sees a device.
+Whether there is a CUDA device is asked here too, of its driver, so that a process on a CPU never
+loads torch.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import queue
 import sys
 from collections import deque
@@ -21,11 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ml_backend.learners.model_file import FILE_NAME
-
 IR_NAME = "model.xml"
-
-log = logging.getLogger(__name__)
 
 
 class Runtime(Protocol):
@@ -40,22 +31,6 @@ class Runtime(Protocol):
     def infer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the answer to each batch, in order; the next ones are prepared meanwhile."""
         ...
-
-
-def choose_runtime(folder: Path, threads: int | None = None) -> Runtime:
-    """Choose the fastest runtime of this machine.
-
-    Args:
-        folder: Of the version.
-        threads: See `OpenVinoRuntime`; torch on CUDA takes no notice of it.
-    """
-    if count_cuda_devices():
-        from ml_backend.learners.detector.torch_runtime import TorchRuntime, is_cuda_usable
-
-        if is_cuda_usable():
-            return TorchRuntime(folder / FILE_NAME, "cuda", half=True)
-        log.warning("there is a CUDA device but torch cannot use it; detecting on the CPU")
-    return OpenVinoRuntime(folder / IR_NAME, threads)
 
 
 def count_cuda_devices() -> int:
@@ -99,7 +74,7 @@ class OpenVinoRuntime:
         if not model.exists():
             raise FileNotFoundError(
                 f"{model} is missing; make it with "
-                f"python -m ml_backend.learners.detector.export WEIGHTS.safetensors {model.parent}"
+                f"python -m ml_backend.learners.KIND.export WEIGHTS.safetensors {model.parent}"
             )
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "THROUGHPUT",
