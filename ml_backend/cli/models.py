@@ -73,9 +73,9 @@ def promote(
 ) -> None:
     """Make a version the champion of a project."""
     from ml_backend.label_studio.labeling_config import LabelingConfig
+    from ml_backend.learners.kinds import match_labels
     from ml_backend.registry.resolve import resolve_model
     from ml_backend.retraining.pipeline import Pipeline
-    from ml_backend.serving.model_cache import match_labels
     from ml_backend.state.projects import Projects
 
     settings, registry = console.load_settings(context), _open_registry(context)

@@ -21,7 +21,7 @@ PHASES = LabelingConfig.parse(
 def draw_regions(*rows: tuple[float, float, str]) -> list[dict[str, Any]]:
     """Boxes of 20 px, by their upper left corner."""
     drawn = Boxes.from_rows((x, y, x + 20, y + 20, label) for x, y, label in rows)
-    matching = PHASES.match(PHASES.values)
+    matching = PHASES.match_classes(PHASES.values)
     return PHASES.write_regions(drawn, width=120, height=120, matching=matching, version="v1")
 
 
