@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,14 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model", help="A version, a .safetensors file, starter:mitosis or starter:tetrads."
+    ),
+]
+
+TaskOption = Annotated[
+    Literal["detect", "classify-image"] | None,
+    typer.Option(
+        "--task",
+        help="What is learned or judged; else by the folder: boxes, or names of whole images.",
     ),
 ]
 

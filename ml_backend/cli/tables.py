@@ -28,7 +28,8 @@ def render_figures(result: dict[str, Any]) -> RenderableType:
         if f"{name}_interval" in result:
             whole.add_row(_title(name), format_number(value), format_interval(result, name))
     classes = Table(title="by class", title_justify="left")
-    names = ("precision", "recall", "f1", "ap50")
+    boxed = "image_table" in result
+    names = ("precision", "recall", "f1", *(("ap50",) if boxed else ()))
     for column in ("class", *names):
         classes.add_column(_title(column), justify="left" if column == "class" else "right")
     for name, rates in result["classes"].items():
@@ -39,10 +40,10 @@ def render_figures(result: dict[str, Any]) -> RenderableType:
         *_warn_of_other_classes(result),
         *([f"It was trained on {seen} of these images, which flatters it."] if seen else []),
         classes,
-        _lay_out_images(result["image_table"]),
-        _lay_out_stages(result["stage_table"]),
+        *([_lay_out_images(result["image_table"])] if boxed else []),
+        *([_lay_out_stages(result["stage_table"])] if boxed else []),
         _lay_out_confusion(result["confusion"]),
-        *_describe_curves(result),
+        *(_describe_curves(result) if boxed else []),
         *list_skipped(result["skipped"]),
     )
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import JsonOption, ModelOption
+from ml_backend.cli.options import JsonOption, ModelOption, TaskOption
 
 if TYPE_CHECKING:
     from ml_backend.registry.versions import Registry
+    from ml_backend.retraining.labelled_folder import Task
     from ml_backend.retraining.train_version import Wishes
     from ml_backend.settings import Settings
 
@@ -44,6 +45,7 @@ def train(
         typer.Option(min=64, help="Longest image side at the network, px; else the recipe's."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="A word for the version's name.")] = None,
+    task: TaskOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a version: of a project, or on a labelled folder."""
@@ -52,6 +54,8 @@ def train(
 
     if (project is None) == (dataset is None):
         raise typer.BadParameter("give either --project ID or --dataset DIR")
+    if task and project is not None:
+        raise typer.BadParameter("a project's labels say what is learned; leave --task out")
     started = time.monotonic()
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
@@ -66,7 +70,7 @@ def train(
                 skipped.append((step["skipped"], step["reason"]))
 
         if dataset is not None:
-            outcome = _train_on_folder(settings, registry, dataset, wishes, follow)
+            outcome = _train_on_folder(settings, registry, dataset, wishes, follow, task)
         else:
             assert project is not None
             outcome = _train_on_project(settings, registry, project, wishes, follow)
@@ -122,10 +126,11 @@ def _train_on_folder(
     dataset: Path,
     wishes: Wishes,
     progress: Callable[[dict[str, Any]], None],
+    task: Task | None,
 ) -> _Outcome:
     from ml_backend.retraining.labelled_folder import train_folder
 
-    version, unread = train_folder(settings, registry, dataset, wishes, progress)
+    version, unread = train_folder(settings, registry, dataset, wishes, progress, task)
     reasons = ["nothing is promoted with --dataset"]
     return _Outcome(version.name, version.snapshot, reasons, skipped=unread)
 
@@ -171,6 +176,7 @@ def evaluate(
     context: typer.Context,
     dataset: Annotated[Path, typer.Option(help="A labelled folder.")],
     model: ModelOption = "starter:mitosis",
+    task: TaskOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The figures of a model on a labelled folder."""
@@ -181,7 +187,7 @@ def evaluate(
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
     with console.show_progress("Evaluating") as bar:
-        figures, skipped = evaluate_folder(registry, dataset, model, bar)
+        figures, skipped = evaluate_folder(registry, dataset, model, bar, task)
     rows = [{"source": source, "reason": reason} for source, reason in skipped]
     result = {**figures, "skipped": rows}
     console.print_result(result, as_json=as_json, text=lambda: tables.render_figures(result))

@@ -42,11 +42,13 @@ class Folder:
             hyphens, underscores or spaces are one, spelled as it is written most often.
         skipped: (file relative to the folder, reason) of all that could not be read: images
             (not among the examples), annotation files and single boxes (left out).
+        choices: What whole images are called, in order of name and spelled in the same way.
     """
 
     examples: list[Example]
     classes: tuple[str, ...]
     skipped: list[tuple[str, str]]
+    choices: tuple[str, ...] = ()
 
     def describe_first_fault(self) -> str:
         """Describe the first fault, for the end of a message that nothing here can be used.
@@ -73,7 +75,8 @@ def read_folder(folder: Path) -> Folder:
     `image_labels.csv` (`image,sample,image_label,pixel_size`, the last three as far as they are
     known) in the folder gives the truth for whole images, the samples they come from (the
     groups) and the µm that a pixel shows. Without it every image is its own group, and its pixel
-    size is the one in its own metadata.
+    size is the one in its own metadata. Where nothing else says what images show, folders do that
+    lie in the folder: each is a class of whole images, and its name is theirs.
 
     Raises:
         ValueError: The folder cannot be read or holds no image.
@@ -104,22 +107,27 @@ def read_folder(folder: Path) -> Folder:
     for truth in truths.values():
         truth.rows = [(*row[:4], spelling[row[4]]) for row in truth.rows]
 
-    samples = _read_image_labels(images, report)
+    named = _read_image_labels(images, report)
+    if not named and not truths:
+        named = _name_by_folder(images)
+    spelled = unify_spelling(row.label for row in named.values() if row.label)
     examples = []
     for image in images.sizes:
-        sample, image_label, pixel_size = samples.get(image, ("", None, None))
+        row = named.get(image, _Named())
         found = truths.get(image)
         examples.append(
             Example(
                 image=image,
-                group=sample or image.relative_to(root).as_posix(),
+                group=row.sample or image.relative_to(root).as_posix(),
                 boxes=Boxes.from_rows(found.rows) if found else None,
                 ignored=np.array(found.ignored if found else [], np.float32).reshape(-1, 4),
-                image_label=image_label,
-                pixel_size=pixel_size or read_file_pixel_size(image),
+                image_label=not is_clutter(row.label) if row.label and row.is_truth else None,
+                pixel_size=row.pixel_size or read_file_pixel_size(image),
+                choices=(spelled[row.label],) if row.label else None,
             )
         )
-    return Folder(examples, tuple(sorted(set(spelling.values()))), skipped)
+    classes, choices = (tuple(sorted(set(names.values()))) for names in (spelling, spelled))
+    return Folder(examples, classes, skipped, choices)
 
 
 def read_shown_size(image: Path) -> tuple[int, int]:
@@ -178,7 +186,20 @@ def _find_images(root: Path, report: Report) -> FolderImages:
     return FolderImages(root, sizes)
 
 
-_Named = tuple[str, bool | None, float | None]
+@dataclass(frozen=True)
+class _Named:
+    """What is known of a whole image; is_truth: somebody said so, in `image_labels.csv`."""
+
+    label: str = ""
+    sample: str = ""
+    pixel_size: float | None = None
+    is_truth: bool = False
+
+
+def _name_by_folder(images: FolderImages) -> dict[Path, _Named]:
+    """Call each image by the folder in the root that it lies in."""
+    parts = {image: image.relative_to(images.root).parts for image in images.sizes}
+    return {image: _Named(place[0]) for image, place in parts.items() if len(place) > 1}
 
 
 def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Named]:
@@ -198,11 +219,11 @@ def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Name
                     if isinstance(error, KeyError):
                         break
                     continue
-                label = (row.get("image_label") or "").strip()
-                found[image] = (
+                found[image] = _Named(
+                    (row.get("image_label") or "").strip(),
                     (row.get("sample") or "").strip(),
-                    not is_clutter(label) if label else None,
                     parse_pixel_size((row.get("pixel_size") or "").replace(",", ".")),
+                    is_truth=True,
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         report(file, f"cannot be read: {error}")

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ml_backend.dataset.folder import read_folder
-from ml_backend.label_studio.class_names import choose_headline
+from ml_backend.dataset.example import Example
+from ml_backend.dataset.folder import Folder, read_folder
 from ml_backend.learners.base import Progress
 from ml_backend.learners.kinds import find_learner, load_model
-from ml_backend.learners.model_file import DETECTOR
+from ml_backend.learners.model_file import CLASSIFIER, DETECTOR
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, hash_file
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
 from ml_backend.settings import Settings
+
+Task = Literal["detect", "classify-image"]
+
+
+class OtherTask(ValueError):
+    """The folder or the model is about another task than the one that was asked for."""
+
+
+def choose_task(found: Folder) -> Task:
+    """Choose what a labelled folder teaches: boxes come before names of whole images."""
+    return "classify-image" if found.choices and not found.classes else "detect"
 
 
 def train_folder(
@@ -26,56 +37,102 @@ def train_folder(
     folder: Path,
     wishes: Wishes = Wishes(),
     progress: Progress = lambda step: None,
+    task: Task | None = None,
 ) -> tuple[Version, list[tuple[str, str]]]:
-    """A version of the project "dataset" trained on a labelled folder's images.
+    """Train a version of the project "dataset" on a labelled folder's images.
 
-    Also gives what of the folder could not be used, and why. Images without an
-    annotation file are not trained on. Raises ValueError, NothingToLearn, TrainingFailed.
+    Args:
+        settings: Of the data folder.
+        registry: Gets the version.
+        folder: With annotations, `image_labels.csv`, or a folder for each class. Images that
+            nobody labelled are not trained on.
+        wishes: What a person asked for.
+        progress: Called with what the training tells.
+        task: What is learned; see `choose_task` where None.
+
+    Returns:
+        The version, and what of the folder could not be used, and why.
+
+    Raises:
+        ValueError: The folder holds no image.
+        NothingToLearn: It is not labelled for the task.
+        TrainingFailed: The training made no version.
     """
     found = read_folder(folder)
-    labelled = [example for example in found.examples if example.boxes is not None]
-    if not choose_headline(found.classes):
-        raise NothingToLearn(
-            f"{folder} has no box of a headline class to learn from{found.describe_first_fault()}"
-        )
+    task = task or choose_task(found)
+    learner = find_learner(DETECTOR if task == "detect" else CLASSIFIER)
+    classes = found.classes if task == "detect" else found.choices
+    labelled = [one for one in found.examples if learner.read_truth(one) is not None]
+    if not learner.choose_headline(classes):
+        what = "box of a headline class" if task == "detect" else "name of a whole image"
+        raise NothingToLearn(f"{folder} has no {what} to learn from{found.describe_first_fault()}")
     hashes = [hash_file(example.image) for example in labelled]
-    content = sorted(
-        (digest, sorted(example.boxes.to_rows()), example.ignored.tolist())
-        for digest, example in zip(hashes, labelled, strict=True)
-        if example.boxes is not None
-    )
-    name = hashlib.sha256(json.dumps(content).encode("utf-8")).hexdigest()[:16]
     lesson = Lesson(
-        DETECTOR,
+        learner.kind,
         labelled,
-        found.classes,
-        name,
+        classes,
+        _name_content(hashes, labelled, task),
         hashes,
         [example.group for example in labelled],
     )
-    base = wishes.base or resolve.DEFAULT_MODEL
+    base = wishes.base or learner.default_base
     version = train_version(settings, registry, DATASET_PROJECT, lesson, base, wishes, progress)
     return version, found.skipped
 
 
-def evaluate_folder(
-    registry: Registry, folder: Path, model: str, progress: Callable[[int, int], None]
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The figures of a model on a labelled folder, and what could not be used.
+def _name_content(hashes: Sequence[str], examples: Sequence[Example], task: Task) -> str:
+    """A name for what is taught: the same images with the same labels have the same."""
+    content: list[Any]
+    if task == "detect":
+        content = [
+            (digest, sorted(example.boxes.to_rows()), example.ignored.tolist())
+            for digest, example in zip(hashes, examples, strict=True)
+            if example.boxes is not None
+        ]
+    else:
+        content = [(h, example.choices) for h, example in zip(hashes, examples, strict=True)]
+    return hashlib.sha256(json.dumps(sorted(content)).encode("utf-8")).hexdigest()[:16]
 
-    "headline" are the classes that the means are over; "trained_on" counts the images that the
-    version, or an ancestor, was trained on.
-    Raises ValueError where nothing in the folder is labelled.
+
+def evaluate_folder(
+    registry: Registry,
+    folder: Path,
+    model: str,
+    progress: Callable[[int, int], None],
+    task: Task | None = None,
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Judge a model on a labelled folder.
+
+    Args:
+        registry: Of the data folder.
+        folder: See `train_folder`.
+        model: As the user names it.
+        progress: Called with how many images are done, and of how many.
+        task: What the model must be for, where it is given.
+
+    Returns:
+        The figures, and what could not be used. "headline" are the classes that the means are
+        over; "trained_on" counts the images that the version, or an ancestor, was trained on.
+
+    Raises:
+        ValueError: Nothing in the folder is labelled for the model.
+        OtherTask: The model is for another task.
     """
     found = read_folder(folder)
-    if all(one.boxes is None and one.image_label is None for one in found.examples):
+    version = resolve.resolve_model(model, registry)
+    loaded = load_model(registry.get_folder(version.name))
+    able: Task = "detect" if loaded.card.kind == DETECTOR else "classify-image"
+    if task not in (None, able):
+        raise OtherTask(f"{version.name} is for --task {able}; choose another --model or --task")
+    examples = found.examples
+    if able == "classify-image":
+        examples = [example for example in examples if example.choices is not None]
+    if all(e.boxes is None and e.image_label is None and e.choices is None for e in examples):
         raise ValueError(
             f"{folder}: none of its {len(found.examples)} images is labelled"
             f"{found.describe_first_fault()}"
         )
-    version = resolve.resolve_model(model, registry)
-    loaded = load_model(registry.get_folder(version.name))
-    kept, predictions, unreadable = predict_examples(loaded, found.examples, progress)
+    kept, predictions, unreadable = predict_examples(loaded, examples, progress)
     figures = find_learner(loaded.card.kind).evaluate(kept, predictions, loaded.card)
     known = set(version.seen_hashes)
     seen = sum(hash_file(example.image) in known for example in kept)
