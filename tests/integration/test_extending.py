@@ -1,4 +1,4 @@
-"""The learner of docs/extending.md, as it stands there, through the loop of a real Label Studio."""
+"""Learners of choices through the loop of a real Label Studio: docs/extending.md's and our own."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ CONFIG = """<View>
 
 
 @pytest.mark.timeout(600)
-def test_a_learner_from_outside_goes_through_the_whole_loop(
-    label_studio: RunningStudio, tmp_path: Path
+@pytest.mark.parametrize("kind", ["brightness", "classifier"])
+def test_a_learner_of_choices_goes_through_the_whole_loop(
+    kind: str, label_studio: RunningStudio, tmp_path: Path
 ) -> None:
-    blocks = read_blocks("A learner")
-    assert count_lines(blocks["brightness.py"]) < 50, "as learners/choices.py promises"
-    install(tmp_path / "plugins", blocks)
+    """The one of the page, installed beside cytoloop, and without it cytoloop's own."""
+    (tmp_path / "plugins").mkdir()
+    if kind == "brightness":
+        blocks = read_blocks("A learner")
+        assert count_lines(blocks["brightness.py"]) < 50, "as learners/choices.py promises"
+        install(tmp_path / "plugins", blocks)
 
     # Thirty images, half of them bright; twenty of them are named.
     studio = label_studio.studio
-    number = studio.create_project("Brightness", CONFIG).id
+    number = studio.create_project(f"Light by {kind}", CONFIG).id
     folder = label_studio.media / str(number)
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -67,7 +71,7 @@ def test_a_learner_from_outside_goes_through_the_whole_loop(
         worker.until("a champion", lambda: registry.get_champion(str(number)))
         worker.until("published", lambda: len(predictions(studio, number)) >= 10)
         (version,) = registry.list_versions(str(number))
-        assert version.kind == "brightness" and version.decision["promoted"]
+        assert version.kind == kind and version.decision["promoted"]
         assert version.figures["balanced_accuracy"] == 1.0
         # Ten held out, and ten lent from training, which models of folds answered for.
         assert version.decision["folds"] == 2
@@ -80,6 +84,8 @@ def test_a_learner_from_outside_goes_through_the_whole_loop(
             (answer,) = prediction["result"]
             assert answer["type"] == "choices" and answer["value"]["choices"] == [name]
             assert 0 < prediction["score"] <= 1
+        if kind == "classifier":
+            return  # what follows is no matter of the kind
 
         # Corrections of what was shown are counted like those of boxes.
         wrong, right = ids[20], ids[21]
