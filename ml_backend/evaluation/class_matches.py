@@ -54,7 +54,7 @@ def match_classes(
 
 
 def mask_classes(boxes: Boxes, classes: set[str]) -> np.ndarray:
-    """Tell which boxes (N,) are of the classes, given by their canonicalize names."""
+    """Tell which boxes (N,) are of the classes, given by their canonical names."""
     return np.array([canonicalize(str(name)) in classes for name in boxes.label], bool)
 
 

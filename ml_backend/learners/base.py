@@ -87,7 +87,7 @@ class Prediction:
         )
 
 
-class Evaluation(Protocol):
+class Figures(Protocol):
     """How good the answers are: what the figures of every learner have in common."""
 
     @property
@@ -263,7 +263,7 @@ class Learner(Protocol):
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
-    ) -> Evaluation:
+    ) -> Figures:
         """Judge predictions, made down to a low confidence, at the card's own threshold."""
         ...
 

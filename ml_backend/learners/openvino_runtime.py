@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ml_backend.learners.model_file import FILE_NAME, read_card
+
 IR_NAME = "model.xml"
 
 
@@ -65,16 +67,13 @@ class OpenVinoRuntime:
     batch = 1
 
     def __init__(self, model: Path, threads: int | None = None) -> None:
-        """threads: all that the machine has, where not given.
-
-        Raises FileNotFoundError when the IR is missing.
-        """
         import openvino as ov
 
         if not model.exists():
+            weights = model.with_name(FILE_NAME)
             raise FileNotFoundError(
-                f"{model} is missing; make it with "
-                f"python -m ml_backend.learners.KIND.export WEIGHTS.safetensors {model.parent}"
+                f"{model} is missing; make it with python -m "
+                f"ml_backend.learners.{read_card(weights).kind}.export {weights} {model.parent}"
             )
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "THROUGHPUT",

@@ -15,7 +15,7 @@ import numpy as np
 from ml_backend.dataset.snapshot import Item
 from ml_backend.evaluation.bootstrap import average_defined, make_bootstrap_weights
 from ml_backend.evaluation.class_matches import MatchCounts, compute_class_f1
-from ml_backend.learners.base import Evaluation
+from ml_backend.learners.base import Figures
 from ml_backend.promotion.decision import JudgedVersion
 
 ReviewKind = Literal["held_out", "blind", "pre_annotated"]
@@ -40,8 +40,8 @@ class FiguresByReview:
     """
 
     tasks: dict[ReviewKind, int]
-    candidate: dict[ReviewKind, Evaluation]
-    champion: dict[ReviewKind, Evaluation]
+    candidate: dict[ReviewKind, Figures]
+    champion: dict[ReviewKind, Figures]
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values by kind; a kind without tasks is not in them."""
@@ -53,7 +53,7 @@ class FiguresByReview:
         }
 
 
-def _select_main_figures(figures: Evaluation) -> dict[str, Any]:
+def _select_main_figures(figures: Figures) -> dict[str, Any]:
     plain = figures.to_json()
     names = ("groups", "f1", "f1_interval", "ap50", "ap50_interval", "image_sensitivity")
     return {name: plain[name] for name in names if name in plain}

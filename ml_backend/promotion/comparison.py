@@ -18,7 +18,7 @@ from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folds import Fold, make_folds
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.learners.base import Evaluation, Model, Prediction
+from ml_backend.learners.base import Figures, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
@@ -119,8 +119,8 @@ class Judgement:
 
     decision: Decision
     champion: str | None
-    figures: Evaluation | None
-    before: Evaluation | None
+    figures: Figures | None
+    before: Figures | None
     tasks: tuple[int, ...]
     folds: int
     by_review: FiguresByReview
@@ -228,7 +228,7 @@ class Comparison:
 
         def judge_version(
             version: Version, found: Predictions
-        ) -> tuple[JudgedVersion, Evaluation, dict[ReviewKind, Evaluation]]:
+        ) -> tuple[JudgedVersion, Figures, dict[ReviewKind, Figures]]:
             predictions = [found[item.task][1] for item in judged]
             # The champion may know other classes; what counts is what the project is about now.
             card = replace(self._registry.read_card(version.name), headline=self._card.headline)
@@ -245,7 +245,7 @@ class Comparison:
 
         candidate, figures, by_review = judge_version(self.candidate, of_candidate)
         champion, before = None, None
-        before_by_review: dict[ReviewKind, Evaluation] = {}
+        before_by_review: dict[ReviewKind, Figures] = {}
         if self.champion is not None and of_champion is not None:
             champion, before, before_by_review = judge_version(self.champion, of_champion)
         groups = [item.group for item in judged]

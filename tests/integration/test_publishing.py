@@ -190,8 +190,8 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     # What was not shown is no pre-annotation to measure corrections by.
     studio.submit_annotation(ids[2], train["result"], parent_prediction=blind["id"])
     studio.submit_annotation(ids[1], train["result"], parent_prediction=held["id"])
-    list_tasks = list(studio.list_tasks(number))
-    assert [len(find_shown_regions(task)) for task in list_tasks] == [0, 1, 0, 0]
+    tasks = list(studio.list_tasks(number))
+    assert [len(find_shown_regions(task)) for task in tasks] == [0, 1, 0, 0]
 
 
 def test_labels_that_changed_without_a_word_are_drawn_with(

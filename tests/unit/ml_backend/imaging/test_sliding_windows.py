@@ -55,12 +55,12 @@ def test_windows_of_a_plane_are_its_pixels(
     pixels = np.arange(height * width * 3).reshape(height, width, 3).astype(np.uint8)
     seen = np.zeros((height, width), int)
     places = []
-    for one in InMemoryPlane(pixels).read_windows(side, overlap):
-        rows, columns = one.pixels.shape[:2]
-        part = np.s_[one.top : one.top + rows, one.left : one.left + columns]
-        np.testing.assert_array_equal(one.pixels, pixels[part])
+    for piece in InMemoryPlane(pixels).read_windows(side, overlap):
+        rows, columns = piece.pixels.shape[:2]
+        part = np.s_[piece.top : piece.top + rows, piece.left : piece.left + columns]
+        np.testing.assert_array_equal(piece.pixels, pixels[part])
         seen[part] += 1
-        places.append((one.top, one.left))
+        places.append((piece.top, piece.left))
     assert (seen > 0).all() and places == sorted(places)
 
 

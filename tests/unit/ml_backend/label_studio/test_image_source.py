@@ -59,28 +59,28 @@ class Site:
 
 @contextmanager
 def site(answer: Callable[[str], Answer]) -> Iterator[Site]:
-    one = Site(answer)
-    thread = threading.Thread(target=one.server.serve_forever, args=(0.01,), daemon=True)
+    site = Site(answer)
+    thread = threading.Thread(target=site.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield one
+        yield site
     finally:
-        one.server.shutdown()
-        one.server.server_close()
+        site.server.shutdown()
+        site.server.server_close()
 
 
 def bytes_of(path: str) -> Answer:
     return 200, {}, path.encode()
 
 
-def one(source: ImageSource, address: str) -> bytes | Exception:
+def fetch_single(source: ImageSource, address: str) -> bytes | Exception:
     ((index, got),) = source.fetch([address])
     assert index == 0
     return got
 
 
 def reason(source: ImageSource, address: str) -> str:
-    got = one(source, address)
+    got = fetch_single(source, address)
     assert isinstance(got, UnreadableImage)
     return got.reason
 
@@ -104,13 +104,15 @@ def test_every_address_is_answered_once_whatever_the_others_do() -> None:
 
 def test_a_legacy_token_is_sent_as_it_is() -> None:
     with site(bytes_of) as studio:
-        assert one(ImageSource(studio.url, "abc123"), "/data/upload/1") == b"/data/upload/1"
+        assert (
+            fetch_single(ImageSource(studio.url, "abc123"), "/data/upload/1") == b"/data/upload/1"
+        )
     assert studio.asked == [("/data/upload/1", "Token abc123")]
 
 
 def test_the_token_goes_to_the_own_origin_only() -> None:
     with site(bytes_of) as studio, site(bytes_of) as other:
-        got = one(ImageSource(studio.url, PERSONAL), f"{other.url}/1.png")
+        got = fetch_single(ImageSource(studio.url, PERSONAL), f"{other.url}/1.png")
     assert got == b"/1.png"
     assert other.asked == [("/1.png", None)]
 
@@ -122,7 +124,7 @@ def test_the_token_does_not_follow_a_redirect_to_another_origin() -> None:
             return 303, {"Location": f"{storage.url}/signed?key=1"}, b""
 
         with site(answer) as studio:
-            got = one(ImageSource(studio.url, PERSONAL, project=3), "s3://bucket/a b.png")
+            got = fetch_single(ImageSource(studio.url, PERSONAL, project=3), "s3://bucket/a b.png")
     assert got == b"/signed?key=1"
     assert storage.asked == [("/signed?key=1", None)]
     path, authorization = studio.asked[-1]
@@ -135,7 +137,7 @@ def test_a_redirect_back_to_the_own_origin_carries_the_token_again() -> None:
         return bytes_of(path) if path == "/there" else (302, {"Location": "/there"}, b"")
 
     with site(answer) as studio:
-        assert one(ImageSource(studio.url, PERSONAL), "/here") == b"/there"
+        assert fetch_single(ImageSource(studio.url, PERSONAL), "/here") == b"/there"
     assert studio.asked[-1] == ("/there", "Bearer short-lived")
 
 
@@ -148,7 +150,7 @@ def test_a_refused_token_is_renewed_once() -> None:
         return (401, {}, b"") if calls == 1 else bytes_of(path)
 
     with site(answer) as studio:
-        assert one(ImageSource(studio.url, PERSONAL), "/1") == b"/1"
+        assert fetch_single(ImageSource(studio.url, PERSONAL), "/1") == b"/1"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_a_server_that_is_busy_is_asked_again() -> None:
         return (503, {}, b"") if calls == 1 else bytes_of(path)
 
     with site(answer) as studio:
-        assert one(ImageSource(studio.url, PERSONAL), "/1") == b"/1"
+        assert fetch_single(ImageSource(studio.url, PERSONAL), "/1") == b"/1"
 
 
 def test_a_server_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +217,7 @@ def test_a_server_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_image_inside_the_address_is_read() -> None:
     source = ImageSource("http://127.0.0.1:9", PERSONAL)
-    assert one(source, "data:image/png;base64,aGVsbG8=") == b"hello"
+    assert fetch_single(source, "data:image/png;base64,aGVsbG8=") == b"hello"
 
 
 @pytest.fixture
@@ -229,8 +231,8 @@ def media(tmp_path: Path) -> Path:
 
 def test_files_of_our_media_folder_are_read_without_asking_anyone(media: Path) -> None:
     source = ImageSource("http://127.0.0.1:9", PERSONAL, media=media)
-    assert one(source, "/data/local-files/?d=3/a%20b.png") == b"pixels"
-    assert one(source, "http://localhost:9/data/local-files/?d=3/a%20b.png") == b"pixels"
+    assert fetch_single(source, "/data/local-files/?d=3/a%20b.png") == b"pixels"
+    assert fetch_single(source, "http://localhost:9/data/local-files/?d=3/a%20b.png") == b"pixels"
     assert reason(source, "/data/local-files/?d=3/empty.png") == "the file is empty"
 
 
@@ -251,7 +253,7 @@ def test_the_local_files_of_another_server_are_not_ours(media: Path) -> None:
     with site(bytes_of) as other:
         source = ImageSource("http://127.0.0.1:9", PERSONAL, media=media)
         address = f"{other.url}/data/local-files/?d=3/a%20b.png"
-        assert one(source, address) != b"pixels"
+        assert fetch_single(source, address) != b"pixels"
 
 
 def test_leaving_early_fetches_no_more_than_what_was_ahead() -> None:
@@ -270,14 +272,14 @@ def test_only_label_studio_itself_can_be_away() -> None:
 
     with site(answer) as studio, site(answer) as other:
         source = ImageSource(studio.url, PERSONAL)
-        assert isinstance(one(source, "/data/upload/busy"), ImageUnavailable)
-        assert not isinstance(one(source, "/data/upload/none"), ImageUnavailable)
-        assert not isinstance(one(source, f"{other.url}/busy"), ImageUnavailable)
+        assert isinstance(fetch_single(source, "/data/upload/busy"), ImageUnavailable)
+        assert not isinstance(fetch_single(source, "/data/upload/none"), ImageUnavailable)
+        assert not isinstance(fetch_single(source, f"{other.url}/busy"), ImageUnavailable)
     assert isinstance(
-        one(ImageSource("http://127.0.0.1:9", "abc"), "/data/upload/1"), ImageUnavailable
+        fetch_single(ImageSource("http://127.0.0.1:9", "abc"), "/data/upload/1"), ImageUnavailable
     )
     assert not isinstance(
-        one(ImageSource(studio.url, "abc"), "http://127.0.0.1:9/1"), ImageUnavailable
+        fetch_single(ImageSource(studio.url, "abc"), "http://127.0.0.1:9/1"), ImageUnavailable
     )
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import ml_backend
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonicalize, choose_headline, is_clutter
 from ml_backend.label_studio.labeling_config import LabelingConfig
 
 CONFIGS = Path(ml_backend.__file__).parent / "label_studio" / "configs"
@@ -88,28 +87,6 @@ def test_ready_made_configs_have_controls_hotkeys_and_safe_colours(name: str) ->
     assert {label.get("background") for label in labels} <= safe
     for attribute in ("background", "hotkey"):
         assert len({label.get(attribute) for label in labels}) == len(labels)
-
-
-# Names.
-
-
-def test_the_fields_names_mean_one_class() -> None:
-    for name in ("Chromosomes", "mitosis", "Mitotic_figure", " MITOTIC  cell ", "mitotic-cells"):
-        assert canonicalize(name) == "Mitotic cell"
-    assert canonicalize("Others") == canonicalize("debris") == "Other"
-    assert canonicalize("Metaphase plate") == canonicalize("MF") == "Metaphase"
-    assert canonicalize("prometaphase") == "Prophase"
-    assert canonicalize("Tetrads") == "Tetrad"
-    assert canonicalize("RBC") == canonicalize("rbc") != canonicalize("WBC")
-
-
-def test_headline_classes_are_all_but_clutter() -> None:
-    assert choose_headline(("Mitotic cell", "Other")) == ("Mitotic cell",)
-    assert choose_headline(("Chromosomes", "Others")) == ("Chromosomes",)
-    assert choose_headline(READY_MADE["phases"]) == READY_MADE["phases"][1:]
-    assert choose_headline(READY_MADE["tetrads"]) == READY_MADE["tetrads"]
-    assert choose_headline(("RBC", "background", "Debris", "interphase")) == ("RBC",)
-    assert not is_clutter("Chromosomes")
 
 
 # Configs as people write them.
@@ -261,8 +238,8 @@ def test_regions_are_the_same_every_time_and_carry_their_score() -> None:
 
     result = draw("v1")
     assert result == draw("v1")
-    assert len({one["id"] for one in (*result, *draw("v2"))}) == 4
-    assert [one["score"] for one in result] == [0.9, 0.75]
+    assert len({region["id"] for region in (*result, *draw("v2"))}) == 4
+    assert [region["score"] for region in result] == [0.9, 0.75]
     first = result[0]
     assert first["value"] == {
         "x": 1,
@@ -294,7 +271,7 @@ def test_a_rotated_rectangle_becomes_the_box_around_it(angle, x, y, w, h) -> Non
     expected = np.clip(expected, 0, [WIDTH, HEIGHT] * 2)
     labels = LabelingConfig.parse(ready_made("mitosis"))
     found, problems = labels.read_boxes([region(value, ["Other"])], WIDTH, HEIGHT)
-    assert any("is turned by" in said for said in problems) == (angle % 360 != 0)
+    assert any("is turned by" in problem for problem in problems) == (angle % 360 != 0)
     np.testing.assert_allclose(found.xyxy[0], expected, atol=1e-2)
 
 
@@ -317,7 +294,7 @@ def test_what_reaches_beyond_the_image_is_clipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "said"),
+    ("item", "problem"),
     [
         (region({"width": 0}, ["Other"]), "no area"),
         (region({"x": 120}, ["Other"]), "no area"),
@@ -333,13 +310,13 @@ def test_what_reaches_beyond_the_image_is_clipped() -> None:
         ({}, "not a rectangle"),
     ],
 )
-def test_what_cannot_be_taken_over_is_said_and_harms_nothing_else(item: dict, said: str) -> None:
+def test_what_cannot_be_taken_over_is_told_and_harms_nothing_else(item: dict, problem: str) -> None:
     labels = LabelingConfig.parse(ready_made("mitosis"))
     found, problems = labels.read_boxes(
         [{**item, "id": "bad"}, region({}, ["Other"], id="good")], WIDTH, HEIGHT
     )
     assert list(found.label) == ["Other"]
-    assert len(problems) == 1 and said in problems[0]
+    assert len(problems) == 1 and problem in problems[0]
 
 
 def test_several_labels_on_a_region_are_a_box_each() -> None:

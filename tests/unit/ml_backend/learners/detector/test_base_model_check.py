@@ -79,11 +79,3 @@ def test_only_the_head_learns_from_few_images_of_known_cells(
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all(name.startswith(HEAD) for name in changed) == known
-
-
-def test_mixed_lies_between() -> None:
-    before = {"w": torch.tensor([0.0, 4.0]), "n": torch.tensor(3)}
-    after = {"w": torch.tensor([1.0, 8.0]), "n": torch.tensor(5)}
-    middle = weights.interpolate_weights(before, after, 0.25)
-    assert middle["w"].tolist() == [0.75, 7.0]
-    assert middle["n"] == 5

@@ -93,11 +93,11 @@ def test_few_places_of_nothing_count_much_and_many_do_not_push_the_cells_out() -
     assert few is not None and few[-1] == MOST and (few[:-1] == 1).all()
     many = weight_objects([view(0), *(view(*[DELETED] * 100) for _ in range(4)), view(*[0] * 3)])
     total = dict.fromkeys((0, DELETED), 0.0)
-    for one in many:
-        assert one.weight is not None
+    for image in many:
+        assert image.weight is not None
         for label in total:
-            total[label] += one.weight[one.label == label].sum()
+            total[label] += image.weight[image.label == label].sum()
     assert total[DELETED] == pytest.approx(np.sqrt(4 * 400)) and total[0] == 4
     assert compute_image_weights(many) is None  # no image comes less often for what is not in it
-    # Nothing but places of nothing: every one of them a true negative.
+    # Nothing but places of nothing: every image of them a true negative.
     assert len(weight_objects([view(DELETED), view()])) == 2

@@ -101,8 +101,8 @@ def test_rare_ones_come_more_often() -> None:
     ]
     rng = np.random.default_rng(1)
     made = [paste_objects(empty, donors, 1, rng, np.array([3.0, 1.0])) for _ in range(800)]
-    share = np.bincount(np.concatenate([one.label for one in made])) / len(made)
+    share = np.bincount(np.concatenate([image.label for image in made])) / len(made)
     assert np.abs(share - [3 / 16, 9 / 16, 4 / 16]).max() < 0.06
-    for one in made:
-        assert one.weight is not None
-        assert one.weight.tolist() == [3.0 if label == 1 else 1.0 for label in one.label]
+    for image in made:
+        assert image.weight is not None
+        assert image.weight.tolist() == [3.0 if label == 1 else 1.0 for label in image.label]

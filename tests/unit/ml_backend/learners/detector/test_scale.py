@@ -120,7 +120,7 @@ def test_training_shows_objects_at_the_size_that_serving_does(tmp_path: Path) ->
     assert compute_median_pixel_size([*examples, *mostly]) is None
     job = TrainingJob(examples, ("Cell",), ("Cell",), tmp_path / "base", tmp_path)
     again = TrainingJob.from_json(json.loads(json.dumps(job.to_json())))
-    assert [one.pixel_size for one in again.examples] == [0.25, 0.125]
+    assert [example.pixel_size for example in again.examples] == [0.25, 0.125]
 
 
 def test_a_folder_s_table_or_its_files_say_the_size(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_folder_s_table_or_its_files_say_the_size(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(encode_png(scene(1)))
     tifffile.imwrite(tmp_path / "c.ome.tif", scene(1)[..., 0], metadata={"PhysicalSizeX": 0.125})
     (tmp_path / "image_labels.csv").write_text("image,pixel_size\na.png,0.25\nb.png,wrong\n")
-    assert [one.pixel_size for one in read_folder(tmp_path).examples] == [0.25, None, 0.125]
+    assert [example.pixel_size for example in read_folder(tmp_path).examples] == [0.25, None, 0.125]
 
 
 def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
     ]
     outcomes = dict(preannotator.preannotate(tasks, fetch))
     drawn = [outcomes[number] for number in range(4)]
-    assert all(isinstance(one, PreAnnotation) and len(one.result) > 4 for one in drawn)
+    assert all(isinstance(made, PreAnnotation) and len(made.result) > 4 for made in drawn)
     assert runtime.shapes == [(96, 128)] * 4
     places = [sorted(round(item["value"]["x"]) for item in one.result) for one in drawn]  # type: ignore[union-attr]
     assert places[0] == places[1] == places[2] == places[3]
@@ -171,9 +171,11 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
         path.write_bytes(content[number])
         examples.append(Example(path, "g", Boxes(), pixel_size=size))
     kept, found, skipped = predict_examples(detector, examples)
-    assert [one.image for one in kept] == [one.image for one in examples] and not skipped
+    assert [example.image for example in kept] == [
+        example.image for example in examples
+    ] and not skipped
     assert runtime.shapes == [(96, 128)] * 3
-    assert len({len(one.boxes) for one in found}) == 1
+    assert len({len(made.boxes) for made in found}) == 1
 
 
 class Sizes(Blobs):
@@ -206,7 +208,7 @@ def test_a_scan_is_looked_at_by_its_pixel_size(tmp_path: Path) -> None:
         "0.125 µm a pixel, the version learned from images of 0.25: looked at at 0.5 times its "
         "usual scale"
     )
-    found = [len(sheet.objects) for one in (plain, told) for sheet in one.detect_scans()]
+    found = [len(sheet.objects) for detector in (plain, told) for sheet in detector.detect_scans()]
     assert found[0] == found[1] > 4
     (note,) = finder(path, PLAIN, 0.125).notes
     assert "no influence on the scale" in note
