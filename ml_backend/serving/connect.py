@@ -90,8 +90,8 @@ def parse_learnable_labels(label_config: str) -> LabelingConfig:
     labels = LabelingConfig.parse(label_config)
     if choose_learner(labels) is None:
         raise ValueError(
-            "the labeling config has no RectangleLabels on an Image; add them, or start from "
-            "--labels mitosis, phases or tetrads"
+            "the labeling config has neither RectangleLabels nor Choices on an Image; add them, or "
+            "start from --labels mitosis, phases, tetrads, images, stages, shapes or adviser"
         )
     return labels
 

@@ -21,7 +21,11 @@ def up(
         Path | None, typer.Option(help="Folder of images; sub-folders are samples.")
     ] = None,
     labels: Annotated[
-        str, typer.Option(help="mitosis, phases, tetrads, or a labeling config FILE.xml.")
+        str,
+        typer.Option(
+            help="Boxes: mitosis, phases, tetrads. Names of whole images: images, stages, shapes, "
+            "adviser. Or a labeling config FILE.xml."
+        ),
     ] = "mitosis",
     port: Annotated[int, PortOption(help="Port of Label Studio.")] = 8080,
     backend_port: Annotated[int, PortOption(help="Port of the ML backend.")] = 9090,

@@ -49,6 +49,10 @@ TITLES = {
     "mitosis": "Dividing cells",
     "phases": "Phases of mitosis",
     "tetrads": "Tetrads",
+    "images": "Images with chromosomes",
+    "stages": "Stages of single cells",
+    "shapes": "Shapes of chromosomes",
+    "adviser": "What is wrong with a preparation",
 }
 
 # After so many seconds without a new pre-annotation, `up` no longer waits for the worker.

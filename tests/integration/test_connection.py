@@ -188,7 +188,7 @@ def test_what_cannot_be_connected_is_told(
 ) -> None:
     token = label_studio.account.token
     choices = label_studio.studio.create_project("Choices", CHOICES).id
-    with pytest.raises(ValueError, match="no RectangleLabels"):
+    with pytest.raises(ValueError, match="neither RectangleLabels"):
         connect(settings, label_studio.url, token, choices, backend.url)
     project = label_studio.studio.create_project("No backend", MITOSIS).id
     with pytest.raises(StudioFault, match="could not use the ML backend at") as caught:

@@ -57,7 +57,13 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [("mitoses", "neither one of mitosis, phases, tetrads nor a file"), (".", "nor a file")],
+    [
+        (
+            "mitoses",
+            "neither one of mitosis, phases, tetrads, images, stages, shapes, adviser nor a file",
+        ),
+        (".", "nor a file"),
+    ],
 )
 def test_unknown_labels_are_told(tmp_path: Path, labels: str, words: str) -> None:
     with pytest.raises(UpFailed, match=words):
@@ -89,7 +95,7 @@ def test_labels_in_a_file_are_the_same_however_they_are_named(
 def test_labels_without_rectangles_are_told(tmp_path: Path) -> None:
     file = tmp_path / "labels.xml"
     file.write_text(NO_RECTANGLES, encoding="utf-8")
-    with pytest.raises(ValueError, match="no RectangleLabels"):
+    with pytest.raises(ValueError, match="neither RectangleLabels"):
         launch(UpOptions(labels=str(file)), Settings(data_dir=tmp_path / "data"))
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import ml_backend
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.learners.kinds import choose_learner
 
 CONFIGS = Path(ml_backend.__file__).parent / "label_studio" / "configs"
 READY_MADE = {
@@ -374,3 +376,16 @@ def test_a_region_keeps_what_was_chosen_for_it() -> None:
     stage["value"] = {**stage["value"], "choices": ["Early"]}
     regions, problems = labels.read_regions([*result, stage], 100, 100)
     assert [region.choices for region in regions] == [(), ("Early",)] and not problems
+
+
+@pytest.mark.parametrize("name", ["images", "stages", "shapes", "adviser"])
+def test_ready_made_choices_are_valid_and_quick_to_make(name: str) -> None:
+    labels = LabelingConfig.parse(ready_made(name))
+    (control,) = labels.image_choices
+    assert not labels.controls and control.several == (name == "adviser")
+    interface(ready_made(name)).validate()
+    keys = ElementTree.fromstring(ready_made(name)).iter("Choice")
+    hotkeys = [choice.get("hotkey") for choice in keys]
+    assert hotkeys == [str(number) for number in range(1, len(control.labels) + 1)]
+    learner = choose_learner(labels)
+    assert learner is not None and learner.kind == "classifier"
