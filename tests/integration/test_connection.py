@@ -30,8 +30,8 @@ from tests.conftest import RunningStudio, free_port
 MITOSIS = (files("ml_backend.label_studio.configs") / "mitosis.xml").read_text(encoding="utf-8")
 BIRDS = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Bird"/></RectangleLabels></View>"""
-CHOICES = """<View><Image name="image" value="$image"/>
-<Choices name="c" toName="image"><Choice value="a"/></Choices></View>"""
+POLYGONS = """<View><Image name="image" value="$image"/>
+<PolygonLabels name="p" toName="image"><Label value="a"/></PolygonLabels></View>"""
 
 
 @dataclass
@@ -187,9 +187,9 @@ def test_what_cannot_be_connected_is_told(
     label_studio: RunningStudio, settings: Settings, backend: Backend
 ) -> None:
     token = label_studio.account.token
-    choices = label_studio.studio.create_project("Choices", CHOICES).id
+    polygons = label_studio.studio.create_project("Polygons", POLYGONS).id
     with pytest.raises(ValueError, match="neither RectangleLabels"):
-        connect(settings, label_studio.url, token, choices, backend.url)
+        connect(settings, label_studio.url, token, polygons, backend.url)
     project = label_studio.studio.create_project("No backend", MITOSIS).id
     with pytest.raises(StudioFault, match="could not use the ML backend at") as caught:
         connect(settings, label_studio.url, token, project, "http://127.0.0.1:9")

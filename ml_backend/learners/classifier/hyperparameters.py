@@ -27,6 +27,8 @@ class Recipe:
         decay: Factor of the learning rate from one stage to the one before it.
         weight_decay: AdamW's, on tensors of two and more dimensions.
         smoothing: Label smoothing, 0..1.
+        balance: Power of the class frequencies in the logit adjustment: 1 weighs the classes
+            alike, 0 by their frequency. At 1 the smoothing lifts the rarest above all others.
         zoom: Largest change of scale (0.1: from 1/1.1 to 1.1).
         shift: Largest shift, as a share of the side.
         gamma: Largest change of log gamma.
@@ -45,6 +47,7 @@ class Recipe:
     decay: float = 0.8
     weight_decay: float = 0.02
     smoothing: float = 0.1
+    balance: float = 0.75
     zoom: float = 0.1
     shift: float = 0.03
     gamma: float = 0.4
@@ -73,9 +76,11 @@ def choose_recipe(
     wanted = size or min(max(side, least), most)
     few = count < 500
     batch = 24 if few else 32
-    passes = epochs or (13 if few else 9)
+    passes = epochs or (13 if few else 14)
     return Recipe(
         size=max(stride, stride * round(wanted / stride)),
         batch=batch,
         steps=max(1 if epochs else 60, passes * count // batch),
+        trunk_share=0.25 if few else 1.0,
+        decay=0.8 if few else 0.85,
     )

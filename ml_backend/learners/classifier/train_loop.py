@@ -106,8 +106,8 @@ def fit(
 ) -> PooledClassifier:
     """Refine all layers; the network of the running mean of the weights.
 
-    The loss is the cross-entropy of the logits plus the log of the class frequencies (logit
-    adjustment, Menon et al. 2021), so that the bare logits weigh the classes alike.
+    The loss is the cross-entropy of the logits plus a part of the log of the class frequencies
+    (logit adjustment, Menon et al. 2021), so that the bare logits weigh the classes nearly alike.
 
     Args:
         network: After `fit_head`; it is not changed.
@@ -142,7 +142,7 @@ def fit(
         if several:
             loss = F.binary_cross_entropy_with_logits(logits, smoothed[chosen])
         else:
-            loss = F.cross_entropy(logits + frequency.log(), smoothed[chosen])
+            loss = F.cross_entropy(logits + recipe.balance * frequency.log(), smoothed[chosen])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
