@@ -12,7 +12,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonicalize
 
-WHOLE = 0.9  # of a box that is seen; smaller remnants in a tile neither count nor punish
+WHOLE = 0.9  # of a box that is seen; smaller remnants in a tile are ignored
 
 
 def renamed(boxes: Boxes) -> Boxes:

@@ -123,7 +123,7 @@ def describe_problems(truth: GroundTruth, labels: LabelingConfig) -> list[str]:
         )
     if truth.ignored:
         many = format_count(len(truth.ignored), "box")
-        problems.append(f"{many}, marked as neither counting nor punishing (difficult, crowd)")
+        problems.append(f"{many}, marked as difficult or crowd, which trainings ignore")
     counts = Counter(row[4] for row in truth.rows)
     for name in labels.match_classes(counts).unmatched:
         problems.append(
