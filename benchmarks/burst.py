@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.latency import CONFIG, free_port, train, wait_for  # noqa: E402
 from ml_backend.settings import Settings  # noqa: E402
 from ml_backend.state.projects import Project, Projects  # noqa: E402
-from ml_backend.system.credentials import backend_password  # noqa: E402
+from ml_backend.system.credentials import read_backend_password  # noqa: E402
 
 EVENTS, SECONDS, CONNECTIONS, ROUNDS = 2000, 10.0, 20, 5
 LIMIT = 0.2
@@ -105,7 +105,7 @@ def main() -> None:
         try:
             base, auth = f"http://127.0.0.1:{port}", (settings.backend_user, "")
             wait_for(base)
-            auth = (settings.backend_user, backend_password(settings))
+            auth = (settings.backend_user, read_backend_password(settings))
             training.start()
             started.wait()
             family = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]

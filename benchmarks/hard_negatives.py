@@ -86,7 +86,7 @@ def corrected(detector: Detector, examples: Sequence[Example]) -> list[Example]:
     made = []
     drawn = detector.stream((decode(e.image) for e in examples), SHOWN)
     for example, boxes in zip(examples, drawn, strict=True):
-        false = boxes.where(~on_something(boxes, example))
+        false = boxes.select(~on_something(boxes, example))
         made.append(replace(example, deleted=false.xyxy))
     return made
 
@@ -105,12 +105,12 @@ def measured(detector: Detector, examples: Sequence[Example]) -> list[float]:
     drawn = detector.stream((decode(e.image) for e in examples), FLOOR)
     for example, boxes in zip(examples, drawn, strict=True):
         assert example.boxes is not None
-        stray = boxes.where(~on_something(boxes, example))
+        stray = boxes.select(~on_something(boxes, example))
         there = compute_overlap_of_smaller(example.deleted, stray.xyxy) >= SOMETHING
         left += (there * stray.confidence).max(axis=1, initial=0).tolist()
-        sure = boxes.where(boxes.confidence >= detector.card.threshold)
-        marks = sure.where(sure.label == CELL)
-        truth = example.boxes.where(example.boxes.label == CELL)
+        sure = boxes.select(boxes.confidence >= detector.card.threshold)
+        marks = sure.select(sure.label == CELL)
+        truth = example.boxes.select(example.boxes.label == CELL)
         found += int((compute_iou(truth.xyxy, marks.xyxy).max(axis=1, initial=0) >= FOUND).sum())
         cells += len(truth)
         false += int((stray.confidence >= detector.card.threshold).sum())

@@ -31,7 +31,7 @@ from ml_backend.registry.starters import find_starter_weights
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 
 CONNECTIONS = 8
 REQUESTS = 400
@@ -55,7 +55,7 @@ def main() -> None:
         )
         try:
             base = f"http://127.0.0.1:{port}"
-            auth = (settings.backend_user, backend_password(settings))
+            auth = (settings.backend_user, read_backend_password(settings))
             wait_for(base)
             rest = ask(base, auth, label_config)
             ended = threading.Event()

@@ -40,10 +40,10 @@ from ml_backend.learners.detector.preprocess import prepare_input
 from ml_backend.learners.openvino_runtime import IR_NAME, OpenVinoRuntime
 from tasks.detection.detect_files import detect
 from tasks.detection.scan_detector import ScanDetector
-from tasks.review.checkpoint import Ledger
+from tasks.review.checkpoint import Checkpoint
 from tasks.review.scan_to_project import TILE
-from tasks.review.selection import to_review
-from tasks.review.task_metadata import name_of
+from tasks.review.selection import select_for_review
+from tasks.review.task_metadata import make_picture_key
 from tasks.review.upload import CHUNK
 from tasks.sources.scan_source import SourceOptions
 
@@ -107,27 +107,28 @@ def tiles(folder: Path, number: int, scratch: Path) -> tuple[float, float, float
     tile = used(lambda: detect(folder, detector, out, "starter", lambda *at: None)) / number
     line("all of cytoloop detect", tile)
 
-    ledger = Ledger(scratch / "ledger.sqlite")
+    checkpoint = Checkpoint(scratch / "checkpoint.sqlite")
     how = SourceOptions(tile_overlap=0)
     first = (
-        used(lambda: list(ScanDetector(scan, detector, how, memory=ledger).detect_scans())) / number
+        used(lambda: list(ScanDetector(scan, detector, how, memory=checkpoint).detect_scans()))
+        / number
     )
     line("looking at abutting seams", first - tile)
 
     def gathering() -> None:
-        for sheet in ScanDetector(scan, detector, how, memory=ledger).detect_scans():
+        for sheet in ScanDetector(scan, detector, how, memory=checkpoint).detect_scans():
             card = detector.card
-            to_review(
+            select_for_review(
                 sheet,
                 "review",
                 most=TILE,
                 headline=card.headline,
                 threshold=card.threshold,
-                key=name_of,
+                key=make_picture_key,
             )
 
     gather = used(gathering) / number
-    ledger.close()
+    checkpoint.close()
     line("gathering", gather, "by one machine for all")
     picture = used(lambda: [encode_png(image) for image in images]) / len(some)
     line("the PNG of a task", picture)

@@ -36,10 +36,10 @@ from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector.inference import Detector
 from tasks.detection.scan_detector import ScanDetector
 from tasks.detection.window_detector import PlaneDetections
-from tasks.review.checkpoint import Ledger
+from tasks.review.checkpoint import Checkpoint
 from tasks.review.scan_to_project import TILE
-from tasks.review.selection import to_review
-from tasks.review.task_metadata import name_of
+from tasks.review.selection import select_for_review
+from tasks.review.task_metadata import make_picture_key
 from tasks.sources.scan_source import Depth, SourceOptions
 
 COLUMNS, PLANES = 39, 12
@@ -105,8 +105,8 @@ def linked(folder: Path, tiles: list[list[Path]], fields: int) -> Path:
     return folder
 
 
-class Watching(Ledger):
-    """A ledger that notes when each file, or part over a seam, was seen, and tells of every
+class Watching(Checkpoint):
+    """A checkpoint that notes when each file, or part over a seam, was seen, and tells of every
     EVERY."""
 
     def __init__(self, path: Path) -> None:
@@ -141,20 +141,22 @@ class Watching(Ledger):
 def measure(folder: Path, model: Path, z: Depth) -> None:
     detector = Detector.load(model)
     card = detector.card
-    ledger = Watching(folder.with_name(f"{folder.name}-{z}.sqlite"))
+    checkpoint = Watching(folder.with_name(f"{folder.name}-{z}.sqlite"))
     started, busy = time.perf_counter(), time.process_time()
-    finder = ScanDetector(folder, detector, SourceOptions(tile_overlap=0, depth=z), memory=ledger)
+    finder = ScanDetector(
+        folder, detector, SourceOptions(tile_overlap=0, depth=z), memory=checkpoint
+    )
     objects = pictures = 0
     for sheet in finder.detect_scans():
         objects += len(sheet.objects)
         pictures += len(
-            to_review(
+            select_for_review(
                 sheet,
                 "review",
                 most=TILE,
                 headline=card.headline,
                 threshold=card.threshold,
-                key=name_of,
+                key=make_picture_key,
             )
         )
     ended, busy = time.perf_counter(), time.process_time() - busy
@@ -163,13 +165,13 @@ def measure(folder: Path, model: Path, z: Depth) -> None:
         f"{1e3 * (ended - started) / files:6.2f} ms a file ({1e3 * busy / files:5.1f} of a core)"
     )
     print(
-        f"{files:7} files: {'gone on with' if ledger.known else whole}; putting together "
-        f"{1e3 * (ended - ledger.last[0]) / files:5.2f} ms a file; "
-        f"{ledger.most - ledger.before:4.0f} MB over the loaded model; "
+        f"{files:7} files: {'gone on with' if checkpoint.known else whole}; putting together "
+        f"{1e3 * (ended - checkpoint.last[0]) / files:5.2f} ms a file; "
+        f"{checkpoint.most - checkpoint.before:4.0f} MB over the loaded model; "
         f"{objects} objects, {pictures} pictures",
         flush=True,
     )
-    ledger.close()
+    checkpoint.close()
 
 
 def resident() -> float:

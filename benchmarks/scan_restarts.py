@@ -192,8 +192,8 @@ class Run:
 
 def on_its_way(settings: Settings, project: int) -> int:
     """How many tasks were handed to Label Studio and not known to have arrived."""
-    (ledger,) = (settings.data_dir / "scans").glob(f"{project}-*.sqlite")
-    with closing(sqlite3.connect(ledger)) as database:
+    (checkpoint,) = (settings.data_dir / "scans").glob(f"{project}-*.sqlite")
+    with closing(sqlite3.connect(checkpoint)) as database:
         return database.execute("select count(*) from sending").fetchone()[0]
 
 

@@ -94,7 +94,7 @@ def correct(studio: Studio, task: dict[str, Any], example: Example) -> None:
     labels = LabelingConfig.parse(studio.get_project(1).label_config)
     boxes = example.boxes or Boxes()
     names = tuple(map(str, boxes.label))
-    kept = boxes.where(np.isin(boxes.label, choose_headline(names)))
+    kept = boxes.select(np.isin(boxes.label, choose_headline(names)))
     with Image.open(example.image) as image:
         width, height = image.size
     regions = labels.write_regions(

@@ -34,7 +34,7 @@ from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry.starters import STARTERS
 from ml_backend.registry.versions import hash_file
-from ml_backend.system.atomic_files import replacing, write_json
+from ml_backend.system.atomic_files import replace_file, write_json
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 COCO = DATA / "weights" / "yolov5n_coco_fp16.npz"
@@ -108,12 +108,12 @@ def tetrads() -> None:
     marks = replace(marks, label=np.array([canonicalize(str(name)) for name in marks.label]))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        above = marks.where(marks.xyxy[:, 3] <= HELD_FROM)
+        above = marks.select(marks.xyxy[:, 3] <= HELD_FROM)
         examples = windows(image[:HELD_FROM], above, folder)
         detector = trained(
             examples, TETRADS, TETRADS, folder / "out", imgsz=WINDOW, epochs=TETRAD_EPOCHS
         )
-        below = marks.where(marks.xyxy[:, 1] >= HELD_FROM)
+        below = marks.select(marks.xyxy[:, 1] >= HELD_FROM)
         below = replace(below, xyxy=below.xyxy - np.array([0, HELD_FROM, 0, HELD_FROM]))
         [drawn] = detector.detect([image[HELD_FROM:]])
         lines = recalls(below, drawn)
@@ -200,7 +200,7 @@ def trained(
 
 
 def keep(name: str, folder: Path, images: Iterable[Path], groups: set[str]) -> None:
-    with replacing(STARTERS / f"{name}.safetensors") as temporary:
+    with replace_file(STARTERS / f"{name}.safetensors") as temporary:
         shutil.copyfile(folder / FILE_NAME, temporary)
     seen = {"hashes": sorted(map(hash_file, images)), "groups": sorted(groups)}
     write_json(STARTERS / f"{name}.seen.json", seen)
@@ -208,7 +208,7 @@ def keep(name: str, folder: Path, images: Iterable[Path], groups: set[str]) -> N
 
 def write_card(name: str, **values: object) -> None:
     text = (CARDS / f"{name}.md").read_text(encoding="utf-8").format(**values)
-    with replacing(STARTERS / f"{name}.md") as temporary:
+    with replace_file(STARTERS / f"{name}.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

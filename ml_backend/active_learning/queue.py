@@ -55,12 +55,12 @@ class ReviewQueue:
         by_strategy = iter(found)
         scores = [1.0 if task.candidate is None else next(by_strategy) for task in tasks]
         return [
-            score if task.place is None else at_place(task.place, among)
+            score if task.place is None else score_at_place(task.place, among)
             for task, score in zip(tasks, scores, strict=True)
         ]
 
 
-def at_place(place: float, scores: Sequence[float]) -> float:
+def score_at_place(place: float, scores: Sequence[float]) -> float:
     """Score a task that belongs at a random place of the queue.
 
     Args:

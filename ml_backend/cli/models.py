@@ -105,7 +105,7 @@ def rollback(
     projects.get(project)
     by = console.name_user()
     change = _open_registry(context).roll_back(str(project), by=by, reason="rolled back by hand")
-    projects.leave(project, "publish")
+    projects.add_note(project, "publish")
     _print_champion(change.version, project, as_json)
 
 

@@ -143,12 +143,12 @@ def _train_on_project(
     progress: Callable[[dict[str, Any]], None],
 ) -> _Outcome:
     """Train on the project's corrected tasks, and promote the version if it is better."""
-    from ml_backend.retraining.collect import open_submissions
+    from ml_backend.retraining.collect import open_collector
     from ml_backend.retraining.pipeline import Pipeline
     from ml_backend.state.projects import Projects
 
     projects = Projects(settings.projects_database)
-    snapshot = open_submissions(settings, projects, registry).take(project)
+    snapshot = open_collector(settings, projects, registry).take_snapshot(project)
     pipeline = Pipeline(settings, projects, registry)
     version = pipeline.train(snapshot, wishes, progress)
     decision = pipeline.try_out(version, snapshot, wishes, progress)
@@ -157,7 +157,7 @@ def _train_on_project(
         reasons.append(warning)
     if decision.promoted:
         pipeline.promote(version.name, project, reasons, by=console.name_user())
-    projects.attempted(project, snapshot.name, reasons[0])
+    projects.record_attempt(project, snapshot.name, reasons[0])
     return _Outcome(
         version.name,
         snapshot.name,

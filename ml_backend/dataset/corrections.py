@@ -100,7 +100,7 @@ class DeletedRegion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Region:
+class _BoxRegion:
     id: str
     origin: str
     boxes: Boxes
@@ -234,7 +234,7 @@ def _match_regions(
     submitted: Sequence[dict[str, Any]],
     labels: LabelingConfig,
     size: tuple[int, int],
-) -> tuple[list[tuple[_Region, _Region]], list[_Region], list[_Region]]:
+) -> tuple[list[tuple[_BoxRegion, _BoxRegion]], list[_BoxRegion], list[_BoxRegion]]:
     """Return pairs of regions (shown, submitted), those only shown, and those only submitted."""
     before, after = _read_regions(shown, labels, size), _read_regions(submitted, labels, size)
     ids = before.keys() & after.keys()
@@ -251,7 +251,7 @@ def _match_regions(
     )
 
 
-def _make_edit(shown: _Region, submitted: _Region) -> Edit:
+def _make_edit(shown: _BoxRegion, submitted: _BoxRegion) -> Edit:
     before, after = shown.boxes.xyxy[:1], submitted.boxes.xyxy[:1]
     overlap = float(compute_iou(before, after)[0, 0])
     if shown.label != submitted.label:
@@ -260,7 +260,7 @@ def _make_edit(shown: _Region, submitted: _Region) -> Edit:
     return Edit("moved" if moved else "kept", shown.label, overlap)
 
 
-def _match_by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tuple[int, int]]:
+def _match_by_place(gone: Sequence[_BoxRegion], new: Sequence[_BoxRegion]) -> list[tuple[int, int]]:
     """Match regions (gone, new) at the same place, each in one pair at most."""
     if not gone or not new:
         return []
@@ -277,7 +277,7 @@ def _match_by_place(gone: Sequence[_Region], new: Sequence[_Region]) -> list[tup
 
 def _read_regions(
     result: Sequence[dict[str, Any]], labels: LabelingConfig, size: tuple[int, int]
-) -> dict[str, _Region]:
+) -> dict[str, _BoxRegion]:
     parts: dict[str, list[dict[str, Any]]] = {}
     for number, item in enumerate(result):
         parts.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
@@ -287,7 +287,7 @@ def _read_regions(
         if len(boxes):
             # A region may carry several labels: together they are its label.
             label = " + ".join(sorted(map(str, boxes.label)))
-            found[key] = _Region(key, str(items[0].get("origin") or ""), boxes, label)
+            found[key] = _BoxRegion(key, str(items[0].get("origin") or ""), boxes, label)
     return found
 
 

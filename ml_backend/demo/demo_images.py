@@ -17,7 +17,7 @@ import pooch
 import requests
 
 from ml_backend.demo.synthetic_images import KARYOTYPES, generate_field
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 COMMIT = "ddea57b0a145762626e4100f7f7f9630e314e081"
 ADDRESS = f"https://raw.githubusercontent.com/tomoyukif/CutSort/{COMMIT}/2D_Test/"
@@ -145,7 +145,7 @@ def _generate_images(folder: Path, progress: Callable[[int, int], None] | None) 
             dividing = 0 if seed % EMPTY_EVERY == EMPTY_EVERY - 1 else 1 + seed % 3 // 2
             image, _ = generate_field(seed, species=kind, dividing=dividing)
             png = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1]
-            with replacing(path) as temporary:
+            with replace_file(path) as temporary:
                 temporary.write_bytes(png.tobytes())
         paths.append(path)
         if progress:

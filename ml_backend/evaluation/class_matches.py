@@ -46,7 +46,7 @@ def match_classes(
         parts = []
         for example, boxes in images:
             assert example.boxes is not None
-            mine = boxes.where(mask_classes(boxes, {key}))
+            mine = boxes.select(mask_classes(boxes, {key}))
             true = example.boxes.xyxy[mask_classes(example.boxes, {key})]
             parts.append((mine.xyxy, mine.confidence.astype(float), true, example.ignored))
         matches[spelled[key]] = match_images(parts, group, groups, matcher)

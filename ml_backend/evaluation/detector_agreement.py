@@ -93,13 +93,13 @@ def compare_detectors(pairs: Iterable[tuple[Boxes, Boxes]], headline: Sequence[s
     tiles = same = hits = reference_boxes = other_boxes = 0
     shifts: list[np.ndarray] = []
     for pair in pairs:
-        reference, other = (boxes.where(np.isin(boxes.label, list(headline))) for boxes in pair)
+        reference, other = (boxes.select(np.isin(boxes.label, list(headline))) for boxes in pair)
         tiles += 1
         same += bool(len(reference)) == bool(len(other))
         reference_boxes, other_boxes = reference_boxes + len(reference), other_boxes + len(other)
         for name in np.unique(other.label):
-            truth = reference.where(reference.label == name).xyxy
-            predicted = other.where(other.label == name).xyxy
+            truth = reference.select(reference.label == name).xyxy
+            predicted = other.select(other.label == name).xyxy
             hit = match_boxes(predicted, truth, np.zeros((0, 4)))[0][0]
             hits += int(hit.sum())
             if hit.any():

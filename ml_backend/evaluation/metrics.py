@@ -295,10 +295,10 @@ def _count_confusion(
     boxes_of_images = []
     for example, boxes in images:
         assert example.boxes is not None
-        shown = boxes.where(
+        shown = boxes.select(
             mask_classes(boxes, set(number)) & (boxes.confidence >= np.float32(threshold))
         )
-        shown = shown.where(np.argsort(-shown.confidence, kind="stable"))
+        shown = shown.select(np.argsort(-shown.confidence, kind="stable"))
         truth = example.boxes
         boxes_of_images.append(
             ImageBoxes(shown.xyxy, numbers(shown), truth.xyxy, numbers(truth), example.ignored)

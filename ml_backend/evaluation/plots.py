@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_backend.evaluation.confusion import BACKGROUND, MISSED
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def plot_figures(
         before: The champion's figures on the same tasks, where there was one.
     """
     canvas = make_canvas(name, figures, other, before)
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         canvas.savefig(temporary, format="png", dpi=110)
 
 

@@ -48,7 +48,7 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def where(self, keep: np.ndarray) -> Boxes:
+    def select(self, keep: np.ndarray) -> Boxes:
         """Select boxes by a mask or an index array."""
         return Boxes(self.xyxy[keep], self.label[keep], self.confidence[keep])
 

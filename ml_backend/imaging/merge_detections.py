@@ -44,7 +44,7 @@ class WindowDetections:
     view: np.ndarray
 
     @classmethod
-    def joined(cls, parts: Sequence[WindowDetections]) -> WindowDetections:
+    def join(cls, parts: Sequence[WindowDetections]) -> WindowDetections:
         """Concatenate at least one part."""
         return cls(
             np.concatenate([part.xyxy for part in parts]),
@@ -53,13 +53,13 @@ class WindowDetections:
             np.concatenate([part.view for part in parts]),
         )
 
-    def where(self, keep: np.ndarray) -> WindowDetections:
+    def select(self, keep: np.ndarray) -> WindowDetections:
         """Return those that a mask or an index array selects."""
         return WindowDetections(
             self.xyxy[keep], self.label[keep], self.confidence[keep], self.view[keep]
         )
 
-    def shifted(self, x: int, y: int) -> WindowDetections:
+    def shift(self, x: int, y: int) -> WindowDetections:
         """Return them in px of what the plane's upper left corner lies in at (x, y)."""
         offset = np.array([x, y, x, y])
         return WindowDetections(self.xyxy + offset, self.label, self.confidence, self.view + offset)
@@ -84,7 +84,7 @@ class Objects:
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def where(self, keep: np.ndarray | slice) -> Objects:
+    def select(self, keep: np.ndarray | slice) -> Objects:
         """Return those that a mask, an index array or a slice selects."""
         return Objects(self.xyxy[keep], self.label[keep], self.confidence[keep], self.partial[keep])
 
@@ -122,7 +122,7 @@ def merge_windows(found: WindowDetections, width: int, height: int, margin: floa
         1
     )
     objects = Objects(xyxy, found.label[best], found.confidence[best], outer | ~whole[best])
-    return objects.where(np.lexsort((best, -objects.confidence)))
+    return objects.select(np.lexsort((best, -objects.confidence)))
 
 
 def merge_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
@@ -145,7 +145,7 @@ def merge_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
     )
     plane = np.repeat(np.arange(len(planes)), [len(objects) for objects in planes])
     order = np.argsort(-every.confidence, kind="stable")
-    every, plane = every.where(order), plane[order]
+    every, plane = every.select(order), plane[order]
     if len(planes) == 1:
         return every, plane
     first, second = _pairs(_same_over_planes(every.xyxy, plane))
@@ -158,7 +158,7 @@ def merge_planes(planes: Sequence[Objects]) -> tuple[Objects, np.ndarray]:
     for leader, (start, end) in zip(leaders.tolist(), spans, strict=True):
         if not taken[leader]:
             taken[followers[start:end]] = True
-    return every.where(~taken), plane[~taken]
+    return every.select(~taken), plane[~taken]
 
 
 def _same_over_planes(xyxy: np.ndarray, plane: np.ndarray) -> Iterator[Pairs]:

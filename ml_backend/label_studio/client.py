@@ -18,7 +18,7 @@ from typing import Any
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
 from ml_backend.label_studio.session import ProjectGone, Session, StudioFault
-from ml_backend.system.batching import chunks
+from ml_backend.system.batching import make_batches
 
 ReportDone = Callable[[int, int], None]
 
@@ -216,7 +216,7 @@ class Studio:
         """
         waiting = list(tasks)
         ids: list[int] = []
-        for part in chunks(waiting, chunk):
+        for part in make_batches(waiting, chunk):
             answer = self.session.call(
                 self.session.sdk.projects.import_tasks,
                 project,
@@ -253,7 +253,7 @@ class Studio:
             page: Tasks in a request.
         """
         if ids is not None:
-            for part in chunks(sorted(ids), page):
+            for part in make_batches(sorted(ids), page):
                 yield from self._page(project, only, part, 0, full, len(part))
             return
         last = after
@@ -371,7 +371,7 @@ class Studio:
         find_problems = make_prediction_check(label_config)
         waiting = list(predictions)
         done = 0
-        for part in chunks(waiting, chunk):
+        for part in make_batches(waiting, chunk):
             request = []
             for task, version, score, result in part:
                 prediction = PredictionRequest(

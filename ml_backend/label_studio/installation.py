@@ -22,7 +22,7 @@ from filelock import FileLock
 from uv import find_uv_bin
 
 from ml_backend.label_studio.http import LOOPBACK, open_studio_client
-from ml_backend.system.atomic_files import read_json, replacing, write_json
+from ml_backend.system.atomic_files import read_json, replace_file, write_json
 from ml_backend.system.processes import Process, check_port
 from ml_backend.system.retry import wait_until
 
@@ -220,7 +220,7 @@ class StudioInstallation:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         if (fresh := self.environment / _DATABASE).exists() and not (data / _DATABASE).exists():
-            with replacing(data / _DATABASE) as temporary:
+            with replace_file(data / _DATABASE) as temporary:
                 shutil.copyfile(fresh, temporary)
         account = self._account()
         environment = _clean_environment() | {
@@ -267,11 +267,11 @@ class StudioInstallation:
         assert process, "start first"
 
         def not_ready(state: str) -> StudioError:
-            words = process.last_words()
+            words = process.read_last_lines()
             return StudioError(f"Label Studio {state}; see {process.log} ({words})")
 
         def answers() -> bool:
-            if not process.alive():
+            if not process.is_alive():
                 raise not_ready("ended at its start")
             with contextlib.suppress(httpx.HTTPError), open_studio_client(self.url, 5) as http:
                 return http.get(f"{self.url}/health").status_code == 200

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.base import Model, Picture, Prediction
-from ml_backend.system.batching import chunks
+from ml_backend.system.batching import make_batches
 
 # The curve behind AP50 needs predictions far below any threshold; below this they change nothing.
 FLOOR = 0.01
@@ -40,7 +40,7 @@ def predict_examples(
 
     def read() -> Iterator[Picture]:
         with ThreadPoolExecutor(2) as pool:
-            for chunk in chunks(examples, _AHEAD):
+            for chunk in make_batches(examples, _AHEAD):
                 for example, future in [(item, pool.submit(decode, item.image)) for item in chunk]:
                     try:
                         pixels = future.result()

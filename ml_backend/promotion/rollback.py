@@ -44,7 +44,7 @@ class RollbackWatch:
             return None
         labels = parse_labels(project.label_config)
         tasks = list(tasks)
-        shown = self._projects.shown(project.id, (change.version, change.previous))
+        shown = self._projects.get_shown_regions(project.id, (change.version, change.previous))
         verdict = rollback_test.judge_promotion(
             change, read_all_corrections(tasks, shown, labels)[0]
         )
@@ -57,7 +57,7 @@ class RollbackWatch:
                 self._registry.roll_back(
                     number, by=rollback_test.ROLLED_BACK_BY, reason=reason, of=change.version
                 )
-                self._projects.leave(project.id, "publish")
+                self._projects.add_note(project.id, "publish")
                 done = f"back to {change.previous}"
             except UnknownVersion as error:
                 done = f"not rolled back, because {error}"
@@ -83,7 +83,9 @@ class RollbackWatch:
             tasks: Its annotated tasks.
             labels: Those of the project.
         """
-        corrections, _ = read_all_corrections(tasks, self._projects.shown(project_id), labels)
+        corrections, _ = read_all_corrections(
+            tasks, self._projects.get_shown_regions(project_id), labels
+        )
         for usefulness in measure_usefulness(corrections):
             version = usefulness.version
             if self._registry.has(version):

@@ -1,4 +1,4 @@
-"""What annotators submitted, read from Label Studio, and the snapshots taken of it."""
+"""Collecting what annotators submitted: read from Label Studio, and kept as snapshots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.batching import chunks
+from ml_backend.system.batching import make_batches
 
 log = logging.getLogger(__name__)
 
@@ -26,40 +26,66 @@ log = logging.getLogger(__name__)
 _COPIED = 100
 
 
-def open_submissions(settings: Settings, projects: Projects, registry: Registry) -> Submissions:
-    """Open what was submitted to the connected projects of a data folder."""
-    return Submissions(settings, projects, RollbackWatch(projects, registry))
+def open_collector(settings: Settings, projects: Projects, registry: Registry) -> Collector:
+    """Open the collector of a data folder's connected projects."""
+    return Collector(settings, projects, RollbackWatch(projects, registry))
 
 
-class Submissions:
-    """Of all connected projects of one data folder."""
+class Collector:
+    """Reads what annotators submitted to the connected projects of a data folder."""
 
-    def __init__(self, settings: Settings, projects: Projects, aftermath: RollbackWatch) -> None:
+    def __init__(
+        self, settings: Settings, projects: Projects, rollback_watch: RollbackWatch
+    ) -> None:
         self._settings = settings
         self._projects = projects
-        self._aftermath = aftermath
+        self._rollback_watch = rollback_watch
 
-    def annotated(self, project: Project) -> Iterator[dict[str, Any]]:
-        """The annotated tasks, as Label Studio has them now.
+    def read_annotated_tasks(self, project: Project) -> Iterator[dict[str, Any]]:
+        """Read the annotated tasks as Label Studio has them now.
 
-        What each annotation started from is copied on the way.
+        The regions that each annotation started from are copied on the way.
+
+        Args:
+            project: A connected one.
+
+        Yields:
+            Tasks with their annotations and predictions, as Label Studio's API gives them.
+
+        Raises:
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
         """
         studio = Studio(project.url, project.token)
-        for chunk in chunks(studio.list_annotated_tasks(project.id), _COPIED):
-            shown = {key: one for task in chunk for key, one in find_shown_regions(task).items()}
-            self._projects.keep_shown(project.id, shown)
-            yield from chunk
+        for batch in make_batches(studio.list_annotated_tasks(project.id), _COPIED):
+            shown = {
+                annotation: regions
+                for task in batch
+                for annotation, regions in find_shown_regions(task).items()
+            }
+            self._projects.keep_shown_regions(project.id, shown)
+            yield from batch
 
-    def corrections(self, project_id: int) -> tuple[list[Correction], int]:
-        """What annotators changed, and how many annotations started from nothing."""
+    def read_corrections(self, project_id: int) -> tuple[list[Correction], int]:
+        """Read what annotators changed, and how many annotations started from nothing.
+
+        Raises:
+            NotConnected: There is no such project.
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
+        """
         project = self._projects.get(project_id)
         studio = Studio(project.url, project.token)
         labels = parse_labels(studio.get_project(project_id).label_config)
-        tasks = list(self.annotated(project))
-        return read_all_corrections(tasks, self._projects.shown(project_id), labels)
+        tasks = list(self.read_annotated_tasks(project))
+        return read_all_corrections(tasks, self._projects.get_shown_regions(project_id), labels)
 
-    def take(self, project_id: int) -> Snapshot:
-        """Read the project's corrections, once, and keep them."""
+    def take_snapshot(self, project_id: int) -> Snapshot:
+        """Read the project's corrections, once, and keep them as a snapshot.
+
+        Raises:
+            NotConnected: There is no such project.
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers;
+                StudioUnreachable too where images cannot be had now.
+        """
         project = self._projects.get(project_id)
         studio = Studio(project.url, project.token)
         source = ImageSource(
@@ -67,15 +93,15 @@ class Submissions:
         )
         config = studio.get_project(project_id).label_config
         labels = parse_labels(config)
-        if config != project.label_config:  # changed without a word: what follows goes by it
+        if config != project.label_config:  # changed with no webhook: what follows goes by it
             self._projects.update_labels(project_id, config)
 
         def fetch(chosen: Sequence[Submission]) -> Iterator[FetchedImage | Exception]:
             folder = self._settings.images / str(project_id)
             return fetch_images(chosen, labels.image_key, source, folder)
 
-        tasks = list(self.annotated(project))
-        self._aftermath.record_usefulness(project_id, tasks, labels)
+        tasks = list(self.read_annotated_tasks(project))
+        self._rollback_watch.record_usefulness(project_id, tasks, labels)
         snapshot = snapshots.take_snapshot(
             project_id,
             tasks,
@@ -83,14 +109,14 @@ class Submissions:
             fetch,
             self._settings.holdout_share,
             self._settings.annotators,
-            self._projects.shown(project_id),
+            self._projects.get_shown_regions(project_id),
         )
 
         def present(tasks: Sequence[int]) -> list[int]:
             there = studio.list_tasks(project_id, ids=tasks, full=False) if tasks else ()
             return [task["id"] for task in there]
 
-        snapshot = snapshots.add_lost_tasks(snapshot, self.last_snapshot(project_id), present)
+        snapshot = snapshots.add_lost_tasks(snapshot, self.load_last_snapshot(project_id), present)
         snapshots.save_snapshot(snapshot, self._settings.snapshots)
         for task, reason in snapshot.left_out:
             log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
@@ -102,20 +128,24 @@ class Submissions:
                 task,
                 reason,
             )
-        if said := snapshot.describe_missing_side():
-            log.info("project %s: %s", project_id, said)
+        if advice := snapshot.describe_missing_side():
+            log.info("project %s: %s", project_id, advice)
         for item in snapshot.items:
             for problem in item.problems:
                 log.info("project %s: task %s: %s", project_id, item.task, problem)
         return snapshot
 
-    def last_snapshot(self, project_id: int) -> Snapshot | None:
-        """The snapshot of the last training that was tried."""
-        name = self._projects.last_attempt(project_id)
+    def load_last_snapshot(self, project_id: int) -> Snapshot | None:
+        """Load the snapshot of the last training that was tried; None where there is none."""
+        name = self._projects.get_last_attempt(project_id)
         return snapshots.load_snapshot(name, self._settings.snapshots) if name else None
 
-    def snapshot(self, name: str) -> Snapshot:
-        """Raises LookupError when it is not kept here."""
+    def load_snapshot(self, name: str) -> Snapshot:
+        """Load a snapshot by its name.
+
+        Raises:
+            LookupError: It is not kept in this data folder.
+        """
         found = snapshots.load_snapshot(name, self._settings.snapshots)
         if found is None:
             raise LookupError(f"there is no snapshot {name} in {self._settings.snapshots}")

@@ -11,17 +11,31 @@ from ml_backend.dataset.snapshot import FetchedImage
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.label_studio.image_source import ImageSource, ImageUnavailable
 from ml_backend.label_studio.session import StudioUnreachable
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 
 def fetch_images(
     chosen: Sequence[Submission], image_key: str, source: ImageSource, folder: Path
 ) -> Iterator[FetchedImage | Exception]:
-    """The images of the chosen tasks, in order, kept below `folder` by task and address."""
-    addresses = [str(one.data.get(image_key) or "") for one in chosen]
+    """Fetch the images of tasks; those that are kept already are not fetched again.
+
+    Args:
+        chosen: The tasks.
+        image_key: The field of a task's data that holds the address of its image.
+        source: Where images are fetched.
+        folder: Keeps the files, by task and address.
+
+    Yields:
+        For each task, in order, its image, or why there is none.
+
+    Raises:
+        StudioUnreachable: An image cannot be had now, but may be later.
+        DiskFull: There is no room for an image.
+    """
+    addresses = [str(submission.data.get(image_key) or "") for submission in chosen]
     paths = [
-        folder / f"{one.task}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-        for one, address in zip(chosen, addresses, strict=True)
+        folder / f"{submission.task}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+        for submission, address in zip(chosen, addresses, strict=True)
     ]
     missing = [i for i, path in enumerate(paths) if addresses[i] and not path.exists()]
     failed: dict[int, Exception] = {
@@ -32,12 +46,12 @@ def fetch_images(
     for position, got in source.fetch([addresses[i] for i in missing]):
         index = missing[position]
         if isinstance(got, ImageUnavailable):
-            # A snapshot without these images would stand for all of them.
+            # A snapshot without these images would be taken for the whole.
             raise StudioUnreachable(f"an image of task {chosen[index].task}: {got}")
         if isinstance(got, Exception):
             failed[index] = got
             continue
-        with replacing(paths[index]) as temporary:
+        with replace_file(paths[index]) as temporary:
             temporary.write_bytes(got)
     for index, path in enumerate(paths):
         if index in failed:

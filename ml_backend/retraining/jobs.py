@@ -23,7 +23,7 @@ from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
 from ml_backend.promotion.comparison import Comparison
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.collect import open_submissions
+from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.mlflow_log import record_in_child
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import NothingToLearn
@@ -59,7 +59,7 @@ class JobContext:
         self.settings = settings
         self.projects = Projects(settings.projects_database)
         self.registry = Registry(settings.versions, settings.champions)
-        self.submissions = open_submissions(settings, self.projects, self.registry)
+        self.collector = open_collector(settings, self.projects, self.registry)
         self.pipeline = Pipeline(settings, self.projects, self.registry)
         self.serving = ModelCache(settings, self.registry)
         self.backoff = Backoff[tuple[Kind, int]](FIRST_WAIT, GROWTH)
@@ -81,7 +81,7 @@ context = JobContext()
 @DBOS.step(name="snapshot")
 def take_snapshot(project: int) -> str:
     """Read the project's corrections from Label Studio; return the snapshot's name."""
-    return context.submissions.take(project).name
+    return context.collector.take_snapshot(project).name
 
 
 @DBOS.step(name="train")
@@ -91,15 +91,15 @@ def train(project: int, snapshot: str) -> str:
     def tell(progress: dict[str, Any]) -> None:
         log.info("project %s: training %s", project, _describe(progress))
 
-    corrections = context.submissions.snapshot(snapshot)
+    corrections = context.collector.load_snapshot(snapshot)
     return context.pipeline.train(corrections, progress=tell).name
 
 
 @DBOS.step(name="plan")
-def plan_trial(version: str, snapshot: str) -> tuple[str | None, int]:
+def plan_folds(version: str, snapshot: str) -> tuple[str | None, int]:
     """Return the champion to compare with (None where there is none) and the number of folds."""
-    champion = context.pipeline.opponent(context.registry.get(version))
-    return champion, len(_open_trial(version, snapshot, champion).plan.folds)
+    champion = context.pipeline.find_opponent(context.registry.get(version))
+    return champion, len(_open_comparison(version, snapshot, champion).plan.folds)
 
 
 @DBOS.step(name="fold")
@@ -109,20 +109,20 @@ def judge_fold(version: str, snapshot: str, champion: str | None, number: int) -
     def tell(progress: dict[str, Any]) -> None:
         log.info("judging %s: %s", version, _describe(progress))
 
-    context.pipeline.fold(_open_trial(version, snapshot, champion), number, tell)
+    context.pipeline.judge_fold(_open_comparison(version, snapshot, champion), number, tell)
 
 
 @DBOS.step(name="judge")
 def judge(version: str, snapshot: str, champion: str | None) -> tuple[bool, list[str]]:
     """Compare candidate and champion; return whether it is promoted, and why."""
-    decision = context.pipeline.judge(_open_trial(version, snapshot, champion))
+    decision = context.pipeline.judge(_open_comparison(version, snapshot, champion))
     return decision.promoted, list(decision.reasons)
 
 
 @DBOS.step(name="unjudged")
 def keep_unjudged(version: str, why: str) -> tuple[bool, list[str]]:
     """Keep why a candidate could not be judged; return as `judge` does."""
-    decision = context.pipeline.unjudged(context.registry.get(version), why)
+    decision = context.pipeline.keep_unjudged(context.registry.get(version), why)
     return decision.promoted, list(decision.reasons)
 
 
@@ -177,11 +177,11 @@ def _improve(project: int) -> str:
     except TrainingInterrupted:
         raise
     except (NothingToLearn, TrainingFailed) as error:
-        context.projects.attempted(project, snapshot, str(error))
+        context.projects.record_attempt(project, snapshot, str(error))
         log.error("project %s: not trained: %s", project, error)
         return str(error)
     try:
-        champion, folds = plan_trial(version, snapshot)
+        champion, folds = plan_folds(version, snapshot)
         for number in range(folds):
             judge_fold(version, snapshot, champion, number)
         promoted, reasons = judge(version, snapshot, champion)
@@ -191,7 +191,7 @@ def _improve(project: int) -> str:
         promoted, reasons = keep_unjudged(version, str(error))
     if promoted:
         promote(project, version, reasons)
-    context.projects.attempted(project, snapshot, reasons[0])
+    context.projects.record_attempt(project, snapshot, reasons[0])
     log.info(
         "project %s: %s %s: %s",
         project,
@@ -238,7 +238,7 @@ def put_off(kind: Kind, project: int, error: Exception) -> None:
     # Before the failure, so that its time is not taken for that of a person who asks after it. On a
     # full disk there may be no room for a note; the reconciliation leaves one then.
     with suppress(OSError, sqlite3.Error):
-        context.projects.leave(project, _NOTES[kind])
+        context.projects.add_note(project, _NOTES[kind])
     killed = isinstance(error, TrainingInterrupted)
     longest = LONGEST_WAIT_OF_KILLED if killed else context.settings.reconcile_seconds
     wait = context.backoff.fail((kind, project), longest)
@@ -247,9 +247,11 @@ def put_off(kind: Kind, project: int, error: Exception) -> None:
     log.error("project %s: not %s: %s; again in %.0f s", project, _DONE[kind], reason, wait)
 
 
-def _open_trial(version: str, snapshot: str, champion: str | None) -> Comparison:
+def _open_comparison(version: str, snapshot: str, champion: str | None) -> Comparison:
     candidate = context.registry.get(version)
-    return context.pipeline.trial(candidate, context.submissions.snapshot(snapshot), champion)
+    return context.pipeline.open_comparison(
+        candidate, context.collector.load_snapshot(snapshot), champion
+    )
 
 
 def _describe(progress: dict[str, Any]) -> str:

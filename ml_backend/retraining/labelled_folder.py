@@ -81,7 +81,7 @@ def train_folder(
 
 
 def _name_content(hashes: Sequence[str], examples: Sequence[Example], task: Task) -> str:
-    """A name for what is taught: the same images with the same labels have the same."""
+    """Make a name of what is taught: the same images with the same labels have the same."""
     content: list[Any]
     if task == "detect":
         content = [
@@ -101,7 +101,7 @@ def evaluate_folder(
     progress: Callable[[int, int], None],
     task: Task | None = None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Judge a model on a labelled folder.
+    """Evaluate a model on a labelled folder.
 
     Args:
         registry: Of the data folder.

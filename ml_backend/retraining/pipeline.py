@@ -27,7 +27,7 @@ from ml_backend.registry.versions import Registry, Version
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.state.training_progress import telling
+from ml_backend.state.training_progress import tell_progress
 
 
 class Pipeline:
@@ -49,10 +49,19 @@ class Pipeline:
     def train(
         self, snapshot: Snapshot, wishes: Wishes = Wishes(), progress: Progress = lambda step: None
     ) -> Version:
-        """A version trained on the snapshot's training side, from the base.
+        """Train a version on the snapshot's training side.
 
-        A snapshot is trained on once: asked again with the same wishes, it gives the
-        version that is there. Raises NothingToLearn or TrainingFailed.
+        A snapshot is trained on once: asked again with the same wishes, this returns the version
+        that is there.
+
+        Args:
+            snapshot: The corrections.
+            wishes: What a person asked for.
+            progress: Called with what the training tells.
+
+        Raises:
+            NothingToLearn: The corrections do not hold what a training needs.
+            TrainingFailed: The training made no version.
         """
         project = self.projects.get(snapshot.project)
         items = snapshot.select_side("train")
@@ -75,7 +84,7 @@ class Pipeline:
                 f"none of the {len(items)} corrected training tasks of project {project.id} has a "
                 "mark of a headline class; mark some and try again"
             )
-        base = wishes.base or self.base(project)
+        base = wishes.base or self.choose_base(project)
         with self._training_lock(str(project.id)):
             for version in self.registry.list_versions(str(project.id)):
                 if (version.snapshot, version.base) == (snapshot.name, base) and not wishes.name:
@@ -97,10 +106,10 @@ class Pipeline:
                 progress,
             )
 
-    def base(self, project: Project) -> str:
-        """What the project's candidates start from: the starter that draws its labels best.
+    def choose_base(self, project: Project) -> str:
+        """Choose what the project's candidates start from: the starter that draws its labels best.
 
-        Never the last champion: what it learned from labels that were corrected since
+        It is never the last champion: what it learned from labels that were corrected since
         would be carried on, and its hold-out would shrink with every generation.
         """
         labels = parse_labels(project.label_config)
@@ -125,15 +134,22 @@ class Pipeline:
 
     # Judge.
 
-    def opponent(self, version: Version) -> str | None:
-        """The champion that a candidate is judged against; None where the project has none."""
+    def find_opponent(self, version: Version) -> str | None:
+        """Find the champion that a candidate is judged against; None where there is none."""
         champion = self._champion(self.projects.get(int(version.project)))
         return champion.name if champion else None
 
-    def trial(
+    def open_comparison(
         self, version: Version, snapshot: Snapshot, champion: str | None, wishes: Wishes = Wishes()
     ) -> Comparison:
-        """The candidate's trial; wishes: those that it was trained with."""
+        """Open the comparison of a candidate with a champion; nothing is trained yet.
+
+        Args:
+            version: The candidate.
+            snapshot: The corrections that it was trained on.
+            champion: Its opponent, where there is one.
+            wishes: Those that the candidate was trained with.
+        """
         return Comparison(
             self.registry,
             snapshot,
@@ -145,26 +161,37 @@ class Pipeline:
             imgsz=wishes.imgsz or self.settings.imgsz,
         )
 
-    def fold(self, trial: Comparison, number: int, progress: Progress = lambda step: None) -> None:
-        """One fold of a trial. Raises TrainingFailed."""
-        project = trial.candidate.project
+    def judge_fold(
+        self, comparison: Comparison, number: int, progress: Progress = lambda step: None
+    ) -> None:
+        """Train the model of one fold, and let it predict what it has not seen.
+
+        Args:
+            comparison: Whose fold.
+            number: Of the fold, from 0.
+            progress: Called with what the training tells.
+
+        Raises:
+            TrainingFailed: The training made no model.
+        """
+        project = comparison.candidate.project
         with (
             self._training_lock(project),
-            telling(self.settings.progress, project, progress) as tell,
+            tell_progress(self.settings.progress, project, progress) as tell,
         ):
-            trial.train_fold(number, tell)
+            comparison.train_fold(number, tell)
 
-    def judge(self, trial: Comparison) -> Decision:
+    def judge(self, comparison: Comparison) -> Decision:
         """Compare the candidate with the champion, all folds done; keep decision and figures.
 
-        A champion that was chosen while the trial went on stays what it is.
+        A champion that was chosen while the comparison went on stays what it is.
         """
-        version, champion = trial.candidate, trial.champion
+        version, champion = comparison.candidate, comparison.champion
         if champion is not None and champion.name == version.name:
             return Decision(False, (f"{version.name} is the champion already",))
-        judgement = trial.judge()
+        judgement = comparison.judge()
         decision = judgement.decision
-        now = self.opponent(version)
+        now = self.find_opponent(version)
         if now != (champion.name if champion else None):
             reason = f"not judged against {now}, which became the champion meanwhile: train again"
             decision = replace(decision, promoted=False, reasons=(reason, *decision.reasons))
@@ -185,19 +212,29 @@ class Pipeline:
         wishes: Wishes = Wishes(),
         progress: Progress = lambda step: None,
     ) -> Decision:
-        """The whole trial, one step after the other. Raises TrainingInterrupted."""
-        trial = self.trial(version, snapshot, self.opponent(version), wishes)
+        """Compare a version with the champion: all folds, one after the other, and the decision.
+
+        Args:
+            version: The candidate.
+            snapshot: The corrections that it was trained on.
+            wishes: Those that the candidate was trained with.
+            progress: Called with what the trainings tell.
+
+        Raises:
+            TrainingInterrupted: A training was ended from outside.
+        """
+        comparison = self.open_comparison(version, snapshot, self.find_opponent(version), wishes)
         try:
-            for number in range(len(trial.plan.folds)):
-                self.fold(trial, number, progress)
+            for number in range(len(comparison.plan.folds)):
+                self.judge_fold(comparison, number, progress)
         except TrainingInterrupted:
             raise
         except TrainingFailed as error:
-            return self.unjudged(version, str(error))
-        return self.judge(trial)
+            return self.keep_unjudged(version, str(error))
+        return self.judge(comparison)
 
-    def unjudged(self, version: Version, why: str) -> Decision:
-        """The version stays, and so does why it could not be judged."""
+    def keep_unjudged(self, version: Version, why: str) -> Decision:
+        """Keep with a version why it could not be judged: a training for it failed."""
         decision = Decision(False, (f"not judged: a training for it failed: {why}",))
         self.registry.record(replace(version, decision=decision.to_json()))
         return decision
@@ -224,6 +261,13 @@ class Pipeline:
     # Promote.
 
     def promote(self, version: str, project_id: int, reasons: Sequence[str], by: str) -> None:
-        """Make it the champion, and leave a note to publish it."""
+        """Make a version the champion, and leave a note to publish it.
+
+        Args:
+            version: Its name.
+            project_id: The project's number in Label Studio.
+            reasons: Why; the first goes into the history.
+            by: Who did it.
+        """
         self.registry.promote(str(project_id), version, by=by, reason=reasons[0])
-        self.projects.leave(project_id, "publish")
+        self.projects.add_note(project_id, "publish")

@@ -15,7 +15,7 @@ from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version, check_word
 from ml_backend.settings import Settings
-from ml_backend.state.training_progress import telling
+from ml_backend.state.training_progress import tell_progress
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def train_version(
         out=out,
         kind=lesson.kind,
     )
-    with telling(settings.progress, project, progress) as tell:
+    with tell_progress(settings.progress, project, progress) as tell:
         trained = run_in_child(job, tell)
     name = registry.make_name(project, trained, wishes.name or "v")
     seen_hashes = set(lesson.hashes) | set(ancestor.seen_hashes if ancestor else ())

@@ -24,7 +24,7 @@ from ml_backend.dataset.snapshot import count_corrected_since
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.collect import open_submissions
+from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.job_queue import JobQueue
 from ml_backend.settings import Settings
 from ml_backend.state import training_progress
@@ -69,8 +69,8 @@ class Worker:
         self._settings = settings
         self._projects = Projects(settings.projects_database)
         registry = Registry(settings.versions, settings.champions)
-        self._submissions = open_submissions(settings, self._projects, registry)
-        self._aftermath = RollbackWatch(self._projects, registry)
+        self._collector = open_collector(settings, self._projects, registry)
+        self._rollback_watch = RollbackWatch(self._projects, registry)
         self._queue = JobQueue(settings)
         self._ended = threading.Event()
         # Projects whose Label Studio could not be asked.
@@ -136,22 +136,22 @@ class Worker:
             return
         self._queue.revive()
         self._queue.tidy()
-        for project in self._projects.all():
-            self._projects.leave(project.id, "changed")
-            self._projects.leave(project.id, "publish")
+        for project in self._projects.list_projects():
+            self._projects.add_note(project.id, "changed")
+            self._projects.add_note(project.id, "publish")
         self._reconciled = time.monotonic()
 
     def _follow_notes(self) -> None:
         """Act on every note that is due, and remove those that are dealt with."""
-        for project, note, first, last in self._projects.notes():
+        for project, note, first, last in self._projects.list_notes():
             if self._backoff.is_waiting(project) or self._is_burst(note, first, last):
                 continue
             try:
                 if self._act_on(project, note, last):
-                    self._projects.take(project, note, last)
+                    self._projects.remove_note(project, note, last)
                 self._backoff.succeed(project)
             except NotConnected:
-                self._projects.take(project, note, last)
+                self._projects.remove_note(project, note, last)
             except ProjectGone as gone:
                 log.warning("project %s: %s; it is forgotten here", project, gone)
                 self._projects.forget(project)
@@ -197,13 +197,13 @@ class Worker:
             return False
         # Asked first whatever the note: where Label Studio does not answer, the note stays.
         connected = self._projects.get(project)
-        tasks = list(self._submissions.annotated(connected))
-        self._aftermath.watch(connected, tasks)
+        tasks = list(self._collector.read_annotated_tasks(connected))
+        self._rollback_watch.watch(connected, tasks)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._queue.enqueue("improve", project)
         corrected = count_corrected_since(
-            collect_submissions(tasks), self._submissions.last_snapshot(project)
+            collect_submissions(tasks), self._collector.load_last_snapshot(project)
         )
         if corrected < self._settings.retrain_after:
             return True

@@ -14,7 +14,7 @@ from ml_backend.serving.metrics import ServerMetrics
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 
 # Where the Flask app keeps its state, in `app.extensions`.
 EXTENSION = "cytoloop"
@@ -75,10 +75,10 @@ class AppState:
             models=ModelCache(settings, registry),
             metrics=ServerMetrics(settings.progress),
             images=ImageSources(settings.media),
-            password=backend_password(settings),
+            password=read_backend_password(settings),
         )
 
 
-def current_state() -> AppState:
+def get_app_state() -> AppState:
     """Return the state of the app that answers the present request."""
     return current_app.extensions[EXTENSION]

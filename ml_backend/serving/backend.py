@@ -141,16 +141,16 @@ class Backend:
             Whether the event is one that leaves a note.
         """
         for note in NOTES.get(event, ()):
-            self._state.projects.leave(self._project.id, note)
+            self._state.projects.add_note(self._project.id, note)
         return event in NOTES
 
     def _record(self, done: list[Any], left_out: list[tuple[Any, str]]) -> None:
         """Keep which tasks were left out and why, by their ids, and count them."""
         projects, number = self._state.projects, self._project.id
-        projects.leave_out(number, [(task, why) for task, why in left_out if _is_task_id(task)])
-        projects.let_in(number, [task for task in done if _is_task_id(task)])
+        projects.add_left_out(number, [(task, why) for task, why in left_out if _is_task_id(task)])
+        projects.remove_left_out(number, [task for task in done if _is_task_id(task)])
         if any(reason == QUEUED for _, reason in left_out):
-            projects.leave(number, "publish")
+            projects.add_note(number, "publish")
         self._state.metrics.preannotated.labels(number).inc(len(done))
         self._state.metrics.left_out.labels(number).inc(len(left_out))
 
@@ -158,7 +158,7 @@ class Backend:
 def list_versions(state: AppState) -> list[str]:
     """Return all version strings that a project may show, the untrained ones too."""
     trained = [version.name for version in state.registry.list_versions()]
-    return trained + [name_untrained(project.id) for project in state.projects.all()]
+    return trained + [name_untrained(project.id) for project in state.projects.list_projects()]
 
 
 def _is_task_id(value: Any) -> bool:

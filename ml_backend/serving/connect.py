@@ -16,7 +16,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import name_untrained
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,15 @@ def connect(
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)
     connect_backend(
-        studio.session, found.id, backend_url, settings.backend_user, backend_password(settings)
+        studio.session,
+        found.id,
+        backend_url,
+        settings.backend_user,
+        read_backend_password(settings),
     )
     if version:
         studio.set_model_version(found.id, version)
-    projects.leave(found.id, "publish")
+    projects.add_note(found.id, "publish")
     return _describe_connection(settings, found, labels, version, backend_url)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Flask, Response, current_app, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from ml_backend.serving.app_state import current_state
+from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.backend import BadLabelingConfig
 from ml_backend.serving.negotiation import prefers_html
 from ml_backend.serving.request_body import BadRequest
@@ -68,7 +68,7 @@ def _render_login_help() -> Response:
     The stylesheet's address wants the password too, so this page carries the text itself.
     """
     style = Path(current_app.static_folder or "", "cytoloop.css").read_text(encoding="utf-8")
-    user = current_state().settings.backend_user
+    user = get_app_state().settings.backend_user
     answer = make_response(render_template("cytoloop/login.html", style=style, user=user))
     answer.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     return answer

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ml_backend.state.training_progress import Training, running
+from ml_backend.state.training_progress import Training, list_trainings
 
 # Name, help text and value of each gauge of a running training.
 _GAUGES: tuple[tuple[str, str, Callable[[Training], float | None]], ...] = (
@@ -34,7 +34,7 @@ class TrainingCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield one gauge for each number that a training tells, labelled by project."""
-        trainings = running(self._folder)
+        trainings = list_trainings(self._folder)
         for name, text, read in _GAUGES:
             gauge = GaugeMetricFamily(f"cytoloop_training_{name}", text, labels=["project"])
             for training in trainings:

@@ -82,12 +82,12 @@ class ModelCache:
         Raises:
             UnknownStrategy: The project has a strategy that does not exist any more.
         """
-        strategy = find_strategy(projects.strategy(project) or self._settings.strategy)
+        strategy = find_strategy(projects.get_strategy(project) or self._settings.strategy)
 
         def remember(scores: Sequence[float]) -> Sequence[float]:
             if strategy.whole:  # they are provisional until the whole queue is scored
                 projects.note_rescored(project, version, strategy.name, until=0)
-            return projects.scores_among(project, version, strategy.name, scores)
+            return projects.keep_queue_scores(project, version, strategy.name, scores)
 
         return ReviewQueue(strategy, remember)
 

@@ -25,7 +25,7 @@ from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.learners.kinds import find_learner
-from ml_backend.system.batching import chunks
+from ml_backend.system.batching import make_batches
 
 # Tasks that go through the model together. Images of one size share a batch; two
 # batches are on their way at a time, so that memory stays bounded.
@@ -144,7 +144,7 @@ class PreAnnotator:
                     ahead.append((index, size, pool.submit(decode, got)))
                     if len(ahead) >= 2 * BATCH:
                         yield from self._decode([ahead.popleft() for _ in range(BATCH)])
-                for rest in chunks(list(ahead), BATCH):
+                for rest in make_batches(list(ahead), BATCH):
                     yield from self._decode(rest)
             finally:
                 for *_, future in ahead:

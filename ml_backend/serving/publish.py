@@ -23,7 +23,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import ModelCache, name_untrained
 from ml_backend.serving.preannotation import QUEUED, LeftOut, PreAnnotation, PreAnnotator
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.batching import growing
+from ml_backend.system.batching import make_growing_batches
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Publisher:
         # Present tasks first: the tasks that are imported now get their scores at once.
         rescored = 0 if strategy.whole else self._rescore(preannotator, queue)
         imported = left_out = 0
-        for chunk in growing(self._list_outdated(preannotator.version), FIRST, MOST):
+        for chunk in make_growing_batches(self._list_outdated(preannotator.version), FIRST, MOST):
             done = self._preannotate(chunk, preannotator, queue)
             imported += done
             left_out += len(chunk) - done
@@ -138,7 +138,7 @@ class Publisher:
         """List untouched tasks without that version, and those that /predict left to the worker."""
         number = self._project.id
         untouched = self._studio.list_untouched_tasks(number, without=version)
-        left_out = self._projects.left_out(number, limit=1_000_000)
+        left_out = self._projects.list_left_out(number, limit=1_000_000)
         queued = [task["task"] for task in left_out if task["reason"] == QUEUED]
         waiting = self._studio.list_tasks(number, ids=queued) if queued else ()
         seen: set[int] = set()
@@ -160,7 +160,7 @@ class Publisher:
             return 0
         rescored = 0
         tasks = self._studio.list_untouched_tasks(number, having=version, full=True, after=after)
-        for chunk in [list(tasks)] if strategy.whole else growing(tasks, FIRST, MOST):
+        for chunk in [list(tasks)] if strategy.whole else make_growing_batches(tasks, FIRST, MOST):
             drawn = [
                 (index, replace(outcome, result=[]))  # of a whole queue only the boxes are held
                 for index, outcome in preannotator.preannotate(chunk, self._images.fetch)
@@ -194,8 +194,8 @@ class Publisher:
             for index, made in preannotator.score_in_queue(tasks, drawn, queue)
         ]
         self._studio.import_predictions(number, self._project.label_config, new)
-        self._projects.let_in(number, [task for task, *_ in new])
-        self._projects.leave_out(number, failed)
+        self._projects.remove_left_out(number, [task for task, *_ in new])
+        self._projects.add_left_out(number, failed)
         return len(new)
 
     def _delete_old(self, version: str) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import Response, request
 from werkzeug.exceptions import Forbidden, Unauthorized
 
-from ml_backend.serving.app_state import current_state
+from ml_backend.serving.app_state import get_app_state
 
 # Answers anyone that the server is up; only who names the password sees more.
 OPEN_ENDPOINT = "label_studio.health"
@@ -25,7 +25,7 @@ CONTENT_SECURITY_POLICY = (
 
 def is_authorised() -> bool:
     """Tell whether the present request carries the backend's user and password."""
-    state, sent = current_state(), request.authorization
+    state, sent = get_app_state(), request.authorization
     return (
         sent is not None
         and sent.type == "basic"

@@ -17,8 +17,10 @@ def read_status(state: AppState) -> dict[str, Any]:
         "status": "UP",
         "model_class": "cytoloop",
         "release": __version__,
-        "projects": [describe_project(project, state.models) for project in state.projects.all()],
-        "left_out": state.projects.left_out(limit=100),
+        "projects": [
+            describe_project(project, state.models) for project in state.projects.list_projects()
+        ],
+        "left_out": state.projects.list_left_out(limit=100),
         "dropped": {
             f"{preannotator.version}": dict(preannotator.dropped)
             for preannotator in state.models.list_loaded()

@@ -83,6 +83,11 @@ class Projects:
     """The store in the data folder; cheap to open, safe for threads and processes."""
 
     def __init__(self, path: Path) -> None:
+        """Open the store, and make it where it is not there.
+
+        Args:
+            path: The SQLite file; readable by its owner only, since it holds tokens.
+        """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as database:
@@ -112,10 +117,13 @@ class Projects:
     def connect(self, project: Project) -> None:
         """Add a project, or update it.
 
-        Raises OtherStudio when the data folder's projects live on another server: ids
-        of two servers would be mistaken for each other.
+        Raises:
+            OtherStudio: The data folder's projects live on another server: ids of two servers
+                would be mistaken for each other.
         """
-        others = {known.url.rstrip("/") for known in self.all()} - {project.url.rstrip("/")}
+        others = {known.url.rstrip("/") for known in self.list_projects()} - {
+            project.url.rstrip("/")
+        }
         if others:
             raise OtherStudio(
                 f"this data folder already serves projects of {', '.join(sorted(others))}; "
@@ -128,7 +136,7 @@ class Projects:
             )
 
     def move(self, old: str, url: str, token: str) -> None:
-        """The server at `old` answers at `url` now, or with another token."""
+        """Note that the server at `old` answers at `url` now, or with another token."""
         with self._open() as database:
             database.execute(
                 "update project set url = ?, token = ? where rtrim(url, '/') = ?",
@@ -136,22 +144,27 @@ class Projects:
             )
 
     def forget(self, project: int) -> None:
-        """The project was deleted in Label Studio; its versions stay."""
+        """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
             for table in ("note", "left_out", "strategy"):
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
+        """Keep a project's labelling configuration (XML), which changed in Label Studio."""
         with self._open() as database:
             database.execute(
                 "update project set label_config = ? where id = ?", (label_config, project)
             )
 
     def get(self, project: int) -> Project:
-        """Raises NotConnected."""
+        """Return a connected project.
+
+        Raises:
+            NotConnected: It is not one of this data folder.
+        """
         row = None
-        # An id too large for SQLite's integers is nobody's.
+        # An id too large for SQLite's integers belongs to no project.
         with self._open() as database, suppress(OverflowError):
             row = database.execute("select * from project where id = ?", (project,)).fetchone()
         if row is None:
@@ -161,16 +174,17 @@ class Projects:
             )
         return Project(*row)
 
-    def all(self) -> list[Project]:
+    def list_projects(self) -> list[Project]:
+        """Return the connected projects, by their ids."""
         with self._open() as database:
             return [Project(*row) for row in database.execute("select * from project order by id")]
 
     # Notes from the server to the worker.
 
-    def leave(self, project: int, note: Note) -> None:
-        """Leave a note; a second one of its kind only moves its time.
+    def add_note(self, project: int, note: Note) -> None:
+        """Leave a note for the worker; a second one of its kind only moves its time.
 
-        Returns when it is on the disk. In a burst the threads take turns, and whose turn it
+        It is back when it is on the disk. In a burst the threads take turns, and whose turn it
         is writes the notes of all that wait: 2,000 events in 10 s cost few transactions, where
         one for each let them wait for each other until SQLite gave up.
         """
@@ -195,12 +209,15 @@ class Projects:
                     self._waiting = {**notes, **self._waiting}
                 raise
 
-    def notes(self) -> list[tuple[int, Note, float, float]]:
-        """(project, kind, time of the first, time of the last) of every note."""
+    def list_notes(self) -> list[tuple[int, Note, float, float]]:
+        """Return (project, kind, time of the first, time of the last) of every note.
+
+        Times are seconds since 1970.
+        """
         with self._open() as database:
             return list(database.execute("select project, kind, first, last from note"))
 
-    def take(self, project: int, note: Note, last: float) -> None:
+    def remove_note(self, project: int, note: Note, last: float) -> None:
         """Remove a note that was acted on, unless it was left again since `last`."""
         with self._open() as database:
             database.execute(
@@ -210,7 +227,8 @@ class Projects:
 
     # Tasks that could not be pre-annotated, with the reason.
 
-    def leave_out(self, project: int, reasons: Sequence[tuple[int, str]]) -> None:
+    def add_left_out(self, project: int, reasons: Sequence[tuple[int, str]]) -> None:
+        """Note tasks that could not be pre-annotated: (task, reason) of each."""
         now = time.time()
         with self._open() as database:
             database.executemany(
@@ -218,16 +236,24 @@ class Projects:
                 [(project, task, reason, now) for task, reason in reasons],
             )
 
-    def let_in(self, project: int, tasks: Sequence[int]) -> None:
-        """These tasks were pre-annotated after all."""
+    def remove_left_out(self, project: int, tasks: Sequence[int]) -> None:
+        """Forget that tasks were left out: they were pre-annotated after all."""
         with self._open() as database:
             database.executemany(
                 "delete from left_out where project = ? and task = ?",
                 [(project, task) for task in tasks],
             )
 
-    def left_out(self, project: int | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        """The tasks left out, newest first: project, task, reason, at (seconds since 1970)."""
+    def list_left_out(self, project: int | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return the tasks left out, newest first.
+
+        Args:
+            project: Of this project; of all where it is None.
+            limit: How many at most.
+
+        Returns:
+            `project`, `task`, `reason` and `at` (seconds since 1970) of each.
+        """
         with self._open() as database:
             rows = database.execute(
                 "select project, task, reason, at from left_out"
@@ -244,7 +270,7 @@ class Projects:
         with self._open() as database:
             database.execute("insert or replace into strategy values (?, ?)", (project, name))
 
-    def strategy(self, project: int) -> str | None:
+    def get_strategy(self, project: int) -> str | None:
         """Read the strategy that was chosen for the project; None where none was."""
         with self._open() as database:
             row = database.execute(
@@ -252,10 +278,10 @@ class Projects:
             ).fetchone()
         return None if row is None else row[0]
 
-    def scores_among(
+    def keep_queue_scores(
         self, project: int, version: str, strategy: str, found: Sequence[float] = ()
     ) -> Sequence[float]:
-        """Read the scores among which a version's held-out tasks get their places.
+        """Return the scores among which a version's held-out tasks get their places.
 
         They are those of the first twenty tasks or more that were scored together: later tasks
         then come where they would have come, and a version that returns scores everything as it
@@ -315,14 +341,15 @@ class Projects:
 
     # Trainings that were tried, whatever came of them.
 
-    def attempted(self, project: int, snapshot: str, outcome: str) -> None:
+    def record_attempt(self, project: int, snapshot: str, outcome: str) -> None:
+        """Note that a snapshot was trained on, and what came of it in a line."""
         with self._open() as database:
             database.execute(
                 "insert into attempt values (?, ?, ?, ?)", (project, snapshot, outcome, time.time())
             )
 
-    def last_attempt(self, project: int) -> str | None:
-        """The snapshot that was trained on last; None where none was."""
+    def get_last_attempt(self, project: int) -> str | None:
+        """Return the snapshot that was trained on last; None where none was."""
         with self._open() as database:
             row = database.execute(
                 "select snapshot from attempt where project = ? order by at desc limit 1",
@@ -333,19 +360,31 @@ class Projects:
     # Pre-annotations that annotations started from: whoever deletes one in Label Studio,
     # or its link, what the annotator saw is still known.
 
-    def keep_shown(self, project: int, shown: Mapping[int, ShownRegions]) -> None:
-        """Copy them, by annotation id; the first copy of each stays."""
+    def keep_shown_regions(self, project: int, shown: Mapping[int, ShownRegions]) -> None:
+        """Copy the regions that annotations started from; the first copy of each stays.
+
+        Args:
+            project: The project's id.
+            shown: The regions by annotation id.
+        """
         with self._open() as database:
             database.executemany(
                 "insert or ignore into shown values (?, ?, ?, ?)",
                 [
-                    (project, annotation, one.version, json.dumps(one.result))
-                    for annotation, one in shown.items()
+                    (project, annotation, regions.version, json.dumps(regions.result))
+                    for annotation, regions in shown.items()
                 ],
             )
 
-    def shown(self, project: int, versions: Sequence[str] = ()) -> dict[int, ShownRegions]:
-        """All that were copied, by annotation id; of these versions alone where some are named."""
+    def get_shown_regions(
+        self, project: int, versions: Sequence[str] = ()
+    ) -> dict[int, ShownRegions]:
+        """Return the copied regions by annotation id.
+
+        Args:
+            project: The project's id.
+            versions: Only those that these versions drew, where some are named.
+        """
         query = "select annotation, version, result from shown where project = ?"
         if versions:
             query += f" and version in ({', '.join('?' * len(versions))})"

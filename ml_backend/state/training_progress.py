@@ -22,9 +22,14 @@ Step = dict[str, Any]
 class Training:
     """A training that runs.
 
-    epoch: the last one finished, of `epochs`; 0 while the images are read. loss: its mean;
-    seconds_left: estimated; both None before the first epoch has ended. started, told:
-    seconds since 1970.
+    Attributes:
+        project: What is trained for: a project's id, or "dataset".
+        started: When it began (seconds since 1970).
+        told: When it last told how far it is (seconds since 1970).
+        epoch: The last one finished; 0 while the images are read.
+        epochs: How many there will be.
+        loss: The mean of that epoch; None before the first has ended.
+        seconds_left: Estimated; None before the first has ended.
     """
 
     project: str
@@ -37,13 +42,20 @@ class Training:
 
 
 @contextmanager
-def telling(
+def tell_progress(
     folder: Path, project: str, on: Callable[[Step], None]
 ) -> Iterator[Callable[[Step], None]]:
-    """A callback that tells a training's steps in `folder` and passes them on to `on`.
+    """Tell a training's steps to other processes while the block runs.
 
-    Nothing is told any more when the training has ended. Telling may fail, on a full disk
-    say: the training goes on.
+    Telling may fail, on a full disk say: the training goes on.
+
+    Args:
+        folder: Gets one file for the project, which goes when the block ends.
+        project: A project's id, or "dataset".
+        on: Called with every step as well.
+
+    Yields:
+        What is to be called with every step.
     """
     path = folder / f"{project}.json"
     now = time.time()
@@ -68,13 +80,13 @@ def telling(
             path.unlink(missing_ok=True)
 
 
-def running(folder: Path) -> list[Training]:
-    """The trainings that run, by project."""
-    told = (read_json(path) for path in sorted(folder.glob("[!.]*.json")))
-    return [Training(**one) for one in told if one is not None]
+def list_trainings(folder: Path) -> list[Training]:
+    """Return the trainings that run, by project."""
+    trainings = (read_json(path) for path in sorted(folder.glob("[!.]*.json")))
+    return [Training(**training) for training in trainings if training is not None]
 
 
 def forget(folder: Path) -> None:
-    """Nothing runs: to be called when a worker starts, for one before it may have been killed."""
+    """Forget all trainings: when a worker starts, because the one before may have been killed."""
     for path in folder.glob("*.json"):
         path.unlink(missing_ok=True)

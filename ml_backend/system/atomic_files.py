@@ -31,7 +31,11 @@ class NotWritable(OSError):
 
 
 def check_data_folder(folder: Path) -> None:
-    """Make it where it is not there yet. Raises NotWritable, in words for the user."""
+    """Make a data folder where it is not there yet, and try to write in it.
+
+    Raises:
+        NotWritable: In words for the user.
+    """
     probe = folder / f".write-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,11 +53,18 @@ _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; it takes its place when the block ends well.
+def replace_file(path: Path) -> Iterator[Path]:
+    """Let a block write a file that is never seen half-written.
 
-    On an error the temporary file is removed and what was at `path` stays. Raises DiskFull
-    for what the system says when there is no room, or none for this user.
+    Args:
+        path: The file; its folder is made. On an error what was there stays.
+
+    Yields:
+        A temporary path beside `path`, which takes its place when the block ends well.
+
+    Raises:
+        DiskFull: There is no room, or none for this user.
+        OSError: It cannot be written for another reason; the error names `path`.
     """
     try:
         with _beside(path) as temporary:
@@ -62,7 +73,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if error.errno in _NO_ROOM and not isinstance(error, DiskFull):
             raise DiskFull(path) from error
         if error.filename and Path(error.filename).name.startswith(f".{path.stem}."):
-            # Nobody knows the temporary file.
+            # A message about the temporary file would mean nothing to the user.
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -82,10 +93,17 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`; it takes its place when the block ends well.
+def create_folder(folder: Path) -> Iterator[Path]:
+    """Let a block fill a folder that is never seen half-filled.
 
-    Raises FileExistsError where something is in `folder` already.
+    Args:
+        folder: A new one, or an empty one.
+
+    Yields:
+        A temporary folder beside it, which takes its place when the block ends well.
+
+    Raises:
+        FileExistsError: Something is in `folder` already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not an empty folder; give a new one")
@@ -100,7 +118,7 @@ def appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-# What a process leaves that was killed on its way: see `replacing`, `Registry.add`, `export`.
+# What a process leaves that was killed on its way: see `replace_file`, `Registry.add`, `export`.
 _LEFTOVER = re.compile(r"\.(export-\w+|.+\.[0-9a-f]{8}(\.\w+)?)")
 
 
@@ -113,17 +131,31 @@ def sweep(folder: Path, age: float = 3600.0) -> None:
 
 
 def write_json(path: Path, value: Any, *, private: bool = False) -> None:
-    """Write `value` as JSON; `private` keeps it from other users of the machine."""
-    with replacing(path) as temporary:
+    """Write a value as JSON.
+
+    Args:
+        path: The file, replaced whole.
+        value: What `json.dump` takes.
+        private: Keep it from other users of the machine.
+
+    Raises:
+        DiskFull: There is no room.
+    """
+    with replace_file(path) as temporary:
         mode = 0o600 if private else 0o666
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT, mode), "w", encoding="utf-8") as f:
             json.dump(value, f, indent=1, sort_keys=True, ensure_ascii=False)
 
 
 def read_json(path: Path, default: Any = None) -> Any:
-    """The JSON value in `path`, or `default` where there is no such file.
+    """Read the JSON value in a file.
 
-    Raises ValueError, naming the file, when it is not JSON.
+    Args:
+        path: The file.
+        default: Returned where there is no such file.
+
+    Raises:
+        ValueError: It is not JSON; the message names the file.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A long row of things in handy parts."""
+"""A long row of items in batches."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def growing(items: Iterable[T], first: int, most: int) -> Iterator[list[T]]:
-    """Lists in order, each twice as long as the one before: from `first` up to `most` items."""
+def make_growing_batches(items: Iterable[T], first: int, most: int) -> Iterator[list[T]]:
+    """Yield the items in order, in lists each twice as long as the one before.
+
+    Args:
+        items: May be endless.
+        first: Items of the first list.
+        most: Items of the longest list.
+    """
     iterator, size = iter(items), first
     while part := list(islice(iterator, size)):
         yield part
         size = min(2 * size, most)
 
 
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of up to `size` items in order; as itertools.batched, which Python 3.11 lacks."""
+def make_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in order, in lists of up to `size`.
+
+    It is itertools.batched, which Python 3.11 lacks.
+    """
     iterator = iter(items)
     while part := list(islice(iterator, size)):
         yield part

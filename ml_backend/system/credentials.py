@@ -8,8 +8,11 @@ from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, write_json
 
 
-def backend_password(settings: Settings) -> str:
-    """The password that Label Studio must send; the same for every process."""
+def read_backend_password(settings: Settings) -> str:
+    """Read the password that Label Studio must send; it is made at the first time.
+
+    Every process of the data folder gets the same.
+    """
     if settings.backend_password:
         return settings.backend_password
     path = settings.data_dir / "backend.json"

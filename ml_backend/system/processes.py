@@ -1,4 +1,4 @@
-"""Children: started with a log of their own, watched, and ended with all they started."""
+"""Child processes: started with a log of their own, watched, and ended with all they started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,17 @@ class ChildDied(RuntimeError):
 
 
 def check_port(port: int, what: str, option: str, host: str = "127.0.0.1") -> None:
-    """Raise PortTaken, in words for the user of `option`, if `host`:`port` cannot be had."""
+    """Check that a server can listen on a port.
+
+    Args:
+        port: The port.
+        what: Who wants to listen.
+        option: The option by which the user chooses another port.
+        host: The address to listen on.
+
+    Raises:
+        PortTaken: It cannot be had; in words for the user.
+    """
     # As the servers understand it: a name is an IPv4 one.
     family, address = socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)
     try:
@@ -53,7 +63,13 @@ def check_port(port: int, what: str, option: str, host: str = "127.0.0.1") -> No
 
 @dataclass(frozen=True)
 class Process:
-    """A child and the log of its output, which starts at byte `started` of `log`."""
+    """A child process and the log of its output.
+
+    Attributes:
+        popen: The child.
+        log: The file that its output goes to.
+        started: The byte of `log` at which its output starts.
+    """
 
     popen: subprocess.Popen[bytes]
     log: Path
@@ -83,11 +99,12 @@ class Process:
             )
         return cls(popen, log, started)
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
+        """Tell whether it has not ended."""
         return self.popen.poll() is None
 
-    def last_words(self, lines: int = 3) -> str:
-        """The last lines that it wrote, joined into one."""
+    def read_last_lines(self, lines: int = 3) -> str:
+        """Read the last lines that it wrote, joined into one."""
         with contextlib.suppress(OSError), open(self.log, "rb") as file:
             file.seek(self.started)
             text = file.read().decode("utf-8", "replace")
@@ -117,9 +134,9 @@ def _end(parents: Sequence[psutil.Process], patience: float) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             doomed += [*parent.children(recursive=True), parent]
     for signal in ("terminate", "kill"):
-        for one in doomed:
+        for process in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
-                getattr(one, signal)()
+                getattr(process, signal)()
         _, doomed = psutil.wait_procs(doomed, timeout=patience)
         if not doomed:
             return
@@ -137,21 +154,28 @@ class Children:
         self._children: dict[str, Process] = {}
 
     def add(self, name: str, child: Process) -> None:
+        """Take charge of a child, by a name for the user."""
         self._children[name] = child
         started = []
-        for one in self._children.values():
+        for process in self._children.values():
             with contextlib.suppress(psutil.NoSuchProcess):
-                started.append([one.popen.pid, psutil.Process(one.popen.pid).create_time()])
+                pid = process.popen.pid
+                started.append([pid, psutil.Process(pid).create_time()])
         write_json(self._file, started)
 
-    def log(self, name: str) -> Path:
+    def find_log(self, name: str) -> Path:
+        """Return the log of a child, by the name that it was given."""
         return self._children[name].log
 
     def check(self) -> None:
-        """Raise ChildDied, in one line with its log, when one has ended."""
+        """Check that all of them run.
+
+        Raises:
+            ChildDied: One has ended; its name, its log and its last line.
+        """
         for name, child in self._children.items():
-            if not child.alive():
-                raise ChildDied(f"the {name} ended; see {child.log} ({child.last_words(1)})")
+            if not child.is_alive():
+                raise ChildDied(f"the {name} ended; see {child.log} ({child.read_last_lines(1)})")
 
     def end(self) -> None:
         """End all of them and all that they started."""

@@ -152,7 +152,7 @@ def scan(
 def _describe_empty_windows(counts: dict[str, int]) -> list[str]:
     from tasks.detection.background_filter import EmptyWindows
 
-    return [words] if (words := EmptyWindows(**counts).words()) else []
+    return [words] if (words := EmptyWindows(**counts).describe()) else []
 
 
 def _describe_upload(sent: int, known: int, project: int) -> str:

@@ -99,13 +99,13 @@ def corrections(
     from ml_backend.cli import tables
     from ml_backend.dataset.corrections import measure_usefulness
     from ml_backend.registry.versions import Registry
-    from ml_backend.retraining.collect import open_submissions
+    from ml_backend.retraining.collect import open_collector
     from ml_backend.state.projects import Projects
 
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
-    submissions = open_submissions(settings, Projects(settings.projects_database), registry)
-    corrections, from_nothing = submissions.corrections(project)
+    collector = open_collector(settings, Projects(settings.projects_database), registry)
+    corrections, from_nothing = collector.read_corrections(project)
     result = {
         "project": project,
         "versions": [asdict(version) for version in measure_usefulness(corrections)],

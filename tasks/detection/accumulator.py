@@ -49,12 +49,12 @@ class DetectionBuffer:
         if len(found.confidence):
             self._new.append(found)
         if len(self._new) == LOT:
-            self._joined.append(WindowDetections.joined(self._new))
+            self._joined.append(WindowDetections.join(self._new))
             self._new.clear()
 
-    def all(self) -> WindowDetections:
+    def join(self) -> WindowDetections:
         """Return all that were added, in their order."""
-        return WindowDetections.joined([NO_DETECTIONS, *self._joined, *self._new])
+        return WindowDetections.join([NO_DETECTIONS, *self._joined, *self._new])
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Stack:
         """How many planes were read, of all tiles."""
         return sum(map(sum, self.read.values()))
 
-    def unread(self) -> set[tuple[int, int]]:
+    def list_unread(self) -> set[tuple[int, int]]:
         """Return (tile, plane) of those that other tiles have."""
         return {
             (place, plane)
@@ -106,7 +106,7 @@ class ScanAccumulator:
     stacks: dict[int, Stack] = field(default_factory=dict)
     lost: set[tuple[int, int | None]] = field(default_factory=set)
 
-    def units(self, together: bool) -> Iterator[FileUnit]:
+    def list_units(self, together: bool) -> Iterator[FileUnit]:
         """Yield what is opened at a time: all planes of a tile together, or each file."""
         tiles = self.group.tiles
         self.waiting = len(tiles) if together else sum(len(tile.files) for tile in tiles)
@@ -131,14 +131,16 @@ class ScanAccumulator:
             return reason
         read = stack.read.setdefault(seen.number, bytearray(max(1, len(self.tiles))))
         read[place] = True
-        found = seen.found.shifted(at.x, at.y) if at else seen.found
+        found = seen.found.shift(at.x, at.y) if at else seen.found
         stack.buffers.setdefault(seen.number, DetectionBuffer()).add(found)
         return ""
 
-    def without(self, stack: Stack) -> set[tuple[int, int]]:
+    def find_missing(self, stack: Stack) -> set[tuple[int, int]]:
         """Return (tile, plane) of planes that other tiles have and nothing else tells to lack."""
         told = {tile for tile, plane in self.lost if plane is None}
-        return {(tile, plane) for tile, plane in stack.unread() - self.lost if tile not in told}
+        return {
+            (tile, plane) for tile, plane in stack.list_unread() - self.lost if tile not in told
+        }
 
 
 def _differs(size: tuple[int, int], usual: tuple[int, int], others: str) -> str:

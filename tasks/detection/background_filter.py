@@ -42,7 +42,7 @@ class EmptyWindows:
             self.skipped + other.skipped, self.run + other.run, self.missed + other.missed
         )
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Return one line for the end of a scan; empty where nothing was skipped or run."""
         if not self.skipped + self.run:
             return ""

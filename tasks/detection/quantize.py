@@ -54,14 +54,14 @@ def quantize(
     sampler = TileSampler(scans, TILE)
     most = margins.tiles * FIT // (FIT - 1) + FIT
     full = load_form(version, version).adapt_to(scans.pixel_size)
-    chosen = sampler.tiles(most, lambda number: number % FIT == 0)
+    chosen = sampler.read_tiles(most, lambda number: number % FIT == 0)
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
         fitted = make_int8(version, chosen, scans.pixel_size, made)
         if not fitted:
             raise NotQuantized(f"no tile in {source} can be read")
         other = load_form(version, made).adapt_to(scans.pixel_size)
-        compared = sampler.tiles(most, lambda number: number % FIT != 0)
+        compared = sampler.read_tiles(most, lambda number: number % FIT != 0)
         pairs = _pairs(full, other, compared, lambda done: progress(done, most - most // FIT))
         report = compare_detectors(pairs, full.card.headline).to_json(margins)
         del other, pairs  # Windows removes no file that is open

@@ -138,7 +138,7 @@ class ScanDetector:
         self, parts: Sequence[MosaicPart]
     ) -> Iterator[tuple[MosaicPart, list[PlaneDetections] | str]]:
         cluster = self._cluster if len(parts) >= MANY else None
-        return self._item_detector(lambda part: part.opened, MosaicPart.mark, cluster).detect(parts)
+        return self._item_detector(lambda part: part.open, MosaicPart.mark, cluster).detect(parts)
 
     def _skip(self, source: str, reason: str) -> None:
         self.skipped.append({"source": source, "reason": reason})
@@ -146,7 +146,7 @@ class ScanDetector:
     def _background(self) -> Background | None:
         if not self._skip_empty:
             return None
-        tiles = TileSampler(self._source, self._side).tiles(MEASURED)
+        tiles = TileSampler(self._source, self._side).read_tiles(MEASURED)
         return Background.measure(tiles, max(1, round(SQUARE / self._detector.scale)))
 
     # Opening.
@@ -164,8 +164,8 @@ class ScanDetector:
                     continue
             if lacking := _lacking(group, tiles):
                 self.notes.append(lacking)
-            scan = ScanAccumulator(group, self._source.rendering(group), tiles)
-            yield from scan.units(self._options.depth != "each")
+            scan = ScanAccumulator(group, self._source.choose_rendering(group), tiles)
+            yield from scan.list_units(self._options.depth != "each")
 
     def _opening(self, unit: FileUnit) -> Callable[[], list[ScanPlane]]:
         opening = partial(open_planes, unit.files, unit.scan.rendering, self._options.depth)
@@ -192,7 +192,7 @@ class ScanDetector:
         while scan.stacks:
             number = next(iter(scan.stacks))
             stack = scan.stacks.pop(number)
-            if without := scan.without(stack):
+            if without := scan.find_missing(stack):
                 self.notes.append(_not_there(scan.group, without))
             if stack.buffers:
                 yield self._sheet(scan, number, stack)
@@ -214,7 +214,7 @@ class ScanDetector:
             find_gaps(tiles) if scan.tiles else [],
         )
         return merge_scan(
-            mosaic, stack.buffers, stack.tiles, stack.unread(), self._detector, self._again
+            mosaic, stack.buffers, stack.tiles, stack.list_unread(), self._detector, self._again
         )
 
 

@@ -88,7 +88,7 @@ def merge_scan(
     drawn, doubts = {}, {}
     for number in planes:
         gaps = mosaic.gaps + [mosaic.tiles[i].rect for i, plane in unread if plane == number]
-        drawn[number], doubts[number] = _objects(buffers.pop(number).all(), mosaic, gaps, detector)
+        drawn[number], doubts[number] = _objects(buffers.pop(number).join(), mosaic, gaps, detector)
     objects, places = merge_planes([drawn[number] for number in planes])
     best = np.array(planes)[places]
     return ScanResult(mosaic, planes, tiles, objects, best, drawn, doubts, unread)
@@ -104,12 +104,12 @@ def _objects(
     sure = found.confidence >= detector.card.threshold
     margin = _margin(mosaic, detector)
     sides = (mosaic.width, mosaic.height, margin)
-    objects = merge_windows(found.where(sure), *sides)
+    objects = merge_windows(found.select(sure), *sides)
     grown = objects.xyxy + np.array([-margin, -margin, margin, margin])
     beside = _within(grown, np.array(gaps).reshape(-1, 4), 0)
     objects = replace(objects, partial=objects.partial | beside)
-    doubts = merge_windows(found.where(~sure), *sides)
-    return objects, doubts.where(~_within(doubts.xyxy, objects.xyxy, SAME))
+    doubts = merge_windows(found.select(~sure), *sides)
+    return objects, doubts.select(~_within(doubts.xyxy, objects.xyxy, SAME))
 
 
 def _margin(mosaic: Mosaic, detector: ObjectDetector) -> float:
@@ -129,9 +129,9 @@ def _detect_over_seams(
 
     parts: list[MosaicPart] = []
     for number in sorted(buffers):
-        found = buffers[number].all()
+        found = buffers[number].join()
         sure = found.confidence >= PIECE * detector.card.threshold
-        objects = merge_windows(found.where(sure), *sides, margin)
+        objects = merge_windows(found.select(sure), *sides, margin)
         held = rect_index.find_holders(objects.xyxy, mosaic.index, *sides, margin)
         pieces = rect_index.join_pieces(objects.xyxy[held < 0], margin, size)
         again = {rect_index.place_view(box, size, *sides, margin) for box in pieces.tolist()}
@@ -140,12 +140,12 @@ def _detect_over_seams(
     for part, seen in detect_parts(parts):
         view = part.rect
         for plane in [] if isinstance(seen, str) else seen:
-            found = plane.found.shifted(view[0], view[1])
+            found = plane.found.shift(view[0], view[1])
             # What ends at the edge of such a view is whole elsewhere, and of what lies in a
             # tile that tile's opinion counts: two would be more than one box where they differ.
             clear = rect_index.measure_clearance(found.xyxy, np.array([view]), *sides)[:, 0]
             over = rect_index.find_holders(found.xyxy, mosaic.index, *sides, margin) < 0
-            buffers[part.plane].add(found.where(over & (clear > margin)))
+            buffers[part.plane].add(found.select(over & (clear > margin)))
 
 
 def _within(boxes: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:

@@ -23,7 +23,7 @@ from typing import TypedDict
 from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.label_studio.class_names import is_mitotic
 from ml_backend.learners.base import ObjectDetector
-from ml_backend.system.atomic_files import appearing
+from ml_backend.system.atomic_files import create_folder
 from tasks.detection.detect_files import iterate_detections
 from tasks.sources.discover import Skipped
 
@@ -119,7 +119,7 @@ def sort(
     skipped: list[Skipped] = []
     counts = dict.fromkeys(rule.list_folders(), 0)
     images = 0
-    with appearing(out) as folder:
+    with create_folder(out) as folder:
         for place in counts:
             (folder / place).mkdir(parents=True)
         with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:

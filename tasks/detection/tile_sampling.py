@@ -41,7 +41,7 @@ class TileSampler:
             )
         ]
 
-    def tiles(
+    def read_tiles(
         self, most: int, wanted: Callable[[int], bool] = lambda number: True
     ) -> Iterator[np.ndarray]:
         """Read about `most` tiles, or all where there are fewer.
@@ -84,7 +84,7 @@ class TileSampler:
 
     def _open(self, unit: tuple[tuple[SourceFile, ...], ScanFiles]) -> list[ScanPlane] | str:
         files, group = unit
-        rendering = self._source.rendering(group)
+        rendering = self._source.choose_rendering(group)
         try:
             return open_planes(files, rendering, self._depth, self._source.open_ahead)
         except UnreadableImage as error:

@@ -71,7 +71,7 @@ class DetectionMemory(Protocol):
         """Keep what was detected in all of a file."""
         ...
 
-    def windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
+    def recall_windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
         """Return what is known of a file that was not looked at to its end.
 
         By the place of the plane in the file, from 0, and the window.
@@ -93,7 +93,7 @@ class NoMemory:
     def keep(self, mark: str, seen: list[PlaneDetections]) -> None:
         """Do nothing."""
 
-    def windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
+    def recall_windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
         """Return nothing."""
         return {}
 
@@ -260,7 +260,7 @@ class WindowDetector(Generic[T]):
         if (known := self.memory.recall(mark)) is not None:
             return known
         try:
-            return _Opened(self.opening(item)(), self.memory.windows(mark))
+            return _Opened(self.opening(item)(), self.memory.recall_windows(mark))
         except UnreadableImage as error:
             return error.reason
 
@@ -273,7 +273,7 @@ class WindowDetector(Generic[T]):
                 looked.plane.stack,
                 looked.plane.width,
                 looked.plane.height,
-                WindowDetections.joined(looked.found) if looked.found else NO_DETECTIONS,
+                WindowDetections.join(looked.found) if looked.found else NO_DETECTIONS,
                 looked.plane.failure,
                 looked.emptied,
             )

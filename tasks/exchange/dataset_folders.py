@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ml_backend.dataset.annotation_formats.formats import FOLDERS
 from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.dataset.split import Side
-from ml_backend.system.atomic_files import appearing
+from ml_backend.system.atomic_files import create_folder
 from tasks.exchange.image_names import add_number, flatten
 
 # How files begin, and the endings that such a file may have, the usual one first.
@@ -64,7 +64,7 @@ def write_folder(out: Path, form: str, classes: Sequence[str]) -> Iterator[Add]:
     """
     layout = FOLDERS[form](classes)
     names = _FileNames()
-    with appearing(out) as folder:
+    with create_folder(out) as folder:
 
         def add(labelled: Labelled) -> None:
             name = names.make(labelled)

@@ -17,7 +17,7 @@ from ml_backend.dataset.annotation_formats.records import (
     FileFormat,
     to_detected,
 )
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 
 def open_writer(out: Path) -> AbstractContextManager[Add]:
@@ -38,7 +38,7 @@ def open_writer(out: Path) -> AbstractContextManager[Add]:
 @contextmanager
 def _open(out: Path, form: FileFormat) -> Iterator[Add]:
     with (
-        replacing(out) as temporary,
+        replace_file(out) as temporary,
         temporary.open("w", encoding="utf-8", newline=form.newline) as file,
         form.write(file) as add,
     ):

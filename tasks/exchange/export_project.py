@@ -21,11 +21,11 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.collect import open_submissions
+from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
-from ml_backend.system.batching import chunks
+from ml_backend.system.batching import make_batches
 from tasks.exchange.dataset_folders import Add, Labelled, write_folder
 from tasks.exchange.detection_files import open_writer
 from tasks.exchange.image_names import Names
@@ -110,7 +110,9 @@ def export(
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
     labels = parse_labels(studio.get_project(project_id).label_config)
-    chosen = collect_submissions(open_submissions(settings, projects, registry).annotated(project))
+    chosen = collect_submissions(
+        open_collector(settings, projects, registry).read_annotated_tasks(project)
+    )
     if not chosen:
         raise ValueError(f"project {project_id} has no corrected task yet")
     tasks = studio.list_tasks(project_id, full=False)
@@ -121,7 +123,7 @@ def export(
     skipped: list[Skipped] = []
     agreements: list[float] = []
     with _open_writer(out, form, labels) as add:
-        for chunk in chunks(chosen, _CHUNK):
+        for chunk in make_batches(chosen, _CHUNK):
             fetched = fetch_images(chunk, labels.image_key, source, kept)
             for corrected, image in zip(chunk, fetched, strict=True):
                 name = names.get(corrected.task)

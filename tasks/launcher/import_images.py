@@ -14,8 +14,8 @@ from ml_backend.dataset.split import Assignment, assign, assign_all, read_group
 from ml_backend.imaging.decode import UnreadableImage, decode, encode_png
 from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
-from ml_backend.system.atomic_files import replacing
-from ml_backend.system.batching import chunks
+from ml_backend.system.atomic_files import replace_file
+from ml_backend.system.batching import make_batches
 from ml_backend.system.plurals import format_count
 from tasks.sources.discover import list_image_files
 
@@ -139,7 +139,7 @@ def import_images(
     unreadable: list[tuple[str, str]] = []
     folder = media / str(project)
     with ThreadPoolExecutor(4, thread_name_prefix="import") as pool:
-        for chunk in chunks(images, _CHUNK):
+        for chunk in make_batches(images, _CHUNK):
             fresh: list[dict[str, Any]] = []
             copied = pool.map(lambda image: _copy_image(image.path, folder, known), chunk)
             for image, outcome in zip(chunk, copied, strict=True):
@@ -188,7 +188,7 @@ def _copy_image(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | Unrea
             suffix = ".webp"
         target = folder / f"{digest[:20]}{suffix or '.png'}"
         if not target.exists():
-            with replacing(target) as temporary:
+            with replace_file(target) as temporary:
                 if suffix:
                     shutil.copyfile(path, temporary)
                 else:

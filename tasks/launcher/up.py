@@ -35,7 +35,7 @@ from ml_backend.serving.connect import ConnectedProject, connect, parse_learnabl
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
-from ml_backend.state.training_progress import running
+from ml_backend.state.training_progress import list_trainings
 from ml_backend.system.atomic_files import check_data_folder, read_json, write_json
 from ml_backend.system.child_module import build_command
 from ml_backend.system.plurals import format_count
@@ -214,7 +214,7 @@ class Launcher:
         self._start_child("worker", "worker")
         origin, images, skipped = self._find_images()
         result = self._import_images(images, number, connection)
-        self._projects.leave(number, "publish")
+        self._projects.add_note(number, "publish")
         if connection.trained:
             self._wait_pre_annotated(connection)
         summary = render_summary(
@@ -267,7 +267,7 @@ class Launcher:
                 return False
 
             if not wait_until(answers, every=0.1, timeout=60):
-                log = self._children.log("ML backend")
+                log = self._children.find_log("ML backend")
                 raise UpFailed(f"the ML backend does not answer on {self._backend_url}; see {log}")
 
     def _find_images(self) -> tuple[str, list[FolderImage], list[tuple[str, str]]]:
@@ -316,14 +316,14 @@ class Launcher:
                 if open_tasks < best:
                     best, moved = open_tasks, time.monotonic()
                 if time.monotonic() - moved > _PATIENCE:
-                    log = self._children.log("worker")
+                    log = self._children.find_log("worker")
                     left = format_count(open_tasks, "task")
                     console.open_stderr().print(f"not pre-annotated yet: {left}; see {log}")
                     return
                 time.sleep(0.5)
 
     def _left_out(self, number: int) -> list[dict[str, Any]]:
-        listed = self._projects.left_out(number, limit=1_000_000)
+        listed = self._projects.list_left_out(number, limit=1_000_000)
         return [task for task in listed if task["reason"] != QUEUED]
 
     def _address(self, number: int) -> str:
@@ -336,14 +336,14 @@ class Launcher:
             ChildDied: One of the three processes has ended.
             KeyboardInterrupt: The user has pressed Ctrl-C.
         """
-        log = WorkerLog(self._children.log("worker"))
+        log = WorkerLog(self._children.find_log("worker"))
         screen = console.open_stderr()
         with screen.status("") as status:
             while True:
                 self._children.check()
                 for line in log.read_new_lines():
                     screen.print(line, markup=False, highlight=False, soft_wrap=True)
-                status.update(describe_trainings(running(self._settings.progress)))
+                status.update(describe_trainings(list_trainings(self._settings.progress)))
                 time.sleep(0.5)
 
 

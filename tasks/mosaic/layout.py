@@ -29,7 +29,7 @@ class Layout:
             ValueError: The tiles are no larger than the overlap that was given.
         """
         source = self._source
-        rendering = source.rendering(group)
+        rendering = source.choose_rendering(group)
         width, height = measure_tile_size(group, rendering, source)
 
         def read_grey(file: SourceFile) -> np.ndarray | None:

@@ -174,8 +174,8 @@ class MosaicPart:
         files = [file.mark() for _, files in self.pieces for file in files]
         return "|".join([f"{self.plane} {self.rect} {self.rendering.limits}", *files])
 
-    def opened(self) -> list[ScanPlane]:
-        """It alone, as a plane; where nothing can be read it is black."""
+    def open(self) -> list[ScanPlane]:
+        """Open it alone, as a plane; where nothing can be read it is black."""
         pieces = (
             (rect, _opened(files, self.plane, self.rendering, self.depth))
             for rect, files in self.pieces

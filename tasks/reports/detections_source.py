@@ -120,7 +120,7 @@ class _Images:
         size = self._source.options.pixel_size
         if size or scan is None:
             return size
-        first, rendering = scan.tiles[0].files[0], self._source.rendering(scan)
+        first, rendering = scan.tiles[0].files[0], self._source.choose_rendering(scan)
         return self._source.examine(first, rendering.channel).pixel_size
 
     def _place(self, scan: ScanFiles) -> list[mosaic.PlacedTile]:
@@ -151,7 +151,7 @@ class _Images:
             )
             skipped.append({"source": group.name, "reason": reason})
             return
-        rendering, depth = self._source.rendering(scan), self._source.options.depth
+        rendering, depth = self._source.choose_rendering(scan), self._source.options.depth
         wanted = {marked.plane for marked in group.objects}
         for (left, top), tile in zip(places, scan.tiles, strict=True):
             try:

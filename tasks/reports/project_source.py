@@ -42,7 +42,7 @@ from tasks.reports.counts import (
     group_images,
 )
 from tasks.reports.source import Piece, ReportSource
-from tasks.sources.discover import Skipped, natural_key
+from tasks.sources.discover import Skipped, split_numbers
 
 
 def read_project(project_id: int, settings: Settings) -> ReportSource:
@@ -75,8 +75,8 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         for task in tasks
         for annotation, prediction in find_shown_regions(task).items()
     }
-    projects.keep_shown(project_id, shown)
-    shown |= projects.shown(project_id)
+    projects.keep_shown_regions(project_id, shown)
+    shown |= projects.get_shown_regions(project_id)
     reader = ProjectReader(
         tasks,
         labels,
@@ -102,7 +102,7 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         from_nothing=from_nothing,
         annotators=settings.annotators,
         agreements=reader.agreements,
-        pixels=_TaskImages(project, settings.media, reader.addresses),
+        pixels=_TaskPixels(project, settings.media, reader.addresses),
         skipped=reader.skipped,
     )
 
@@ -158,7 +158,7 @@ class ProjectReader:
             members_by_name.setdefault((self._find_scan(data), name), []).append(task)
         groups = []
         for (scan, name), members in sorted(
-            members_by_name.items(), key=lambda item: tuple(map(natural_key, item[0]))
+            members_by_name.items(), key=lambda item: tuple(map(split_numbers, item[0]))
         ):
             images = _fill_sizes([self._read_image(task, len(members) > 1) for task in members])
             for number, task in enumerate(members):
@@ -291,7 +291,7 @@ def _to_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class _TaskImages:
+class _TaskPixels:
     """The images of tasks, as Label Studio shows them."""
 
     def __init__(

@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from ml_backend.label_studio.class_names import canonicalize
-from ml_backend.system.atomic_files import replacing
-from ml_backend.system.batching import chunks
+from ml_backend.system.atomic_files import replace_file
+from ml_backend.system.batching import make_batches
 from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
 from tasks.reports.counts import Count, ImageGroup, MarkedObject, count_objects
@@ -96,7 +96,7 @@ def write_report(
         "agreement": fmean(source.agreements) if source.agreements else None,
         "skipped": source.skipped,
     }
-    with replacing(out / PAGE) as temporary:
+    with replace_file(out / PAGE) as temporary:
         html = page.render_page(result, source, rows, indices, shown)
         temporary.write_text(html, encoding="utf-8")
     _remove_stale(out, files)
@@ -166,7 +166,7 @@ def _to_correction_records(source: ReportSource) -> Iterator[dict[str, Any]]:
 
 def _write_csv(path: Path, columns: Iterable[str], records: Iterable[dict[str, Any]]) -> Path:
     with (
-        replacing(path) as temporary,
+        replace_file(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         table = csv.DictWriter(file, list(columns))
@@ -227,7 +227,7 @@ def _write_pictures(
         members.sort(key=lambda thumbnail: thumbnail.number)
         shown.thumbnails[label] = members[:MOST_THUMBNAILS]
         shown.totals[label] = len(members)
-        for sheet, part in enumerate(chunks(members, pictures.ACROSS * pictures.DOWN)):
+        for sheet, part in enumerate(make_batches(members, pictures.ACROSS * pictures.DOWN)):
             captioned = [(f"{item.number}  {item.name}", item.content) for item in part]
             name = _make_unique(f"contact-{flatten(label)}-{sheet + 1}", names)
             content = pictures.encode_picture(pictures.make_contact_sheet(captioned))
@@ -261,7 +261,7 @@ def _make_unique(name: str, taken: set[str]) -> str:
 
 
 def _write_bytes(path: Path, content: bytes) -> Path:
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_bytes(content)
     return path
 

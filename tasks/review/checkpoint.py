@@ -1,7 +1,7 @@
 """What a scan remembers, so that it can be stopped at any point and started again.
 
-One SQLite file a project, detector and way of looking: what was seen in each file, and the
-tasks that were on their way to Label Studio and not known to have arrived.
+One SQLite file for a project, a detector and its options: what was detected in each file, and
+the tasks that were on their way to Label Studio and not known to have arrived.
 """
 
 from __future__ import annotations
@@ -33,41 +33,55 @@ create table if not exists sending (key text primary key, at real not null);
 """
 
 
-class Ledger:
-    """Safe among threads; `looking.Memory`."""
+class Checkpoint:
+    """The file that a scan goes on from; a `DetectionMemory`, safe among threads."""
 
     def __init__(self, path: Path) -> None:
+        """Open the checkpoint, and make it where there is none.
+
+        Raises:
+            sqlite3.Error: It cannot be opened, or is damaged.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._database = sqlite3.connect(
             path, timeout=10, check_same_thread=False, isolation_level=None
         )
         self._database.execute("pragma journal_mode = wal")
-        # What the last moments before a power cut wrote is found again, not mourned.
+        # What the last moments before a power cut wrote may be lost: it is detected again.
         self._database.execute("pragma synchronous = normal")
         self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
+        """Close the file; what was kept stays."""
         self._database.close()
 
     def recall(self, mark: str) -> list[PlaneDetections] | None:
-        """What was seen in files, by what changes when they do; None where it is not known."""
+        """Return what was detected in files; None where that is not known.
+
+        Args:
+            mark: What changes when the files do, see `FileUnit.mark`.
+        """
         with self._lock:
             row = self._database.execute(
                 "select content from seen where mark = ?", (mark,)
             ).fetchone()
-        return None if row is None else [_seen(one) for one in json.loads(zlib.decompress(row[0]))]
+        return None if row is None else list(map(_parse, json.loads(zlib.decompress(row[0]))))
 
     def keep(self, mark: str, seen: list[PlaneDetections]) -> None:
-        content = zlib.compress(json.dumps([_plain(one) for one in seen]).encode(), 1)
+        """Keep what was detected in all of the files of a mark."""
+        content = zlib.compress(json.dumps(list(map(_serialize, seen))).encode(), 1)
         with self._lock:
             self._database.execute("begin")
             self._database.execute("insert or replace into seen values (?, ?)", (mark, content))
             self._database.execute("delete from window where mark = ?", (mark,))
             self._database.execute("commit")
 
-    def windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
-        """What was seen in windows of files that were not looked at to their end."""
+    def recall_windows(self, mark: str) -> dict[tuple[int, Rect], WindowDetections]:
+        """Return what was detected in files that were not read to their end.
+
+        By the number of the plane and the window, px.
+        """
         with self._lock:
             rows = self._database.execute(
                 "select plane, view, content from window where mark = ?", (mark,)
@@ -75,21 +89,22 @@ class Ledger:
         known = {}
         for plane, view, content in rows:
             left, top, right, bottom = json.loads(view)
-            (seen,) = map(_seen, json.loads(zlib.decompress(content)))
+            (seen,) = map(_parse, json.loads(zlib.decompress(content)))
             known[plane, (left, top, right, bottom)] = seen.found
         return known
 
     def keep_window(self, mark: str, plane: int, view: Rect, found: WindowDetections) -> None:
+        """Keep what was detected in a window of a file."""
         seen = PlaneDetections(plane, 0, 0, 0, found)
-        content = zlib.compress(json.dumps([_plain(seen)]).encode(), 1)
+        content = zlib.compress(json.dumps([_serialize(seen)]).encode(), 1)
         with self._lock:
             self._database.execute(
                 "insert or replace into window values (?, ?, ?, ?)",
                 (mark, plane, json.dumps(view), content),
             )
 
-    def send(self, keys: Iterable[str]) -> None:
-        """These are about to be sent."""
+    def mark_sending(self, keys: Iterable[str]) -> None:
+        """Note that tasks, by key, are about to be sent."""
         now = time.time()
         with self._lock:
             self._database.execute("begin")
@@ -98,13 +113,13 @@ class Ledger:
             )
             self._database.execute("commit")
 
-    def arrived(self) -> None:
-        """Nothing is on its way any more."""
+    def mark_arrived(self) -> None:
+        """Note that nothing is on its way any more."""
         with self._lock:
             self._database.execute("delete from sending")
 
-    def on_the_way(self) -> tuple[set[str], float]:
-        """What was about to be sent, and how many seconds ago the last of it."""
+    def list_sending(self) -> tuple[set[str], float]:
+        """Return the keys of tasks that may be on their way, and the age of the last in seconds."""
         with self._lock:
             rows = self._database.execute("select key, at from sending").fetchall()
         age = time.time() - max((at for _, at in rows), default=0.0)
@@ -150,10 +165,10 @@ def read_progress(path: Path) -> ScanProgress:
     return ScanProgress(files, unfinished, windows, sending, written)
 
 
-def _plain(one: PlaneDetections) -> list:
-    found = one.found
+def _serialize(plane: PlaneDetections) -> list:
+    found = plane.found
     return [
-        [one.number, one.stack, one.width, one.height, *astuple(one.emptied)],
+        [plane.number, plane.stack, plane.width, plane.height, *astuple(plane.emptied)],
         found.xyxy.tolist(),
         found.label.tolist(),
         found.confidence.tolist(),
@@ -161,19 +176,15 @@ def _plain(one: PlaneDetections) -> list:
     ]
 
 
-def _seen(content: list) -> PlaneDetections:
+def _parse(content: list) -> PlaneDetections:
     place, xyxy, label, confidence, view = content
-    if not xyxy:
-        return _in(place, NO_DETECTIONS)
-    found = WindowDetections(
-        np.array(xyxy, np.float64),
-        np.array(label, np.str_),
-        np.array(confidence, np.float32),
-        np.array(view, np.int64),
-    )
-    return _in(place, found)
-
-
-def _in(place: list[int], found: WindowDetections) -> PlaneDetections:
+    found = NO_DETECTIONS
+    if xyxy:
+        found = WindowDetections(
+            np.array(xyxy, np.float64),
+            np.array(label, np.str_),
+            np.array(confidence, np.float32),
+            np.array(view, np.int64),
+        )
     number, stack, width, height, *emptied = place
     return PlaneDetections(number, stack, width, height, found, None, EmptyWindows(*emptied))

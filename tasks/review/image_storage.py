@@ -1,4 +1,4 @@
-"""Where the pictures of tasks are laid, so that Label Studio can show them.
+"""Where the pictures of tasks are stored, so that Label Studio can show them.
 
 A folder of this machine that Label Studio serves as local files, or a bucket that more than
 one machine reaches, which Label Studio shows through a cloud storage of the project.
@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 # What fsspec calls a scheme, by what Label Studio calls it: the ones that both know.
 SCHEMES = {
@@ -26,36 +26,55 @@ SCHEMES = {
 
 
 class Store(Protocol):
-    """Safe among threads."""
+    """A place for pictures; safe among threads."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Lay a picture there, seen whole or not at all; again is no harm. Raises OSError."""
+        """Write a picture, which is seen whole or not at all; writing it again does no harm.
+
+        Args:
+            name: Its path in the store, with slashes.
+            content: The bytes of the file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         ...
 
-    def address(self, name: str) -> str:
-        """What a task names the picture by."""
+    def make_address(self, name: str) -> str:
+        """Make the address by which a task names the picture."""
         ...
 
 
 @dataclass(frozen=True)
-class Folder:
-    """The media folder; Label Studio's LOCAL_FILES_DOCUMENT_ROOT is this one."""
+class MediaFolder:
+    """The media folder, which Label Studio serves as local files.
+
+    Attributes:
+        root: Label Studio's LOCAL_FILES_DOCUMENT_ROOT.
+    """
 
     root: Path
 
     def write(self, name: str, content: bytes) -> None:
-        with replacing(self.root / name) as temporary:
+        """See `Store`."""
+        with replace_file(self.root / name) as temporary:
             temporary.write_bytes(content)
 
-    def address(self, name: str) -> str:
+    def make_address(self, name: str) -> str:
+        """See `Store`."""
         return f"/data/local-files/?d={name}"
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """url: of a folder, as fsspec writes it. In all of SCHEMES an object appears when all of it
-    has arrived. Raises ValueError at first use where the scheme needs a package, or is none
-    of those."""
+    """A folder of a bucket, which Label Studio shows through a cloud storage of the project.
+
+    In all of SCHEMES an object appears when all of it has arrived. A scheme that is none of them,
+    or needs a package, raises ValueError at the first use.
+
+    Attributes:
+        url: Of the folder, as fsspec writes it.
+    """
 
     url: str
 
@@ -76,6 +95,7 @@ class Bucket:
         return system, root.strip("/")
 
     def write(self, name: str, content: bytes) -> None:
+        """See `Store`."""
         system, root = self._opened
         try:
             system.pipe_file(f"{root}/{name}", content)
@@ -83,6 +103,7 @@ class Bucket:
             words = str(error).strip() or type(error).__name__
             raise OSError(f"{self.url} cannot be written: {words.splitlines()[0]}") from error
 
-    def address(self, name: str) -> str:
+    def make_address(self, name: str) -> str:
+        """See `Store`."""
         _, root = self._opened
         return f"{SCHEMES[self.url.partition('://')[0]]}://{root}/{name}"

@@ -29,13 +29,13 @@ from ml_backend.serving.preannotation import PreAnnotator
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.atomic_files import DiskFull
-from ml_backend.system.batching import chunks
+from ml_backend.system.batching import make_batches
 from tasks.detection.scan_detector import Progress, ScanDetector
-from tasks.review.checkpoint import Ledger
-from tasks.review.image_storage import Bucket, Folder, Store
-from tasks.review.selection import Send, View, fingerprint, keep_first, to_review
-from tasks.review.task_metadata import Provenance, key_of, name_of
-from tasks.review.upload import CHUNK, Sender, patiently
+from tasks.review.checkpoint import Checkpoint
+from tasks.review.image_storage import Bucket, MediaFolder, Store
+from tasks.review.selection import Send, View, fingerprint, keep_first, select_for_review
+from tasks.review.task_metadata import TaskMetadata, make_picture_key, make_view_key
+from tasks.review.upload import CHUNK, Uploader, retry_while_away
 from tasks.sources.discover import Skipped
 from tasks.sources.scan_source import SourceOptions
 
@@ -44,9 +44,19 @@ TILE = 1024  # px a side of the tiles that a larger image is cut into
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for. limit: tasks at most; store: as of `Bucket`, where
-    pictures are not laid into the media folder; int8: detect with the version's INT8 form;
-    skip_empty: see `ScanDetector`."""
+    """What the command line asked for.
+
+    Attributes:
+        send: Which pictures become tasks, see `select_for_review`.
+        limit: How many tasks at most.
+        tile: The side of the tiles that a larger image is cut into, px.
+        overlap: Of the detector's windows, px; None for its own.
+        how: How the source is read.
+        executor: Where the detector runs.
+        store: The URL of a `Bucket` for the pictures; None for the media folder.
+        int8: Detect with the version's INT8 form.
+        skip_empty: See `ScanDetector`.
+    """
 
     send: Send = "review"
     limit: int | None = None
@@ -60,9 +70,22 @@ class Options:
 
 
 class Summary(TypedDict):
-    """tiles: planes that were read. detections: objects. emptied: windows skipped as empty, run
-    all the same, and of those with an object. sent: new tasks; known: those that the project
-    held already."""
+    """What came of a scan: the `--json` of `cytoloop scan`.
+
+    Attributes:
+        scan: The name of the source.
+        project: The project's number in Label Studio.
+        tiles: How many planes were read.
+        seconds: How long it took.
+        tiles_per_second: Both of these.
+        detections: How many objects were found.
+        emptied: Windows skipped as empty, run all the same, and of those with an object.
+        sent: How many new tasks there are.
+        known: How many tasks the project held already.
+        skipped: What could not be used, and why.
+        model: The version that detected.
+        notes: What else the user should know, a line each.
+    """
 
     scan: str
     project: int
@@ -89,10 +112,19 @@ def scan(
 
     The project must be connected to this data folder, and its Label Studio must serve the
     data folder's media, or show what lies in `options.store`. Stopped at any point and started
-    again, it goes on where it was. progress: called with (done, all) files.
+    again, it goes on where it was.
 
-    Raises ScanFailed, NotConnected, FileNotFoundError, ValueError, OSError and the errors of
-    `Studio`, each in one line.
+    Args:
+        source: A file or a folder.
+        project: The project's number in Label Studio.
+        settings: Of the data folder.
+        options: What the command line asked for.
+        progress: Called with (done, all) files.
+
+    Raises:
+        ScanFailed, NotConnected, FileNotFoundError, ValueError, OSError: What is in the way, in
+            one line.
+        StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
     """
     started = time.perf_counter()
     projects = Projects(settings.projects_database)
@@ -102,18 +134,18 @@ def scan(
     registry = Registry(settings.versions, settings.champions)
     # Label Studio answers while the detector loads.
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
-        asked = pool.submit(_asked, connected, settings, options)
+        asked = pool.submit(_prepare_studio, connected, settings, options)
         serving = ModelCache(settings, registry)
-        preannotator, folder = _preannotator(connected, serving, registry, options)
+        preannotator, folder = _choose_preannotator(connected, serving, registry, options)
         studio, label_config, store = asked.result()
     detector = require_detector(preannotator.model)
-    with _remembered(source, settings, project, preannotator, options) as ledger:
+    with _open_checkpoint(source, settings, project, preannotator, options) as checkpoint:
         scans = ScanDetector(
             source,
             detector,
             options.how,
             overlap=options.overlap,
-            memory=ledger,
+            memory=checkpoint,
             cluster=folder if options.executor == "ray" else None,
             skip_empty=options.skip_empty,
             progress=progress,
@@ -123,57 +155,57 @@ def scan(
 
             scans.notes.append(describe_agreement(folder))
         card = detector.card
-        provenance = Provenance(
+        task_metadata = TaskMetadata(
             settings,
             options.how.pixel_size,
             options.tile,
-            ScanDivider(lambda: patiently(lambda: _data(studio, project))),
+            ScanDivider(lambda: retry_while_away(lambda: _read_task_data(studio, project))),
         )
-        sender = Sender(
+        uploader = Uploader(
             studio,
             project,
             label_config,
             preannotator,
             store,
-            ledger,
-            key_of,
-            provenance.of,
+            checkpoint,
+            make_view_key,
+            task_metadata.make_task_data,
             lambda: serving.open_queue(projects, project, preannotator.version),
         )
         detections = 0
 
-        def views() -> Iterator[View]:
+        def detect_views() -> Iterator[View]:
             nonlocal detections
             for result in scans.detect_scans():
                 detections += len(result.objects)
-                yield from to_review(
+                yield from select_for_review(
                     result,
                     options.send,
                     most=options.tile,
                     headline=card.headline,
                     threshold=card.threshold,
-                    key=name_of,
+                    key=make_picture_key,
                 )
 
-        chosen = views()
+        chosen = detect_views()
         if options.limit is not None:
             strategy = serving.open_queue(projects, project, preannotator.version).strategy
 
             def score(pictures: Sequence[View]) -> np.ndarray:
                 candidates = [
-                    Candidate(key_of(one), preannotator.list_answers(one.prediction))
-                    for one in pictures
+                    Candidate(make_view_key(view), preannotator.list_answers(view.prediction))
+                    for view in pictures
                 ]
                 return strategy.score(candidates, preannotator.context)
 
             chosen = iter(keep_first(list(chosen), score, options.limit))
-        with _in_background(sender.start, sender.send) as hand_over:
-            for chunk in chunks(chosen, CHUNK):
-                hand_over(chunk)
-        if sender.outcome.sent:
-            patiently(lambda: studio.set_model_version(project, preannotator.version))
+        with _run_in_background(uploader.start, uploader.send) as hand_over:
+            for batch in make_batches(chosen, CHUNK):
+                hand_over(batch)
+        if uploader.outcome.sent:
+            retry_while_away(lambda: studio.set_model_version(project, preannotator.version))
     scans.skipped.extend(
-        {"source": name, "reason": reason} for name, reason in sender.outcome.unread
+        {"source": name, "reason": reason} for name, reason in uploader.outcome.unread
     )
     seconds = time.perf_counter() - started
     return {
@@ -184,18 +216,18 @@ def scan(
         "tiles_per_second": round(scans.tiles / seconds, 2),
         "detections": detections,
         "emptied": asdict(scans.emptied),
-        "sent": sender.outcome.sent,
-        "known": sender.outcome.known,
+        "sent": uploader.outcome.sent,
+        "known": uploader.outcome.known,
         "skipped": scans.skipped,
         "model": preannotator.version,
         "notes": scans.notes,
     }
 
 
-def _preannotator(
+def _choose_preannotator(
     connected: Project, serving: ModelCache, registry: Registry, options: Options
 ) -> tuple[PreAnnotator, Path]:
-    """What detects and draws, and the folder of its files."""
+    """Return what detects and draws, and the folder of its files."""
     preannotator = serving.get_preannotator(connected)
     if preannotator is None:
         raise ScanFailed(
@@ -209,21 +241,22 @@ def _preannotator(
     return preannotator, folder
 
 
-def _asked(connected: Project, settings: Settings, options: Options) -> tuple[Studio, str, Store]:
-    """Label Studio, the project's labels there, and where pictures are laid so that it shows
-    them."""
+def _prepare_studio(
+    connected: Project, settings: Settings, options: Options
+) -> tuple[Studio, str, Store]:
+    """Return Label Studio, the project's labels there, and a store whose pictures it shows."""
     studio = Studio(connected.url, connected.token)
     label_config = studio.get_project(connected.id).label_config
     if options.store is None:
         _serve_media(studio, connected.id, settings.media)
-        return studio, label_config, Folder(settings.media)
+        return studio, label_config, MediaFolder(settings.media)
     store = Bucket(options.store)
     images = ImageSource(connected.url, connected.token, project=connected.id)
     _try_out(store, images, connected.id)
     return studio, label_config, store
 
 
-def _data(studio: Studio, project: int) -> list[dict[str, Any]]:
+def _read_task_data(studio: Studio, project: int) -> list[dict[str, Any]]:
     return [task["data"] for task in studio.list_tasks(project, full=False)]
 
 
@@ -241,10 +274,10 @@ def _serve_media(studio: Studio, project: int, media: Path) -> None:
 
 
 def _try_out(store: Bucket, images: ImageSource, project: int) -> None:
-    """See that a picture laid into the store can be fetched as Label Studio fetches it."""
+    """Check that a picture in the store can be fetched as Label Studio fetches it."""
     name, picture = f"{project}/cytoloop.png", encode_png(np.zeros((8, 8, 3), np.uint8))
     store.write(name, picture)
-    address = store.address(name)
+    address = store.make_address(name)
     ((_, found),) = images.fetch([address])
     if found != picture:
         why = found if isinstance(found, Exception) else "it shows something else there"
@@ -255,10 +288,10 @@ def _try_out(store: Bucket, images: ImageSource, project: int) -> None:
 
 
 @contextmanager
-def _remembered(
+def _open_checkpoint(
     source: Path, settings: Settings, project: int, preannotator: PreAnnotator, options: Options
-) -> Iterator[Ledger]:
-    """The ledger of this source, detector and way of looking."""
+) -> Iterator[Checkpoint]:
+    """Open the checkpoint of this source, detector and options."""
     how = [
         # By this name scans that were stopped earlier are found again.
         str(options.how).replace("SourceOptions", "How", 1),
@@ -269,8 +302,8 @@ def _remembered(
     name = fingerprint([str(source.resolve()), preannotator.version, *how])
     path = settings.data_dir / "scans" / f"{project}-{name}.sqlite"
     try:
-        with closing(Ledger(path)) as ledger:
-            yield ledger
+        with closing(Checkpoint(path)) as checkpoint:
+            yield checkpoint
     except sqlite3.Error as error:
         if "disk is full" in str(error):
             raise DiskFull(path) from error
@@ -278,13 +311,20 @@ def _remembered(
 
 
 @contextmanager
-def _in_background(
+def _run_in_background(
     first: Callable[[], None], act: Callable[[Any], None]
 ) -> Iterator[Callable[[Any], None]]:
-    """A function that hands things to `act`, which takes them in turn in another thread, after
-    `first`.
+    """Let another thread work while the block runs.
 
-    Two things wait at most. What `first` and `act` raise ends the block.
+    Args:
+        first: Called in that thread at first.
+        act: Then called there with each thing that is handed over, in turn.
+
+    Yields:
+        The function that hands a thing over. Two wait at most: with a third it waits itself.
+
+    Raises:
+        Exception: What `first` or `act` raised; it ends the block.
     """
     waiting: queue.Queue[Any] = queue.Queue(2)
     failed: list[BaseException] = []

@@ -42,7 +42,7 @@ def build_page(state: AppState) -> Blueprint:
 
     @page.get("/")
     def index() -> str:
-        titles = {project.id: project.title for project in state.projects.all()}
+        titles = {project.id: project.title for project in state.projects.list_projects()}
         scans = list_scans(state.settings.data_dir / "scans", titles)
         return render_template("scans/scans.html", scans=scans)
 

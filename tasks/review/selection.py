@@ -37,8 +37,12 @@ FOUND, NEAR, CHANCE, EVERY = "found", "nearly found", "at random", "all are sent
 class Tile:
     """A part of a scan that may become a task.
 
-    row, column: of the tile, from 0; of a picture put together from neighbours, of its upper
-    left one, and rows, columns how many it shows of. rect: px of the scan.
+    Attributes:
+        row: From 0; of a picture put together from neighbours, that of the upper left one.
+        column: The same.
+        rect: Left, top, right and bottom in px of the scan.
+        rows: How many rows of tiles it shows something of.
+        columns: How many columns.
     """
 
     row: int
@@ -49,13 +53,23 @@ class Tile:
 
     @property
     def stitched(self) -> bool:
+        """Whether it is put together from neighbours."""
         return self.rows * self.columns > 1
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture to review. boxes: from the floor on, px of it. found: objects that are shown
-    whole here and nowhere better. probability, reason: with which and why it was chosen."""
+    """A picture to review.
+
+    Attributes:
+        mosaic: The scan.
+        plane: Of the scan.
+        tile: What of it is shown.
+        boxes: All that the detector returned there, px of the picture.
+        found: How many objects are shown whole here and nowhere better.
+        probability: With which it was chosen, 0..1.
+        reason: Why it was chosen.
+    """
 
     mosaic: Mosaic
     plane: int
@@ -67,39 +81,47 @@ class View:
 
     @property
     def width(self) -> int:
+        """Of the picture, px."""
         return self.tile.rect[2] - self.tile.rect[0]
 
     @property
     def height(self) -> int:
+        """Of the picture, px."""
         return self.tile.rect[3] - self.tile.rect[1]
 
     @property
     def prediction(self) -> Prediction:
-        """What the detector said of it."""
+        """What the detector returned for it."""
         return Prediction((self.width, self.height), self.boxes)
 
 
-def grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
-    """The tiles of a scan, and the field of each.
+def lay_grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
+    """Lay the grid of the tiles that may become tasks over a scan.
 
-    A field larger than twice `most` px, whatever way, is cut in equal tiles up to `most`.
+    Args:
+        mosaic: The scan.
+        most: An image with a side of more than twice this, px, is cut in equal tiles, none
+            larger than this.
+
+    Returns:
+        The tiles, and for each the number of the image that it is a part of.
     """
     tiles: list[Tile] = []
     fields: list[int] = []
-    for number, one in enumerate(mosaic.tiles):
-        large = max(one.width, one.height) > 2 * most
-        across = rect_index.cut_evenly(one.width, most if large else one.width)
-        down = rect_index.cut_evenly(one.height, most if large else one.height)
+    for number, image in enumerate(mosaic.tiles):
+        large = max(image.width, image.height) > 2 * most
+        across = rect_index.cut_evenly(image.width, most if large else image.width)
+        down = rect_index.cut_evenly(image.height, most if large else image.height)
         for i, (top, bottom) in enumerate(down):
             for j, (left, right) in enumerate(across):
-                rect = one.x + left, one.y + top, one.x + right, one.y + bottom
-                row, column = one.row * len(down) + i, one.column * len(across) + j
+                rect = image.x + left, image.y + top, image.x + right, image.y + bottom
+                row, column = image.row * len(down) + i, image.column * len(across) + j
                 tiles.append(Tile(row, column, rect))
                 fields.append(number)
     return tiles, fields
 
 
-def to_review(
+def select_for_review(
     sheet: ScanResult,
     send: Send,
     *,
@@ -108,13 +130,23 @@ def to_review(
     threshold: float,
     key: Callable[[Mosaic, int, Tile], str],
 ) -> list[View]:
-    """The pictures of a scan to send, in the order of the scan, plane by plane.
+    """Select the pictures of a scan that a person should look at.
 
-    most: as of `grid`. headline: the classes that a picture is sent for. key: names a
-    picture; chance goes by it, so it is the same whenever and wherever it is asked.
+    Args:
+        sheet: What was detected.
+        send: "found": what was found; "review": what was nearly found too, and a random few of
+            the others; "all": everything.
+        most: The largest side of a tile, px, see `lay_grid`.
+        headline: The classes that a picture is sent for.
+        threshold: The confidence, 0..1, from which an object is found.
+        key: Names a picture. Chance goes by it, so it is the same on every machine and at every
+            start.
+
+    Returns:
+        The pictures from top to bottom of the scan, each plane in turn.
     """
     mosaic = sheet.mosaic
-    tiles, fields = grid(mosaic, most)
+    tiles, fields = lay_grid(mosaic, most)
     squares = rect_index.RectIndex([tile.rect for tile in tiles])
     sides = mosaic.width, mosaic.height
     chosen: list[View] = []
@@ -124,11 +156,11 @@ def to_review(
         owned: dict[Tile, int] = {}
         held = rect_index.find_holders(here, squares, *sides, INNER)
         for box, holder in zip(here.tolist(), held.tolist(), strict=True):
-            tile = tiles[holder] if holder >= 0 else _over_seam(box, tiles, squares, mosaic)
+            tile = tiles[holder] if holder >= 0 else _place_over_seam(box, tiles, squares, mosaic)
             owned[tile] = owned.get(tile, 0) + 1
         doubts = sheet.doubts[plane]
         near = np.isin(doubts.label, list(headline)) & (doubts.confidence >= NEARLY * threshold)
-        nearly = _around_middle(doubts.xyxy[near], squares)
+        nearly = _find_under_middles(doubts.xyxy[near], squares)
         drawn = [
             (objects, rect_index.RectIndex(objects.xyxy, squares.cell))
             for objects in (sheet.drawn[plane], doubts)
@@ -139,17 +171,18 @@ def to_review(
             elif tile in owned:
                 continue
             elif number in nearly and send == "review":
-                chosen.append(_view(sheet, drawn, plane, tile, 0, 1.0, NEAR))
+                chosen.append(_make_view(sheet, drawn, plane, tile, 0, 1.0, NEAR))
             elif send == "all":
-                chosen.append(_view(sheet, drawn, plane, tile, 0, 1.0, EVERY))
+                chosen.append(_make_view(sheet, drawn, plane, tile, 0, 1.0, EVERY))
             elif send == "review":
                 chance = hash_to_unit(f"cytoloop audit/{key(mosaic, plane, tile)}")
                 if chance < RANDOM:
-                    chosen.append(_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))
+                    chosen.append(_make_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))
         chosen += [
-            _view(sheet, drawn, plane, tile, count, 1.0, FOUND) for tile, count in owned.items()
+            _make_view(sheet, drawn, plane, tile, count, 1.0, FOUND)
+            for tile, count in owned.items()
         ]
-    return sorted(chosen, key=lambda one: (one.tile.rect[1], one.tile.rect[0], one.plane))
+    return sorted(chosen, key=lambda view: (view.tile.rect[1], view.tile.rect[0], view.plane))
 
 
 def keep_first(
@@ -158,7 +191,7 @@ def keep_first(
     """Keep at most so many pictures: of the random ones their share, of the others the first.
 
     Args:
-        chosen: The pictures that deserve an eye, see `to_review`.
+        chosen: The pictures that deserve an eye, see `select_for_review`.
         score: By which strategy the others come first: one number for each, the lowest first.
             The random ones are the first by a hash, and their probability falls with their
             number.
@@ -171,9 +204,9 @@ def keep_first(
     if len(chosen) <= most:
         return list(chosen)
     chance = sorted(
-        (one for one in chosen if one.reason == CHANCE),
-        key=lambda one: hash_to_unit(
-            f"cytoloop limit/{one.mosaic.name}/{one.plane}/{one.tile.rect}"
+        (view for view in chosen if view.reason == CHANCE),
+        key=lambda view: hash_to_unit(
+            f"cytoloop limit/{view.mosaic.name}/{view.plane}/{view.tile.rect}"
         ),
     )
     others = [view for view in chosen if view.reason != CHANCE]
@@ -181,14 +214,14 @@ def keep_first(
     kept = round(most * len(chance) / len(chosen))
     lower = kept / len(chance) if chance else 1.0
     return first[: most - kept] + [
-        replace(one, probability=one.probability * lower) for one in chance[:kept]
+        replace(view, probability=view.probability * lower) for view in chance[:kept]
     ]
 
 
-def _over_seam(
+def _place_over_seam(
     box: list[float], tiles: Sequence[Tile], squares: rect_index.RectIndex, mosaic: Mosaic
 ) -> Tile:
-    """A picture around an object that no tile shows whole."""
+    """Place a picture around an object that no tile shows whole."""
     under = [tiles[number] for number in squares.find_overlapping(box)] or [tiles[0]]
     size = (
         max(tile.rect[2] - tile.rect[0] for tile in under),
@@ -202,8 +235,8 @@ def _over_seam(
     return Tile(row, column, rect, rows, columns)
 
 
-def _around_middle(boxes: np.ndarray, squares: rect_index.RectIndex) -> set[int]:
-    """The tiles that the middles of boxes lie in; where tiles overlap, all of them."""
+def _find_under_middles(boxes: np.ndarray, squares: rect_index.RectIndex) -> set[int]:
+    """Find the tiles that the middles of boxes lie in; where tiles overlap, all of them."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     return {
         number
@@ -214,7 +247,7 @@ def _around_middle(boxes: np.ndarray, squares: rect_index.RectIndex) -> set[int]
     }
 
 
-def _view(
+def _make_view(
     sheet: ScanResult,
     drawn: Sequence[tuple[Objects, rect_index.RectIndex]],
     plane: int,
@@ -223,7 +256,7 @@ def _view(
     probability: float,
     reason: str,
 ) -> View:
-    shown = [_shown(objects, squares, tile.rect) for objects, squares in drawn]
+    shown = [_cut_out(objects, squares, tile.rect) for objects, squares in drawn]
     boxes = Boxes(
         np.concatenate([xyxy for xyxy, _, _ in shown]),
         np.concatenate([label for _, label, _ in shown]),
@@ -232,15 +265,15 @@ def _view(
     return View(sheet.mosaic, plane, tile, boxes, found, probability, reason)
 
 
-def _shown(
+def _cut_out(
     objects: Objects, squares: rect_index.RectIndex, rect: Rect
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    here = objects.where(np.array(squares.find_overlapping(rect), int))
+    here = objects.select(np.array(squares.find_overlapping(rect), int))
     xyxy, share = rect_index.clip_to_view(here.xyxy, rect)
     keep = share >= SHOWN
     return xyxy[keep], here.label[keep], here.confidence[keep]
 
 
 def fingerprint(parts: Sequence[str]) -> str:
-    """A short name of all that the parts say."""
+    """Make a short name of texts: 20 hex digits of their SHA-256."""
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:20]

@@ -1,4 +1,4 @@
-"""Where a picture for review comes from: what its task says of it, and the key that names it."""
+"""Where a picture for review comes from: the data of its task, and the key that names it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
 from ml_backend.settings import Settings
 from tasks.mosaic.mosaic import Mosaic
 from tasks.readers.open import read_pixel_size
-from tasks.review.selection import Tile, View, fingerprint, grid
+from tasks.review.selection import Tile, View, fingerprint, lay_grid
 from tasks.sources.discover import SourceFile
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What a task's data says of its picture.
+class TaskMetadata:
+    """Makes the data of tasks, which say where each picture comes from.
 
-    pixel_size: µm; else what the files say. most: as of `review.grid`.
+    Attributes:
+        settings: Of the data folder, for the shares of the hold-out and of blind tasks.
+        pixel_size: In µm; None for what the files say.
+        most: The largest side of a tile, px, see `lay_grid`.
+        divisions: Which side the parts of a scan are on.
     """
 
     settings: Settings
@@ -29,16 +33,22 @@ class Provenance:
     divisions: ScanDivider
     _sizes: dict[str, Grid] = field(default_factory=dict)
 
-    def of(self, view: View, key: str) -> dict[str, Any]:
+    def make_task_data(self, view: View, key: str) -> dict[str, Any]:
+        """Make the fields of a picture's task, without its image.
+
+        Args:
+            view: The picture.
+            key: Its name, see `make_view_key`.
+        """
         mosaic, tile = view.mosaic, view.tile
         group = mosaic.group
         whole = tile.rect == (0, 0, mosaic.width, mosaic.height)
-        # A file without a place is a tile of its folder, which is the scan; where it lies there
-        # nobody knows. A mosaic or a stack is a scan by itself.
+        # A file without a place is a tile of its folder, which is the scan; its place there is not
+        # known. A mosaic or a stack is a scan by itself.
         alone = not group.placed and whole and mosaic.planes == 1
         scan = group.folder if alone else group.name
         row, column = (0, group.number) if alone else (tile.row, tile.column)
-        size = (1, group.of) if alone else self._size(mosaic)
+        size = (1, group.of) if alone else self._count_tiles(mosaic)
         division = self.divisions.divide(scan, size)
         place = Place(scan, row, column, division.block, tile.rows, tile.columns)
         share = self.settings.holdout_share
@@ -60,22 +70,22 @@ class Provenance:
         microns = self.pixel_size or read_pixel_size(mosaic.tiles[0].files[0].path)
         return data | ({"pixel_size": microns} if microns else {})
 
-    def _size(self, mosaic: Mosaic) -> Grid:
-        """Rows and columns of the tiles of a scan."""
+    def _count_tiles(self, mosaic: Mosaic) -> Grid:
+        """Count the rows and columns of the tiles of a scan."""
         if mosaic.name not in self._sizes:
-            tiles, _ = grid(mosaic, self.most)
-            rows, columns = (max(one.row for one in tiles), max(one.column for one in tiles))
+            tiles, _ = lay_grid(mosaic, self.most)
+            rows, columns = max(tile.row for tile in tiles), max(tile.column for tile in tiles)
             self._sizes[mosaic.name] = rows + 1, columns + 1
         return self._sizes[mosaic.name]
 
 
-def key_of(view: View) -> str:
-    """Names a picture by what it shows: the same on every machine and at every start."""
-    return name_of(view.mosaic, view.plane, view.tile)
+def make_view_key(view: View) -> str:
+    """Make the key of a picture, by what it shows: the same on every machine and at every start."""
+    return make_picture_key(view.mosaic, view.plane, view.tile)
 
 
-def name_of(mosaic: Mosaic, plane: int, tile: Tile) -> str:
-    """As of `key_of`, of a picture that may be chosen."""
+def make_picture_key(mosaic: Mosaic, plane: int, tile: Tile) -> str:
+    """Make the key of a picture that may be chosen, see `make_view_key`."""
     files = [
         file
         for number in mosaic.find_tiles(tile.rect)
@@ -84,17 +94,20 @@ def name_of(mosaic: Mosaic, plane: int, tile: Tile) -> str:
     ]
     shown = f"{mosaic.depth} {mosaic.rendering.channel}"
     place = f"{plane} {mosaic.stack} {tile.rect}"
-    return fingerprint([mosaic.name, shown, place, *map(_content, files)])
+    return fingerprint([mosaic.name, shown, place, *map(_hash_content, files)])
 
 
 @lru_cache(maxsize=100_000)
-def _content(file: SourceFile) -> str:
-    """Of a file, wherever it lies: its size, its start and its end."""
+def _hash_content(file: SourceFile) -> str:
+    """Make a name of a file's size, its start and its end, wherever the file lies."""
     try:
         if file.path.is_dir():  # chunks by name and size, which differ wherever the pixels do
-            inside = (one for one in sorted(file.path.rglob("*")) if one.is_file())
+            chunks = (path for path in sorted(file.path.rglob("*")) if path.is_file())
             return fingerprint(
-                [f"{one.relative_to(file.path).as_posix()} {one.stat().st_size}" for one in inside]
+                [
+                    f"{chunk.relative_to(file.path).as_posix()} {chunk.stat().st_size}"
+                    for chunk in chunks
+                ]
             )
         with file.path.open("rb") as opened:
             start = opened.read(1 << 16)

@@ -25,7 +25,7 @@ from ml_backend.label_studio.session import is_passing
 from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
 from ml_backend.system.retry import retrying, wait_until
 from tasks.readers.planes import Rect
-from tasks.review.checkpoint import Ledger
+from tasks.review.checkpoint import Checkpoint
 from tasks.review.image_storage import Store
 from tasks.review.selection import View
 
@@ -43,21 +43,21 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sent:
-    """sent, known: tasks made, and those that the project held already. unread: (scan, reason)
-    of pictures that could not be made."""
+    """What came of an upload.
+
+    Attributes:
+        sent: How many tasks were made.
+        known: How many the project held already.
+        unread: (scan, reason) of pictures that could not be made.
+    """
 
     sent: int = 0
     known: int = 0
     unread: list[tuple[str, str]] = field(default_factory=list)
 
 
-class Sender:
-    """Sends to one project.
-
-    store: where pictures are laid. key: a picture's name; data: the fields of its task, by
-    picture and name, without the image. queue: asked for whenever tasks are scored, because
-    another strategy may be chosen while a long scan runs.
-    """
+class Uploader:
+    """Uploads pictures to one project, as tasks."""
 
     def __init__(
         self,
@@ -66,14 +66,28 @@ class Sender:
         label_config: str,
         preannotator: PreAnnotator,
         store: Store,
-        ledger: Ledger,
+        checkpoint: Checkpoint,
         key: Callable[[View], str],
         data: Callable[[View, str], dict[str, Any]],
         queue: Callable[[], ReviewQueue],
     ) -> None:
+        """Prepare; nothing is read or sent before `start`.
+
+        Args:
+            studio: Label Studio.
+            project: The project's number there.
+            label_config: The project's labelling configuration (XML).
+            preannotator: Draws what was detected.
+            store: Where pictures are written.
+            checkpoint: Remembers what is on its way.
+            key: Names a picture.
+            data: Makes the fields of a task, without its image, from a picture and its key.
+            queue: Asked for whenever tasks are scored, because another strategy may be chosen
+                while a long scan runs.
+        """
         self._label_config = label_config
         self._studio, self._project, self._preannotator = studio, project, preannotator
-        self._store, self._ledger = store, ledger
+        self._store, self._checkpoint = store, checkpoint
         self._key, self._data, self._queue = key, data, queue
         self._held: dict[str, int] = {}
         self._last = 0
@@ -86,12 +100,19 @@ class Sender:
 
     def start(self) -> None:
         """Learn what the project holds; wait for what an earlier run had on its way."""
-        waiting, age = self._ledger.on_the_way()
+        waiting, age = self._checkpoint.list_sending()
         self._wait_for(waiting, SETTLED - age)
-        self._ledger.arrived()
+        self._checkpoint.mark_arrived()
 
     def send(self, views: Sequence[View]) -> None:
-        """Make tasks of the pictures that the project does not hold; OSError, studio's errors."""
+        """Make tasks of the pictures that the project does not hold.
+
+        Raises:
+            OSError: A picture cannot be written.
+            ValueError: A pre-annotation does not fit the project's labels.
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answered
+                after the last try.
+        """
         fresh: dict[str, View] = {}
         for view in views:
             key = self._key(view)
@@ -101,13 +122,13 @@ class Sender:
                 fresh[key] = view
         if not fresh:
             return
-        names = self._pictures(fresh)
-        self._deliver(self._tasks(fresh, names))
+        names = self._write_pictures(fresh)
+        self._deliver(self._make_tasks(fresh, names))
 
     # Pictures.
 
-    def _pictures(self, views: dict[str, View]) -> dict[str, str]:
-        """The name in the store of each picture, which is written."""
+    def _write_pictures(self, views: dict[str, View]) -> dict[str, str]:
+        """Write the pictures into the store; return their names there by key."""
         names = {key: f"{self._project}/scans/{key}.png" for key in views}
         wanted: dict[tuple[int, int], list[str]] = {}
         for key, view in views.items():
@@ -123,10 +144,10 @@ class Sender:
     def _write(
         self, keys: list[str], views: dict[str, View], names: dict[str, str]
     ) -> dict[str, str]:
-        """Write the pictures of one plane; the reasons for those that cannot be made."""
+        """Write the pictures of one plane; return the reasons for those that cannot be made."""
         left = []
         for key in keys:
-            if (content := _as_it_is(views[key])) is not None:
+            if (content := _read_whole_file(views[key])) is not None:
                 self._store.write(names[key], content)
             else:
                 left.append(key)
@@ -141,26 +162,28 @@ class Sender:
 
     # Tasks.
 
-    def _tasks(self, views: dict[str, View], names: dict[str, str]) -> dict[str, dict[str, Any]]:
-        """Tasks by key, each with its pre-annotation; blind ones with an empty one."""
+    def _make_tasks(
+        self, views: dict[str, View], names: dict[str, str]
+    ) -> dict[str, dict[str, Any]]:
+        """Make tasks by key, each with its pre-annotation; blind ones with an empty one."""
         tasks: list[dict[str, Any]] = []
         drawn: list[tuple[int, PreAnnotation]] = []
         threshold = self._preannotator.context.threshold
         for number, (key, name) in enumerate(names.items()):
             view = views[key]
-            one = self._preannotator.make_preannotation(view.prediction)
+            preannotation = self._preannotator.make_preannotation(view.prediction)
             data = {
-                self._preannotator.labels.image_key: self._store.address(name),
+                self._preannotator.labels.image_key: self._store.make_address(name),
                 **self._data(view, key),
-                "certainty": round(measure_certainty(one.answers, threshold), 4),
+                "certainty": round(measure_certainty(preannotation.answers, threshold), 4),
                 "key": key,
             }
             if data["blind"]:
-                one = PreAnnotation([], one.version, blind=True)
+                preannotation = PreAnnotation([], preannotation.version, blind=True)
             tasks.append({"data": data})
-            drawn.append((number, one))
-        for number, one in self._preannotator.score_in_queue(tasks, drawn, self._queue()):
-            prediction = one.to_json()
+            drawn.append((number, preannotation))
+        for number, scored in self._preannotator.score_in_queue(tasks, drawn, self._queue()):
+            prediction = scored.to_json()
             if problems := self._find_problems(prediction):
                 source = tasks[number]["data"]["source"]
                 raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")
@@ -169,7 +192,7 @@ class Sender:
 
     def _deliver(self, tasks: dict[str, dict[str, Any]]) -> None:
         """Make those of the tasks, by key, that the project does not hold."""
-        for attempt in _patience():
+        for attempt in _make_retry_loop():
             if attempt.retry_state.attempt_number > 1:
                 # The request before may have been carried out all the same, or still be.
                 self._settle(tasks)
@@ -179,11 +202,11 @@ class Sender:
             if not missing:
                 break
             tasks = missing
-            self._ledger.send(missing)
+            self._checkpoint.mark_sending(missing)
             with attempt:
                 self._studio.import_tasks(self._project, missing.values(), chunk=len(missing))
                 self.outcome.sent += len(missing)
-        self._ledger.arrived()
+        self._checkpoint.mark_arrived()
 
     def _settle(self, tasks: Iterable[str]) -> None:
         """Wait until a request whose end is unknown has come to an end."""
@@ -205,7 +228,7 @@ class Sender:
 
     def _ask(self) -> None:
         """Read the keys of the tasks that came since the last time."""
-        patiently(self._read)
+        retry_while_away(self._read)
 
     def _read(self) -> None:
         for task in self._studio.list_tasks(self._project, after=self._last, full=False):
@@ -214,8 +237,8 @@ class Sender:
                 self._held[str(key)] = task["id"]
 
 
-def _as_it_is(view: View) -> bytes | None:
-    """The picture, where a file holds it as it is to be shown; else it is put together."""
+def _read_whole_file(view: View) -> bytes | None:
+    """Return the PNG file that holds just this picture; None where it must be put together."""
     file = view.mosaic.find_file(view.plane, view.tile.rect)
     if file is None or file.path.suffix.lower() != ".png":
         return None
@@ -225,7 +248,7 @@ def _as_it_is(view: View) -> bytes | None:
         return None  # reading its pixels says what is wrong
 
 
-def patiently(act: Callable[[], T]) -> T:
+def retry_while_away(act: Callable[[], T]) -> T:
     """Call `act`, and again while Label Studio is away, for AWAY s.
 
     Args:
@@ -237,11 +260,11 @@ def patiently(act: Callable[[], T]) -> T:
     Raises:
         StudioUnreachable, StudioRefused, ProjectGone, StudioFault: What `act` raised last.
     """
-    return _patience()(act)
+    return _make_retry_loop()(act)
 
 
-def _patience() -> tenacity.Retrying:
-    """Tries with waits of 1, 2, 4 … s, AWAY in all."""
+def _make_retry_loop() -> tenacity.Retrying:
+    """Make a loop of tries with waits of 1, 2, 4 … s, AWAY in all."""
     waits = [1.0]
     while sum(waits) < AWAY:
         waits.append(min(2 * waits[-1], LONGEST_WAIT))

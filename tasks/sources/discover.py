@@ -322,11 +322,11 @@ def list_image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
                 continue
             if name in stores or not leads_out(path):
                 paths.append(path)
-    skipped.sort(key=lambda entry: natural_key(entry["source"]))
-    return sorted(paths, key=lambda path: natural_key(_name(path, source))), skipped
+    skipped.sort(key=lambda entry: split_numbers(entry["source"]))
+    return sorted(paths, key=lambda path: split_numbers(_name(path, source))), skipped
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
+def split_numbers(name: str) -> tuple[list[str | int], str]:
     """Return a key that sorts tile2 before tile10, and upper and lower case together."""
     parts = re.split(r"(\d+)", name.casefold())
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

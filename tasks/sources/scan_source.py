@@ -118,7 +118,7 @@ class ScanSource:
             header = self._headers.pop((file, rendering.channel), None)
         return open_scan(file.path, rendering, header)
 
-    def rendering(self, group: ScanFiles) -> Rendering:
+    def choose_rendering(self, group: ScanFiles) -> Rendering:
         """Return how a scan is shown; black and white are the same in all files of a folder."""
         with self._lock:
             known = self._renderings.get(group.folder)

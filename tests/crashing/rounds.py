@@ -41,7 +41,7 @@ from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from tests.crashing.nursery import Nursery
 
 CONFIG = (
@@ -97,7 +97,7 @@ def template(folder: Path, versions: Path | None = None) -> Template:
     for seed in count():
         pixels, _ = generate_field(np.random.default_rng(seed), size=SIZE, dividing=2)
         (found,) = detector.detect([pixels], card.threshold)
-        found = found.where(found.label == "Mitotic cell")
+        found = found.select(found.label == "Mitotic cell")
         if len(found):
             cv2.imwrite(str(images / f"{len(truth)}.png"), pixels[..., ::-1])
             truth.append(found)
@@ -207,7 +207,7 @@ class Round:
         self.projects = Projects(self.settings.projects_database)
         self.projects.connect(Project(self.project, self.studio_url, self.token, "Killed", CONFIG))
         self.registry.promote(str(self.project), made.blind, by="round", reason="the first")
-        self.projects.leave(self.project, "publish")
+        self.projects.add_note(self.project, "publish")
 
     # The processes.
 
@@ -302,7 +302,7 @@ class Round:
 
     def ask_backend(self, route: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """Ask our server as Label Studio does; None where it does not answer."""
-        auth = (self.settings.backend_user, backend_password(self.settings))
+        auth = (self.settings.backend_user, read_backend_password(self.settings))
         try:
             reply = httpx.post(
                 f"http://127.0.0.1:{self.port}{route}",
@@ -338,7 +338,7 @@ class Round:
         """The whole round. Raises Broken."""
         with self._supervised() as running:
             if self.tell_webhook:
-                password = backend_password(self.settings)
+                password = read_backend_password(self.settings)
                 address = f"http://127.0.0.1:{self.port}/webhook"
                 self.tell_webhook(self.project, (address, self.settings.backend_user, password))
             self._until(running, "the first pre-annotations", self._all_shown)
@@ -356,7 +356,7 @@ class Round:
                 self._look(running)
             self._until(running, "a promotion", lambda: len(self._promoted()) > 1)
             self.trouble("promoted")
-            self.projects.leave(self.project, "train")
+            self.projects.add_note(self.project, "train")
             self._until(running, "rest", self._at_rest)
             self._note_deaths()
             self._check()
@@ -373,7 +373,7 @@ class Round:
 
     def _state(self) -> str:
         with suppress(*STUDIO_ERRORS):
-            return f"notes {self.projects.notes()}, wrong: {self._wrong()}"
+            return f"notes {self.projects.list_notes()}, wrong: {self._wrong()}"
         return "Label Studio does not answer"
 
     def passed(self) -> list[dict[str, Any]]:
@@ -403,7 +403,7 @@ class Round:
         return self._all_trained_on() and not self._wrong()
 
     def wishes(self) -> list[Any]:
-        return [note for note in self.projects.notes() if note[1] == "train"]
+        return [note for note in self.projects.list_notes() if note[1] == "train"]
 
     def _jobs(self) -> int:
         """Jobs that wait or run."""
@@ -415,7 +415,7 @@ class Round:
         return int(count)
 
     def _all_trained_on(self) -> bool:
-        name = self.projects.last_attempt(self.project)
+        name = self.projects.get_last_attempt(self.project)
         snapshot = snapshots.load_snapshot(name, self.settings.snapshots) if name else None
         return snapshot is not None and {item.annotation for item in snapshot.items} == set(
             self.submitted
@@ -446,10 +446,10 @@ class Round:
         lost = []
         tasks = self.studio.list_tasks(self.project)
         there = {one["id"]: one for task in tasks for one in task["annotations"]}
-        name = self.projects.last_attempt(self.project)
+        name = self.projects.get_last_attempt(self.project)
         snapshot = snapshots.load_snapshot(name or "", self.settings.snapshots)
         items = {item.annotation: item for item in snapshot.items} if snapshot else {}
-        kept = self.projects.shown(self.project)
+        kept = self.projects.get_shown_regions(self.project)
         for number, annotation in self.submitted.items():
             if number not in there:
                 lost.append(f"annotation {number} is not in Label Studio")

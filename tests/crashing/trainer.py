@@ -23,7 +23,7 @@ from ml_backend.learners import child_process
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
 from ml_backend.learners.training_child import DONE, identify
 from ml_backend.learners.training_job import TrainingJob
-from ml_backend.system.atomic_files import replacing, write_json
+from ml_backend.system.atomic_files import replace_file, write_json
 
 
 def main(file: Path, parent: int) -> None:
@@ -54,7 +54,7 @@ def run(file: Path, parent: int) -> None:
         assert base.metadata()["cytoloop"]
     card = read_card(job.base)
     digest = hashlib.sha256(content.encode()).hexdigest()
-    with replacing(job.out / FILE_NAME) as temporary:
+    with replace_file(job.out / FILE_NAME) as temporary:
         metadata = {**card.to_metadata(), "job": digest}
         save_file(load_file(str(job.base)), str(temporary), metadata=metadata)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=job.out) as folder:

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from tests.conftest import free_port
 from tests.integration.test_server import MITOSIS, Backend
 
@@ -36,7 +36,7 @@ def backend(starter_versions: Path, tmp_path: Path) -> Backend:
 def servers(backend: Backend) -> Iterator[list[httpx.Client]]:
     """Two `cytoloop serve` over one data folder, and a client of each."""
     processes, clients = [], []
-    user = (backend.settings.backend_user, backend_password(backend.settings))
+    user = (backend.settings.backend_user, read_backend_password(backend.settings))
     try:
         for port in (free_port(), free_port()):
             processes.append(process(backend, "serve", "--port", str(port)))

@@ -23,7 +23,7 @@ from ml_backend.label_studio.webhooks import start_training
 from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from ml_backend.system.processes import Process
 from tests.conftest import RunningStudio, free_port
 
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> Backend:
     backend = Backend(f"http://127.0.0.1:{port}", process)
 
     def answers() -> bool:
-        assert process.alive(), process.last_words()
+        assert process.is_alive(), process.read_last_lines()
         try:
             return httpx.get(f"{backend.url}/health").status_code == 200
         except httpx.TransportError:
@@ -94,10 +94,10 @@ def webhooks(studio: RunningStudio, project: int) -> list[dict[str, Any]]:
 def notes(settings: Settings, project: int) -> set[str]:
     store = Projects(settings.projects_database)
     found = set()
-    for number, note, _, last in store.notes():
+    for number, note, _, last in store.list_notes():
         if number == project:
             found.add(note)
-            store.take(number, note, last)
+            store.remove_note(number, note, last)
     return found
 
 
@@ -117,10 +117,10 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
 
     # A strategy that was chosen stays when the project is connected again, without a word of it.
     projects = Projects(settings.projects_database)
-    assert projects.strategy(project) is None
+    assert projects.get_strategy(project) is None
     for chosen in ("random", None):
         connect(settings, label_studio.url, token, project, backend.url, chosen)
-        assert projects.strategy(project) == "random"
+        assert projects.get_strategy(project) == "random"
     assert notes(settings, project) >= {"publish"}
 
     (hook,) = webhooks(label_studio, project)
@@ -142,7 +142,7 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
     held = {task["id"]: task["predictions"] for task in studio.list_tasks(project)}
     assert [one["model_version"] for one in held[tasks[0]]] == [connection.version]
     assert held[tasks[1]] == []
-    (left_out,) = Projects(settings.projects_database).left_out(project)
+    (left_out,) = Projects(settings.projects_database).list_left_out(project)
     assert left_out["task"] == tasks[1] and "404" in left_out["reason"]
     assert studio.set_model_version(project, connection.version)
 
@@ -216,7 +216,7 @@ def test_a_backend_with_another_password_is_told(
     label_studio: RunningStudio, settings: Settings, backend: Backend
 ) -> None:
     other = Settings(data_dir=settings.data_dir, backend_password="not this one")
-    assert backend_password(other) == "not this one"
+    assert read_backend_password(other) == "not this one"
     project = label_studio.studio.create_project("Wrong password", MITOSIS).id
     with pytest.raises(StudioFault, match="could not use the ML backend"):
         connect(other, label_studio.url, label_studio.account.token, project, backend.url)

@@ -66,7 +66,7 @@ def test_a_learner_of_choices_goes_through_the_whole_loop(
     projects.connect(Project(number, url, token, "Brightness", CONFIG))
     worker = Worker(settings, PYTHONPATH=str(tmp_path / "plugins"))
     try:
-        projects.leave(number, "train")
+        projects.add_note(number, "train")
         registry = Registry(settings.versions, settings.champions)
         worker.until("a champion", lambda: registry.get_champion(str(number)))
         worker.until("published", lambda: len(predictions(studio, number)) >= 10)
@@ -92,9 +92,9 @@ def test_a_learner_of_choices_goes_through_the_whole_loop(
         for task, name in ((wrong, "Bright"), (right, truth[21])):
             parent = found[task][0]["id"]
             studio.submit_annotation(task, [choice(name)], parent_prediction=parent)
-        projects.leave(number, "train")
+        projects.add_note(number, "train")
         worker.until("judged again", lambda: len(registry.list_versions(str(number))) == 2)
-        worker.until("the job is over", lambda: not projects.notes())
+        worker.until("the job is over", lambda: not projects.list_notes())
         usefulness = registry.get(version.name).figures["usefulness"][str(number)]
         assert usefulness["accepted"] == 1
         assert usefulness["classes"]["Dark"]["relabelled"] == 1

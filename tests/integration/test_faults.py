@@ -98,9 +98,9 @@ def test_every_fault_is_mended_by_the_next_run(
         )
         trouble.address = f"{studio.url}/api/projects/{one.project}/"
         one.run()  # raises Broken, with what does not hold
-        assert one.projects.all() == []
+        assert one.projects.list_projects() == []
         # The second training was of the labels as they were changed during the first.
-        name = one.projects.last_attempt(one.project)
+        name = one.projects.get_last_attempt(one.project)
         last = snapshots.load_snapshot(str(name), one.settings.snapshots)
         assert last is not None and last.labels == ("Stoma", "Mitotic cell", "Other")
         said = trouble.log.read_text()

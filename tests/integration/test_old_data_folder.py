@@ -23,7 +23,7 @@ from ml_backend.registry.starters import STARTERS
 from ml_backend.registry.versions import Registry, hash_file
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from tests.conftest import free_port
 from tests.crashing.studio import StandIn
 
@@ -117,16 +117,16 @@ def test_the_weights_are_those_that_gave_the_versions_their_names(settings: Sett
 
 def test_what_was_kept_of_the_project_is_there(settings: Settings) -> None:
     projects = Projects(settings.projects_database)
-    (project,) = projects.all()
+    (project,) = projects.list_projects()
     assert (project.id, project.title) == (PROJECT, "Killed")
-    assert [(number, kind) for number, kind, *_ in projects.notes()] == [(PROJECT, "changed")]
-    (left_out,) = projects.left_out(PROJECT)
+    assert [(number, kind) for number, kind, *_ in projects.list_notes()] == [(PROJECT, "changed")]
+    (left_out,) = projects.list_left_out(PROJECT)
     assert "missing.jpg" in left_out["reason"]
-    assert len(projects.shown(PROJECT)) == 18
+    assert len(projects.get_shown_regions(PROJECT)) == 18
     champion = Registry(settings.versions, settings.champions).get_champion(str(PROJECT))
-    assert projects.shown(PROJECT, [str(champion)])
-    assert len(projects.scores_among(PROJECT, "blind-v1", "certainty")) >= 20
-    last = snapshots.load_snapshot(projects.last_attempt(PROJECT) or "", settings.snapshots)
+    assert projects.get_shown_regions(PROJECT, [str(champion)])
+    assert len(projects.keep_queue_scores(PROJECT, "blind-v1", "certainty")) >= 20
+    last = snapshots.load_snapshot(projects.get_last_attempt(PROJECT) or "", settings.snapshots)
     assert last is not None and len(last.items) == 16
 
 
@@ -136,7 +136,7 @@ def serve(settings: Settings) -> Iterator[httpx.Client]:
     port = free_port()
     command = [sys.executable, "-m", "ml_backend", "--data-dir", str(settings.data_dir)]
     process = subprocess.Popen([*command, "serve", "--port", str(port)])
-    auth = (settings.backend_user, backend_password(settings))
+    auth = (settings.backend_user, read_backend_password(settings))
     address = f"http://127.0.0.1:{port}"
     try:
         with httpx.Client(base_url=address, auth=auth, timeout=60, trust_env=False) as client:
@@ -210,7 +210,7 @@ def test_a_training_that_was_killed_goes_on(settings: Settings, tmp_path: Path) 
     }
     with StandIn() as stand_in:
         stand_in.restore(state)
-        (project,) = projects.all()
+        (project,) = projects.list_projects()
         projects.move(project.url, stand_in.url, stand_in.token)
         command = [sys.executable, "-m", "ml_backend", "--data-dir", str(settings.data_dir)]
         with (tmp_path / "worker.log").open("wb") as log:
@@ -218,8 +218,8 @@ def test_a_training_that_was_killed_goes_on(settings: Settings, tmp_path: Path) 
                 [*command, "worker"], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         try:
-            wait_for("a training", worker, lambda: projects.last_attempt(PROJECT) in snapshot)
-            wait_for("no note", worker, lambda: not projects.notes())
+            wait_for("a training", worker, lambda: projects.get_last_attempt(PROJECT) in snapshot)
+            wait_for("no note", worker, lambda: not projects.list_notes())
         finally:
             worker.terminate()
             worker.wait()

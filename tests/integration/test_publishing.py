@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.active_learning.queue import at_place
+from ml_backend.active_learning.queue import score_at_place
 from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
 from ml_backend.active_learning.strategies.certainty import score_certainty
 from ml_backend.active_learning.strategies.random_order import score_randomly
@@ -89,7 +89,7 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     done = publisher.publish()
     assert (done.version, done.imported, done.left_out) == (starter, 3, 1)
     assert studio.get_project(number).model_version == starter
-    assert [one["task"] for one in projects.left_out(number)] == [empty]
+    assert [one["task"] for one in projects.list_left_out(number)] == [empty]
     again = publisher.publish()
     assert (again.imported, again.deleted) == (0, 0)
 
@@ -120,11 +120,11 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     assert [one["id"] for one in task["predictions"]] == [double["id"]]
 
     # What /predict had no time for is imported, touched or not.
-    projects.leave_out(number, [(first, QUEUED)])
+    projects.add_left_out(number, [(first, QUEUED)])
     assert publisher.publish().imported == 1
     (task,) = studio.list_tasks(number, ids=[first])
     assert versions(task) == sorted([starter, "next-v1"])
-    assert [one["task"] for one in projects.left_out(number)] == [empty]
+    assert [one["task"] for one in projects.list_left_out(number)] == [empty]
 
     # A rollback draws exactly the same again.
     before = now[first]["predictions"][0]
@@ -163,7 +163,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     project = Project(number, url, token, "Blind", config)
     projects.connect(project)
     starter = registry.list_versions()[0].name
-    projects.scores_among(number, starter, "certainty", [i / 100 for i in range(100)])
+    projects.keep_queue_scores(number, starter, "certainty", [i / 100 for i in range(100)])
     registry.promote(str(number), starter, by="test", reason="start")
     images = ImageSource(url, token, project=number)
     publisher = Publisher(
@@ -335,7 +335,7 @@ def test_another_strategy_reorders_the_queue_and_loses_nothing(
     # Among its chunk, since so few tasks do not say yet how scores are distributed.
     place = compute_queue_place({"split": "holdout"}, queue.addresses[held])
     assert place is not None
-    assert scores[held] == at_place(place, [chance[ids[HELD_OUT]], chance[ids[HELD_OUT + 1]]])
+    assert scores[held] == score_at_place(place, [chance[ids[HELD_OUT]], chance[ids[HELD_OUT + 1]]])
 
     # Label Studio hands them out in that order, and who had one open loses no work.
     with open_studio_client(queue.studio.url) as http:

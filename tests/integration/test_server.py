@@ -22,7 +22,7 @@ from ml_backend.serving.app import create_app
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 
 CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
 MITOSIS = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ class Backend:
 
     def client(self) -> FlaskClient:
         client = create_app(self.settings).test_client()
-        user = f"{self.settings.backend_user}:{backend_password(self.settings)}"
+        user = f"{self.settings.backend_user}:{read_backend_password(self.settings)}"
         secret = base64.b64encode(user.encode()).decode()
         client.environ_base["HTTP_AUTHORIZATION"] = f"Basic {secret}"
         return client
@@ -125,7 +125,7 @@ def test_bad_images_store_nothing_and_harm_no_neighbour(
     listed = {one["task"]: one["reason"] for one in client.get("/health").get_json()["left_out"]}
     assert {10, 12, 13, 14, 16} <= set(listed) and 11 not in listed
     assert all(listed.values())
-    backend.projects.let_in(1, list(range(10, 17)))
+    backend.projects.remove_left_out(1, list(range(10, 17)))
 
 
 def test_a_blind_task_stores_nothing_and_is_not_left_out(client: FlaskClient) -> None:
@@ -152,11 +152,13 @@ def test_what_is_not_done_in_time_is_queued(backend: Backend) -> None:
     assert time.monotonic() - started < 10
     done = [entry for entry in results if entry]
     assert len(results) == 5000 and 0 < len(done) < 5000
-    left_out = backend.projects.left_out(1, limit=10_000)
+    left_out = backend.projects.list_left_out(1, limit=10_000)
     queued = {one["task"] for one in left_out if one["reason"] == QUEUED}
     assert queued == {n for n, entry in enumerate(results, start=1) if not entry}
-    assert (1, "publish") in {(project, kind) for project, kind, _, _ in backend.projects.notes()}
-    backend.projects.let_in(1, list(range(1, 5001)))
+    assert (1, "publish") in {
+        (project, kind) for project, kind, _, _ in backend.projects.list_notes()
+    }
+    backend.projects.remove_left_out(1, list(range(1, 5001)))
 
 
 def test_a_slow_image_server_does_not_hold_the_answer(backend: Backend) -> None:
@@ -178,10 +180,10 @@ def test_a_slow_image_server_does_not_hold_the_answer(backend: Backend) -> None:
         first, second = predict(client, tasks).get_json()["results"]
         assert time.monotonic() - started < 10
         assert first == [] and second["model_version"] == backend.starter
-        assert QUEUED in {e["reason"] for e in backend.projects.left_out(1) if e["task"] == 7}
+        assert QUEUED in {e["reason"] for e in backend.projects.list_left_out(1) if e["task"] == 7}
         released.set()
         slow.shutdown()
-    backend.projects.let_in(1, [7])
+    backend.projects.remove_left_out(1, [7])
 
 
 def test_a_webhook_is_a_note_and_nothing_more(client: FlaskClient, backend: Backend) -> None:
@@ -190,7 +192,7 @@ def test_a_webhook_is_a_note_and_nothing_more(client: FlaskClient, backend: Back
         assert client.post("/webhook", json=body).status_code == 200
     body = {"action": "START_TRAINING", "project": {"id": 1}}
     assert client.post("/webhook", json=body).get_json()["status"] == "noted"
-    kinds = {kind for project, kind, _, _ in backend.projects.notes() if project == 1}
+    kinds = {kind for project, kind, _, _ in backend.projects.list_notes() if project == 1}
     assert {"changed", "train"} <= kinds
     body = {"action": "SOMETHING_NEW", "project": 1}
     assert client.post("/webhook", json=body).get_json()["status"] == "ignored"

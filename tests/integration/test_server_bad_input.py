@@ -20,7 +20,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Mitotic cell"/></RectangleLabels>
@@ -59,7 +59,7 @@ def app(settings: Settings) -> Flask:
 
 @pytest.fixture
 def post(app: Flask, settings: Settings) -> Iterator[Post]:
-    sent = header(settings.backend_user, backend_password(settings))
+    sent = header(settings.backend_user, read_backend_password(settings))
     with app.test_client() as client:
         yield lambda route, **body: client.post(route, headers=sent, **body)
 
@@ -229,7 +229,7 @@ def test_a_bad_task_stores_nothing_is_listed_and_harms_no_other(
     assert bad == [[]] * len(BAD_DATA)
     assert results[-1] == []
 
-    sent = header(settings.backend_user, backend_password(settings))
+    sent = header(settings.backend_user, read_backend_password(settings))
     health = app.test_client().get("/health", headers=sent).json
     listed = {one["task"]: one["reason"] for one in health["left_out"]}
     assert set(range(101, 101 + len(BAD_DATA))) <= set(listed)
@@ -261,7 +261,7 @@ def test_health_tells_strangers_only_that_it_is_up(app: Flask) -> None:
 
 
 def test_unknown_routes_and_methods_are_answered_in_json(app: Flask, settings: Settings) -> None:
-    sent = header(settings.backend_user, backend_password(settings))
+    sent = header(settings.backend_user, read_backend_password(settings))
     client = app.test_client()
     assert_refused(client.get("/nowhere", headers=sent), 404)
     assert_refused(client.get("/predict", headers=sent), 405)

@@ -108,7 +108,7 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
     registry = Registry(settings.versions, settings.champions)
     worker = Worker(settings)
     try:
-        projects.leave(project, "train")
+        projects.add_note(project, "train")
         worker.until("the training runs", lambda: worker.said("training epoch 1"))
         children = psutil.Process(worker.process.pid).children(recursive=True)
         worker.process.kill()
@@ -119,9 +119,11 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         assert not alive
 
         worker = Worker(settings)
-        worker.until("a decision", lambda: projects.last_attempt(project))
+        worker.until("a decision", lambda: projects.get_last_attempt(project))
         (version,) = registry.list_versions(str(project))
-        assert version.decision["reasons"] and version.snapshot == projects.last_attempt(project)
+        assert version.decision["reasons"] and version.snapshot == projects.get_last_attempt(
+            project
+        )
         assert (registry.get_champion(str(project)) == version.name) == version.decision["promoted"]
         # Two models that left out half of the tasks each have judged it, and are gone.
         assert version.decision["folds"] == 2 and len(version.decision["judged"]) == 10
@@ -129,11 +131,11 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         assert not list((settings.data_dir / "training").glob("*-fold-*"))
 
         # Asked again with nothing new, it does not train again.
-        worker.until("the job is over", lambda: not projects.notes())
+        worker.until("the job is over", lambda: not projects.list_notes())
         before = worker.said("epoch 1,")
-        projects.leave(project, "train")
+        projects.add_note(project, "train")
         worker.until("a second attempt", lambda: worker.said("training was asked for") == 2)
-        worker.until("the job is over", lambda: not projects.notes())
+        worker.until("the job is over", lambda: not projects.list_notes())
         time.sleep(3)
         assert worker.said("epoch 1,") == before
         assert len(registry.list_versions(str(project))) == 1
@@ -180,7 +182,7 @@ def test_a_promotion_after_which_people_edit_more_is_taken_back(
 
     worker = Worker(settings, CYTOLOOP_RETRAIN_AFTER="1000")
     try:
-        projects.leave(number, "changed")
+        projects.add_note(number, "changed")
         worker.until("a rollback", lambda: registry.get_champion(str(number)) == "good-v1")
         last = registry.list_changes(str(number))[-1]
         assert (last.kind, last.by) == ("rollback", "cytoloop")

@@ -20,7 +20,7 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from tests.extending import count_lines, install, load_module, read_blocks
 
 
@@ -53,7 +53,7 @@ def test_a_page_comes_with_the_password_and_the_menu(
     Projects(settings.projects_database).connect(project)
     client = create_app(settings).test_client()
     assert client.get("/task_counts/").status_code == 401
-    secret = f"{settings.backend_user}:{backend_password(settings)}".encode()
+    secret = f"{settings.backend_user}:{read_backend_password(settings)}".encode()
     headers = {
         "Authorization": f"Basic {base64.b64encode(secret).decode()}",
         "Accept": "text/html",

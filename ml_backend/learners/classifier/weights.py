@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from ml_backend.learners.classifier.network import PooledClassifier
 from ml_backend.learners.model_file import ModelCard, read_card
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 
 def save(networks: Sequence[PooledClassifier], card: ModelCard, path: Path) -> None:
@@ -20,7 +20,7 @@ def save(networks: Sequence[PooledClassifier], card: ModelCard, path: Path) -> N
         for name, t in network.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         save_file(half, str(temporary), metadata=card.to_metadata())
 
 

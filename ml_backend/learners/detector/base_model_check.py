@@ -44,7 +44,7 @@ def measure_base_f1(
     detections = detector.detect(image.pixels for image in images)
     for image, boxes in zip(images, detections, strict=True):
         is_wanted = [canonicalize(str(name)) in wanted for name in boxes.label]
-        found = boxes.where(np.array(is_wanted, bool)).xyxy
+        found = boxes.select(np.array(is_wanted, bool)).xyxy
         truth = image.xyxy[np.isin(image.label, numbers)]
         hit, ignored = match_boxes(found, truth, image.ignored)
         hits += int(hit[0].sum())

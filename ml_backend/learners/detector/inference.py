@@ -179,7 +179,7 @@ class Detector:
             floor: The lowest confidence, 0..1; the card's threshold where not given.
         """
         for found in self.find_objects(map(InMemoryPlane, images), floor):
-            best = found.where(slice(MOST_BOXES))
+            best = found.select(slice(MOST_BOXES))
             yield Boxes(best.xyxy, best.label, best.confidence)
 
     def find_objects(
@@ -276,6 +276,6 @@ class Detector:
             nothing = np.zeros(0)
             return Objects(np.zeros((0, 4)), self._names[:0], nothing, nothing.astype(bool))
         found = merge_windows(
-            WindowDetections.joined(plane.found), plane.width, plane.height, self.margin
+            WindowDetections.join(plane.found), plane.width, plane.height, self.margin
         )
         return Objects(found.xyxy, self._names[found.label], found.confidence, found.partial)

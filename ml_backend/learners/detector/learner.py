@@ -57,7 +57,7 @@ class DetectorLearner:
     ) -> list[dict[str, Any]]:
         """See `Learner.write_result`."""
         boxes = prediction.boxes
-        drawn = boxes.where(
+        drawn = boxes.select(
             (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
         )
         width, height = prediction.size
@@ -73,7 +73,7 @@ class DetectorLearner:
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
         """See `Learner.list_answers`: the boxes of headline classes."""
         boxes = prediction.boxes
-        return boxes.where(np.isin(boxes.label, list(card.headline)))
+        return boxes.select(np.isin(boxes.label, list(card.headline)))
 
     def read_truth(self, example: Example) -> tuple[str, ...] | None:
         """See `Learner.read_truth`."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.learners.openvino_runtime import IR_NAME
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 # By the names that the conversion gives ({} is the head's number): the operations of the head
 # itself, the distances to the edges out of their distributions, each branch's last convolution.
@@ -67,7 +67,7 @@ def quantize(version: Path, inputs: Sequence[np.ndarray], folder: Path) -> None:
             patterns=[pattern.format(head) for pattern in _FLOATING], validate=False
         ),
     )
-    with replacing(folder / IR_NAME) as temporary:
+    with replace_file(folder / IR_NAME) as temporary:
         ov.save_model(made, temporary, compress_to_fp16=False)
         temporary.with_suffix(".bin").replace((folder / IR_NAME).with_suffix(".bin"))
 

@@ -15,7 +15,7 @@ from ultralytics.utils import ROOT, SETTINGS, YAML, patches
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.detector import head
 from ml_backend.learners.model_file import ModelCard, read_card
-from ml_backend.system.atomic_files import replacing
+from ml_backend.system.atomic_files import replace_file
 
 # The last layer of a class branch of ultralytics' Detect: its rows (or biases) are classes.
 _CLASS_OUTPUT = re.compile(r"\.cv3\.\d+\.2\.(weight|bias)$")
@@ -170,5 +170,5 @@ def save_weights(tensors: dict[str, torch.Tensor], card: ModelCard, path: Path) 
         name: (t.half() if t.is_floating_point() else t).cpu().contiguous().clone()
         for name, t in tensors.items()
     }
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         save_file(half, str(temporary), metadata=card.to_metadata())

@@ -6,7 +6,7 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
-from ml_backend.serving.app_state import current_state
+from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.backend import Backend, list_versions
 from ml_backend.serving.request_body import (
     read_action,
@@ -26,14 +26,14 @@ def health() -> Response:
     """Answer that the server is up, and how it is to whoever names the password."""
     if not is_authorised():
         return jsonify(status="UP", model_class="cytoloop")
-    return jsonify(read_status(current_state()))
+    return jsonify(read_status(get_app_state()))
 
 
 @routes.post("/setup")
 def setup() -> Response:
     """Take over the labeling config, and answer the version that pre-annotates."""
     body = read_body(request)
-    backend = Backend(current_state(), read_project_id(body), read_label_config(body))
+    backend = Backend(get_app_state(), read_project_id(body), read_label_config(body))
     backend.setup()
     return jsonify(model_version=backend.model_version)
 
@@ -41,13 +41,13 @@ def setup() -> Response:
 @routes.get("/versions")
 def versions() -> Response:
     """Answer all version strings."""
-    return jsonify(versions=list_versions(current_state()))
+    return jsonify(versions=list_versions(get_app_state()))
 
 
 @routes.post("/predict")
 def predict() -> Response:
     """Answer one entry for each task, in time."""
-    state = current_state()
+    state = get_app_state()
     # Reading thousands of tasks takes its time too.
     deadline = time.monotonic() + state.settings.predict_seconds
     body = read_body(request)
@@ -63,5 +63,5 @@ def webhook() -> Response:
     """Leave a note of what happened in Label Studio."""
     body = read_body(request)
     action = read_action(body)
-    noted = Backend(current_state(), read_project_id(body)).fit(action, body)
+    noted = Backend(get_app_state(), read_project_id(body)).fit(action, body)
     return jsonify(status="noted" if noted else "ignored", action=action)

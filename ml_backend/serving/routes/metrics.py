@@ -7,7 +7,7 @@ import time
 from flask import Blueprint, Response, g, request
 from prometheus_client import generate_latest
 
-from ml_backend.serving.app_state import current_state
+from ml_backend.serving.app_state import get_app_state
 
 routes = Blueprint("metrics", __name__)
 
@@ -18,7 +18,7 @@ _OWN = ("label_studio", "metrics", "pages")
 @routes.get("/metrics")
 def metrics() -> Response:
     """Answer every count of this process, and how far the trainings are."""
-    text = generate_latest(current_state().metrics.registry)
+    text = generate_latest(get_app_state().metrics.registry)
     return Response(text, mimetype="text/plain; version=0.0.4")
 
 
@@ -31,7 +31,7 @@ def start_clock() -> None:
 @routes.after_app_request
 def count_request(response: Response) -> Response:
     """Count the request by its route, with the time it took."""
-    counts, route = current_state().metrics, _route()
+    counts, route = get_app_state().metrics, _route()
     counts.requests.labels(route, response.status_code).inc()
     counts.seconds.labels(route).observe(time.perf_counter() - g.started)
     return response

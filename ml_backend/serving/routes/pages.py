@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
 
 from ml_backend import __version__
-from ml_backend.serving.app_state import current_state
+from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.extra_pages import list_menu
 from ml_backend.serving.negotiation import prefers_html
 from ml_backend.serving.status import describe_project, group_by_reason, read_status
@@ -21,16 +21,16 @@ MOST_LEFT_OUT = 1000
 @routes.get("/")
 def root() -> Response:
     """Show the projects: what pre-annotates each, and its tasks that were left out."""
-    state = current_state()
+    state = get_app_state()
     if not prefers_html():
         return jsonify(read_status(state))
     projects = [
         describe_project(project, state.models)
         | {
             "url": f"{project.url.rstrip('/')}/projects/{project.id}/data",
-            "left_out": group_by_reason(state.projects.left_out(project.id, MOST_LEFT_OUT)),
+            "left_out": group_by_reason(state.projects.list_left_out(project.id, MOST_LEFT_OUT)),
         }
-        for project in state.projects.all()
+        for project in state.projects.list_projects()
     ]
     page = render_template("cytoloop/projects.html", projects=projects, most=MOST_LEFT_OUT)
     return make_response(page)

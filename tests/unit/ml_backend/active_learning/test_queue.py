@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, at_place, name_task
+from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task, score_at_place
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.active_learning.strategies.table import STRATEGIES
 from ml_backend.imaging.boxes import Boxes
@@ -17,14 +17,14 @@ from ml_backend.imaging.boxes import Boxes
 def test_a_place_in_the_queue_is_a_share_of_the_tasks(
     scores: list[float], a: float, b: float
 ) -> None:
-    first, last = (at_place(place, scores) for place in sorted((a, b)))
+    first, last = (score_at_place(place, scores) for place in sorted((a, b)))
     assert 0 <= first <= last <= 1
     assert sum(score < first for score in scores) <= min(a, b) * len(scores) + 1
 
 
 def test_places_at_random_leave_held_out_tasks_everywhere_in_the_queue() -> None:
     scores = np.random.default_rng(0).beta(8, 1, 400)  # most tasks are certain
-    held = [at_place(place, scores.tolist()) for place in np.linspace(0, 1, 100)]
+    held = [score_at_place(place, scores.tolist()) for place in np.linspace(0, 1, 100)]
     queue = np.sort(np.concatenate([scores, held]))
     ranks = np.searchsorted(queue, held)
     for quarter in range(4):

@@ -229,17 +229,17 @@ def test_a_task_as_the_editor_submits_it() -> None:
 def test_what_was_shown_outlives_its_deletion(tmp_path: Path) -> None:
     task = a_task()
     projects = Projects(tmp_path / "projects.sqlite")
-    projects.keep_shown(3, find_shown_regions(task))
-    before = read_corrections(task, projects.shown(3), LABELS)
+    projects.keep_shown_regions(3, find_shown_regions(task))
+    before = read_corrections(task, projects.get_shown_regions(3), LABELS)
 
     # The server nulls the link when the pre-annotation is deleted.
     task["predictions"] = []
     task["annotations"][0]["parent_prediction"] = None
-    projects.keep_shown(3, find_shown_regions(task))
-    assert read_corrections(task, projects.shown(3), LABELS) == before
-    assert projects.shown(4) == {}
-    projects.keep_shown(3, {5: ShownRegions("other", [])})
-    assert projects.shown(3)[5].version == "v1"
+    projects.keep_shown_regions(3, find_shown_regions(task))
+    assert read_corrections(task, projects.get_shown_regions(3), LABELS) == before
+    assert projects.get_shown_regions(4) == {}
+    projects.keep_shown_regions(3, {5: ShownRegions("other", [])})
+    assert projects.get_shown_regions(3)[5].version == "v1"
 
 
 def test_usefulness_by_version() -> None:

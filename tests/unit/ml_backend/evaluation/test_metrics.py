@@ -260,7 +260,7 @@ def test_the_order_of_images_and_boxes_does_not_matter(seed: int) -> None:
     ]
     random = np.random.default_rng(seed)
     order = random.permutation(len(truth))
-    shuffled = [predictions[i].where(random.permutation(len(predictions[i]))) for i in order]
+    shuffled = [predictions[i].select(random.permutation(len(predictions[i]))) for i in order]
     first = judge(truth, predictions)
     second = judge([truth[i] for i in order], shuffled)
     for name, of_class in first.classes.items():

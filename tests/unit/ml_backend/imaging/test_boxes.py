@@ -42,7 +42,7 @@ def test_rows_come_back(rows: list[tuple[int, int, int, int, str]]) -> None:
     boxes = Boxes.from_rows(rows)
     assert len(boxes) == len(rows)
     assert boxes.to_rows() == [(*row, 1.0) for row in rows]
-    assert boxes.where(np.arange(len(rows))[::-1]).to_rows() == boxes.to_rows()[::-1]
+    assert boxes.select(np.arange(len(rows))[::-1]).to_rows() == boxes.to_rows()[::-1]
 
 
 def test_unequal_numbers_are_refused() -> None:

@@ -72,7 +72,7 @@ def seen(
                     np.tile(view, (len(there), 1)),
                 )
             )
-    every = WindowDetections.joined(parts)
+    every = WindowDetections.join(parts)
     order = rng.permutation(len(every.xyxy))
     return WindowDetections(*(getattr(every, name)[order] for name in every.__dataclass_fields__))
 

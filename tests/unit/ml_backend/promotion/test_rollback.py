@@ -48,7 +48,7 @@ class Lab:
                 "predictions": [{"id": number, "model_version": version, "result": shown}],
                 "annotations": [{"id": number, "parent_prediction": number, "result": drawn}],
             }
-            self.projects.keep_shown(1, find_shown_regions(task))
+            self.projects.keep_shown_regions(1, find_shown_regions(task))
             self.tasks.append(task)
 
     def watch(self) -> Verdict | None:
@@ -68,7 +68,7 @@ def test_edits_that_rise_roll_the_champion_back_once_and_for_the_record(tmp_path
     last = lab.registry.list_changes("1")[-1]
     assert (last.kind, last.by, last.previous) == ("rollback", "cytoloop", "v2")
     assert "4.00 edits a task" in last.reason
-    assert (1, "publish") in {note[:2] for note in lab.projects.notes()}
+    assert (1, "publish") in {note[:2] for note in lab.projects.list_notes()}
     # The version keeps what was found of it.
     figures = lab.registry.get("v2").figures
     assert figures["watch"]["worse"] and figures["watch"]["said"] == found.reason

@@ -70,17 +70,17 @@ def test_a_job_that_fails_is_put_off_with_its_note_left(
     until(lambda: not queue.is_busy("improve", 1))
     assert queue.is_put_off("improve", 1) and not queue.is_put_off("improve", 2)
     assert not queue.is_put_off("improve", 1, asked=time.time() + 1)
-    assert [(project, note) for project, note, _, _ in projects.notes()] == [(1, "train")]
+    assert [(project, note) for project, note, _, _ in projects.list_notes()] == [(1, "train")]
     # It is free to be queued again, with the same name.
     assert queue.enqueue("improve", 1)
 
 
 def test_a_project_that_is_not_connected_is_forgotten(queue: JobQueue, settings: Settings) -> None:
     projects = Projects(settings.projects_database)
-    projects.leave(3, "train")
+    projects.add_note(3, "train")
     assert queue.enqueue("publish", 3)
     until(lambda: not queue.is_busy("publish", 3))
-    assert projects.notes() == [] and not queue.is_put_off("publish", 3)
+    assert projects.list_notes() == [] and not queue.is_put_off("publish", 3)
 
 
 def test_what_ended_long_ago_is_tidied_and_the_rest_stays(

@@ -28,7 +28,7 @@ def test_a_job_put_off_keeps_its_wish_and_waits(
     assert lines[-1].endswith(f"again in {settings.reconcile_seconds:.0f} s")
 
     # The wish is there, but waits; a person who asks now does not.
-    ((project, note, _, left),) = context.projects.notes()
+    ((project, note, _, left),) = context.projects.list_notes()
     assert (project, note) == (5, "train")
     assert waits(("improve", 5)) and waits(("improve", 5), left)
     assert not waits(("improve", 5), time.time() + 1)
@@ -46,4 +46,4 @@ def test_a_database_fault_is_told_in_one_line_without_its_statement(
     context.open(Settings(data_dir=tmp_path))
     put_off("publish", 7, OSError("disk I/O\n error\n[SQL: insert into x]\n(more)"))
     assert caplog.messages == ["project 7: not published: disk I/O error; again in 60 s"]
-    assert [note for _, note, _, _ in context.projects.notes()] == ["publish"]
+    assert [note for _, note, _, _ in context.projects.list_notes()] == ["publish"]

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 
 STOMATA = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
@@ -39,7 +39,7 @@ def app(settings: Settings) -> Flask:
 
 @pytest.fixture
 def password_header(settings: Settings) -> dict[str, str]:
-    sent = f"{settings.backend_user}:{backend_password(settings)}"
+    sent = f"{settings.backend_user}:{read_backend_password(settings)}"
     return {"Authorization": f"Basic {base64.b64encode(sent.encode()).decode()}"}
 
 

@@ -49,17 +49,19 @@ def test_one_entry_a_task_in_order_under_one_version(state: AppState) -> None:
     assert left_out == []
     assert drawn["result"] and 0 <= drawn["score"] <= 1
     assert drawn["model_version"] == response.model_version == backend.model_version == STARTER
-    assert [row["task"] for row in state.projects.left_out(1)] == [4]
+    assert [row["task"] for row in state.projects.list_left_out(1)] == [4]
 
 
 def test_what_is_not_ready_in_time_is_left_to_the_worker(state: AppState) -> None:
     response = Backend(state, 1).predict([TASK], deadline=time.monotonic() - 1)
     assert response.predictions == [[]]
-    (row,) = [row for row in state.projects.left_out(1) if row["task"] == TASK["id"]]
+    (row,) = [row for row in state.projects.list_left_out(1) if row["task"] == TASK["id"]]
     assert row["reason"] == QUEUED
-    assert (1, "publish") in [(project, note) for project, note, _, _ in state.projects.notes()]
+    assert (1, "publish") in [
+        (project, note) for project, note, _, _ in state.projects.list_notes()
+    ]
     Backend(state, 1).predict([TASK])
-    assert TASK["id"] not in [row["task"] for row in state.projects.left_out(1)]
+    assert TASK["id"] not in [row["task"] for row in state.projects.list_left_out(1)]
 
 
 def test_an_untrained_project_is_answered_with_nothing_to_store(state: AppState) -> None:
@@ -85,14 +87,14 @@ def test_a_labeling_config_that_cannot_be_used_is_not_kept(state: AppState) -> N
 def test_an_event_leaves_its_note(state: AppState, event: str) -> None:
     before = time.time()
     assert Backend(state, 2).fit(event, {"project": {"id": 2}}) is True
-    notes = {note: last for project, note, _, last in state.projects.notes() if project == 2}
+    notes = {note: last for project, note, _, last in state.projects.list_notes() if project == 2}
     assert all(notes[note] >= before for note in NOTES[event])
 
 
 def test_an_unknown_event_leaves_nothing(state: AppState) -> None:
-    before = state.projects.notes()
+    before = state.projects.list_notes()
     assert Backend(state, 1).fit("MOON_IS_FULL", {}) is False
-    assert state.projects.notes() == before
+    assert state.projects.list_notes() == before
 
 
 def test_only_connected_projects_are_answered(state: AppState) -> None:

@@ -25,7 +25,7 @@ def build_page(state):
         return render_template_string(
             '{% extends "cytoloop/page.html" %}{% block title %}Counts{% endblock %}'
             '{% block main %}{{ titles|join(", ") }}{% endblock %}',
-            titles=[project.title for project in state.projects.all()],
+            titles=[project.title for project in state.projects.list_projects()],
         )
 
     return page

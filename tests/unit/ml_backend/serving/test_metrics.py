@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ml_backend.serving.metrics import ServerMetrics, TrainingCollector
-from ml_backend.state.training_progress import telling
+from ml_backend.state.training_progress import tell_progress
 
 
 def test_counts_of_two_servers_are_apart(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_training_is_shown_while_it_runs(tmp_path: Path) -> None:
         return [sample.value for sample in gauges["cytoloop_training_epoch"].samples]
 
     assert epochs() == []
-    with telling(tmp_path, "7", lambda step: None) as tell:
+    with tell_progress(tmp_path, "7", lambda step: None) as tell:
         tell({"epoch": 2, "epochs": 40})
         assert epochs() == [2]
     assert epochs() == []

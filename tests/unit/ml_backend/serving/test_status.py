@@ -24,7 +24,7 @@ def test_grouping_loses_no_task(rows: dict[int, str]) -> None:
 
 def test_an_untrained_project_says_why_nothing_is_drawn(settings: Settings) -> None:
     state = AppState.open(settings)
-    state.projects.leave_out(1, [(7, "the file is empty")])
+    state.projects.add_left_out(1, [(7, "the file is empty")])
     status = read_status(state)
     (project,) = status["projects"]
     assert project["version"] == "1-untrained" and "nothing is pre-annotated" in project["note"]

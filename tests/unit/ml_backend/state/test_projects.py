@@ -23,7 +23,7 @@ def test_a_project_reads_back(projects: Projects) -> None:
     projects.connect(project(3))
     projects.update_labels(3, "<View>new</View>")
     assert projects.get(3).label_config == "<View>new</View>"
-    assert [one.id for one in projects.all()] == [3]
+    assert [one.id for one in projects.list_projects()] == [3]
 
 
 def test_an_unknown_project_says_how_to_connect_it(projects: Projects) -> None:
@@ -51,31 +51,35 @@ def test_a_server_that_moved_keeps_its_projects(projects: Projects) -> None:
 def test_a_forgotten_project_leaves_no_note(projects: Projects) -> None:
     one = project(1)
     projects.connect(one)
-    projects.leave(one.id, "changed")
-    projects.leave_out(one.id, [(1, "too large")])
+    projects.add_note(one.id, "changed")
+    projects.add_left_out(one.id, [(1, "too large")])
     projects.forget(one.id)
-    assert projects.all() == [] and projects.notes() == [] and projects.left_out() == []
+    assert (
+        projects.list_projects() == []
+        and projects.list_notes() == []
+        and projects.list_left_out() == []
+    )
 
 
 def test_a_note_left_again_is_not_lost(projects: Projects) -> None:
-    projects.leave(1, "changed")
-    ((_, kind, _, last),) = projects.notes()
+    projects.add_note(1, "changed")
+    ((_, kind, _, last),) = projects.list_notes()
     assert kind == "changed"
-    projects.leave(1, "changed")  # while the first is acted on
-    projects.take(1, "changed", last)
-    assert len(projects.notes()) == 1
-    ((_, _, _, last),) = projects.notes()
-    projects.take(1, "changed", last)
-    assert projects.notes() == []
+    projects.add_note(1, "changed")  # while the first is acted on
+    projects.remove_note(1, "changed", last)
+    assert len(projects.list_notes()) == 1
+    ((_, _, _, last),) = projects.list_notes()
+    projects.remove_note(1, "changed", last)
+    assert projects.list_notes() == []
 
 
 def test_notes_from_many_threads_are_one(projects: Projects) -> None:
-    threads = [threading.Thread(target=projects.leave, args=(1, "changed")) for _ in range(20)]
+    threads = [threading.Thread(target=projects.add_note, args=(1, "changed")) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(projects.notes()) == 1
+    assert len(projects.list_notes()) == 1
 
 
 def test_a_note_that_could_not_be_written_comes_with_the_next(projects: Projects) -> None:
@@ -84,46 +88,46 @@ def test_a_note_that_could_not_be_written_comes_with_the_next(projects: Projects
     blocker.execute("alter table note rename to away")
     blocker.commit()
     with pytest.raises(sqlite3.OperationalError):
-        projects.leave(1, "train")
+        projects.add_note(1, "train")
     blocker.execute("alter table away rename to note")
     blocker.commit()
     blocker.close()
-    projects.leave(2, "changed")
-    assert {(number, kind) for number, kind, _, _ in projects.notes()} == {
+    projects.add_note(2, "changed")
+    assert {(number, kind) for number, kind, _, _ in projects.list_notes()} == {
         (1, "train"),
         (2, "changed"),
     }
 
 
 def test_tasks_left_out_are_listed_until_let_in(projects: Projects) -> None:
-    projects.leave_out(1, [(10, "zero bytes"), (11, "404")])
-    projects.leave_out(2, [(10, "404")])
-    projects.let_in(1, [11])
-    (entry,) = projects.left_out(1)
+    projects.add_left_out(1, [(10, "zero bytes"), (11, "404")])
+    projects.add_left_out(2, [(10, "404")])
+    projects.remove_left_out(1, [11])
+    (entry,) = projects.list_left_out(1)
     assert (entry["task"], entry["reason"]) == (10, "zero bytes")
-    assert len(projects.left_out()) == 2
+    assert len(projects.list_left_out()) == 2
 
 
 def test_the_first_scores_of_a_version_by_a_strategy_are_kept(projects: Projects) -> None:
     few, many = [0.5], [i / 20 for i in range(20)]
     key = (1, "v1", "certainty")
-    assert list(projects.scores_among(*key)) == []
-    assert projects.scores_among(*key, few) == few
-    assert projects.scores_among(*key, many) == many
-    assert projects.scores_among(*key, [0.0] * 40) == projects.scores_among(*key) == many
+    assert list(projects.keep_queue_scores(*key)) == []
+    assert projects.keep_queue_scores(*key, few) == few
+    assert projects.keep_queue_scores(*key, many) == many
+    assert projects.keep_queue_scores(*key, [0.0] * 40) == projects.keep_queue_scores(*key) == many
     for other in ((2, "v1", "certainty"), (1, "v2", "certainty"), (1, "v1", "random")):
-        assert projects.scores_among(*other, few) == few
+        assert projects.keep_queue_scores(*other, few) == few
 
 
 def test_a_strategy_stays_when_a_project_is_connected_again(projects: Projects) -> None:
     projects.connect(project(1))
-    assert projects.strategy(1) is None
+    assert projects.get_strategy(1) is None
     projects.choose_strategy(1, "random")
     projects.connect(project(1))
     projects.choose_strategy(2, "certainty")
-    assert (projects.strategy(1), projects.strategy(2)) == ("random", "certainty")
+    assert (projects.get_strategy(1), projects.get_strategy(2)) == ("random", "certainty")
     projects.forget(1)
-    assert projects.strategy(1) is None
+    assert projects.get_strategy(1) is None
 
 
 def test_scores_are_changed_once_for_a_strategy_and_from_where_it_stopped(
@@ -163,10 +167,10 @@ def test_a_data_folder_from_before_there_were_strategies_opens(tmp_path: Path) -
         database.executescript(FORMER)
     for _ in range(2):
         projects = Projects(path)
-        assert projects.all() == [project(1)]
-        assert projects.strategy(1) is None
-        assert projects.scores_among(1, "v1", "certainty") == [0.25, 0.5]
-        assert list(projects.scores_among(1, "v1", "random")) == []
+        assert projects.list_projects() == [project(1)]
+        assert projects.get_strategy(1) is None
+        assert projects.keep_queue_scores(1, "v1", "certainty") == [0.25, 0.5]
+        assert list(projects.keep_queue_scores(1, "v1", "random")) == []
 
 
 def test_processes_that_open_a_former_data_folder_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -175,11 +179,11 @@ def test_processes_that_open_a_former_data_folder_at_once_lose_nothing(tmp_path:
         database.executescript(FORMER)
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(Projects, [path] * 8))
-    assert all(one.scores_among(1, "v1", "certainty") == [0.25, 0.5] for one in opened)
+    assert all(one.keep_queue_scores(1, "v1", "certainty") == [0.25, 0.5] for one in opened)
 
 
 def test_the_last_attempt_is_the_newest(projects: Projects) -> None:
-    assert projects.last_attempt(1) is None
-    projects.attempted(1, "s1", "promoted")
-    projects.attempted(1, "s2", "not promoted")
-    assert projects.last_attempt(1) == "s2"
+    assert projects.get_last_attempt(1) is None
+    projects.record_attempt(1, "s1", "promoted")
+    projects.record_attempt(1, "s2", "not promoted")
+    assert projects.get_last_attempt(1) == "s2"

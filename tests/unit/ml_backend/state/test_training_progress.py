@@ -11,46 +11,46 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
-from ml_backend.state.training_progress import forget, running, telling
-from ml_backend.system.credentials import backend_password
+from ml_backend.state.training_progress import forget, list_trainings, tell_progress
+from ml_backend.system.credentials import read_backend_password
 
 EPOCH = {"epoch": 3, "epochs": 40, "loss": 1.25, "seconds_left": 74.0}
 
 
 def test_what_is_told_is_read_until_the_end(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
-    assert running(tmp_path / "none") == []
-    with telling(tmp_path, "7", heard.append) as tell:
-        (one,) = running(tmp_path)
+    assert list_trainings(tmp_path / "none") == []
+    with tell_progress(tmp_path, "7", heard.append) as tell:
+        (one,) = list_trainings(tmp_path)
         assert (one.project, one.epoch, one.loss) == ("7", 0, None)
         tell({"skipped": "a.png", "reason": "empty"})
         tell(EPOCH)
-        (one,) = running(tmp_path)
+        (one,) = list_trainings(tmp_path)
         assert (one.epoch, one.epochs, one.loss, one.seconds_left) == (3, 40, 1.25, 74.0)
         assert one.started <= one.told
-    assert running(tmp_path) == []
+    assert list_trainings(tmp_path) == []
     assert heard == [{"skipped": "a.png", "reason": "empty"}, EPOCH]
 
 
 def test_a_training_that_failed_is_over_too(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), telling(tmp_path, "7", print):
+    with pytest.raises(RuntimeError), tell_progress(tmp_path, "7", print):
         raise RuntimeError
-    assert running(tmp_path) == []
+    assert list_trainings(tmp_path) == []
 
 
 def test_what_a_killed_worker_left_is_forgotten(tmp_path: Path) -> None:
-    killed = telling(tmp_path, "7", print)
+    killed = tell_progress(tmp_path, "7", print)
     killed.__enter__()
     (tmp_path / ".7.half.json").write_text("{")
-    assert len(running(tmp_path)) == 1
+    assert len(list_trainings(tmp_path)) == 1
     forget(tmp_path)
-    assert running(tmp_path) == []
+    assert list_trainings(tmp_path) == []
 
 
 def test_telling_that_fails_harms_no_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     heard: list[dict[str, Any]] = []
-    with telling(tmp_path / "file", "7", heard.append) as tell:
+    with tell_progress(tmp_path / "file", "7", heard.append) as tell:
         tell(EPOCH)
     assert heard == [EPOCH]
 
@@ -58,7 +58,7 @@ def test_telling_that_fails_harms_no_training(tmp_path: Path) -> None:
 def test_metrics_show_each_training(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     client = create_app(settings).test_client()
-    user = f"{settings.backend_user}:{backend_password(settings)}"
+    user = f"{settings.backend_user}:{read_backend_password(settings)}"
     secret = base64.b64encode(user.encode()).decode()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Basic {secret}"
 
@@ -73,8 +73,8 @@ def test_metrics_show_each_training(tmp_path: Path) -> None:
 
     assert figures() == {}
     with (
-        telling(settings.progress, "1", lambda step: None) as tell,
-        telling(settings.progress, "dataset", lambda step: None),
+        tell_progress(settings.progress, "1", lambda step: None) as tell,
+        tell_progress(settings.progress, "dataset", lambda step: None),
     ):
         tell(EPOCH)
         found = figures()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.system.atomic_files import replacing, sweep, write_json
+from ml_backend.system.atomic_files import replace_file, sweep, write_json
 
 
 def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     building = tmp_path / ".1-v2-b.0a1b2c3d"
     (building / "deep").mkdir(parents=True)
-    with replacing(tmp_path / "fresh.json") as fresh:
+    with replace_file(tmp_path / "fresh.json") as fresh:
         fresh.touch()
         old = tmp_path / "1" / ".7.89abcdef.json"
         old.parent.mkdir()
@@ -34,6 +34,6 @@ def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
 
 def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "found.csv"
-    with pytest.raises(PermissionError) as caught, replacing(path) as temporary:
+    with pytest.raises(PermissionError) as caught, replace_file(path) as temporary:
         raise PermissionError(13, "Permission denied", str(temporary))
     assert caught.value.filename == str(path)

@@ -27,7 +27,7 @@ def start(code: str, folder: Path) -> Process:
 def grandchild(child: Process) -> psutil.Process:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if words := child.last_words():
+        if words := child.read_last_lines():
             return psutil.Process(int(words))
         time.sleep(0.05)
     raise AssertionError("the child said nothing")
@@ -57,7 +57,7 @@ def test_stopping_a_child_ends_what_it_started(tmp_path: Path) -> None:
     child = start(PARENT, tmp_path)
     below = grandchild(child)
     child.stop()
-    assert not child.alive()
+    assert not child.is_alive()
     assert not below.is_running() or below.status() == psutil.STATUS_ZOMBIE
 
 
@@ -77,7 +77,7 @@ def test_only_what_this_start_wrote_counts_as_last_words(tmp_path: Path) -> None
     (tmp_path / "log").write_text("an error of last week\n", encoding="utf-8")
     child = start("pass", tmp_path)
     child.popen.wait(20)
-    assert child.last_words() == ""
+    assert child.read_last_lines() == ""
 
 
 def test_children_of_a_parent_that_was_killed_are_ended_by_the_next_one(tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ def test_a_process_that_only_took_over_the_number_is_left_alone(tmp_path: Path) 
     file = tmp_path / "children.json"
     file.write_text(f"[[{child.popen.pid}, 1.0]]", encoding="utf-8")
     Children(file).end_orphans()
-    assert child.alive()
+    assert child.is_alive()
     child.stop()

@@ -42,21 +42,21 @@ def test_boxes_stay_in_the_order_in_which_they_came(lots: list[list[int]]) -> No
     pile = DetectionBuffer()
     for lot in lots:
         pile.add(boxes(*lot))
-    found = pile.all()
+    found = pile.join()
     assert found.xyxy[:, 0].tolist() == [left for lot in lots for left in lot]
     assert found.confidence.dtype == np.float32 and found.view.dtype == np.int64
 
 
 def test_what_was_seen_lies_where_its_field_does_and_by_plane() -> None:
     scan = row_of(fields=2, planes=2)
-    units = list(scan.units(together=False))
+    units = list(scan.list_units(together=False))
     assert scan.waiting == len(units) == 4
     for number, unit in enumerate(units):
         seen = PlaneDetections(number % 2, 0, SIDE, SIDE, boxes(number))
         assert not scan.add(unit.field, seen)
     (stack,) = scan.stacks.values()
-    assert stack.tiles == 4 and not stack.unread()
-    found = {plane: pile.all() for plane, pile in stack.buffers.items()}
+    assert stack.tiles == 4 and not stack.list_unread()
+    found = {plane: pile.join() for plane, pile in stack.buffers.items()}
     assert found[0].xyxy[:, 0].tolist() == [0, SIDE + 2]
     assert found[1].xyxy[:, 0].tolist() == [1, SIDE + 3]
     assert found[1].view[:, 0].tolist() == [0, SIDE]

@@ -17,7 +17,7 @@ from ml_backend.learners.model_file import ModelCard
 from tasks.detection import background_filter
 from tasks.detection.background_filter import Background, EmptyWindows, is_spot_check, measure_noise
 from tasks.detection.scan_detector import ScanDetector
-from tasks.review.checkpoint import Ledger
+from tasks.review.checkpoint import Checkpoint
 from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 from tests.conftest import SHARED_DATA
@@ -82,9 +82,9 @@ def test_one_in_a_hundred_is_run_and_always_the_same() -> None:
 
 
 def test_the_summary_says_what_may_be_missing() -> None:
-    assert EmptyWindows().words() == ""
-    assert "nothing was missed" in EmptyWindows(990, 10).words()
-    assert "about 198 of the skipped" in EmptyWindows(990, 10, 2).words()
+    assert EmptyWindows().describe() == ""
+    assert "nothing was missed" in EmptyWindows(990, 10).describe()
+    assert "about 198 of the skipped" in EmptyWindows(990, 10, 2).describe()
 
 
 @pytest.fixture
@@ -107,11 +107,13 @@ def test_empty_tiles_are_skipped_counted_and_remembered(
     expected = [sheet.objects.xyxy.tolist() for sheet in everything.detect_scans()]
     assert everything.emptied == EmptyWindows()
     runs = []
-    for _ in range(2):  # the second one knows it all from the ledger
-        ledger = Ledger(tmp_path / "ledger.sqlite")
-        finder = ScanDetector(sparse, detector(), SourceOptions(), skip_empty=True, memory=ledger)
+    for _ in range(2):  # the second one knows it all from the checkpoint
+        checkpoint = Checkpoint(tmp_path / "checkpoint.sqlite")
+        finder = ScanDetector(
+            sparse, detector(), SourceOptions(), skip_empty=True, memory=checkpoint
+        )
         found = [sheet.objects.xyxy.tolist() for sheet in finder.detect_scans()]
-        ledger.close()
+        checkpoint.close()
         assert found == expected
         assert finder.tiles == 40
         assert finder.emptied.skipped + finder.emptied.run == 36

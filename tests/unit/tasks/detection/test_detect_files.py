@@ -24,7 +24,7 @@ from ml_backend.learners.model_file import ModelCard
 from ml_backend.system.atomic_files import DiskFull
 from tasks.detection.detect_files import DetectionSummary, detect
 from tasks.readers import open
-from tasks.sources.discover import list_image_files, natural_key
+from tasks.sources.discover import list_image_files, split_numbers
 from tests.blobs import Blobs
 from tests.conftest import disk
 
@@ -179,13 +179,13 @@ def test_a_run_that_fails_leaves_the_old_file(folder: Path, tmp_path: Path) -> N
 def test_numbers_in_names_sort_as_numbers(numbers: list[int]) -> None:
     names = [f"Tile_{number}.png" for number in numbers]
     random.Random(0).shuffle(names)
-    assert sorted(names, key=natural_key) == [f"Tile_{n}.png" for n in sorted(numbers)]
+    assert sorted(names, key=split_numbers) == [f"Tile_{n}.png" for n in sorted(numbers)]
 
 
 @given(st.lists(st.text(max_size=12), max_size=20))
 def test_any_names_have_an_order(names: list[str]) -> None:
     backwards = names[::-1]
-    assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
+    assert sorted(names, key=split_numbers) == sorted(backwards, key=split_numbers)
 
 
 def windowed(monkeypatch: pytest.MonkeyPatch) -> Detector:

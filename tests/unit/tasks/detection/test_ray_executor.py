@@ -22,7 +22,7 @@ from tasks.detection.detect_files import detect, iterate_scans
 from tasks.detection.ray_executor import ClusterFailed
 from tasks.detection.scan_detector import ScanDetector
 from tasks.exchange.detection_files import open_writer
-from tasks.review.checkpoint import Ledger
+from tasks.review.checkpoint import Checkpoint
 from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 
@@ -81,8 +81,8 @@ def test_both_executors_find_the_same_also_when_a_worker_dies(
             killed.append(workers[0].pid)
             workers[0].kill()
 
-    remote, ledger = tmp_path / "remote.json", Ledger(tmp_path / "ledger.sqlite")
-    finder = ScanDetector(tiles, detector, how, memory=ledger, cluster=model, progress=kill_one)
+    remote, checkpoint = tmp_path / "remote.json", Checkpoint(tmp_path / "checkpoint.sqlite")
+    finder = ScanDetector(tiles, detector, how, memory=checkpoint, cluster=model, progress=kill_one)
     with open_writer(remote) as add:
         for found in iterate_scans(finder):
             add(found)
@@ -92,10 +92,10 @@ def test_both_executors_find_the_same_also_when_a_worker_dies(
 
     nobody = Blobs()
     again = ScanDetector(
-        tiles, Detector(detector.card, nobody), SourceOptions(tile_overlap=0), memory=ledger
+        tiles, Detector(detector.card, nobody), SourceOptions(tile_overlap=0), memory=checkpoint
     )
     (sheet,) = again.detect_scans()
-    ledger.close()
+    checkpoint.close()
     assert sheet.tiles == ROWS * COLUMNS - 1 and nobody.seen == 0
 
 

@@ -21,8 +21,8 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
 from tasks.detection.scan_detector import ScanDetector
 from tasks.detection.scan_result import ScanResult
-from tasks.review.checkpoint import Ledger
-from tasks.review.selection import to_review
+from tasks.review.checkpoint import Checkpoint
+from tasks.review.selection import select_for_review
 from tasks.sources.scan_source import SourceOptions
 from tests.blobs import Blobs
 from tests.conftest import disk
@@ -287,7 +287,7 @@ def test_a_tile_without_a_plane_that_others_have_is_no_black_one(tmp_path: Path)
     assert finder.notes[1:] == [
         f"{tmp_path.name}: not every tile has all planes: slide_r1_c2_z1.png has no plane 3"
     ]
-    views = to_review(
+    views = select_for_review(
         sheet, "all", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
     )
     black = sheet.mosaic.tiles[1].rect
@@ -358,7 +358,7 @@ def test_cells_nearly_as_large_as_tiles_are_found_once(tmp_path: Path) -> None:
     sheet, _ = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
     assert sorted(sheet.objects.xyxy.tolist()) == [[x, y, x + w, y + h] for x, y, w, h in cells]
     assert not sheet.objects.partial.any()
-    views = to_review(
+    views = select_for_review(
         sheet, "found", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
     )
     assert [one.found for one in views] == [1, 1, 1]
@@ -373,14 +373,14 @@ def test_what_was_seen_is_remembered(tmp_path: Path) -> None:
     seen = []
     for _ in range(2):
         runtime = Blobs()
-        ledger = Ledger(tmp_path / "ledger.sqlite")
+        checkpoint = Checkpoint(tmp_path / "checkpoint.sqlite")
         finder = ScanDetector(
-            folder, Detector(CARD, runtime), SourceOptions(tile_overlap=0), memory=ledger
+            folder, Detector(CARD, runtime), SourceOptions(tile_overlap=0), memory=checkpoint
         )
         (sheet,) = finder.detect_scans()
         boxes.append((sheet.objects.xyxy.tolist(), sheet.best.tolist(), finder.tiles))
         seen.append(runtime.seen)
-        ledger.close()
+        checkpoint.close()
     assert boxes[0] == boxes[1] and boxes[0][0]
     assert seen[0] > 12 and seen[1] == 0  # what was looked at over seams, too
 
@@ -410,14 +410,14 @@ def test_of_a_mosaic_that_was_stopped_only_the_rest_is_looked_at(
     def found(left: int, name: str) -> tuple[list, int]:
         runtime = Mortal()
         runtime.left = left
-        ledger = Ledger(tmp_path / name)
+        checkpoint = Checkpoint(tmp_path / name)
         finder = ScanDetector(
-            tmp_path / "mosaic.png", Detector(CARD, runtime), SourceOptions(), memory=ledger
+            tmp_path / "mosaic.png", Detector(CARD, runtime), SourceOptions(), memory=checkpoint
         )
         try:
             (sheet,) = finder.detect_scans()
         finally:
-            ledger.close()
+            checkpoint.close()
         return sheet.objects.xyxy.tolist(), runtime.seen
 
     whole, windows = found(1000, "whole.sqlite")
@@ -440,9 +440,9 @@ def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_pa
         for room in (200, None):  # KB that are left
             ballast.unlink() if room is None else ballast.write_bytes(bytes((2048 - room) << 10))
             runtime = Blobs()
-            ledger = Ledger(folder / "scan.sqlite")
+            checkpoint = Checkpoint(folder / "scan.sqlite")
             finder = ScanDetector(
-                source, Detector(CARD, runtime), SourceOptions(tile_overlap=0), memory=ledger
+                source, Detector(CARD, runtime), SourceOptions(tile_overlap=0), memory=checkpoint
             )
             try:
                 if room is None:
@@ -451,7 +451,7 @@ def test_a_ledger_on_a_full_disk_ends_the_scan_and_the_next_start_goes_on(tmp_pa
                     with pytest.raises(sqlite3.OperationalError, match="disk is full"):
                         list(finder.detect_scans())
             finally:
-                ledger.close()
+                checkpoint.close()
             kept.append(runtime.seen)
     assert sheet.objects.xyxy.tolist() == whole.objects.xyxy.tolist()
     assert kept[1] < 40 + 60

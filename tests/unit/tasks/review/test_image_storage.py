@@ -9,17 +9,17 @@ import fsspec
 import pytest
 
 from tasks.review import image_storage
-from tasks.review.image_storage import Bucket, Folder
+from tasks.review.image_storage import Bucket, MediaFolder
 
 
 def test_a_picture_in_the_media_folder_is_whole_or_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Folder(tmp_path)
+    store = MediaFolder(tmp_path)
     store.write("1/scans/a.png", b"first")
     store.write("1/scans/a.png", b"second")
     assert (tmp_path / "1/scans/a.png").read_bytes() == b"second"
-    assert store.address("1/scans/a.png") == "/data/local-files/?d=1/scans/a.png"
+    assert store.make_address("1/scans/a.png") == "/data/local-files/?d=1/scans/a.png"
 
     def half(path: Path, content: bytes) -> int:
         path.open("wb").write(content[:2])
@@ -44,7 +44,7 @@ def test_a_picture_in_a_bucket_is_named_as_label_studio_names_it(
     store.write("1/scans/a.png", b"second")
     system = fsspec.filesystem("memory")
     assert system.cat("/bucket/slides/1/scans/a.png") == b"second"
-    assert store.address("1/scans/a.png") == "s3://bucket/slides/1/scans/a.png"
+    assert store.make_address("1/scans/a.png") == "s3://bucket/slides/1/scans/a.png"
 
 
 @pytest.mark.parametrize("url", ["memory://bucket", "file:///tmp/x", "ftp://host/x", "bucket"])

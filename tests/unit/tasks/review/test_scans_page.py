@@ -13,7 +13,7 @@ from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tasks.detection.window_detector import NO_DETECTIONS, PlaneDetections
-from tasks.review.checkpoint import Ledger, read_progress
+from tasks.review.checkpoint import Checkpoint, read_progress
 from tasks.review.scans_page import list_scans
 
 
@@ -24,12 +24,12 @@ def scans(tmp_path: Path) -> Path:
 
 def write_checkpoint(path: Path) -> None:
     """Two files read, one begun with three windows, two tasks on their way."""
-    with closing(Ledger(path)) as ledger:
+    with closing(Checkpoint(path)) as checkpoint:
         for mark in ("a", "b"):
-            ledger.keep(mark, [PlaneDetections(0, 0, 64, 64, NO_DETECTIONS)])
+            checkpoint.keep(mark, [PlaneDetections(0, 0, 64, 64, NO_DETECTIONS)])
         for left in (0, 10, 20):
-            ledger.keep_window("c", 0, (left, 0, left + 10, 10), NO_DETECTIONS)
-        ledger.send(["key 1", "key 2"])
+            checkpoint.keep_window("c", 0, (left, 0, left + 10, 10), NO_DETECTIONS)
+        checkpoint.mark_sending(["key 1", "key 2"])
 
 
 def test_progress_counts_what_the_checkpoint_holds(scans: Path) -> None:
@@ -37,9 +37,9 @@ def test_progress_counts_what_the_checkpoint_holds(scans: Path) -> None:
     write_checkpoint(path)
     progress = read_progress(path)
     assert (progress.files, progress.unfinished, progress.windows, progress.sending) == (2, 1, 3, 2)
-    with closing(Ledger(path)) as ledger:
-        ledger.keep("c", [PlaneDetections(0, 0, 64, 64, NO_DETECTIONS)])
-        ledger.arrived()
+    with closing(Checkpoint(path)) as checkpoint:
+        checkpoint.keep("c", [PlaneDetections(0, 0, 64, 64, NO_DETECTIONS)])
+        checkpoint.mark_arrived()
         # Read while the scan goes on.
         progress = read_progress(path)
     assert (progress.files, progress.unfinished, progress.windows, progress.sending) == (3, 0, 0, 0)

@@ -15,7 +15,7 @@ from tasks.detection.scan_result import ScanResult
 from tasks.mosaic import rect_index
 from tasks.mosaic.mosaic import Mosaic, PlacedTile
 from tasks.readers.planes import Rect, Rendering
-from tasks.review.selection import RANDOM, Tile, View, grid, keep_first, to_review
+from tasks.review.selection import RANDOM, Tile, View, keep_first, lay_grid, select_for_review
 from tasks.sources.discover import ScanFiles, SourceFile, TileFiles
 
 WIDTH, HEIGHT = 100, 80
@@ -50,7 +50,7 @@ def sheet(
 
 
 def reviewed(one: ScanResult, send: str, most: int = 1000) -> list[View]:
-    return to_review(
+    return select_for_review(
         one,
         send,  # type: ignore[arg-type]
         most=most,
@@ -103,12 +103,12 @@ def test_all_is_all_but_what_cannot_be_read() -> None:
 
 
 def test_a_large_image_is_cut_in_even_tiles() -> None:
-    tiles, fields = grid(mosaic(1, 1, 2500, 900), 1000)
+    tiles, fields = lay_grid(mosaic(1, 1, 2500, 900), 1000)
     assert [tile.rect for tile in tiles] == [
         (0, 0, 833, 900), (833, 0, 1667, 900), (1667, 0, 2500, 900),
     ]  # fmt: skip
     assert fields == [0, 0, 0] and [tile.column for tile in tiles] == [0, 1, 2]
-    assert [tile.rect for tile in grid(mosaic(1, 1, 1990, 900), 1000)[0]] == [(0, 0, 1990, 900)]
+    assert [tile.rect for tile in lay_grid(mosaic(1, 1, 1990, 900), 1000)[0]] == [(0, 0, 1990, 900)]
 
 
 def test_a_limit_keeps_the_lowest_scores_and_the_share_of_chance() -> None:

@@ -117,8 +117,8 @@ def test_what_was_found_out_ahead_is_not_read_again(tmp_path: Path, opened: Coun
     (group,) = source.groups
     first, second = Layout(source).place_tiles(group)
     assert (first.x, second.x) == (0, 60)
-    rendering = source.rendering(group)
-    assert source.rendering(group) is rendering and rendering == Rendering()
+    rendering = source.choose_rendering(group)
+    assert source.choose_rendering(group) is rendering and rendering == Rendering()
     assert opened["r0_c0.ome.tif"] == opened["r0_c1.ome.tif"] == 1
     for tile in group.tiles:
         file = tile.files[0]
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_read_says_so_whenever_it_is_opened(tmp_path: Path
     (tmp_path / "bad.tif").write_bytes(b"no image")
     source = ScanSource(tmp_path, SourceOptions())
     bad, good = (group.tiles[0].files[0] for group in source.groups)
-    rendering = source.rendering(source.groups[0])
+    rendering = source.choose_rendering(source.groups[0])
     for opening in (source.open_ahead, source.open, source.open):
         with pytest.raises(UnreadableImage, match="not an image"):
             opening(bad, rendering)
@@ -161,5 +161,5 @@ def test_the_channel_of_a_file_s_name_is_not_looked_for_within_the_file(tmp_path
         write(tmp_path / f"field_CH{channel}.tif")
     source = ScanSource(tmp_path, SourceOptions(channel=4))
     (group,) = source.groups
-    assert group.channelled and source.rendering(group).channel is None
+    assert group.channelled and source.choose_rendering(group).channel is None
     assert source.notes == ["channel 4 of 1, 4 (--channel)"]

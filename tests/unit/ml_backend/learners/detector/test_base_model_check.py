@@ -44,7 +44,7 @@ def view(pixels: np.ndarray, boxes: Boxes) -> TrainingImage:
 
 def test_share_of_what_is_marked(seen: tuple[np.ndarray, Boxes]) -> None:
     pixels, found = seen
-    cells = found.where(found.label == CLASSES[0])
+    cells = found.select(found.label == CLASSES[0])
 
     def share(boxes: Boxes) -> float:
         return measure_base_f1(STARTER, [view(pixels, boxes)], CLASSES, CLASSES[:1], "cpu")
@@ -55,7 +55,7 @@ def test_share_of_what_is_marked(seen: tuple[np.ndarray, Boxes]) -> None:
     both = Boxes(*(np.concatenate(pair) for pair in zip(_parts(cells), _parts(away), strict=True)))
     assert share(both) == pytest.approx(2 / 3)
     assert share(away) == 0
-    assert share(found.where(found.label == CLASSES[1])) == 0
+    assert share(found.select(found.label == CLASSES[1])) == 0
 
 
 def _parts(boxes: Boxes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -84,7 +84,7 @@ def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
 def assert_found(boxes: Boxes, there: Boxes, pixels: float = 1.0, sure: float = 0.02) -> None:
     """Every one of `boxes` has its equal `there`: class, corners and confidence."""
     for x1, y1, x2, y2, label, confidence in boxes.to_rows():
-        same = there.where(there.label == label)
+        same = there.select(there.label == label)
         apart = np.abs(same.xyxy - [x1, y1, x2, y2]).max(axis=1, initial=0)
         equal = (apart <= pixels) & (np.abs(same.confidence - confidence) <= sure)
         assert equal.any(), f"{label} at {x1:.0f}, {y1:.0f} ({confidence:.3f}) is not there"
@@ -126,8 +126,8 @@ def test_on_real_images_the_starter_is_the_same_in_both(
     assert sum(map(len, on_cpu)) > 0
     for a, b in zip(on_cpu, on_torch, strict=True):
         # What one side has just above the floor the other may have just below it.
-        assert_found(a.where(a.confidence > 0.12), b)
-        assert_found(b.where(b.confidence > 0.12), a)
+        assert_found(a.select(a.confidence > 0.12), b)
+        assert_found(b.select(b.confidence > 0.12), a)
 
 
 def test_many_images_answer_as_each_alone(

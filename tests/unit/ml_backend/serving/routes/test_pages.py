@@ -15,7 +15,7 @@ def test_a_browser_sees_the_projects(
 ) -> None:
     state: AppState = app.extensions[EXTENSION]
     left_out = [(task, "cannot fetch <a.png>") for task in range(100, 130)]
-    state.projects.leave_out(1, [(7, "the file is empty"), *left_out])
+    state.projects.add_left_out(1, [(7, "the file is empty"), *left_out])
     page = client.get("/", headers=browser)
     assert page.status_code == 200 and page.mimetype == "text/html"
     assert "&lt;b&gt;Leaves &amp; roots&lt;/b&gt;" in page.text and "<b>" not in page.text
