@@ -56,7 +56,7 @@ class Exported(TypedDict):
     out: str
 
 
-def check(out: Path, form: str | None) -> None:
+def check_target(out: Path, form: str | None) -> None:
     """Check what is asked for before any work.
 
     Args:
@@ -101,10 +101,10 @@ def export(
 
     Raises:
         NotConnected: The project is not connected.
-        ValueError: Nothing is corrected yet, or what `check` raises.
+        ValueError: Nothing is corrected yet, or what `check_target` raises.
         Exception: The errors of `Studio`.
     """
-    check(out, form)
+    check_target(out, form)
     projects = Projects(settings.projects_database)
     registry = Registry(settings.versions, settings.champions)
     project = projects.get(project_id)

@@ -1,4 +1,4 @@
-"""Which files make a scan, by their names; what names of microscopes say."""
+"""Which files make a scan, by their names."""
 
 from __future__ import annotations
 
@@ -10,39 +10,6 @@ import pytest
 
 from tasks.sources import filename_patterns
 from tasks.sources.discover import discover_scans, list_image_files
-
-
-@pytest.mark.parametrize(
-    ("name", "row", "column", "plane", "channel"),
-    [
-        ("Image_XY01_00012_Z003_CH4.tif", None, None, 3, 4),  # Keyence
-        ("TileScan 1_s03_z07_ch00.tif", None, None, 7, 0),  # Leica LAS X
-        ("image--L0000--J15--X02--Y05--T0000--Z01--C03.ome.tif", 5, 2, 1, 3),  # Matrix Screener
-        ("tile_r003_c012.png", 3, 12, None, None),
-        ("slide2 row 4 col 11.jpg", 4, 11, None, None),
-        ("tile_x07_y02_z1.tif", 2, 7, 1, None),
-        ("tile10.png", None, None, None, None),
-        ("AtCell1.png", None, None, None, None),
-        ("mitosis_c3.png", None, None, None, None),
-        ("brick7.png", None, None, None, None),
-    ],
-)
-def test_what_usual_names_say(
-    name: str, row: int | None, column: int | None, plane: int | None, channel: int | None
-) -> None:
-    said = filename_patterns.parse_name(name)
-    assert said is not None
-    assert (said.row, said.column, said.plane, said.channel) == (row, column, plane, channel)
-
-
-def test_a_pattern_of_one_s_own() -> None:
-    given = filename_patterns.compile_pattern("img_{row}-{column}_*p{plane}")
-    said = filename_patterns.parse_name("img_03-11_day2 p5.tif", given)
-    assert said is not None and (said.row, said.column, said.plane) == (3, 11, 5)
-    assert filename_patterns.parse_name("thumbnail.tif", given) is None
-    for wrong in ("tile*", "{row}", "{row}_{row}", "{line}_{column}", "{plane}_{row}"):
-        with pytest.raises(ValueError, match="--pattern"):
-            filename_patterns.compile_pattern(wrong)
 
 
 def files(folder: Path, *names: str) -> Path:
