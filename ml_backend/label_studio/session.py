@@ -100,6 +100,11 @@ class Session:
             except httpx.TransportError as error:
                 words = str(error) or type(error).__name__
                 raise StudioUnreachable(f"{self.what} does not answer ({words})") from error
+            except json.JSONDecodeError as error:  # the SDK's, of the answer to a refresh
+                raise StudioUnreachable(
+                    f"{self.what} does not answer (a page came in place of an access token, of a "
+                    "proxy or another server)"
+                ) from error
 
         return retrying(WAITS, is_passing if again else _was_not_sent, _tell)(act_once)
 
@@ -116,7 +121,7 @@ class Session:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether an error of `Line.call` may go away by itself: no answer, or a busy server."""
+    """Tell whether an error of `Session.call` may pass by itself: no answer, or a busy server."""
     status = getattr(error.__cause__, "status_code", None)
     return isinstance(error, StudioUnreachable) or (status or 0) in _BUSY
 
