@@ -62,7 +62,7 @@ def train_folder(
     task = task or choose_task(found)
     learner = find_learner(DETECTOR if task == "detect" else CLASSIFIER)
     classes = found.classes if task == "detect" else found.choices
-    labelled = [one for one in found.examples if learner.read_truth(one) is not None]
+    labelled = [example for example in found.examples if learner.read_truth(example) is not None]
     if not learner.choose_headline(classes):
         what = "box of a headline class" if task == "detect" else "name of a whole image"
         raise NothingToLearn(f"{folder} has no {what} to learn from{found.describe_first_fault()}")

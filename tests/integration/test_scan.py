@@ -7,13 +7,14 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.evaluation.detector_agreement import Agreement
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio import session as studio_line
-from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.registry.resolve import store_int8
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
@@ -287,10 +288,13 @@ def test_pictures_in_a_bucket_are_shown_by_label_studio(
     )
     with pytest.raises(ScanFailed, match="add the bucket to the project"):
         scan(tiles, number, home.settings, options, lambda *at: None)
-    images = ImageSource(home.running.url, home.running.account.token, project=number)
+    url, token = home.running.url, home.running.account.token
+    images = ImageSource(url, token, project=number)
+    with httpx.Client() as client:
+        authorization = AccessToken(f"{url}/", token, client).header()
     made = httpx.post(
-        f"{home.running.url}/api/storages/s3",
-        headers={"Authorization": images._token.header()},
+        f"{url}/api/storages/s3",
+        headers={"Authorization": authorization},
         json={
             "project": number,
             "bucket": "scans",
@@ -362,6 +366,12 @@ class Line:
         self._listener.close()
 
 
+def set_url(home: Home, number: int, url: str) -> None:
+    """Let one project alone answer at another address; `Projects.move` moves all."""
+    with closing(sqlite3.connect(home.settings.projects_database)) as database, database:
+        database.execute("update project set url = ? where id = ?", (url, number))
+
+
 def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_double(
     home: Home, tiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,9 +381,7 @@ def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_dou
     monkeypatch.setattr(studio_line, "WAITS", (0.1,))
     number = home.project("Far away")
     line = Line(int(home.running.url.rpartition(":")[2]))
-    database = Projects(home.settings.projects_database)
-    with database._open() as rows:
-        rows.execute("update project set url = ? where id = ?", (line.url, number))
+    set_url(home, number, line.url)
     try:
         line.lose = 1
         pictures = home.settings.media / str(number) / "scans"
@@ -387,8 +395,7 @@ def test_while_label_studio_is_away_sending_waits_and_a_lost_answer_makes_no_dou
         summary = scan(tiles, number, home.settings, Options(send="all"), lambda *at: None)
     finally:
         line.close()
-        with database._open() as rows:
-            rows.execute("update project set url = ? where id = ?", (home.running.url, number))
+        set_url(home, number, home.running.url)
     assert line.lose == 0
     keys = [task["data"]["key"] for task in home.tasks(number)]
     assert len(keys) == len(set(keys)) == summary["sent"] >= ROWS * COLUMNS

@@ -1,9 +1,10 @@
-"""The strategy, the page and the format of docs/extending.md, as they stand there, at work."""
+"""The strategy, the page, the reader and the format of docs/extending.md, as they stand there."""
 
 from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from ml_backend.serving.app import create_app
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.credentials import read_backend_password
+from tasks.readers import vendor
+from tasks.readers.open import open_scan, read_pixel_size
+from tasks.sources import discover
 from tests.extending import count_lines, install, load_module, read_blocks
 
 
@@ -83,3 +87,29 @@ def test_a_format_is_read_and_written_by_one_file(
     (example,) = found.examples
     assert example.boxes is not None
     assert example.boxes.to_rows() == [(10.0, 12.0, 30.0, 40.0, "Mitotic cell", 1.0)]
+
+
+def test_a_reader_is_a_short_file_and_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bioio", reason="the extra bioio is not installed")
+    blocks = read_blocks("A reader")
+    assert count_lines(blocks["stack_reader.py"]) < 50
+    monkeypatch.setattr(vendor, "READERS", dict(vendor.READERS))
+    exec(blocks["readers/vendor.py"], {"READERS": vendor.READERS})
+    monkeypatch.setattr(
+        discover, "IMAGE_ENDINGS", discover.IMAGE_ENDINGS | frozenset(vendor.READERS)
+    )
+    module = load_module("stack_reader", blocks["stack_reader.py"])
+    monkeypatch.setitem(sys.modules, "stack_reader", module)
+
+    stack = np.random.default_rng(0).integers(0, 256, (3, 40, 60), np.uint8)
+    np.save(tmp_path / "leaf.npy", stack)
+    (group,) = discover.discover_scans(tmp_path).groups
+    path = group.tiles[0].files[0].path
+    planes = open_scan(path)
+    assert [(plane.width, plane.height) for plane in planes] == [(60, 40)] * 3
+    for plane, expected in zip(planes, stack, strict=True):
+        ((_, pixels),) = plane.read_parts([(5, 3, 50, 30)])
+        np.testing.assert_array_equal(pixels[..., 0], expected[3:30, 5:50])
+    assert read_pixel_size(path) == 0.25

@@ -11,8 +11,13 @@ from ml_backend.state.projects import NotConnected, OtherStudio, Project, Projec
 
 
 @pytest.fixture
-def projects(tmp_path: Path) -> Projects:
-    return Projects(tmp_path / "deep" / "projects.sqlite")
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "projects.sqlite"
+
+
+@pytest.fixture
+def projects(path: Path) -> Projects:
+    return Projects(path)
 
 
 def project(number: int, url: str = "http://studio") -> Project:
@@ -82,9 +87,11 @@ def test_notes_from_many_threads_are_one(projects: Projects) -> None:
     assert len(projects.list_notes()) == 1
 
 
-def test_a_note_that_could_not_be_written_comes_with_the_next(projects: Projects) -> None:
+def test_a_note_that_could_not_be_written_comes_with_the_next(
+    projects: Projects, path: Path
+) -> None:
     """As on a full disk: who left it is told, and it is not forgotten."""
-    blocker = sqlite3.connect(projects._path)
+    blocker = sqlite3.connect(path)
     blocker.execute("alter table note rename to away")
     blocker.commit()
     with pytest.raises(sqlite3.OperationalError):
