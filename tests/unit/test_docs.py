@@ -49,6 +49,19 @@ def test_settings_named_exist(page: Path) -> None:
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
+@pytest.mark.parametrize("package", ["ml_backend", "tasks"])
+def test_the_rooms_and_modules_of_the_architecture_are_there(package: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.split(f"\n## `{package}/`")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)/?` \| (.*) \|$", table, re.M)
+    rooms = {path.stem for path in (ROOT / package).iterdir() if "__" not in path.name}
+    assert {room for room, _ in rows} == rooms
+    for room, owns in rows:
+        there = {path.stem for path in (ROOT / package / room).glob("*")}
+        named = set(re.findall(r"`(\w+)/?`", owns))
+        assert named <= there, f"{room}: {sorted(named - there)}"
+
+
 def _commands() -> dict[str, set[str]]:
     """Every command, with its options."""
     found: dict[str, set[str]] = {}
@@ -56,8 +69,8 @@ def _commands() -> dict[str, set[str]]:
         group = typer.main.get_group(_with_callback(entry.load()))
         for name, command in group.commands.items():
             parts = getattr(command, "commands", None)
-            for sub, one in {"": command, **(parts or {})}.items():
-                options = {option for given in one.params for option in given.opts}
+            for sub, entry_command in {"": command, **(parts or {})}.items():
+                options = {option for given in entry_command.params for option in given.opts}
                 found[f"{name} {sub}".strip()] = options
     return found
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,13 @@ def test_a_file_that_ends_every_worker_is_left_out_and_no_other(
     for row in range(1, ROWS):
         for path in tiles.glob(f"r{row:02}_*.png"):
             path.unlink()
-    opening = scan_detector.open_planes
 
-    def deadly(files: Any, *how: Any) -> Any:  # goes to the workers as it is
-        if files[0].name == "r00_c04.png":
-            os._exit(139)
-        return opening(files, *how)
+    def deadly(opening: Any, files: Any, *how: Any) -> Any:
+        """What goes to a worker to open the files; of one of them, what ends it."""
+        ends = files[0].name == "r00_c04.png"
+        return partial(os._exit, 139) if ends else partial(opening, files, *how)
 
-    monkeypatch.setattr(scan_detector, "open_planes", deadly)
+    monkeypatch.setattr(scan_detector, "partial", deadly)
     finder = ScanDetector(tiles, Detector.load(model), SourceOptions(tile_overlap=0), cluster=model)
     (sheet,) = finder.detect_scans()
     assert sheet.tiles == finder.tiles == COLUMNS - 1
