@@ -137,9 +137,9 @@ class Running:
             return
         with suppress(psutil.NoSuchProcess):
             family = psutil.Process(self.pid)
-            for one in [*family.children(recursive=True), family]:
+            for process in [*family.children(recursive=True), family]:
                 with suppress(psutil.NoSuchProcess):
-                    one.kill()
+                    process.kill()
         while self.ended() is None:
             time.sleep(0.05)
 
@@ -243,14 +243,14 @@ class Round:
             for role in (["worker", "server"] if self.port else ["worker"])
         ]
         try:
-            for one in running:
-                self._plan(one.role)
-                one.start()
+            for process in running:
+                self._plan(process.role)
+                process.start()
             self._plan("training")
             yield running
         finally:
-            for one in running:
-                one.stop()
+            for process in running:
+                process.stop()
 
     def _plan(self, role: str) -> None:
         if (plan := self.plans(role)) is not None:
@@ -260,13 +260,13 @@ class Round:
 
     def _look(self, running: Sequence[Running]) -> None:
         """Start again who was killed. Raises Broken where a process ended by itself."""
-        for one in running:
-            if (code := one.ended()) is None:
+        for process in running:
+            if (code := process.ended()) is None:
                 continue
             if code != -signal.SIGKILL:
-                raise Broken(f"the {one.role} ended with {code}: {self.words(one.log)}")
-            self._plan(one.role)
-            one.start()
+                raise Broken(f"the {process.role} ended with {code}: {self.words(process.log)}")
+            self._plan(process.role)
+            process.start()
         if not (self.points / "plan-training.json").exists():
             self._plan("training")
 
@@ -320,7 +320,7 @@ class Round:
         project = f"{self.project}.0"
         setup = self.ask_backend("/setup", {"project": project, "schema": CONFIG})
         (task,) = self.studio.list_tasks(self.project, ids=[self.tasks[number]])
-        held = {one["model_version"] for one in task["predictions"]}
+        held = {prediction["model_version"] for prediction in task["predictions"]}
         if setup is None or setup["model_version"] in held:
             return
         answer = self.ask_backend("/predict", {"project": project, "tasks": [task], "params": {}})
@@ -366,7 +366,7 @@ class Round:
         end = time.monotonic() + SETTLED
         while not true():
             if time.monotonic() > end:
-                logs = "\n".join(self.words(one.log) for one in running)
+                logs = "\n".join(self.words(process.log) for process in running)
                 raise Broken(f"not within {SETTLED:.0f} s: {what}\n{self._state()}\n{logs}")
             self._look(running)
             time.sleep(0.1)
@@ -382,10 +382,12 @@ class Round:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def _passed(self, words: str) -> bool:
-        return any(words in one["point"] for one in self.passed())
+        return any(words in death["point"] for death in self.passed())
 
     def _note_deaths(self) -> None:
-        self.deaths = [(one["role"], one["point"]) for one in self.passed() if one["killed"]]
+        self.deaths = [
+            (death["role"], death["point"]) for death in self.passed() if death["killed"]
+        ]
 
     def _promoted(self) -> list[str]:
         return [change.version for change in self.registry.list_changes(str(self.project))]
@@ -393,7 +395,7 @@ class Round:
     def _all_shown(self) -> bool:
         champion = self.registry.get_champion(str(self.project))
         return all(
-            champion in {one["model_version"] for one in task["predictions"]}
+            champion in {prediction["model_version"] for prediction in task["predictions"]}
             for task in self.studio.list_tasks(self.project)
         )
 
@@ -428,7 +430,7 @@ class Round:
         if (shown := self.studio.get_project(self.project).model_version) != champion:
             wrong.append(f"the project shows {shown}, the champion is {champion}")
         for task in self.studio.list_tasks(self.project):
-            held = [one["model_version"] for one in task["predictions"]]
+            held = [prediction["model_version"] for prediction in task["predictions"]]
             if not task["annotations"] and held != [champion]:
                 wrong.append(f"untouched task {task['id']} has pre-annotations of {held}")
         return wrong
@@ -445,7 +447,9 @@ class Round:
         """Corrections lost: from Label Studio, from the last snapshot, from what was shown."""
         lost = []
         tasks = self.studio.list_tasks(self.project)
-        there = {one["id"]: one for task in tasks for one in task["annotations"]}
+        there = {
+            annotation["id"]: annotation for task in tasks for annotation in task["annotations"]
+        }
         name = self.projects.get_last_attempt(self.project)
         snapshot = snapshots.load_snapshot(name or "", self.settings.snapshots)
         items = {item.annotation: item for item in snapshot.items} if snapshot else {}
@@ -463,7 +467,9 @@ class Round:
 
     def _doubled(self) -> list[str]:
         """Snapshots that were trained on twice, or at the same time."""
-        made = Counter(one.snapshot for one in self.registry.list_versions(str(self.project)))
+        made = Counter(
+            version.snapshot for version in self.registry.list_versions(str(self.project))
+        )
         doubled = [f"{n} versions of snapshot {name}" for name, n in made.items() if n > 1]
         trained = Counter(self.trainings())
         return doubled + [f"{job} was trained {n} times" for job, n in trained.items() if n > 1]
@@ -477,7 +483,10 @@ class Round:
         """Versions that were promoted and cannot serve."""
         broken = []
         pixels = cv2.imread(str(self.template.folder / "images" / "0.png"))
-        for name in {*self._promoted(), *(one.name for one in self.registry.list_versions())}:
+        for name in {
+            *self._promoted(),
+            *(version.name for version in self.registry.list_versions()),
+        }:
             try:
                 Detector.load(self.registry.get_folder(name)).detect([pixels], 0.05)
             except Exception as error:  # whatever it is, this version does not serve

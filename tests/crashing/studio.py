@@ -53,7 +53,7 @@ class Task:
     def matches(self, item: dict[str, Any]) -> bool:
         """One filter of the Data Manager."""
         column, operator, value = item["filter"], item["operator"], item["value"]
-        cancelled = sum(one["was_cancelled"] for one in self.annotations)
+        cancelled = sum(entry["was_cancelled"] for entry in self.annotations)
         columns: dict[str, Any] = {
             "id": self.id,
             "total_annotations": len(self.annotations) - cancelled,
@@ -63,7 +63,7 @@ class Task:
         }
         name = column.removeprefix("filter:tasks:")
         if (name, operator) == ("predictions_model_versions", "not_contains"):
-            return not {one["model_version"] for one in self.predictions} & set(value)
+            return not {prediction["model_version"] for prediction in self.predictions} & set(value)
         compare: dict[str, Callable[[Any, Any], bool]] = {
             "equal": lambda a, b: a == b,
             "greater": lambda a, b: a > b,
@@ -75,8 +75,8 @@ class Task:
             "id": self.id,
             "project": self.project,
             "data": self.data,
-            "total_annotations": sum(not one["was_cancelled"] for one in self.annotations),
-            "cancelled_annotations": sum(one["was_cancelled"] for one in self.annotations),
+            "total_annotations": sum(not entry["was_cancelled"] for entry in self.annotations),
+            "cancelled_annotations": sum(entry["was_cancelled"] for entry in self.annotations),
             "total_predictions": len(self.predictions),
         }
         if full:
@@ -125,8 +125,10 @@ class StandIn:
         """Hold what another stand-in held: its `projects` and `tasks` as JSON, with their ids."""
         self._projects = {project["id"]: project for project in state["projects"]}
         self._tasks = {task["id"]: Task(**task) for task in state["tasks"]}
-        held = [one for task in self._tasks.values() for one in task.predictions + task.annotations]
-        used = [*self._projects, *self._tasks, *(one["id"] for one in held)]
+        held = [
+            entry for task in self._tasks.values() for entry in task.predictions + task.annotations
+        ]
+        used = [*self._projects, *self._tasks, *(entry["id"] for entry in held)]
         self._numbers = itertools.count(max(used) + 1)
 
     @property
@@ -170,18 +172,18 @@ class StandIn:
     def _import_predictions(self, number: int) -> int:
         self._project(number)
         wanted = request.get_json()
-        for one in wanted:
-            task = self._tasks.get(one["task"])
+        for entry in wanted:
+            task = self._tasks.get(entry["task"])
             if task is None or task.project != number:
                 abort(400, "task does not exist")
             task.predictions.append(
                 {
                     "id": next(self._numbers),
-                    "task": one["task"],
+                    "task": entry["task"],
                     "project": number,
-                    "model_version": one["model_version"],
-                    "score": one["score"],
-                    "result": one["result"],
+                    "model_version": entry["model_version"],
+                    "score": entry["score"],
+                    "result": entry["result"],
                     "created_at": _now(),
                 }
             )
@@ -190,7 +192,9 @@ class StandIn:
     def _annotate(self, task: Task) -> dict[str, Any]:
         sent = request.get_json()
         parent = sent.get("parent_prediction")
-        known = {one["id"] for other in self._tasks.values() for one in other.predictions}
+        known = {
+            prediction["id"] for other in self._tasks.values() for prediction in other.predictions
+        }
         if parent is not None and parent not in known:
             abort(400, f'Invalid pk "{parent}" - object does not exist.')
         annotation = {
@@ -210,9 +214,9 @@ class StandIn:
 
     def _delete_prediction(self, number: int) -> None:
         for task in self._tasks.values():
-            for one in task.predictions:
-                if one["id"] == number:
-                    task.predictions.remove(one)
+            for entry in task.predictions:
+                if entry["id"] == number:
+                    task.predictions.remove(entry)
                     for annotation in task.annotations:
                         if annotation["parent_prediction"] == number:
                             annotation["parent_prediction"] = None
@@ -296,7 +300,7 @@ class StandIn:
             with self._lock:
                 self._project(number)
                 made = [
-                    Task(next(self._numbers), number, one["data"]) for one in request.get_json()
+                    Task(next(self._numbers), number, entry["data"]) for entry in request.get_json()
                 ]
                 self._tasks.update({task.id: task for task in made})
             self.tell(number, "TASKS_CREATED", tasks=[{"id": task.id} for task in made])

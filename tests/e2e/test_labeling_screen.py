@@ -205,7 +205,7 @@ def test_submit_keeps_the_regions_and_where_they_came_from(
     (task,) = label_studio.studio.list_annotated_tasks(marked.project)
     (annotation,) = task["annotations"]
     assert annotation["parent_prediction"] == marked.prediction
-    kept = [one["value"] for one in annotation["result"]]
+    kept = [region["value"] for region in annotation["result"]]
     assert sorted((v["x"], v["y"], v["width"], v["height"]) for v in kept) == [
         pytest.approx(box[:4], abs=0.01) for box in sorted(BOXES)
     ]
@@ -258,7 +258,7 @@ def test_what_an_annotator_does_to_each_region_is_told_apart(
 
     (task,) = label_studio.studio.list_annotated_tasks(marked.project)
     (annotation,) = task["annotations"]
-    origins = {one["id"]: one["origin"] for one in annotation["result"]}
+    origins = {region["id"]: region["origin"] for region in annotation["result"]}
     assert {key: origin for key, origin in origins.items() if origin != "manual"} == {
         "box10": "prediction-changed",
         "box70": "prediction-changed",

@@ -247,8 +247,8 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
     assert version["champion"] and version["f1"] > 0
     told = up.command("models", "show", version["version"])
     assert told["decision"]["promoted"] and "better" in told["decision"]["reasons"][0]
-    said = f"project {number}: {version['version']} is the new champion"
-    up.until("the terminal tells it", lambda: said in up.log.read_text("utf-8"), 30)
+    line = f"project {number}: {version['version']} is the new champion"
+    up.until("the terminal tells it", lambda: line in up.log.read_text("utf-8"), 30)
     assert told["base"] == "starter:mitosis"
     assert not set(told["seen_hashes"]) & {by_name[name]["data"]["sha256"] for name in held}, (
         "held-out images were trained on"

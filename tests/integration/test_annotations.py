@@ -82,7 +82,7 @@ def test_annotations_come_in_once_and_go_out_as_they_are(
 
     first, second, third = studio.list_tasks(number)
     (annotation,) = first["annotations"]
-    assert {one["type"] for one in annotation["result"]} == {"rectanglelabels"}
+    assert {region["type"] for region in annotation["result"]} == {"rectanglelabels"}
     assert [len(task["annotations"]) for task in (first, second, third)] == [1, 1, 0]
     assert second["annotations"][0]["result"] == []
 
@@ -90,10 +90,10 @@ def test_annotations_come_in_once_and_go_out_as_they_are(
     exported = run("export", "--project", str(number), "--out", out, data=data)
     assert (exported["images"], exported["boxes"], exported["skipped"]) == (2, 2, [])
     written = json.loads(out.read_text())
-    assert [one["file_name"] for one in written["images"]] == ["plate/a.tif", "plate/b.tif"]
-    assert {(one["width"], one["height"]) for one in written["images"]} == {SIZE}
-    names = {one["id"]: one["name"] for one in written["categories"]}
-    boxes = {names[one["category_id"]]: one["bbox"] for one in written["annotations"]}
+    assert [entry["file_name"] for entry in written["images"]] == ["plate/a.tif", "plate/b.tif"]
+    assert {(entry["width"], entry["height"]) for entry in written["images"]} == {SIZE}
+    names = {entry["id"]: entry["name"] for entry in written["categories"]}
+    boxes = {names[entry["category_id"]]: entry["bbox"] for entry in written["annotations"]}
     assert boxes["Mitotic cell"] == pytest.approx(cell, abs=0.011)
     assert boxes["Other"] == pytest.approx(other, abs=0.011)
 
@@ -118,7 +118,7 @@ def test_what_was_reviewed_here_is_left_alone_and_said(
     )
     result = run("import", file, "--project", str(number), data=data, code=3)
     assert (result["new"], result["boxes"]) == (1, 1)
-    assert [one["reason"] for one in result["skipped"]] == [
+    assert [entry["reason"] for entry in result["skipped"]] == [
         "no image of the project is called plate/z.tif",
         "plate/a.tif is annotated in Label Studio already, and differently",
         "plate/c.tif: 1 box called Tree: the project has no such label",

@@ -48,9 +48,9 @@ def servers(backend: Backend) -> Iterator[list[httpx.Client]]:
     finally:
         for client in clients:
             client.close()
-        for one in processes:
-            one.terminate()
-            one.wait(60)
+        for server in processes:
+            server.terminate()
+            server.wait(60)
 
 
 def process(backend: Backend, *arguments: str) -> subprocess.Popen[str]:
@@ -90,9 +90,9 @@ def test_promote_and_rollback_reach_every_server_process(
         (("rollback",), backend.starter),
     ):
         done = process(backend, "models", *command, "--project", "1", "--json")
-        said, _ = done.communicate()
+        output, _ = done.communicate()
         ended = time.monotonic()
-        assert json.loads(said) == {"project": 1, "champion": expected}
+        assert json.loads(output) == {"project": 1, "champion": expected}
         while {version(server) for server in servers} != {expected}:
             assert time.monotonic() - ended < SECONDS
     start, promotion, rollback = backend.registry.list_changes("1")

@@ -137,7 +137,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_error_is_one_line_that_says_what_is_wrong(
     arguments: list[str], words: str, dataset: Path, tmp_path: Path
 ) -> None:
-    arguments = [str(dataset) if one == "." else one for one in arguments]
+    arguments = [str(dataset) if word == "." else word for word in arguments]
     done = cytoloop(*arguments, data=tmp_path, code=1)
     assert words in done.stderr and done.stderr.count("\n") == 1
     assert done.stdout == ""
@@ -166,14 +166,14 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     )
     assert {"version", "promoted", "reasons", "seconds", "snapshot"} <= set(trained)
     assert trained["version"].startswith("dataset-v1-") and not trained["promoted"]
-    assert [Path(one["source"]).name for one in trained["skipped"]] == ["broken.png"]
+    assert [Path(entry["source"]).name for entry in trained["skipped"]] == ["broken.png"]
 
     figures = json.loads(cytoloop("evaluate", "--dataset", dataset, "--json", data=data).stdout)
     assert figures["model"].startswith("starter-mitosis-") and figures["images"] == 6
     for name in ("image_accuracy", "image_sensitivity", "image_specificity", "f1", "ap50"):
         assert name in figures and f"{name}_interval" in figures
-    for one in figures["classes"].values():
-        assert {"precision", "recall", "f1", "ap50"} <= set(one)
+    for figure in figures["classes"].values():
+        assert {"precision", "recall", "f1", "ap50"} <= set(figure)
     assert figures["trained_on"] == 0
     settings = Settings(data_dir=data)
     registry = Registry(settings.versions, settings.champions)
@@ -198,7 +198,7 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     assert len(out.read_text(encoding="utf-8").splitlines()) == 1 + found["detections"]
 
     listed = json.loads(cytoloop("models", "list", "--json", data=data).stdout)["models"]
-    by_name = {one["version"]: one for one in listed}
+    by_name = {entry["version"]: entry for entry in listed}
     assert {"project", "version", "champion", "created", "f1"} == set(listed[0])
     assert by_name[trained["version"]]["project"] == "dataset"
     shown = json.loads(cytoloop("models", "show", trained["version"], "--json", data=data).stdout)
@@ -208,10 +208,10 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     # A project's champion is listed with it, also where that is a starter.
     registry = Registry(data / "versions", data / "champions")
     registry.promote("7", figures["model"], by="someone", reason="for the test")
-    [one] = json.loads(cytoloop("models", "list", "--project", "7", "--json", data=data).stdout)[
-        "models"
-    ]
-    assert one["version"] == figures["model"] and one["champion"]
+    [listed_model] = json.loads(
+        cytoloop("models", "list", "--project", "7", "--json", data=data).stdout
+    )["models"]
+    assert listed_model["version"] == figures["model"] and listed_model["champion"]
 
     # A version that could draw nothing there does not become a project's champion.
     labels = (files("ml_backend.label_studio.configs") / "tetrads.xml").read_text(encoding="utf-8")

@@ -140,7 +140,7 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
     # Retrieve predictions in the Data Manager; one image is missing, and stores nothing.
     studio.retrieve_predictions(project, tasks)
     held = {task["id"]: task["predictions"] for task in studio.list_tasks(project)}
-    assert [one["model_version"] for one in held[tasks[0]]] == [connection.version]
+    assert [prediction["model_version"] for prediction in held[tasks[0]]] == [connection.version]
     assert held[tasks[1]] == []
     (left_out,) = Projects(settings.projects_database).list_left_out(project)
     assert left_out["task"] == tasks[1] and "404" in left_out["reason"]

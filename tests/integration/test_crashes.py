@@ -48,12 +48,14 @@ def test_nothing_is_lost_when_processes_are_killed_at_their_writes(
 
     def burst(part: str) -> None:
         if part == "training":
-            event = {"action": "START_TRAINING", "project": {"id": one.project}}
+            event = {"action": "START_TRAINING", "project": {"id": crashing.project}}
             with ThreadPoolExecutor(20) as pool:
-                answered.extend(pool.map(lambda _: one.ask_backend("/webhook", event), range(200)))
+                answered.extend(
+                    pool.map(lambda _: crashing.ask_backend("/webhook", event), range(200))
+                )
 
     with Nursery() as nursery:
-        one = Round(
+        crashing = Round(
             template(tmp_path, starter_versions),
             nursery,
             tmp_path / "round",
@@ -64,12 +66,12 @@ def test_nothing_is_lost_when_processes_are_killed_at_their_writes(
             port=free_port(),
             trouble=burst,
         )
-        one.run()  # raises Broken, with what does not hold
+        crashing.run()  # raises Broken, with what does not hold
     assert len(answered) == 200 and all(answered)
     # One at 12 corrections, one for the burst, one asked for at last; of a snapshot one.
-    assert len(one.registry.list_versions(str(one.project))) <= 3
-    died = [role for role, _ in one.deaths]
-    assert died.count("worker") == 5 and died.count("training") >= 1, one.deaths
+    assert len(crashing.registry.list_versions(str(crashing.project))) <= 3
+    died = [role for role, _ in crashing.deaths]
+    assert died.count("worker") == 5 and died.count("training") >= 1, crashing.deaths
 
 
 def walk(studio: Studio) -> dict[str, Any]:
@@ -113,7 +115,10 @@ def walk(studio: Studio) -> dict[str, Any]:
     seen["by id"] = of(studio.list_tasks(project, ids=ids[1:3]))
     seen["in pages"] = of(studio.list_tasks(project, page=2))
     seen["held"] = [
-        [(one["model_version"], one["score"], len(one["result"])) for one in task["predictions"]]
+        [
+            (prediction["model_version"], prediction["score"], len(prediction["result"]))
+            for prediction in task["predictions"]
+        ]
         for task in studio.list_tasks(project)
     ]
     (annotated,) = studio.list_annotated_tasks(project)

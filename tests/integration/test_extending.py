@@ -55,7 +55,7 @@ def test_a_learner_of_choices_goes_through_the_whole_loop(
         }
         for i in range(30)
     ]
-    ids = studio.import_tasks(number, [{"data": one} for one in data])
+    ids = studio.import_tasks(number, [{"data": fields} for fields in data])
     for task, name in list(zip(ids, truth, strict=True))[:20]:
         studio.submit_annotation(task, [choice(name)])
 

@@ -44,11 +44,11 @@ class Trouble:
         person = httpx.Client(headers={"Authorization": f"Token {self.studio.person}"})
         if part == "shown":
             self.studio.fault = lambda method, path: 500
-            self._said("HTTP 500")
+            self._await_line("HTTP 500")
             self.studio.fault = lambda method, path: None
         elif part == "corrected":
             self.studio.fault = lambda method, path: 401
-            self._said("refuses the token")
+            self._await_line("refuses the token")
             self.studio.fault = lambda method, path: None
         elif part == "training":
             person.patch(self.address, json={"label_config": CHANGED}).raise_for_status()
@@ -57,17 +57,17 @@ class Trouble:
                 while True:
                     file.write(b"0" * 65536)
                     file.flush()
-            self._said("No space left", "disk is full")
+            self._await_line("No space left", "disk is full")
             filler.unlink()
         elif part == "promoted":
             self.studio.down = True
-            self._said("does not answer")
+            self._await_line("does not answer")
             self.studio.down = False
         else:
             person.delete(self.address).raise_for_status()
-            self._said("it is forgotten here")
+            self._await_line("it is forgotten here")
 
-    def _said(self, *words: str) -> None:
+    def _await_line(self, *words: str) -> None:
         end = time.monotonic() + 90
         while not any(word in self.log.read_text() for word in words):
             assert time.monotonic() < end, self.log.read_text()
@@ -85,7 +85,7 @@ def test_every_fault_is_mended_by_the_next_run(
     (folder / "data").symlink_to(small_disk / "data")
     with StandIn() as studio, Nursery() as nursery:
         trouble = Trouble(studio, small_disk, folder / "worker.log")
-        one = Round(
+        crashing = Round(
             template(tmp_path, starter_versions),
             nursery,
             folder,
@@ -96,13 +96,13 @@ def test_every_fault_is_mended_by_the_next_run(
             person=studio.person,
             trouble=trouble.begins,
         )
-        trouble.address = f"{studio.url}/api/projects/{one.project}/"
-        one.run()  # raises Broken, with what does not hold
-        assert one.projects.list_projects() == []
+        trouble.address = f"{studio.url}/api/projects/{crashing.project}/"
+        crashing.run()  # raises Broken, with what does not hold
+        assert crashing.projects.list_projects() == []
         # The second training was of the labels as they were changed during the first.
-        name = one.projects.get_last_attempt(one.project)
-        last = snapshots.load_snapshot(str(name), one.settings.snapshots)
+        name = crashing.projects.get_last_attempt(crashing.project)
+        last = snapshots.load_snapshot(str(name), crashing.settings.snapshots)
         assert last is not None and last.labels == ("Stoma", "Mitotic cell", "Other")
-        said = trouble.log.read_text()
-        lines = [line for line in said.splitlines() if "again in" in line]
+        log = trouble.log.read_text()
+        lines = [line for line in log.splitlines() if "again in" in line]
         assert len(lines) < 30, "one line a try, and ever fewer tries"

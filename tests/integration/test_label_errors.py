@@ -40,9 +40,12 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     real = SHARED_DATA / "plant_mitosis"
     if real.is_dir():
         return [
-            replace(one, boxes=replace(one.boxes, label=list(map(canonicalize, one.boxes.label))))
-            for one in read_folder(real).examples
-            if one.boxes is not None and one.group in (*HELD, "Ns")
+            replace(
+                example,
+                boxes=replace(example.boxes, label=list(map(canonicalize, example.boxes.label))),
+            )
+            for example in read_folder(real).examples
+            if example.boxes is not None and example.group in (*HELD, "Ns")
         ]
     folder = tmp_path_factory.mktemp("fields")
     made = []
@@ -64,20 +67,20 @@ def project(examples: Iterable[Example], images: Path) -> Snapshot:
     """A snapshot with errors on both sides; only the training side's images are there."""
     rng = np.random.default_rng(0)
     items = []
-    for number, one in enumerate(examples, start=1):
-        held = one.group in HELD
+    for number, example in enumerate(examples, start=1):
+        held = example.group in HELD
         if not held:
             images.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(one.image, images / str(number))
-        boxes = swapped(one.boxes or Boxes(), rng)
+            shutil.copyfile(example.image, images / str(number))
+        boxes = swapped(example.boxes or Boxes(), rng)
         items.append(
             Item(
                 task=number,
                 annotation=number,
                 updated="2026-01-01",
                 image=str(number),
-                image_hash=hash_file(one.image),
-                group=f"sample:{one.group}",
+                image_hash=hash_file(example.image),
+                group=f"sample:{example.group}",
                 split="holdout" if held else "train",
                 sampling_p=1.0,
                 sampling_reason="",
@@ -119,9 +122,11 @@ def test_figures_stay_honest_where_labels_are_wrong(
 
     # Judged by a truth with errors, a detector does not look better than it is, and no
     # worse than the errors explain.
-    clean = [one for one in examples if one.group in HELD]
+    clean = [example for example in examples if example.group in HELD]
     rng = np.random.default_rng(1)
-    (starter,) = (one.name for one in registry.list_versions() if one.project == "starter")
+    (starter,) = (
+        version.name for version in registry.list_versions() if version.project == "starter"
+    )
     for name in (starter, version.name):
         detector = Detector.load(registry.get_folder(name))
         kept, answers, unread = predict_examples(detector, clean)

@@ -89,7 +89,7 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     done = publisher.publish()
     assert (done.version, done.imported, done.left_out) == (starter, 3, 1)
     assert studio.get_project(number).model_version == starter
-    assert [one["task"] for one in projects.list_left_out(number)] == [empty]
+    assert [entry["task"] for entry in projects.list_left_out(number)] == [empty]
     again = publisher.publish()
     assert (again.imported, again.deleted) == (0, 0)
 
@@ -117,14 +117,14 @@ def test_a_promotion_reaches_untouched_tasks_alone(
     studio.import_predictions(number, config, [(second, "next-v1", 0.5, double["result"])])
     assert publisher.publish().deleted == 1
     (task,) = studio.list_tasks(number, ids=[second])
-    assert [one["id"] for one in task["predictions"]] == [double["id"]]
+    assert [prediction["id"] for prediction in task["predictions"]] == [double["id"]]
 
     # What /predict had no time for is imported, touched or not.
     projects.add_left_out(number, [(first, QUEUED)])
     assert publisher.publish().imported == 1
     (task,) = studio.list_tasks(number, ids=[first])
     assert versions(task) == sorted([starter, "next-v1"])
-    assert [one["task"] for one in projects.list_left_out(number)] == [empty]
+    assert [entry["task"] for entry in projects.list_left_out(number)] == [empty]
 
     # A rollback draws exactly the same again.
     before = now[first]["predictions"][0]
@@ -156,7 +156,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
         {"split": "holdout", "sha256": "e", "blind": True},
         {"split": "buffer"},
     ]
-    ids = studio.import_tasks(number, [{"data": {"image": address, **one}} for one in sides])
+    ids = studio.import_tasks(number, [{"data": {"image": address, **fields}} for fields in sides])
 
     projects = Projects(settings.projects_database)
     url, token = label_studio.url, label_studio.account.token
@@ -172,20 +172,20 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     assert publisher.publish().imported == 4
 
     drawn = {task["id"]: task["predictions"][0] for task in studio.list_tasks(number)}
-    train, held, blind, buffer = (drawn[one] for one in ids)
+    train, held, blind, buffer = (drawn[task] for task in ids)
     assert train["result"] == held["result"] == buffer["result"] != []
     assert blind["result"] == []
     assert train["score"] == buffer["score"] != held["score"]
-    for one, data in ((held, sides[1]), (blind, sides[2])):
+    for task, data in ((held, sides[1]), (blind, sides[2])):
         place = compute_queue_place(data, address)
-        assert place is not None and one["score"] == pytest.approx(0.99 * place)
+        assert place is not None and task["score"] == pytest.approx(0.99 * place)
 
     # Nothing is added to it, and Label All Tasks hands the tasks out in the order of the scores.
     assert publisher.publish().imported == 0
     with open_studio_client(url) as http:
         header = {"Authorization": AccessToken(f"{url}/", token, http).header()}
         following = http.get(f"{url}/api/projects/{number}/next/", headers=header).json()["id"]
-    assert following == min(drawn, key=lambda one: drawn[one]["score"]) == ids[2]
+    assert following == min(drawn, key=lambda task: drawn[task]["score"]) == ids[2]
 
     # What was not shown is no pre-annotation to measure corrections by.
     studio.submit_annotation(ids[2], train["result"], parent_prediction=blind["id"])

@@ -58,20 +58,20 @@ def test_a_project_is_counted_as_it_was_reviewed(
             for name in names
         ],
     )
-    left, right, one, two, _ = tasks
+    left, right, first, second, _ = tasks
     # The same cell on both tiles of the scan, and one on the right alone.
     drawn = {
         left: regions((90, 50, "Metaphase")),
         right: regions((10, 50, "Metaphase"), (60, 50, "Interphase")),
-        one: regions((10, 10, "Metaphase"), (50, 10, "Metaphase")),
+        first: regions((10, 10, "Metaphase"), (50, 10, "Metaphase")),
     }
     studio.import_predictions(
         number, CONFIG, [(task, "v1", 0.5, result) for task, result in drawn.items()]
     )
     shown = {task["id"]: task["predictions"] for task in studio.list_tasks(number)}
     corrected = regions((10, 10, "Metaphase"), (50, 10, "Interphase"), (10, 60, "Interphase"))
-    studio.submit_annotation(one, corrected, parent_prediction=shown[one][0]["id"])
-    studio.submit_annotation(two, regions((30, 30, "Interphase"), (60, 60, "Anaphase")))
+    studio.submit_annotation(first, corrected, parent_prediction=shown[first][0]["id"])
+    studio.submit_annotation(second, regions((30, 30, "Interphase"), (60, 60, "Anaphase")))
 
     out = tmp_path / "report"
     arguments = ["report", "--project", str(number), "--out", str(out), "--json"]
@@ -86,7 +86,7 @@ def test_a_project_is_counted_as_it_was_reviewed(
     assert counts["s", "Metaphase"] == (0, 0, 1) and counts["s", "Interphase"] == (0, 0, 1)
     assert counts["Root tips", "Metaphase"] == (1, 2, 0)
     assert counts["Root tips", "Interphase"] == (3, 0, 0)
-    mitotic = {one["scan"]: one for one in result["indices"] if one["kind"] == "mitotic"}
+    mitotic = {index["scan"]: index for index in result["indices"] if index["kind"] == "mitotic"}
     assert mitotic["Root tips"]["value"] == 0.4 and mitotic["Root tips"]["reviewed"]
     assert mitotic["Root tips"]["low"] < 0.4 < mitotic["Root tips"]["high"]
     assert not mitotic["s"]["reviewed"] and mitotic["s"]["low"] is None

@@ -244,9 +244,9 @@ def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
     assert emptied["skipped"] and emptied["run"]
     (margin,) = (note for note in fast["notes"] if "8-bit" in note)
     assert "on 1000 tiles: F1 1.000 (at least 0.98)" in margin
-    said, _ = run(number, "--int8", "--skip-empty")
+    output, _ = run(number, "--int8", "--skip-empty")
     left_out = f"{emptied['skipped']} tiles were skipped as empty and {emptied['run']} looked at"
-    assert left_out in said and margin in said and "0 tasks sent" in said
+    assert left_out in output and margin in output and "0 tasks sent" in output
 
 
 @pytest.fixture
@@ -336,19 +336,19 @@ class Line:
                 continue
             far = socket.create_connection(("127.0.0.1", self._port))
             self._ends += [near, far]
-            for one, other, answers in ((near, far, False), (far, near, True)):
+            for sender, other, answers in ((near, far, False), (far, near, True)):
                 threading.Thread(
-                    target=self._carry, args=(one, other, answers), daemon=True
+                    target=self._carry, args=(sender, other, answers), daemon=True
                 ).start()
 
-    def _carry(self, one: socket.socket, other: socket.socket, answers: bool) -> None:
+    def _carry(self, sender: socket.socket, other: socket.socket, answers: bool) -> None:
         with suppress(OSError):
-            while data := one.recv(1 << 16):
+            while data := sender.recv(1 << 16):
                 if answers and self.lose and b'"task_ids"' in data:
                     self.lose -= 1
                     break
                 other.sendall(data)
-        self._shut(one, other)
+        self._shut(sender, other)
 
     def cut(self, seconds: float) -> None:
         self.up = False

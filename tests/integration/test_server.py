@@ -122,7 +122,9 @@ def test_bad_images_store_nothing_and_harm_no_neighbour(
             assert isinstance(entry["result"], list) and 0 <= entry["score"] <= 1
         else:
             assert entry == [], f"{name} must store nothing"
-    listed = {one["task"]: one["reason"] for one in client.get("/health").get_json()["left_out"]}
+    listed = {
+        entry["task"]: entry["reason"] for entry in client.get("/health").get_json()["left_out"]
+    }
     assert {10, 12, 13, 14, 16} <= set(listed) and 11 not in listed
     assert all(listed.values())
     backend.projects.remove_left_out(1, list(range(10, 17)))
@@ -137,7 +139,7 @@ def test_a_blind_task_stores_nothing_and_is_not_left_out(client: FlaskClient) ->
     assert first == []
     # A held-out task is drawn like any other.
     assert second["result"] == third["result"] and 0 <= second["score"] <= 1
-    listed = {one["task"] for one in client.get("/health").get_json()["left_out"]}
+    listed = {entry["task"] for entry in client.get("/health").get_json()["left_out"]}
     assert not listed & {20, 21, 22}
 
 
@@ -153,7 +155,7 @@ def test_what_is_not_done_in_time_is_queued(backend: Backend) -> None:
     done = [entry for entry in results if entry]
     assert len(results) == 5000 and 0 < len(done) < 5000
     left_out = backend.projects.list_left_out(1, limit=10_000)
-    queued = {one["task"] for one in left_out if one["reason"] == QUEUED}
+    queued = {entry["task"] for entry in left_out if entry["reason"] == QUEUED}
     assert queued == {n for n, entry in enumerate(results, start=1) if not entry}
     assert (1, "publish") in {
         (project, kind) for project, kind, _, _ in backend.projects.list_notes()

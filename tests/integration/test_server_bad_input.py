@@ -231,7 +231,7 @@ def test_a_bad_task_stores_nothing_is_listed_and_harms_no_other(
 
     sent = header(settings.backend_user, read_backend_password(settings))
     health = app.test_client().get("/health", headers=sent).json
-    listed = {one["task"]: one["reason"] for one in health["left_out"]}
+    listed = {entry["task"]: entry["reason"] for entry in health["left_out"]}
     assert set(range(101, 101 + len(BAD_DATA))) <= set(listed)
     assert not {100, 101 + len(BAD_DATA)} & set(listed)
     assert all(reason and "Traceback" not in reason for reason in listed.values())

@@ -74,7 +74,7 @@ def test_a_project_is_made_to_show_pre_annotations_least_certain_first(
     found = label_studio.studio.get_project(project)
     assert (found.id, found.label_config, found.model_version) == (project, LABELS, "")
     assert found.created > 1.6e9
-    assert project in {one.id for one in label_studio.studio.list_projects()}
+    assert project in {entry.id for entry in label_studio.studio.list_projects()}
     with raw(label_studio) as http:
         settings = http.get(f"/api/projects/{project}").json()
     assert settings["sampling"] == "Uncertainty sampling"
@@ -165,10 +165,10 @@ def test_a_version_is_shown_once_it_has_pre_annotations_and_orders_the_tasks(
     studio.import_predictions(project, LABELS, [(ids[1], "v0", 0.1, [])])
     assert [task["id"] for task in studio.list_untouched_tasks(project, several=True)] == [ids[1]]
     studio.delete_predictions(
-        one["id"]
+        entry["id"]
         for task in studio.list_untouched_tasks(project, several=True, full=True)
-        for one in task["predictions"]
-        if one["model_version"] == "v0"
+        for entry in task["predictions"]
+        if entry["model_version"] == "v0"
     )
 
     studio.ensure_view(project)
@@ -210,7 +210,7 @@ def test_the_server_refuses_an_annotation_whose_pre_annotation_was_deleted(
     """Why old pre-annotations must not be deleted while somebody may have them open."""
     (task,) = add(studio, project, 1)
     studio.import_predictions(project, LABELS, [(task, "v1", 0.5, [region()])])
-    (prediction,) = (one["id"] for one in next(studio.list_tasks(project))["predictions"])
+    (prediction,) = (entry["id"] for entry in next(studio.list_tasks(project))["predictions"])
     studio.delete_predictions([prediction])
     studio.delete_predictions([prediction])  # gone already: fine
     with pytest.raises(StudioFault, match="Invalid pk"):

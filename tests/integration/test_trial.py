@@ -123,7 +123,7 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     assert kept.decision["champion"] == starter
     assert kept.figures["f1"] < kept.decision["champion_f1"]
     apart = kept.decision["apart"]
-    assert {kind: one["tasks"] for kind, one in apart.items()} == {
+    assert {kind: figures["tasks"] for kind, figures in apart.items()} == {
         "held_out": HELD,
         "blind": 2,
         "pre_annotated": 6,

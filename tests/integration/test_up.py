@@ -147,14 +147,14 @@ class Started:
         return Studio(f"http://127.0.0.1:{self.port}", account["token"])
 
     def end(self) -> None:
-        for one in [*self.descendants(), psutil.Process(self.process.pid)]:
-            one.kill()
+        for process in [*self.descendants(), psutil.Process(self.process.pid)]:
+            process.kill()
         self.process.wait(20)
 
 
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=seconds)
-    return all(one.status() == psutil.STATUS_ZOMBIE for one in alive)
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
 def delete_project(started: Started, project: int) -> None:
@@ -236,7 +236,7 @@ def test_every_task_is_pre_annotated_by_the_version_that_the_project_shows(
     version = studio.get_project(1).model_version
     assert version.startswith("starter-mitosis-")
     for task in studio.list_tasks(1):
-        assert [one["model_version"] for one in task["predictions"]] == [version]
+        assert [prediction["model_version"] for prediction in task["predictions"]] == [version]
         assert 0 <= task["predictions"][0]["score"] <= 1
 
 
@@ -253,7 +253,7 @@ def test_a_second_start_on_the_same_folder_is_refused(first: Started) -> None:
 def test_when_a_child_dies_everything_ends_with_one_line(first: Started) -> None:
     descendants = first.descendants()
     assert len(descendants) >= 3
-    (worker,) = (one for one in descendants if one.cmdline()[-1:] == ["worker"])
+    (worker,) = (process for process in descendants if process.cmdline()[-1:] == ["worker"])
     worker.kill()
     assert first.process.wait(30) == 1
     assert gone(descendants)

@@ -57,7 +57,7 @@ class Worker:
             assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}\n{words}"
             time.sleep(0.2)
 
-    def said(self, words: str) -> int:
+    def count_in_log(self, words: str) -> int:
         return self.log.read_text(errors="replace").count(words)
 
 
@@ -90,7 +90,7 @@ def project(label_studio: RunningStudio, settings: Settings) -> int:
         }
         for seed in range(12)
     ]
-    ids = studio.import_tasks(number, [{"data": one} for one in data])
+    ids = studio.import_tasks(number, [{"data": fields} for fields in data])
     labels = LabelingConfig.parse(config)
     matching = labels.match_classes(["Mitotic cell", "Other"])
     for task, boxes in list(zip(ids, truth, strict=True))[:-2]:
@@ -109,7 +109,7 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
     worker = Worker(settings)
     try:
         projects.add_note(project, "train")
-        worker.until("the training runs", lambda: worker.said("training epoch 1"))
+        worker.until("the training runs", lambda: worker.count_in_log("training epoch 1"))
         children = psutil.Process(worker.process.pid).children(recursive=True)
         worker.process.kill()
         worker.process.wait()
@@ -127,23 +127,25 @@ def test_a_killed_training_goes_on_and_is_done_once(project: int, settings: Sett
         assert (registry.get_champion(str(project)) == version.name) == version.decision["promoted"]
         # Two models that left out half of the tasks each have judged it, and are gone.
         assert version.decision["folds"] == 2 and len(version.decision["judged"]) == 10
-        assert worker.said("fold 1, folds 2, epoch 1") == worker.said("fold 2, folds 2, epoch 1")
+        assert worker.count_in_log("fold 1, folds 2, epoch 1") == worker.count_in_log(
+            "fold 2, folds 2, epoch 1"
+        )
         assert not list((settings.data_dir / "training").glob("*-fold-*"))
 
         # Asked again with nothing new, it does not train again.
         worker.until("the job is over", lambda: not projects.list_notes())
-        before = worker.said("epoch 1,")
+        before = worker.count_in_log("epoch 1,")
         projects.add_note(project, "train")
-        worker.until("a second attempt", lambda: worker.said("training was asked for") == 2)
+        worker.until("a second attempt", lambda: worker.count_in_log("training was asked for") == 2)
         worker.until("the job is over", lambda: not projects.list_notes())
         time.sleep(3)
-        assert worker.said("epoch 1,") == before
+        assert worker.count_in_log("epoch 1,") == before
         assert len(registry.list_versions(str(project))) == 1
 
         # One worker a data folder.
         second = Worker(settings)
         assert second.process.wait(60) == 1
-        assert second.said("is running on") == 1
+        assert second.count_in_log("is running on") == 1
     finally:
         worker.process.kill()
         worker.process.wait()
@@ -188,7 +190,7 @@ def test_a_promotion_after_which_people_edit_more_is_taken_back(
         assert (last.kind, last.by) == ("rollback", "cytoloop")
         assert "3.00 edits a task" in last.reason and "0.00 in the last 20" in last.reason
         worker.until("published", lambda: studio.get_project(number).model_version == "good-v1")
-        assert worker.said("back to good-v1") == 1
+        assert worker.count_in_log("back to good-v1") == 1
         told = registry.get("bad-v2").figures
         assert told["watch"]["worse"]
         assert told["usefulness"][str(number)]["edits_per_image"] == 3

@@ -22,8 +22,8 @@ def test_an_error_of_the_system_names_its_file(
 ) -> None:
     with pytest.raises(SystemExit):
         console.run(lambda **_: (tmp_path / "nowhere").read_bytes())
-    said = capsys.readouterr().err
-    assert said == f"cytoloop: {tmp_path / 'nowhere'}: No such file or directory\n"
+    message = capsys.readouterr().err
+    assert message == f"cytoloop: {tmp_path / 'nowhere'}: No such file or directory\n"
 
 
 def test_a_bar_that_never_began_is_not_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,9 +42,9 @@ def test_a_setting_that_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     context = typer.Context(typer.main.get_command(app.app))
     with pytest.raises(ValueError) as caught:
         console.load_settings(context)
-    said = str(caught.value)
-    assert "CYTOLOOP_RETRAIN_AFTER=0: " in said and "CYTOLOOP_HOLDOUT_SHARE=much: " in said
-    assert "\n" not in said
+    message = str(caught.value)
+    assert "CYTOLOOP_RETRAIN_AFTER=0: " in message and "CYTOLOOP_HOLDOUT_SHARE=much: " in message
+    assert "\n" not in message
 
 
 def test_the_data_folder_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,8 +227,8 @@ def test_pairs_are_the_same_however_many_are_compared_at_a_time(
     whole = find_overlapping(boxes)
     for at_once in (1, 7, 1000):
         monkeypatch.setattr(merge_detections, "AT_ONCE", at_once)
-        for one, other in zip(find_overlapping(boxes), whole, strict=True):
-            assert one.tolist() == other.tolist()
+        for found, other in zip(find_overlapping(boxes), whole, strict=True):
+            assert found.tolist() == other.tolist()
 
 
 def test_windows_that_begin_at_one_corner_are_two_all_the_same() -> None:

@@ -28,7 +28,7 @@ def test_a_project_reads_back(projects: Projects) -> None:
     projects.connect(project(3))
     projects.update_labels(3, "<View>new</View>")
     assert projects.get(3).label_config == "<View>new</View>"
-    assert [one.id for one in projects.list_projects()] == [3]
+    assert [connected.id for connected in projects.list_projects()] == [3]
 
 
 def test_an_unknown_project_says_how_to_connect_it(projects: Projects) -> None:
@@ -44,21 +44,25 @@ def test_ids_of_two_servers_are_not_mixed(projects: Projects) -> None:
 
 
 def test_a_server_that_moved_keeps_its_projects(projects: Projects) -> None:
-    one = project(1)
-    projects.connect(one)
-    projects.move(one.url + "/", "http://127.0.0.1:9999", "new")
-    moved = projects.get(one.id)
-    assert (moved.url, moved.token, moved.title) == ("http://127.0.0.1:9999", "new", one.title)
+    connected = project(1)
+    projects.connect(connected)
+    projects.move(connected.url + "/", "http://127.0.0.1:9999", "new")
+    moved = projects.get(connected.id)
+    assert (moved.url, moved.token, moved.title) == (
+        "http://127.0.0.1:9999",
+        "new",
+        connected.title,
+    )
     projects.move("http://elsewhere", "http://127.0.0.1:1", "other")
-    assert projects.get(one.id) == moved
+    assert projects.get(connected.id) == moved
 
 
 def test_a_forgotten_project_leaves_no_note(projects: Projects) -> None:
-    one = project(1)
-    projects.connect(one)
-    projects.add_note(one.id, "changed")
-    projects.add_left_out(one.id, [(1, "too large")])
-    projects.forget(one.id)
+    connected = project(1)
+    projects.connect(connected)
+    projects.add_note(connected.id, "changed")
+    projects.add_left_out(connected.id, [(1, "too large")])
+    projects.forget(connected.id)
     assert (
         projects.list_projects() == []
         and projects.list_notes() == []
@@ -186,7 +190,7 @@ def test_processes_that_open_a_former_data_folder_at_once_lose_nothing(tmp_path:
         database.executescript(FORMER)
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(Projects, [path] * 8))
-    assert all(one.keep_queue_scores(1, "v1", "certainty") == [0.25, 0.5] for one in opened)
+    assert all(store.keep_queue_scores(1, "v1", "certainty") == [0.25, 0.5] for store in opened)
 
 
 def test_the_last_attempt_is_the_newest(projects: Projects) -> None:

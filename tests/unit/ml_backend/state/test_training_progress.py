@@ -21,13 +21,18 @@ def test_what_is_told_is_read_until_the_end(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
     assert list_trainings(tmp_path / "none") == []
     with tell_progress(tmp_path, "7", heard.append) as tell:
-        (one,) = list_trainings(tmp_path)
-        assert (one.project, one.epoch, one.loss) == ("7", 0, None)
+        (training,) = list_trainings(tmp_path)
+        assert (training.project, training.epoch, training.loss) == ("7", 0, None)
         tell({"skipped": "a.png", "reason": "empty"})
         tell(EPOCH)
-        (one,) = list_trainings(tmp_path)
-        assert (one.epoch, one.epochs, one.loss, one.seconds_left) == (3, 40, 1.25, 74.0)
-        assert one.started <= one.told
+        (training,) = list_trainings(tmp_path)
+        assert (training.epoch, training.epochs, training.loss, training.seconds_left) == (
+            3,
+            40,
+            1.25,
+            74.0,
+        )
+        assert training.started <= training.told
     assert list_trainings(tmp_path) == []
     assert heard == [{"skipped": "a.png", "reason": "empty"}, EPOCH]
 

@@ -33,7 +33,7 @@ def boxes(*left: int) -> WindowDetections:
 def row_of(fields: int, planes: int) -> ScanAccumulator:
     files = tuple(SourceFile(Path(), f"{plane}.png", plane) for plane in range(planes))
     places = [PlacedTile(0, i, SIDE * i, 0, SIDE, SIDE, files) for i in range(fields)]
-    spots = tuple(TileFiles(0, one.column, files) for one in places)
+    spots = tuple(TileFiles(0, tile.column, files) for tile in places)
     return ScanAccumulator(ScanFiles("slide", "slide", True, spots), Rendering(), places)
 
 

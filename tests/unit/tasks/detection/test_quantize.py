@@ -49,11 +49,13 @@ def test_an_int8_form_is_made_compared_and_used(registry: Registry, tiles: Path)
     assert result["accepted"], result["why"]
     assert (result["fitted"], result["tiles"]) == (3, 21)
     assert told[-1] == 21
-    assert [one["source"] for one in result["skipped"]] == ["99.png"]
+    assert [entry["source"] for entry in result["skipped"]] == ["99.png"]
     folder = find_int8(version.name, registry)
     assert "i8" in (folder / "model.xml").read_text(encoding="utf-8")
     image = generate_mitosis_scene(4, (SIDE, SIDE), dividing=2).image
-    full, fast = (Detector.load(one) for one in (registry.get_folder(version.name), folder))
+    full, fast = (
+        Detector.load(model_folder) for model_folder in (registry.get_folder(version.name), folder)
+    )
     assert len(fast.detect([image])[0]) == len(full.detect([image])[0])
 
 

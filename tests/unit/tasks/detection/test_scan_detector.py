@@ -258,7 +258,7 @@ def test_bad_tiles_are_listed_and_harm_no_other(tmp_path: Path) -> None:
     (tmp_path / "slide_r01_c1_z1.png").write_bytes(tile[1, 1].read_bytes())
     (tmp_path / "notes.txt").write_text("taken on a Tuesday")
     sheet, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
-    reasons = {one["source"][6:11]: one["reason"] for one in finder.skipped}
+    reasons = {entry["source"][6:11]: entry["reason"] for entry in finder.skipped}
     assert set(reasons) == {"r2_c2", "r3_c1", "r3_c3", "r3_c2", "r01_c"} or set(reasons) == {
         "r2_c2", "r3_c1", "r3_c3", "r3_c2", "r1_c1",
     }  # fmt: skip
@@ -291,7 +291,7 @@ def test_a_tile_without_a_plane_that_others_have_is_no_black_one(tmp_path: Path)
         sheet, "all", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
     )
     black = sheet.mosaic.tiles[1].rect
-    assert [one.plane for one in views if one.tile.rect == black] == [1, 2]
+    assert [view.plane for view in views if view.tile.rect == black] == [1, 2]
 
 
 def test_tiles_of_several_pages_say_which_they_lack(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_tiles_of_several_pages_say_which_they_lack(tmp_path: Path) -> None:
     assert finder.notes[-1].endswith("r0_c1.tif has no plane 1 and 1 more")
     (tmp_path / "r0_c1.tif").write_bytes(b"")
     sheet, finder = sheet_of(tmp_path, SourceOptions(tile_overlap=0))
-    assert len(finder.notes) == 1 and [one["source"] for one in finder.skipped] == ["r0_c1.tif"]
+    assert len(finder.notes) == 1 and [entry["source"] for entry in finder.skipped] == ["r0_c1.tif"]
 
 
 def test_a_place_without_a_tile_is_told(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_projection_is_of_the_planes_that_can_be_read(tmp_path: Path, depth: s
     sheet, finder = sheet_of(tmp_path, SourceOptions(depth=depth, tile_overlap=0))  # type: ignore[arg-type]
     assert len(sheet.objects) == 2 and not sheet.objects.partial.any()
     assert finder.tiles == 3 and not sheet.unread and len(finder.notes) == 1
-    assert {one["source"]: one["reason"] for one in finder.skipped} == {
+    assert {entry["source"]: entry["reason"] for entry in finder.skipped} == {
         "slide_r1_c2_z1.png": "the file is empty",
         "slide_r1_c2_z3.png": "7 × 7 px, where others have 96 × 80",
     }
@@ -361,7 +361,7 @@ def test_cells_nearly_as_large_as_tiles_are_found_once(tmp_path: Path) -> None:
     views = select_for_review(
         sheet, "found", most=1024, headline=("Cell",), threshold=0.3, key=lambda *_: "key"
     )
-    assert [one.found for one in views] == [1, 1, 1]
+    assert [view.found for view in views] == [1, 1, 1]
 
 
 def test_what_was_seen_is_remembered(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_every_image_lies_where_it_belongs(folder: Path, tmp_path: Path, link: b
     ]
     assert result["images"] == 3
     assert result["folders"] == {"Chromosomes/whole": 2, "Chromosomes/partial": 0, "Others": 1}
-    assert [one["source"] for one in result["skipped"]] == ["broken.png"]
+    assert [entry["source"] for entry in result["skipped"]] == ["broken.png"]
     for name, place in (("cell.png", "Chromosomes/whole"), ("dark.png", "Others")):
         assert (out / place / name).read_bytes() == (folder / name).read_bytes()
         assert (out / place / name).samefile(folder / name) == link
@@ -101,9 +101,9 @@ def test_a_whole_object_outweighs_cut_ones() -> None:
 
 
 def test_stages_are_chromosomes_unless_asked_for_and_tetrads_never() -> None:
-    one = found(("Metaphase", False), ("Anaphase", True))
-    assert FolderRule(STAGES).choose_folders(one) == ["Chromosomes/whole"]
-    assert FolderRule(STAGES, by_class=True).choose_folders(one) == [
+    detected = found(("Metaphase", False), ("Anaphase", True))
+    assert FolderRule(STAGES).choose_folders(detected) == ["Chromosomes/whole"]
+    assert FolderRule(STAGES, by_class=True).choose_folders(detected) == [
         "Anaphase/partial",
         "Metaphase/whole",
     ]

@@ -16,16 +16,16 @@ def test_tiles_are_sampled_evenly_and_apart(tmp_path: Path) -> None:
     for number in range(10):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8), number, np.uint8))
     sampler = TileSampler(ScanSource(tmp_path, SourceOptions()), 64)
-    assert [int(one[0, 0, 0]) for one in sampler.read_tiles(4)] == [0, 3, 6, 9]
-    every = [int(one[0, 0, 0]) for one in sampler.read_tiles(100)]
+    assert [int(tile[0, 0, 0]) for tile in sampler.read_tiles(4)] == [0, 3, 6, 9]
+    every = [int(tile[0, 0, 0]) for tile in sampler.read_tiles(100)]
     assert every == list(range(10))
     alone = tmp_path / "alone"
     alone.mkdir()
     ramp = np.arange(256, dtype=np.uint8).repeat(2)[None].repeat(32, axis=0)
     cv2.imwrite(str(alone / "wide.png"), ramp)
     sampler = TileSampler(ScanSource(alone, SourceOptions()), 64)
-    even = [int(one[0, 0, 0]) for one in sampler.read_tiles(100, lambda number: number % 2 == 0)]
-    odd = [int(one[0, 0, 0]) for one in sampler.read_tiles(100, lambda number: number % 2 == 1)]
+    even = [int(tile[0, 0, 0]) for tile in sampler.read_tiles(100, lambda number: number % 2 == 0)]
+    odd = [int(tile[0, 0, 0]) for tile in sampler.read_tiles(100, lambda number: number % 2 == 1)]
     assert (even, odd) == ([0, 64, 128, 192], [32, 96, 160, 224])
 
 

@@ -46,10 +46,8 @@ def test_no_more_is_begun_than_may_be_ahead() -> None:
             begun += 1
             yield begun
 
-    results = map_ahead(items(), str)
-    assert next(results) == (1, "1")
+    assert next(map_ahead(items(), str)) == (1, "1")
     assert begun <= AHEAD + 1
-    results.close()
 
 
 def test_an_error_is_raised_in_its_place() -> None:

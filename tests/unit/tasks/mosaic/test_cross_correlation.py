@@ -27,14 +27,14 @@ def pair(rng: np.random.Generator, shared: int, cells: int, aside: int = 0) -> P
         cv2.ellipse(scene, (x, y), sides, turn, 0, 360, float(rng.integers(90, 200)), -1)
     scene = cv2.GaussianBlur(scene, (0, 0), 1.5) + 20
     first, second = max(0, -aside), max(0, aside)
-    one = scene[first : first + HEIGHT, :WIDTH]
-    two = scene[second : second + HEIGHT, WIDTH - shared :]
-    return one + rng.normal(0, 5, one.shape), two + rng.normal(0, 5, two.shape)
+    left = scene[first : first + HEIGHT, :WIDTH]
+    right = scene[second : second + HEIGHT, WIDTH - shared :]
+    return left + rng.normal(0, 5, left.shape), right + rng.normal(0, 5, right.shape)
 
 
 def test_one_cell_on_the_seam_of_abutting_tiles_is_no_overlap() -> None:
     rng = np.random.default_rng(0)
-    apart = [measure_offset(lambda one=pair(rng, 0, 1): [one]) for _ in range(20)]  # type: ignore[misc]
+    apart = [measure_offset(lambda tiles=pair(rng, 0, 1): [tiles]) for _ in range(20)]  # type: ignore[misc]
     assert apart.count(None) >= 17
 
 

@@ -34,12 +34,11 @@ def make_plane(seed: int, dtype: str = "uint16", most: int = 4000) -> Samples:
 
 def test_one_series_shows_every_plane_with_the_same_limits() -> None:
     contrast = Contrast(np.dtype("uint16"))
-    contrast.planes += [make_plane(0), Samples(None), make_plane(1, most=9000)]
-    both = np.concatenate(
-        [plane.values.ravel() for plane in contrast.planes if plane.values is not None]
-    )
+    dark, bright = make_plane(0), make_plane(1, most=9000)
+    contrast.planes += [dark, Samples(None), bright]
+    both = np.concatenate([dark.sample(1).ravel(), bright.sample(1).ravel()])
     assert contrast.limits() == find_contrast_limits(both.reshape(-1, 1, 1))
-    shown = contrast.make_renderer(deep=True)(make_plane(0).values)
+    shown = contrast.make_renderer(deep=True)(dark.sample(1))
     assert shown.dtype == np.uint8 and shown.shape == (40, 30, 3)
 
 

@@ -28,7 +28,7 @@ def mosaic(rows: int, columns: int, width: int = WIDTH, height: int = HEIGHT) ->
         for row in range(rows)
         for column in range(columns)
     ]
-    spots = tuple(TileFiles(one.row, one.column, files) for one in fields)
+    spots = tuple(TileFiles(tile.row, tile.column, files) for tile in fields)
     group = ScanFiles("slide", "slide", rows * columns > 1, spots)
     return Mosaic(group, columns * width, rows * height, fields, Rendering(), "each")
 
@@ -49,9 +49,9 @@ def sheet(
     return ScanResult(scan, [0], len(scan.tiles), found, best, {0: found}, {0: doubts}, set(unread))
 
 
-def reviewed(one: ScanResult, send: str, most: int = 1000) -> list[View]:
+def reviewed(result: ScanResult, send: str, most: int = 1000) -> list[View]:
     return select_for_review(
-        one,
+        result,
         send,  # type: ignore[arg-type]
         most=most,
         headline=("Cell",),
@@ -70,7 +70,7 @@ def test_what_was_found_is_sent_where_it_is_whole() -> None:
         (210, 20, 230, 40, "Other", 0.9),  # not what the project is about
     )
     sent = reviewed(sheet(mosaic(1, 3), found, NOTHING), "found")
-    assert [(one.reason, one.found, one.probability) for one in sent] == [("found", 1, 1.0)] * 2
+    assert [(view.reason, view.found, view.probability) for view in sent] == [("found", 1, 1.0)] * 2
     alone, over = sent
     assert alone.tile == Tile(0, 0, (0, 0, 100, 80))
     # A piece of the cell over the seam is drawn where much of it is seen.
@@ -84,20 +84,20 @@ def test_a_doubt_is_nearly_found_and_the_rest_is_left_to_chance() -> None:
     doubts = objects((110, 10, 130, 30, "Cell", 0.25), (10, 10, 30, 30, "Cell", 0.1))
     scan = mosaic(30, 40)
     sent = reviewed(sheet(scan, NOTHING, doubts), "review")
-    near = [one for one in sent if one.reason == "nearly found"]
-    assert [one.tile.column for one in near] == [1] and near[0].probability == 1
-    chance = [one for one in sent if one.reason == "at random"]
+    near = [view for view in sent if view.reason == "nearly found"]
+    assert [view.tile.column for view in near] == [1] and near[0].probability == 1
+    chance = [view for view in sent if view.reason == "at random"]
     assert len(sent) == 1 + len(chance)
     assert 0.5 * RANDOM < len(chance) / 1199 < 2 * RANDOM
-    assert {one.probability for one in chance} == {RANDOM}
+    assert {view.probability for view in chance} == {RANDOM}
     again = reviewed(sheet(scan, NOTHING, doubts), "review")
-    assert [one.tile for one in again] == [one.tile for one in sent]
+    assert [view.tile for view in again] == [view.tile for view in sent]
     assert reviewed(sheet(scan, NOTHING, doubts), "found") == []
 
 
 def test_all_is_all_but_what_cannot_be_read() -> None:
     sent = reviewed(sheet(mosaic(2, 3), NOTHING, NOTHING, {(4, 0)}), "all")
-    assert [(one.tile.row, one.tile.column) for one in sent] == [
+    assert [(view.tile.row, view.tile.column) for view in sent] == [
         (0, 0), (0, 1), (0, 2), (1, 0), (1, 2),
     ]  # fmt: skip
 
@@ -115,7 +115,7 @@ def test_a_limit_keeps_the_lowest_scores_and_the_share_of_chance() -> None:
     scan = mosaic(10, 100)
     found = objects(*((x + 40, 30, x + 60, 50, "Cell", 0.9) for x in range(0, 10_000, 100)))
     sent = reviewed(sheet(scan, found, NOTHING), "review")
-    chance = [one for one in sent if one.reason == "at random"]
+    chance = [view for view in sent if view.reason == "at random"]
     scored: list[View] = []
 
     def score(views: Sequence[View]) -> np.ndarray:
@@ -124,14 +124,14 @@ def test_a_limit_keeps_the_lowest_scores_and_the_share_of_chance() -> None:
 
     kept = keep_first(sent, score, 30)
     assert len(kept) == 30
-    drawn = [one for one in kept if one.reason == "at random"]
+    drawn = [view for view in kept if view.reason == "at random"]
     assert len(drawn) == round(30 * len(chance) / len(sent))
-    for one in drawn:
-        assert one.probability == pytest.approx(RANDOM * len(drawn) / len(chance))
-    columns = [one.tile.column for one in kept if one.reason == "found"]
+    for view in drawn:
+        assert view.probability == pytest.approx(RANDOM * len(drawn) / len(chance))
+    columns = [view.tile.column for view in kept if view.reason == "found"]
     assert columns == list(range(30 - len(drawn)))
     # Of equal scores the first in the scan; all at once, and without the random ones.
-    assert scored == [one for one in sent if one.reason == "found"]
+    assert scored == [view for view in sent if view.reason == "found"]
     assert keep_first(sent, score, 10_000) == sent
 
 
@@ -149,7 +149,7 @@ def test_a_picture_around_an_object_shows_all_of_it(x: float, y: float, w: float
 @given(st.integers(0, 10**6))
 def test_the_holder_is_the_view_with_most_room(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rects = [one.rect for one in mosaic(3, 4).tiles]
+    rects = [tile.rect for tile in mosaic(3, 4).tiles]
     low = rng.uniform(0, 300, (20, 2))
     boxes = np.concatenate([low, np.minimum(low + rng.uniform(5, 60, (20, 2)), [400, 240])], axis=1)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]

@@ -50,7 +50,7 @@ def test_names_that_repeat_and_names_that_do_not_fit_are_listed(tmp_path: Path) 
     files(tmp_path, "r1_c1.png", "r01_c1.png", "r1_c2.png", "cover.png")
     found = discover_scans(tmp_path, filename_patterns.compile_pattern("r{row}_c{column}"))
     assert len(found.groups) == 1 and len(found.groups[0].tiles) == 2
-    reasons = [one["reason"] for one in found.skipped]
+    reasons = [entry["reason"] for entry in found.skipped]
     assert sorted(reasons) == [
         "its name does not fit --pattern",
         "the same row, column and plane as r01_c1.png",
@@ -82,7 +82,7 @@ def test_folders_that_are_not_looked_into_are_listed(
     monkeypatch.setattr(os, "scandir", locked)  # root may read everything
     paths, skipped = list_image_files(scan)
     assert paths == [scan / "day 1" / "a.png"]
-    assert {one["source"]: one["reason"] for one in skipped} == {
+    assert {entry["source"]: entry["reason"] for entry in skipped} == {
         "locked": "the folder cannot be read: Permission denied",
         "out": "a link that leads out of the folder is not followed",
     }

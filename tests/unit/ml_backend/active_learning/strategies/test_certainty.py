@@ -98,7 +98,10 @@ def test_the_score_is_the_product_that_the_formula_states(
             doubt = 1 - (confidence - threshold) / (end - threshold)
             product *= 1 - doubt**3 / 2
         expected.append(product)
-    candidates = [Candidate(str(number), found(*one)) for number, one in enumerate(tasks)]
+    candidates = [
+        Candidate(str(number), found(*boxes_and_confidence))
+        for number, boxes_and_confidence in enumerate(tasks)
+    ]
     scores = score_certainty(candidates, Context(threshold))
     assert scores.dtype == np.float64 and scores.shape == (len(tasks),)
     assert scores == pytest.approx(expected, abs=1e-9)

@@ -49,7 +49,9 @@ def test_scores_lie_between_0_and_1_and_are_the_same_again(
     assert scores.tolist() == score(candidates, context).tolist()
 
 
-@pytest.mark.parametrize("name", [one.name for one in STRATEGIES.values() if not one.whole])
+@pytest.mark.parametrize(
+    "name", [strategy.name for strategy in STRATEGIES.values() if not strategy.whole]
+)
 @given(candidates=CANDIDATES, context=CONTEXTS, cut=st.integers(0, 8))
 def test_a_streamed_queue_is_scored_as_a_whole_one(
     name: str, candidates: list[Candidate], context: Context, cut: int

@@ -161,7 +161,7 @@ def test_tasks_are_marked_and_judged_by_their_pixel_size(tmp_path: Path) -> None
     drawn = [outcomes[number] for number in range(4)]
     assert all(isinstance(made, PreAnnotation) and len(made.result) > 4 for made in drawn)
     assert runtime.shapes == [(96, 128)] * 4
-    places = [sorted(round(item["value"]["x"]) for item in one.result) for one in drawn]  # type: ignore[union-attr]
+    places = [sorted(round(item["value"]["x"]) for item in drawing.result) for drawing in drawn]  # type: ignore[union-attr]
     assert places[0] == places[1] == places[2] == places[3]
 
     runtime.shapes.clear()
