@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     label_studio_env: Path | None = Field(
         None, description="An environment that holds Label Studio already; none is made then."
     )
+    allowed_image_hosts: str = Field(
+        "",
+        description="Hosts beside Label Studio and its storages that images may come from: names, "
+        "addresses, networks, with commas between them.",
+    )
     mlflow_tracking_uri: str | None = Field(
         None, description="A shared MLflow server; else a SQLite file in the data folder."
     )
