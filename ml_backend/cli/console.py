@@ -53,6 +53,8 @@ def load_settings(context: typer.Context) -> Settings:
         prefix = Settings.model_config["env_prefix"]
         problems = (
             f"{prefix}{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}"
+            if problem["loc"]
+            else f"{prefix}TLS_CERTIFICATE, {prefix}TLS_KEY: {problem['msg']}"
             for problem in error.errors()
         )
         raise ValueError("; ".join(problems)) from None

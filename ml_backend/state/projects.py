@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml_backend.dataset.corrections import ShownRegions
+from ml_backend.system.printable import escape_controls
 
 # changed: annotations or tasks changed. train: a person pressed Start training.
 # publish: tasks may lack pre-annotations of the champion.
@@ -228,12 +229,15 @@ class Projects:
     # Tasks that could not be pre-annotated, with the reason.
 
     def add_left_out(self, project: int, reasons: Sequence[tuple[int, str]]) -> None:
-        """Note tasks that could not be pre-annotated: (task, reason) of each."""
+        """Note tasks that could not be pre-annotated: (task, reason) of each.
+
+        What is no text in a reason is escaped.
+        """
         now = time.time()
         with self._open() as database:
             database.executemany(
                 "insert or replace into left_out values (?, ?, ?, ?)",
-                [(project, task, reason, now) for task, reason in reasons],
+                [(project, task, escape_controls(reason), now) for task, reason in reasons],
             )
 
     def remove_left_out(self, project: int, tasks: Sequence[int]) -> None:
