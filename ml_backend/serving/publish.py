@@ -101,6 +101,7 @@ class Publisher:
         """
         number = self._project.id
         self._follow_labels()
+        self._forget_deleted()
         preannotator = self._models.get_preannotator(self._project)
         if preannotator is None:
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
@@ -147,6 +148,14 @@ class Publisher:
         if labels != self._project.label_config:
             self._projects.update_labels(self._project.id, labels)
             self._project = replace(self._project, label_config=labels)
+
+    def _forget_deleted(self) -> None:
+        """Forget why tasks were left out that are not there any more."""
+        number = self._project.id
+        listed = {row["task"] for row in self._projects.left_out(number, limit=1_000_000)}
+        there = self._studio.list_tasks(number, ids=sorted(listed), full=False) if listed else ()
+        gone = listed - {task["id"] for task in there}
+        self._projects.let_in(number, sorted(gone))
 
     def _list_outdated(self, version: str) -> Iterator[dict[str, Any]]:
         """List untouched tasks without that version, and those that /predict left to the worker."""

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ml_backend.dataset.corrections import ShownRegions
 from ml_backend.system.printable import escape_controls
+from ml_backend.system.private_files import create_private
 
 # changed: annotations or tasks changed. train: a person pressed Start training.
 # publish: tasks may lack pre-annotations of the champion.
@@ -90,12 +91,13 @@ class Projects:
             path: The SQLite file; readable by its owner only, since it holds tokens.
         """
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private(path)  # it holds tokens; SQLite gives its logs the same mode
         with self._open() as database:
             database.execute("pragma journal_mode = wal")
             database.executescript(_SCHEMA)
             _take_over_certainties(database)
-        path.chmod(0o600)  # it holds tokens
+        path.chmod(0o600)
         # The last connection that closes moves the whole log into the database, which all
         # others wait for. This one stays open: 2,000 notes took a fifth of the time with it.
         self._stays = sqlite3.connect(path, check_same_thread=False)
@@ -171,7 +173,7 @@ class Projects:
         if row is None:
             raise NotConnected(
                 f"project {project} is not connected; run: "
-                f"cytoloop connect --url URL --token TOKEN --project {project}"
+                f"cytoloop connect --url URL --token - --project {project}"
             )
         return Project(*row)
 
