@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -53,6 +53,9 @@ PAUSE = 0.2
 WORKERS = 8
 # Fetched ahead of what was taken from the generator; bounds the memory.
 AHEAD = 4 * WORKERS
+# An image that takes longer, in seconds, gives its place to the next one and goes on beside it;
+# so many may, before the others wait for them.
+LATE_SECONDS, MOST_LATE = 2.0, 64
 
 # Seconds before another try of an image whose server is busy or does not answer.
 _WAITS = (0.3, 1.0)
@@ -127,12 +130,19 @@ class ImageSource:
 
         Whoever collects images to work on many at once need not wait for a slow one then.
         """
-        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch")
-        running: dict[Future[bytes], int] = {}
+        pool = ThreadPoolExecutor(AHEAD + MOST_LATE, thread_name_prefix="fetch")
+        places = threading.Semaphore(WORKERS)
+        running: dict[Future[bytes], _Turn] = {}
+
+        def is_full() -> bool:
+            late = sum(turn.is_late for turn in running.values())
+            return len(running) - min(late, MOST_LATE) >= AHEAD
+
         try:
             for index, address in enumerate(addresses):
-                running[pool.submit(self._get, address)] = index
-                while len(running) >= AHEAD and not _is_past(deadline):
+                turn = _Turn(index, places)
+                running[pool.submit(self._get_in_turn, address, turn)] = turn
+                while is_full() and not _is_past(deadline):
                     yield from _finished(running, deadline)
                 if _is_past(deadline):
                     return
@@ -140,6 +150,15 @@ class ImageSource:
                 yield from _finished(running, deadline)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for turn in running.values():
+                turn.abandon()
+
+    def _get_in_turn(self, address: str, turn: _Turn) -> bytes:
+        turn.begin()
+        try:
+            return self._get(address)
+        finally:
+            turn.leave()
 
     # From the disk.
 
@@ -320,6 +339,39 @@ class AccessToken:
             return self._header
 
 
+class _Turn:
+    """The turn of one image: it waits for one of the places, and leaves it when it is late."""
+
+    def __init__(self, index: int, places: threading.Semaphore) -> None:
+        self.index = index
+        self._places = places
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self._left = False
+        self._abandoned = False
+
+    def begin(self) -> None:
+        self._places.acquire()
+        if self._abandoned:
+            raise CancelledError
+        self._began = time.monotonic()
+
+    def leave(self) -> None:
+        with self._lock:
+            if not self._left:
+                self._left = True
+                self._places.release()
+
+    def abandon(self) -> None:
+        """Nobody waits for the image any more: it is not begun, where it was not yet."""
+        self._abandoned = True
+        self.leave()
+
+    @property
+    def is_late(self) -> bool:
+        return self._began is not None and time.monotonic() - self._began > LATE_SECONDS
+
+
 class _Busy(Exception):
     """The server may answer when asked again."""
 
@@ -333,14 +385,17 @@ def _is_past(deadline: float | None) -> bool:
 
 
 def _finished(
-    running: dict[Future[bytes], int], deadline: float | None
+    running: dict[Future[bytes], _Turn], deadline: float | None
 ) -> Iterator[tuple[int, bytes | Exception] | None]:
     left = PAUSE if deadline is None else min(PAUSE, max(0.0, deadline - time.monotonic()))
     done, _ = wait(running, timeout=left, return_when=FIRST_COMPLETED)
+    for turn in running.values():
+        if turn.is_late:
+            turn.leave()
     if not done:
         yield None
     for future in done:
-        index = running.pop(future)
+        index = running.pop(future).index
         error = future.exception()
         if error is None:
             yield index, future.result()

@@ -14,12 +14,14 @@ _UNSAFE = "\\x00-\\x1f\\x7f-\\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u20
 _ALL = re.compile(f"[{_UNSAFE}\ud800-\udfff]")
 _BUT_LINES = re.compile(f"(?![\n\t])[{_UNSAFE}\ud800-\udfff]")
 
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 # A line of a log is cut after so many characters.
 MOST_CHARACTERS = 2000
 
 
 def escape_controls(text: str, *, keep_lines: bool = False) -> str:
-    r"""Write characters that are no text as escapes, such as `\x1b` and `\n`.
+    r"""Write characters that are no text as escapes, such as `\u001b` and `\n`, as JSON does.
 
     Args:
         text: Any text.
@@ -29,7 +31,7 @@ def escape_controls(text: str, *, keep_lines: bool = False) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+    return _SHORT.get(found[0], f"\\u{ord(found[0]):04x}")
 
 
 class OneLineFormatter(logging.Formatter):

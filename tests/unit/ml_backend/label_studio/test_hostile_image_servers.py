@@ -307,3 +307,17 @@ def test_the_hosts_come_from_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert SETTING in reason(ImageSource(STUDIO, "t"), address)
         monkeypatch.setenv(SETTING, "10.0.0.0/8, 127.0.0.1")
         assert fetch(ImageSource(STUDIO, "t"), address) == b"pixels"
+
+
+def test_images_after_many_that_drip_do_not_wait_for_them() -> None:
+    with serving(DRIPS["trailers"]) as server, serving(image) as studio:
+        source = ImageSource(studio.url, "t", max_seconds=30, hosts=HERE)
+        slow = [f"{server.url}/{n}.png" for n in range(50)]
+        started, came = time.monotonic(), []
+        with contextlib.closing(source.fetch([*slow, "/good", "/other"])) as arrivals:
+            for index, got in arrivals:
+                assert got == b"pixels"
+                came.append(index)
+                if len(came) == 2:
+                    break
+        assert sorted(came) == [50, 51] and time.monotonic() - started < 25
