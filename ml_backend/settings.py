@@ -7,10 +7,10 @@ its layout is defined here and nowhere else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -70,9 +70,27 @@ class Settings(BaseSettings):
     label_studio_env: Path | None = Field(
         None, description="An environment that holds Label Studio already; none is made then."
     )
+    allowed_image_hosts: str = Field(
+        "",
+        description="Hosts beside Label Studio and its storages that images may come from: names, "
+        "addresses, networks, with commas between them.",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="Certificate, a PEM file; with it the ML backend serves by TLS."
+    )
+    tls_key: Path | None = Field(None, description="The certificate's private key, a PEM file.")
     mlflow_tracking_uri: str | None = Field(
         None, description="A shared MLflow server; else a SQLite file in the data folder."
     )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("a certificate needs its key, and a key its certificate")
+        for path in (self.tls_certificate, self.tls_key):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{path} is not a file")
+        return self
 
     # The layout of the data folder.
     @property

@@ -25,9 +25,35 @@ EXIT_SKIPPED = 3
 
 def open_stderr() -> Console:
     """Open stderr, for messages and progress bars; stdout is for results."""
-    from rich.console import Console
+    return open_terminal(stderr=True)
 
-    return Console(stderr=True)
+
+def open_terminal(**options: Any) -> Console:
+    """Open a terminal that shows the controls in what it prints, and obeys none of them.
+
+    Names of files, labels and tasks are others' words: their escape sequences could move the
+    cursor, change what stands there already, or write into the clipboard.
+
+    Args:
+        **options: See `rich.console.Console`.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    from ml_backend.system.printable import escape_controls
+
+    class Terminal(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control:
+                    yield segment
+                else:
+                    text = escape_controls(segment.text, keep_lines=True)
+                    yield Segment(text, segment.style)
+
+    return Terminal(**options)
 
 
 def load_settings(context: typer.Context) -> Settings:
@@ -42,20 +68,23 @@ def load_settings(context: typer.Context) -> Settings:
     from pydantic import ValidationError
 
     from ml_backend.settings import Settings
+    from ml_backend.system.private_files import close_data_folder
 
     given: Path | None = context.obj
     try:
-        if given is None:
-            return Settings()
         # The shell expands no ~ in a variable, nor after --data-dir=.
-        return Settings(data_dir=given.expanduser().resolve())
+        settings = Settings() if given is None else Settings(data_dir=given.expanduser().resolve())
     except ValidationError as error:
         prefix = Settings.model_config["env_prefix"]
         problems = (
             f"{prefix}{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}"
+            if problem["loc"]
+            else f"{prefix}TLS_CERTIFICATE, {prefix}TLS_KEY: {problem['msg']}"
             for problem in error.errors()
         )
         raise ValueError("; ".join(problems)) from None
+    close_data_folder(settings.data_dir)
+    return settings
 
 
 def print_result(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any]) -> None:
@@ -67,14 +96,15 @@ def print_result(value: dict[str, Any], *, as_json: bool, text: Callable[[], Any
         text: Makes a string or something that rich can print; called only without `as_json`.
     """
     if as_json:
-        typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    else:
-        from rich.console import Console
+        from ml_backend.system.printable import escape_controls
 
+        # JSON itself escapes line breaks and ESC, but not the controls above 127.
+        typer.echo(escape_controls(json.dumps(value, ensure_ascii=False, allow_nan=False)))
+    else:
         content = text()
         # No markup: names of files and labels may hold brackets. No line breaks in strings: a
         # path that is broken cannot be copied.
-        Console(markup=False).print(content, soft_wrap=isinstance(content, str))
+        open_terminal(markup=False).print(content, soft_wrap=isinstance(content, str))
 
 
 def print_and_exit(
@@ -164,7 +194,10 @@ def run(app: Callable[..., object]) -> None:
     except (KeyError, IndexError):
         raise
     except (ValueError, LookupError, OSError, RuntimeError) as error:
-        print(f"cytoloop: {_describe_error(error)}", file=sys.stderr)
+        from ml_backend.system.printable import escape_controls
+
+        message = escape_controls(_describe_error(error), keep_lines=True)
+        print(f"cytoloop: {message}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the ML backend alone."""
+    from ml_backend.label_studio.http import LOOPBACK
     from ml_backend.serving.server import serve as run
     from ml_backend.system.atomic_files import check_data_folder
     from ml_backend.system.processes import check_port
@@ -26,7 +28,21 @@ def serve(
     settings = console.load_settings(context)
     check_data_folder(settings.data_dir)
     check_port(port, "the ML backend", "--port or --host", host)
+    if host not in LOOPBACK and settings.tls_certificate is None:
+        _warn_of_plain_text(host, port)
     run(settings, host, port)
+
+
+def _warn_of_plain_text(host: str, port: int) -> None:
+    from rich.panel import Panel
+
+    text = (
+        f"The ML backend listens on {host}:{port} WITHOUT ENCRYPTION. Whoever sees the network's "
+        "traffic reads its password and every image and box, and can change them.\n\n"
+        "Set CYTOLOOP_TLS_CERTIFICATE and CYTOLOOP_TLS_KEY, put a proxy with TLS before it, or "
+        "serve on 127.0.0.1. See docs/security.md."
+    )
+    console.open_stderr().print(Panel(text, title="WARNING", border_style="bold red"))
 
 
 @app.command(epilog="Example: cytoloop worker")
@@ -40,13 +56,19 @@ def worker(context: typer.Context) -> None:
     work(settings)
 
 
-@app.command(
-    epilog="Example: cytoloop connect --url http://localhost:8080 --token TOKEN --project 3"
-)
+@app.command(epilog="Example: cytoloop connect --url http://localhost:8080 --token - --project 3")
 def connect(
     context: typer.Context,
     url: Annotated[str, typer.Option(help="Address of Label Studio.")],
-    token: Annotated[str, typer.Option(help="Personal access token (Account & Settings).")],
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="CYTOLOOP_LABEL_STUDIO_TOKEN",
+            help="Personal access token (Account & Settings). Better in the variable, or '-' to "
+            "be asked for it or to read it from standard input: what stands in a command line is "
+            "seen by other users of the machine.",
+        ),
+    ],
     project: ProjectOption,
     backend_url: Annotated[
         str, typer.Option(help="Address at which Label Studio reaches the ML backend.")
@@ -58,5 +80,19 @@ def connect(
     from ml_backend.serving.connect import connect as run
 
     settings = console.load_settings(context)
+    token = _read_token() if token == "-" else token
     result = run(settings, url, token, project, backend_url, strategy)
     console.print_result(result.to_json(), as_json=as_json, text=result.describe)
+
+
+def _read_token() -> str:
+    """Ask for the token at the terminal, where it is not shown; else read it from stdin.
+
+    Raises:
+        ValueError: There is none.
+    """
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    token = typer.prompt("Token", hide_input=True) if terminal else sys.stdin.readline()
+    if not token.strip():
+        raise ValueError("there is no token on standard input")
+    return token.strip()

@@ -30,11 +30,11 @@ def open_client(timeout: float = 20.0, *, trust_env: bool = True) -> httpx.Clien
         trust_env: Use the proxy that the environment names.
     """
     return httpx.Client(
-        timeout=httpx.Timeout(timeout, connect=5.0), trust_env=trust_env, verify=_certificates()
+        timeout=httpx.Timeout(timeout, connect=5.0), trust_env=trust_env, verify=load_certificates()
     )
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def load_certificates() -> ssl.SSLContext:
     """Read once, because it takes 0.1 s and more."""
     return httpx.create_ssl_context()

@@ -1,7 +1,7 @@
 """The images of tasks: fetched side by side, each as bytes or as the reason why not.
 
-A task's image may lie anywhere: in Label Studio's uploads or local files, behind one of
-its cloud storages, on some other web server. Label Studio's token goes to Label Studio's
+A task's image may lie in Label Studio's uploads or local files, behind one of its cloud storages,
+or on a web server that was allowed (see `image_hosts`). Label Studio's token goes to Label Studio's
 own origin and nowhere else, whatever redirects say. Files of our own media folder are
 read from the disk: 0.3 ms an image where asking the server takes 12 (two CPU cores).
 """
@@ -14,24 +14,48 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.label_studio.http import LOOPBACK, open_client, open_studio_client
-from ml_backend.system.retry import retrying
+from ml_backend.label_studio.bounded_network import (
+    AddressRefused,
+    DeadlinePassed,
+    Exchange,
+    TooManyBytes,
+    bounding,
+    holding,
+    open_bounded_client,
+)
+from ml_backend.label_studio.http import LOOPBACK
+from ml_backend.label_studio.image_hosts import SETTING, ImageHosts
+from ml_backend.settings import Settings
+from ml_backend.system.retry import Backoff, retrying
 
 # One image file; more is no tile, and several are in memory at a time.
 MAX_BYTES = 256_000_000
-# Seconds that one image may take, however slowly its bytes come.
+# Seconds that one image may take: connecting, headers, body, redirects and tries together.
 MAX_SECONDS = 60.0
+# Bytes that may come in for one image beside those of its content, and a share of these: headers,
+# redirects, the lengths of chunks.
+_OVERHEAD, _OVERHEAD_SHARE = 2_000_000, 0.1
+# Label Studio counts as away where nothing came for this part of the time; where bytes drip, the
+# image is at fault, and so it is where Label Studio itself waits for a storage.
+_SILENT_SHARE = 4
+# After an image took too long, its server is not asked for others at first, then for longer.
+_SLOW_SECONDS, _SLOWEST_SECONDS = 30.0, 600.0
+# `stream` yields None when nothing came for so many seconds.
+PAUSE = 0.2
 # Fetched side by side. Label Studio answers with Python threads: more do not help it.
 WORKERS = 8
 # Fetched ahead of what was taken from the generator; bounds the memory.
 AHEAD = 4 * WORKERS
+# An image that takes longer, in seconds, gives its place to the next one and goes on beside it;
+# so many may, before the others wait for them.
+LATE_SECONDS, MOST_LATE = 2.0, 64
 
 # Seconds before another try of an image whose server is busy or does not answer.
 _WAITS = (0.3, 1.0)
@@ -53,6 +77,8 @@ class ImageSource:
         media: The folder whose files our own server serves as local files.
         project: The project whose cloud storages resolve addresses such as s3://…
         max_bytes: Of one image file; larger ones are refused.
+        max_seconds: For one image, whatever its server does.
+        hosts: Which other hosts may hand out images; those of the setting where None.
     """
 
     def __init__(
@@ -63,13 +89,20 @@ class ImageSource:
         media: Path | None = None,
         project: int | None = None,
         max_bytes: int = MAX_BYTES,
+        max_seconds: float = MAX_SECONDS,
+        hosts: ImageHosts | None = None,
     ) -> None:
         self._base = url.rstrip("/") + "/"
         self._media = media.resolve() if media else None
         self._project = project
         self._max_bytes = max_bytes
-        self._studio = open_studio_client(url)
-        self._world = open_client()
+        self._max_seconds = max_seconds
+        self._hosts = ImageHosts.parse(Settings().allowed_image_hosts) if hosts is None else hosts
+        here = urlsplit(url).hostname in LOOPBACK
+        self._studio = open_bounded_client(None, trust_env=not here)
+        self._world = open_bounded_client(self._hosts)
+        # By origin: what was too slow a moment ago.
+        self._slow = Backoff[tuple[str, str, int | None]](_SLOW_SECONDS, 2.0)
         self._token = AccessToken(self._base, token, self._studio)
 
     def fetch(
@@ -86,19 +119,46 @@ class ImageSource:
             UnreadableImage; an ImageUnavailable where Label Studio itself does not answer or
             refuses the token. The generator may be closed at any time.
         """
-        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch")
-        running: dict[Future[bytes], int] = {}
+        for got in self.stream(addresses, deadline):
+            if got is not None:
+                yield got
+
+    def stream(
+        self, addresses: Sequence[str], deadline: float | None = None
+    ) -> Iterator[tuple[int, bytes | Exception] | None]:
+        """Fetch as `fetch` does, and yield None when nothing came for a while.
+
+        Whoever collects images to work on many at once need not wait for a slow one then.
+        """
+        pool = ThreadPoolExecutor(AHEAD + MOST_LATE, thread_name_prefix="fetch")
+        places = threading.Semaphore(WORKERS)
+        running: dict[Future[bytes], _Turn] = {}
+
+        def is_full() -> bool:
+            late = sum(turn.is_late for turn in running.values())
+            return len(running) - min(late, MOST_LATE) >= AHEAD
+
         try:
             for index, address in enumerate(addresses):
-                running[pool.submit(self._get, address)] = index
-                if len(running) >= AHEAD:
+                turn = _Turn(index, places)
+                running[pool.submit(self._get_in_turn, address, turn)] = turn
+                while is_full() and not _is_past(deadline):
                     yield from _finished(running, deadline)
-                if deadline is not None and time.monotonic() >= deadline:
+                if _is_past(deadline):
                     return
-            while running and (deadline is None or time.monotonic() < deadline):
+            while running and not _is_past(deadline):
                 yield from _finished(running, deadline)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for turn in running.values():
+                turn.abandon()
+
+    def _get_in_turn(self, address: str, turn: _Turn) -> bytes:
+        turn.begin()
+        try:
+            return self._get(address)
+        finally:
+            turn.leave()
 
     # From the disk.
 
@@ -141,14 +201,32 @@ class ImageSource:
         elif scheme not in ("", "http", "https"):
             raise UnreadableImage(f"cannot fetch {shown}: not an http(s) address")
         absolute = self._absolute(address)
-        away = ImageUnavailable if self._is_studio(absolute) else UnreadableImage
+        own, origin = self._is_studio(absolute), _origin(absolute)
+        if not own and self._slow.is_waiting(origin):
+            raise UnreadableImage(f"{shown}: its server was too slow a moment ago")
+        away = ImageUnavailable if own else UnreadableImage
+        wire = int(self._max_bytes * (1 + _OVERHEAD_SHARE)) + _OVERHEAD
+        exchange = Exchange(time.monotonic() + self._max_seconds, wire)
         try:
-            return _not_empty(retrying(_WAITS, _is_passing)(self._follow, absolute, shown))
+            with bounding(exchange):
+                content = retrying(_WAITS, _is_passing)(self._follow, absolute, shown)
         except httpx.TransportError as error:
             words = str(error) or type(error).__name__
             raise away(f"{shown} does not answer ({words})") from error
         except _Busy as busy:
             raise away(str(busy)) from busy
+        except DeadlinePassed:
+            silent = time.monotonic() - exchange.heard_at > self._max_seconds / _SILENT_SHARE
+            if own and silent and "/resolve/" not in absolute:
+                raise ImageUnavailable(f"{shown} does not answer") from None
+            self._slow.fail(origin, _SLOWEST_SECONDS)
+            raise UnreadableImage(f"{shown} took longer than {self._max_seconds:.0f} s") from None
+        except TooManyBytes:
+            raise self._too_large(shown) from None
+        except AddressRefused as refused:
+            raise UnreadableImage(f"{shown}: {refused}") from None
+        self._slow.succeed(origin)
+        return _not_empty(content)
 
     def _absolute(self, address: str) -> str:
         """The address with the server that answers it."""
@@ -161,12 +239,19 @@ class ImageSource:
     def _follow(self, url: str, shown: str) -> bytes:
         renewed = False
         hops = 0
-        deadline = time.monotonic() + MAX_SECONDS
+        # Where Label Studio itself leads, there is one of its storages.
+        storage = False
         while True:
             own = self._is_studio(url)
+            storage = storage or own
+            if not storage:
+                self._check_host(url, shown)
             http = self._studio if own else self._world
+            # Content is taken as it is: a packed one can become a thousand times larger.
+            headers = {"Accept-Encoding": "identity"}
             # Only the hop to the server itself carries the token, also after a redirect.
-            headers = {"Authorization": self._token.header(renew=renewed)} if own else {}
+            if own:
+                headers["Authorization"] = self._token.header(renew=renewed)
             with http.stream("GET", url, headers=headers, follow_redirects=False) as reply:
                 if reply.status_code == 401 and own and not renewed:
                     renewed = True
@@ -181,21 +266,31 @@ class ImageSource:
                     raise _Busy(f"{shown} answered HTTP {reply.status_code}")
                 if reply.status_code != 200:
                     raise UnreadableImage(_refusal(shown, reply.status_code))
-                return self._body(reply, shown, deadline)
+                return self._body(reply, shown)
 
-    def _body(self, reply: httpx.Response, shown: str, deadline: float) -> bytes:
-        too_large = UnreadableImage(f"{shown} is larger than {self._max_bytes / 1e6:.0f} MB")
+    def _check_host(self, url: str, shown: str) -> None:
+        _, host, port = _origin(url)
+        if not self._hosts.is_named(host, port or 0):
+            raise UnreadableImage(
+                f"{shown}: images may not come from {host}; add it to {SETTING} to allow it"
+            )
+
+    def _body(self, reply: httpx.Response, shown: str) -> bytes:
+        encoding = reply.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise UnreadableImage(f"{shown} came packed ({_short(encoding)}), which was not asked")
         length = reply.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) > self._max_bytes:
-            raise too_large
+        if length.isdecimal() and (len(length) > 18 or int(length) > self._max_bytes):
+            raise self._too_large(shown)
         content = bytearray()
-        for part in reply.iter_bytes():
+        for part in reply.iter_raw():
             content += part
             if len(content) > self._max_bytes:
-                raise too_large
-            if time.monotonic() > deadline:
-                raise UnreadableImage(f"{shown} took longer than {MAX_SECONDS:.0f} s")
+                raise self._too_large(shown)
         return bytes(content)
+
+    def _too_large(self, shown: str) -> UnreadableImage:
+        return UnreadableImage(f"{shown} is larger than {self._max_bytes / 1e6:.0f} MB")
 
 
 class AccessToken:
@@ -228,7 +323,7 @@ class AccessToken:
         """
         if self._legacy:
             return f"Token {self._token}"
-        with self._lock:
+        with holding(self._lock):
             age = time.monotonic() - self._made
             # Renewed a moment ago, on behalf of another image: that one will do.
             if age > _TOKEN_SECONDS or (renew and age > 5):
@@ -244,6 +339,39 @@ class AccessToken:
             return self._header
 
 
+class _Turn:
+    """The turn of one image: it waits for one of the places, and leaves it when it is late."""
+
+    def __init__(self, index: int, places: threading.Semaphore) -> None:
+        self.index = index
+        self._places = places
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self._left = False
+        self._abandoned = False
+
+    def begin(self) -> None:
+        self._places.acquire()
+        if self._abandoned:
+            raise CancelledError
+        self._began = time.monotonic()
+
+    def leave(self) -> None:
+        with self._lock:
+            if not self._left:
+                self._left = True
+                self._places.release()
+
+    def abandon(self) -> None:
+        """Nobody waits for the image any more: it is not begun, where it was not yet."""
+        self._abandoned = True
+        self.leave()
+
+    @property
+    def is_late(self) -> bool:
+        return self._began is not None and time.monotonic() - self._began > LATE_SECONDS
+
+
 class _Busy(Exception):
     """The server may answer when asked again."""
 
@@ -252,13 +380,22 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError | _Busy)
 
 
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
+
+
 def _finished(
-    running: dict[Future[bytes], int], deadline: float | None
-) -> Iterator[tuple[int, bytes | Exception]]:
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    running: dict[Future[bytes], _Turn], deadline: float | None
+) -> Iterator[tuple[int, bytes | Exception] | None]:
+    left = PAUSE if deadline is None else min(PAUSE, max(0.0, deadline - time.monotonic()))
     done, _ = wait(running, timeout=left, return_when=FIRST_COMPLETED)
+    for turn in running.values():
+        if turn.is_late:
+            turn.leave()
+    if not done:
+        yield None
     for future in done:
-        index = running.pop(future)
+        index = running.pop(future).index
         error = future.exception()
         if error is None:
             yield index, future.result()

@@ -23,6 +23,7 @@ from uv import find_uv_bin
 
 from ml_backend.label_studio.http import LOOPBACK, open_studio_client
 from ml_backend.system.atomic_files import read_json, replace_file, write_json
+from ml_backend.system.private_files import create_private
 from ml_backend.system.processes import Process, check_port
 from ml_backend.system.retry import wait_until
 
@@ -216,11 +217,12 @@ class StudioInstallation:
                 without telling.
         """
         check_port(port, "Label Studio", "--port")
-        media.mkdir(parents=True, exist_ok=True)
         data = self.folder / "data"
-        data.mkdir(parents=True, exist_ok=True)
+        for private in (media, self.folder, data):
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (fresh := self.environment / _DATABASE).exists() and not (data / _DATABASE).exists():
             with replace_file(data / _DATABASE) as temporary:
+                create_private(temporary)
                 shutil.copyfile(fresh, temporary)
         account = self._account()
         environment = _clean_environment() | {

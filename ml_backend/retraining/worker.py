@@ -30,6 +30,7 @@ from ml_backend.settings import Settings
 from ml_backend.state import training_progress
 from ml_backend.state.projects import NotConnected, Note, Projects
 from ml_backend.system.atomic_files import sweep
+from ml_backend.system.printable import configure_logging
 from ml_backend.system.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def work(settings: Settings) -> None:
     Raises:
         WorkerRunning: Another worker holds the data folder.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:

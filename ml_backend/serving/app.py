@@ -9,6 +9,7 @@ from ml_backend.serving import security
 from ml_backend.serving.app_state import EXTENSION, AppState
 from ml_backend.serving.errors import register_error_handlers
 from ml_backend.serving.extra_pages import add_pages
+from ml_backend.serving.request_body import MOST_BODY_BYTES
 from ml_backend.serving.routes import label_studio, metrics, pages
 from ml_backend.settings import Settings
 
@@ -28,6 +29,7 @@ def create_app(settings: Settings) -> Flask:
         "trim_blocks": True,
         "lstrip_blocks": True,
     }
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     state = app.extensions[EXTENSION] = AppState.open(settings)
     # First the clock of the metrics, so that a refused request is counted too.
     app.register_blueprint(metrics.routes)

@@ -18,6 +18,8 @@ from ml_backend.system.credentials import read_backend_password
 
 # Where the Flask app keeps its state, in `app.extensions`.
 EXTENSION = "cytoloop"
+# Label Studio asks for several projects at a time.
+MOST_PREDICTING = 16
 
 
 class ImageSources:
@@ -53,6 +55,7 @@ class AppState:
         models: What is loaded and pre-annotates.
         metrics: The counts of this process.
         images: Where the images of a project's tasks come from.
+        turns: Held while a request predicts: more than these would only slow each other down.
         password: What each request must carry, with `settings.backend_user`.
     """
 
@@ -63,6 +66,9 @@ class AppState:
     metrics: ServerMetrics
     images: ImageSources
     password: str = field(repr=False)
+    turns: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(MOST_PREDICTING), repr=False
+    )
 
     @classmethod
     def open(cls, settings: Settings) -> AppState:

@@ -116,7 +116,7 @@ class Backend:
             return ModelResponse(predictions)
         left_out: list[tuple[Any, str]] = []
         drawn: list[tuple[int, PreAnnotation]] = []
-        fetch = state.images.get(project).fetch
+        fetch = state.images.get(project).stream
         for index, outcome in preannotator.preannotate(tasks, fetch, deadline):
             if isinstance(outcome, LeftOut):
                 left_out.append((tasks[index].get("id"), outcome.reason))

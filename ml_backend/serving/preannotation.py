@@ -34,11 +34,14 @@ BATCH = 8
 FLOOR = 0.05
 
 QUEUED = "queued: the answer was due; the worker pre-annotates it"
+# Not a fault yet: the caller did not want to wait.
+SLOW = "its image is slow to come"
 
 # A task's index, µm a pixel of its image where that is known, and the image.
 _Ahead = tuple[int, float | None, Future[np.ndarray]]
 
-Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exception]]]
+# See `ImageSource.stream`; None tells that nothing came for a while.
+Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exception] | None]]
 
 
 @dataclass(frozen=True)
@@ -98,29 +101,41 @@ class PreAnnotator:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def preannotate(
-        self, tasks: Sequence[dict[str, Any]], fetch: Fetch, deadline: float | None = None
+        self,
+        tasks: Sequence[dict[str, Any]],
+        fetch: Fetch,
+        deadline: float | None = None,
+        patience: float | None = None,
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
-        """Pre-annotate tasks.
+        """Pre-annotate tasks. What has come is worked on while others are slow to come.
 
         Args:
             tasks: As Label Studio writes them, with `data`.
-            fetch: See `ImageSource.fetch`.
+            fetch: See `ImageSource.stream`.
             deadline: On `time.monotonic()`; what is not finished by then is left out as QUEUED.
+            patience: Once no image came for so many seconds, the missing ones are left out as
+                SLOW; None to wait for them.
 
         Yields:
             The index of every task exactly once, in no fixed order, with its outcome.
         """
         waiting = set(range(len(tasks)))
-        for index, outcome in self._outcomes(tasks, fetch, deadline):
+        reason = QUEUED if patience is None else SLOW
+        for index, outcome in self._outcomes(tasks, fetch, deadline, patience):
             waiting.discard(index)
             yield index, outcome
             if deadline is not None and time.monotonic() >= deadline:
+                reason = QUEUED
                 break
         for index in sorted(waiting):
-            yield index, LeftOut(QUEUED)
+            yield index, LeftOut(reason)
 
     def _outcomes(
-        self, tasks: Sequence[dict[str, Any]], fetch: Fetch, deadline: float | None
+        self,
+        tasks: Sequence[dict[str, Any]],
+        fetch: Fetch,
+        deadline: float | None,
+        patience: float | None,
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         key = self.labels.image_key
         addressed: list[tuple[int, float | None, str]] = []
@@ -136,7 +151,18 @@ class PreAnnotator:
         ahead: deque[_Ahead] = deque()
         with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
             try:
-                for position, got in fetch([address for *_, address in addressed], deadline):
+                heard_at = time.monotonic()
+                for arrival in fetch([address for *_, address in addressed], deadline):
+                    if arrival is None:
+                        if ahead:
+                            yield from self._decode([*ahead])
+                            ahead.clear()
+                            heard_at = time.monotonic()  # the work took its time too
+                        elif patience is not None and time.monotonic() - heard_at > patience:
+                            break
+                        continue
+                    heard_at = time.monotonic()
+                    position, got = arrival
                     index, size, _ = addressed[position]
                     if isinstance(got, Exception):
                         yield index, LeftOut(str(got))

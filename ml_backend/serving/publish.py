@@ -21,7 +21,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import ModelCache, name_untrained
-from ml_backend.serving.preannotation import QUEUED, LeftOut, PreAnnotation, PreAnnotator
+from ml_backend.serving.preannotation import QUEUED, SLOW, LeftOut, PreAnnotation, PreAnnotator
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.batching import make_growing_batches
 
@@ -36,6 +36,11 @@ FIRST, MOST = 32, 512
 # annotation whose pre-annotation is gone, and somebody may have it open, unchanged. (Once
 # changed there is a draft, and the task counts as touched.)
 GRACE = 600.0
+
+# Once no image of some tasks came for so many seconds, the tasks that came are imported, and the
+# others follow after all, within a time that other projects wait for.
+PATIENCE, SLOW_SECONDS = 5.0, 90.0
+TOO_SLOW = "its image did not come in time; the worker tries again later"
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class Publisher:
         """
         number = self._project.id
         self._follow_labels()
+        self._forget_deleted()
         preannotator = self._models.get_preannotator(self._project)
         if preannotator is None:
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
@@ -105,8 +111,17 @@ class Publisher:
         # Present tasks first: the tasks that are imported now get their scores at once.
         rescored = 0 if strategy.whole else self._rescore(preannotator, queue)
         imported = left_out = 0
+        slow: list[dict[str, Any]] = []
         for chunk in make_growing_batches(self._list_outdated(preannotator.version), FIRST, MOST):
-            done = self._preannotate(chunk, preannotator, queue)
+            done, late = self._preannotate(chunk, preannotator, queue, patience=PATIENCE)
+            slow += late
+            imported += done
+            left_out += len(chunk) - done - len(late)
+            progress(imported + left_out)
+        # Last, so that they hold nobody up, and with a common deadline for the same reason.
+        deadline = time.monotonic() + SLOW_SECONDS
+        for chunk in make_growing_batches(slow, FIRST, FIRST):
+            done, _ = self._preannotate(chunk, preannotator, queue, deadline=deadline)
             imported += done
             left_out += len(chunk) - done
             progress(imported + left_out)
@@ -133,6 +148,14 @@ class Publisher:
         if labels != self._project.label_config:
             self._projects.update_labels(self._project.id, labels)
             self._project = replace(self._project, label_config=labels)
+
+    def _forget_deleted(self) -> None:
+        """Forget why tasks were left out that are not there any more."""
+        number = self._project.id
+        listed = {row["task"] for row in self._projects.left_out(number, limit=1_000_000)}
+        there = self._studio.list_tasks(number, ids=sorted(listed), full=False) if listed else ()
+        gone = listed - {task["id"] for task in there}
+        self._projects.let_in(number, sorted(gone))
 
     def _list_outdated(self, version: str) -> Iterator[dict[str, Any]]:
         """List untouched tasks without that version, and those that /predict left to the worker."""
@@ -163,7 +186,9 @@ class Publisher:
         for chunk in [list(tasks)] if strategy.whole else make_growing_batches(tasks, FIRST, MOST):
             drawn = [
                 (index, replace(outcome, result=[]))  # of a whole queue only the boxes are held
-                for index, outcome in preannotator.preannotate(chunk, self._images.fetch)
+                for index, outcome in preannotator.preannotate(
+                    chunk, self._images.stream, patience=PATIENCE
+                )
                 if isinstance(outcome, PreAnnotation)
             ]
             for index, outcome in preannotator.score_in_queue(chunk, drawn, queue):
@@ -178,13 +203,29 @@ class Publisher:
         return rescored
 
     def _preannotate(
-        self, tasks: list[dict[str, Any]], preannotator: PreAnnotator, queue: ReviewQueue
-    ) -> int:
-        """Pre-annotate tasks and list the others with a reason; return how many got one."""
+        self,
+        tasks: list[dict[str, Any]],
+        preannotator: PreAnnotator,
+        queue: ReviewQueue,
+        *,
+        patience: float | None = None,
+        deadline: float | None = None,
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """Pre-annotate tasks and list the others with a reason.
+
+        Returns:
+            How many got one, and those that are slow: they are listed nowhere yet.
+        """
         number = self._project.id
-        drawn, failed = [], []
-        for index, outcome in preannotator.preannotate(tasks, self._images.fetch):
-            if isinstance(outcome, LeftOut):
+        drawn, failed, slow = [], [], []
+        for index, outcome in preannotator.preannotate(
+            tasks, self._images.stream, deadline, patience
+        ):
+            if isinstance(outcome, LeftOut) and outcome.reason == SLOW:
+                slow.append(tasks[index])
+            elif isinstance(outcome, LeftOut) and outcome.reason == QUEUED:
+                failed.append((tasks[index]["id"], TOO_SLOW))
+            elif isinstance(outcome, LeftOut):
                 failed.append((tasks[index]["id"], outcome.reason))
             else:
                 drawn.append((index, outcome))
@@ -196,7 +237,7 @@ class Publisher:
         self._studio.import_predictions(number, self._project.label_config, new)
         self._projects.remove_left_out(number, [task for task, *_ in new])
         self._projects.add_left_out(number, failed)
-        return len(new)
+        return len(new), slow
 
     def _delete_old(self, version: str) -> int:
         """Delete pre-annotations of earlier versions, and duplicates of the champion's.

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+# Bytes of a request's body: some 100,000 tasks of Label Studio.
+MOST_BODY_BYTES = 64_000_000
 
 
 class BadRequest(ValueError):
@@ -16,7 +20,11 @@ def read_body(request: Request) -> dict[str, Any]:
 
     Raises:
         BadRequest: The body is not JSON, or not an object.
+        RequestEntityTooLarge: It has `MOST_BODY_BYTES` or more.
     """
+    # Flask refuses a greater length that a header tells; a body in chunks it cuts without a word.
+    if len(request.get_data(cache=True)) >= MOST_BODY_BYTES:
+        raise RequestEntityTooLarge
     try:
         body = request.get_json(force=True, silent=True)
     except RecursionError:
@@ -56,9 +64,15 @@ def read_tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_label_config(body: dict[str, Any]) -> str | None:
-    """Return the labeling config that `/setup` brings; None where it brings none."""
+    """Return the labeling config that `/setup` brings; None where it brings none.
+
+    Raises:
+        BadRequest: It holds half a surrogate pair.
+    """
     schema = body.get("schema")
-    return schema if isinstance(schema, str) and schema.strip() else None
+    if not isinstance(schema, str) or not schema.strip():
+        return None
+    return _check_encodable(schema, "schema")
 
 
 def read_action(body: dict[str, Any]) -> str:
@@ -70,4 +84,12 @@ def read_action(body: dict[str, Any]) -> str:
     action = body.get("action")
     if not isinstance(action, str):
         raise BadRequest("'action' is missing")
-    return action
+    return _check_encodable(action, "action")
+
+
+def _check_encodable(text: str, name: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"{name!r} holds half a surrogate pair, which is no text") from None
+    return text

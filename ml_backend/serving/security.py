@@ -48,7 +48,7 @@ def check_request() -> None:
         raise Unauthorized("wrong user or password for the ML backend; run cytoloop connect")
     origin = request.headers.get("Origin")
     changes = request.method not in ("GET", "HEAD", "OPTIONS")
-    if changes and origin is not None and urlsplit(origin).netloc != request.host:
+    if changes and origin is not None and _read_host(origin) != request.host:
         raise Forbidden("this request comes from a page of another web site, so it is refused")
 
 
@@ -59,6 +59,13 @@ def add_headers(response: Response) -> Response:
     if response.mimetype == "text/html":
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     return response
+
+
+def _read_host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _is_same(sent: str, known: str) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml_backend.dataset.corrections import ShownRegions
+from ml_backend.system.printable import escape_controls
+from ml_backend.system.private_files import create_private
 
 # changed: annotations or tasks changed. train: a person pressed Start training.
 # publish: tasks may lack pre-annotations of the champion.
@@ -89,12 +91,13 @@ class Projects:
             path: The SQLite file; readable by its owner only, since it holds tokens.
         """
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private(path)  # it holds tokens; SQLite gives its logs the same mode
         with self._open() as database:
             database.execute("pragma journal_mode = wal")
             database.executescript(_SCHEMA)
             _take_over_certainties(database)
-        path.chmod(0o600)  # it holds tokens
+        path.chmod(0o600)
         # The last connection that closes moves the whole log into the database, which all
         # others wait for. This one stays open: 2,000 notes took a fifth of the time with it.
         self._stays = sqlite3.connect(path, check_same_thread=False)
@@ -170,7 +173,7 @@ class Projects:
         if row is None:
             raise NotConnected(
                 f"project {project} is not connected; run: "
-                f"cytoloop connect --url URL --token TOKEN --project {project}"
+                f"cytoloop connect --url URL --token - --project {project}"
             )
         return Project(*row)
 
@@ -228,12 +231,15 @@ class Projects:
     # Tasks that could not be pre-annotated, with the reason.
 
     def add_left_out(self, project: int, reasons: Sequence[tuple[int, str]]) -> None:
-        """Note tasks that could not be pre-annotated: (task, reason) of each."""
+        """Note tasks that could not be pre-annotated: (task, reason) of each.
+
+        What is no text in a reason is escaped.
+        """
         now = time.time()
         with self._open() as database:
             database.executemany(
                 "insert or replace into left_out values (?, ?, ?, ?)",
-                [(project, task, reason, now) for task, reason in reasons],
+                [(project, task, escape_controls(reason), now) for task, reason in reasons],
             )
 
     def remove_left_out(self, project: int, tasks: Sequence[int]) -> None:

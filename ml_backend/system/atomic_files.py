@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ml_backend.system.private_files import close_data_folder, keep_private
+
 
 class DiskFull(OSError):
     """There is no room for a file."""
@@ -31,11 +33,15 @@ class NotWritable(OSError):
 
 
 def check_data_folder(folder: Path) -> None:
-    """Make a data folder where it is not there yet, and try to write in it.
+    """Make it where it is not there yet, and keep it from other users of the machine.
+
+    What this process makes from now on is kept from them too.
 
     Raises:
-        NotWritable: In words for the user.
+        NotWritable: It cannot be written in; in words for the user.
     """
+    keep_private()
+    close_data_folder(folder)
     probe = folder / f".write-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from ml_backend.system.atomic_files import read_json, write_json
+from ml_backend.system.private_files import UMASK, create_private
 
 
 class PortTaken(RuntimeError):
@@ -85,6 +87,7 @@ class Process:
         ends its children in order.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
+        create_private(log)
         with open(log, "ab") as output:
             started = output.tell()
             popen = subprocess.Popen(
@@ -96,6 +99,7 @@ class Process:
                 cwd=cwd,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 start_new_session=True,  # has no effect on Windows
+                umask=UMASK if os.name == "posix" else -1,
             )
         return cls(popen, log, started)
 
@@ -106,7 +110,10 @@ class Process:
     def read_last_lines(self, lines: int = 3) -> str:
         """Read the last lines that it wrote, joined into one."""
         with contextlib.suppress(OSError), open(self.log, "rb") as file:
-            file.seek(self.started)
+            size = file.seek(0, os.SEEK_END)
+            # A log that was rotated meanwhile is smaller than it was.
+            begin = self.started if self.started <= size else 0
+            file.seek(max(begin, size - 100_000))
             text = file.read().decode("utf-8", "replace")
             return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
         return ""
@@ -142,6 +149,32 @@ def _end(parents: Sequence[psutil.Process], patience: float) -> None:
             return
 
 
+# A child's log is put aside when it is larger, in bytes; so many of the last ones are kept.
+MOST_LOG_BYTES, LOGS_KEPT = 10_000_000, 3
+
+
+def rotate_log(log: Path) -> None:
+    """Put a log aside where it has grown large, under its name with `.1`, and go on with none.
+
+    It is copied and emptied, not renamed, because the child has it open. What the child writes in
+    between is lost.
+    """
+    with contextlib.suppress(OSError):  # another time
+        if log.stat().st_size <= MOST_LOG_BYTES:
+            return
+        for number in range(LOGS_KEPT - 1, 0, -1):
+            older = log.with_name(f"{log.name}.{number}")
+            if older.exists():
+                older.replace(log.with_name(f"{log.name}.{number + 1}"))
+        aside = log.with_name(f"{log.name}.1")
+        create_private(aside)
+        with open(log, "rb") as source, open(aside, "wb") as target:
+            # Of one that grew faster than it is looked at, the end.
+            source.seek(max(0, log.stat().st_size - MOST_LOG_BYTES))
+            shutil.copyfileobj(source, target)
+        os.truncate(log, 0)
+
+
 class Children:
     """The children of one parent, by name; also remembered in a file.
 
@@ -168,12 +201,13 @@ class Children:
         return self._children[name].log
 
     def check(self) -> None:
-        """Check that all of them run.
+        """Keep their logs small, and check that all of them run.
 
         Raises:
             ChildDied: One has ended; its name, its log and its last line.
         """
         for name, child in self._children.items():
+            rotate_log(child.log)
             if not child.is_alive():
                 raise ChildDied(f"the {name} ended; see {child.log} ({child.read_last_lines(1)})")
 

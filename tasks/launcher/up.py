@@ -20,7 +20,6 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.cli import console
@@ -186,10 +185,12 @@ class Launcher:
 
     def _start_child(self, name: str, *command: str) -> None:
         folder = str(self._settings.data_dir)
+        # The certificate is for `cytoloop serve`; here all stays on this machine.
+        tls = ("CYTOLOOP_TLS_CERTIFICATE", "CYTOLOOP_TLS_KEY")
         child = Process.start(
             build_command("ml_backend", "--data-dir", folder, *command),
             self._settings.logs / f"{command[0]}.log",
-            dict(os.environ),
+            {name: value for name, value in os.environ.items() if name not in tls},
             self._settings.data_dir,
         )
         self._children.add(name, child)
@@ -226,7 +227,7 @@ class Launcher:
             origin=origin,
             left_out=[(f"task {task['task']}", task["reason"]) for task in self._left_out(number)],
         )
-        Console().print(summary)
+        console.open_terminal().print(summary)
         if self._options.browser:
             webbrowser.open(self._address(number))
 

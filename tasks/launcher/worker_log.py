@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ class WorkerLog:
             project is left out, and so is a line whose end is not written yet.
         """
         with self._path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:  # it was put aside, and began anew
+                self._offset = 0
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):

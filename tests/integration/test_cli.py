@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.labelled_folder import evaluate_folder
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from ml_backend.system.processes import Process
+from tests.conftest import free_port
 
 COMMANDS = [
     ["up"],
@@ -219,3 +223,68 @@ def test_train_evaluate_detect_and_list(dataset: Path, data: Path, tmp_path: Pat
     Projects(Settings(data_dir=data).projects_database).connect(project)
     refused = cytoloop("models", "promote", trained["version"], "--project", "8", data=data, code=1)
     assert "Mitotic cell, which project 8 has no label for" in refused.stderr
+
+
+def test_a_token_need_not_stand_in_the_command_line(tmp_path: Path) -> None:
+    """Each way leads to the same question, which the closed port answers."""
+    arguments = ["--data-dir", str(tmp_path), "connect", "--url", "http://127.0.0.1:1"]
+    arguments += ["--project", "7"]
+    command = [sys.executable, "-m", "ml_backend", *arguments]
+    environment = {key: value for key, value in os.environ.items() if "TOKEN" not in key}
+
+    def connect(*more: str, stdin: str = "", **variables: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*command, "--strategy", "chance", *more],
+            input=stdin,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stderr
+
+    assert connect()[0] == 2
+    code, words = connect("--token", "-", stdin="")
+    assert code == 1 and "no token on standard input" in words
+    for done in (
+        connect("--token", "-", stdin="secret-token\n"),
+        connect(CYTOLOOP_LABEL_STUDIO_TOKEN="secret-token"),
+        connect("--token", "secret-token"),
+    ):
+        assert done[0] == 1 and "certainty, random" in done[1] and "secret" not in done[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)]
+)
+def test_serving_beyond_this_machine_without_tls_is_warned_of(
+    host: str, warned: bool, tmp_path: Path
+) -> None:
+    os.chmod(tmp_path, 0o755)
+    port = free_port()
+    command = [sys.executable, "-m", "ml_backend", "--data-dir", str(tmp_path), "serve"]
+    command += ["--host", host, "--port", str(port)]
+    log = tmp_path.with_name(f"{tmp_path.name}.log")
+    process = Process.start(command, log, dict(os.environ), tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+                break
+            assert process.alive() and time.monotonic() < deadline, process.last_words(20)
+            time.sleep(0.1)
+    finally:
+        process.stop()
+    words = " ".join(log.read_text().replace("│", " ").split())
+    assert ("WITHOUT ENCRYPTION" in words and "CYTOLOOP_TLS_CERTIFICATE" in words) == warned
+    if os.name == "posix":
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path, *tmp_path.rglob("*")))
+
+
+def test_half_a_certificate_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ml_backend", "--data-dir", str(tmp_path), "serve"],
+        env=os.environ | {"CYTOLOOP_TLS_KEY": str(tmp_path / "key.pem")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "CYTOLOOP_TLS_CERTIFICATE" in done.stderr

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import open_studio_client
+from ml_backend.label_studio.image_hosts import ImageHosts
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
 from ml_backend.registry.versions import Registry
 from ml_backend.serving import publish
@@ -402,3 +407,70 @@ def test_a_strategy_that_needs_the_whole_queue_gets_it(
     steps = {round(scores[task] * 10, 6) for task in scores if task != held}
     assert len(steps) == 10 and steps < set(range(11))
     assert queue.publisher.publish().rescored == 0
+
+
+def test_images_that_drip_hold_nobody_up_and_deleted_tasks_are_forgotten(
+    label_studio: RunningStudio,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twenty addresses that never end come before a good image; Label Studio is the real one."""
+    studio, settings = label_studio.studio, Settings(data_dir=tmp_path)
+    config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
+    number = studio.create_project("Dripping", config).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    pixels, _ = generate_field(np.random.default_rng(1), size=(347, 260), scale=0.25)
+    cv2.imwrite(str(folder / "good.png"), pixels[..., ::-1])
+    studio.add_media_folder(number, folder)
+    good = {"data": {"image": f"/data/local-files/?d={number}/good.png"}}
+
+    class Drip(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with contextlib.suppress(OSError):
+                while not ended.wait(0.2):
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    ended = threading.Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drip) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        slow = [{"data": {"image": f"{url}/{n}.png"}} for n in range(20)]
+        *late, first, second = studio.import_tasks(number, [*slow, good, good])
+
+        projects = Projects(settings.projects_database)
+        token = label_studio.account.token
+        project = Project(number, label_studio.url, token, "Dripping", config)
+        projects.connect(project)
+        projects.leave_out(number, [(10**9, "its image is gone"), (late[0], "not yet")])
+        registry.promote(str(number), registry.list_versions()[0].name, by="test", reason="start")
+        images = ImageSource(
+            label_studio.url,
+            token,
+            project=number,
+            max_seconds=40,
+            hosts=ImageHosts.parse(f"127.0.0.1:{server.server_port}"),
+        )
+        models = ModelCache(settings, registry)
+        models.get_preannotator(project)  # loaded now
+        publisher = Publisher(project, projects, models, registry, studio, images)
+        monkeypatch.setattr(publish, "SLOW_SECONDS", 50.0)
+        publishing = threading.Thread(target=publisher.publish)
+        started = time.monotonic()
+        publishing.start()
+        held: set[int] = set()
+        while held != {first, second}:
+            assert time.monotonic() - started < 25, "the good ones wait for the others"
+            held = {task["id"] for task in studio.list_tasks(number) if task["predictions"]}
+            time.sleep(0.2)
+        publishing.join(90)
+        assert not publishing.is_alive()
+        listed = {row["task"]: row["reason"] for row in projects.left_out(number)}
+        assert set(listed) == set(late)
+        assert all("too slow" in why or "took longer" in why for why in listed.values())
+        ended.set()
+        server.shutdown()

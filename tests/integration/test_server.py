@@ -163,7 +163,10 @@ def test_what_is_not_done_in_time_is_queued(backend: Backend) -> None:
     backend.projects.remove_left_out(1, list(range(1, 5001)))
 
 
-def test_a_slow_image_server_does_not_hold_the_answer(backend: Backend) -> None:
+def test_a_slow_image_server_does_not_hold_the_answer(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOLOOP_ALLOWED_IMAGE_HOSTS", "127.0.0.1")
     released = threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
@@ -177,11 +180,11 @@ def test_a_slow_image_server_does_not_hold_the_answer(backend: Backend) -> None:
         client = hasty.client()
         predict(client, [task(1, "good.png")])  # the detector is loaded now
         address = f"http://127.0.0.1:{slow.server_port}/a.png"
-        tasks = [{"id": 7, "data": {"image": address}}, task(8, "good.png")]
+        tasks = [{"id": 7, "data": {"image": address}}, task(8, "good.png"), task(9, "good.png")]
         started = time.monotonic()
-        first, second = predict(client, tasks).get_json()["results"]
+        first, *others = predict(client, tasks).get_json()["results"]
         assert time.monotonic() - started < 10
-        assert first == [] and second["model_version"] == backend.starter
+        assert first == [] and [one["model_version"] for one in others] == [backend.starter] * 2
         assert QUEUED in {e["reason"] for e in backend.projects.list_left_out(1) if e["task"] == 7}
         released.set()
         slow.shutdown()

@@ -46,7 +46,8 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_named_exist(page: Path) -> None:
     named = set(re.findall(r"CYTOLOOP_([A-Z_]+)", page.read_text(encoding="utf-8")))
-    assert {name.lower() for name in named} <= set(Settings.model_fields)
+    of_commands = {"label_studio_token"}  # of `connect` alone
+    assert {name.lower() for name in named} - of_commands <= set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("package", ["ml_backend", "tasks"])

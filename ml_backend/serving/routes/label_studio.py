@@ -52,7 +52,8 @@ def predict() -> Response:
     deadline = time.monotonic() + state.settings.predict_seconds
     body = read_body(request)
     tasks = read_tasks(body)
-    response = Backend(state, read_project_id(body)).predict(tasks, deadline=deadline)
+    with state.turns:
+        response = Backend(state, read_project_id(body)).predict(tasks, deadline=deadline)
     if response.model_version is None:
         return jsonify(results=response.predictions)
     return jsonify(results=response.predictions, model_version=response.model_version)

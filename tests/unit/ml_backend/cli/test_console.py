@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,29 @@ def test_the_data_folder_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.M
 def test_a_port_that_cannot_be_is_a_wrong_option(port: str) -> None:
     done = CliRunner().invoke(app.app, ["serve", "--port", port])
     assert done.exit_code == 2 and "--port" in done.output
+
+
+HOSTILE = "tile\x1b]52;c;cm0gLXJm\x07\x1b[2J\x9b1A\rdone\u202e.png"
+
+
+def test_the_terminal_obeys_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_result({}, as_json=False, text=lambda: f"left out: {HOSTILE}\nnext")
+    console.print_result({"name": HOSTILE}, as_json=True, text=str)
+    console.open_stderr().print(HOSTILE)
+    with pytest.raises(SystemExit):
+        console.run(lambda **_: int(HOSTILE))
+    with console.show_progress(HOSTILE) as bar:
+        bar(1, 2)
+    captured = capsys.readouterr()
+    for written in (captured.out, captured.err):
+        assert not set(written) & set("\x1b\x07\x9b\r\u202e"), repr(written)
+    first, second, as_json = captured.out.splitlines()
+    assert first.startswith("left out: tile\\u001b]52;") and second == "next"
+    assert json.loads(as_json)["name"] == HOSTILE
+
+
+def test_our_own_colours_stay() -> None:
+    terminal = console.open_terminal(force_terminal=True, file=io.StringIO(), color_system="256")
+    terminal.print("[bold]bold[/bold]\tand \x1b[31mplain")
+    written = terminal.file.getvalue()
+    assert "\x1b[1m" in written and "\x1b[31m" not in written

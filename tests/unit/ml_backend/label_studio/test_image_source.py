@@ -13,10 +13,12 @@ import pytest
 from ml_backend.dataset.snapshot import Submission
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio import image_source
+from ml_backend.label_studio.image_hosts import ImageHosts
 from ml_backend.label_studio.image_source import ImageSource, ImageUnavailable
 from ml_backend.label_studio.session import StudioUnreachable
 from ml_backend.retraining.image_cache import fetch_images
 
+HERE = ImageHosts.parse("localhost")
 PERSONAL = "aaa.bbb.ccc"  # looks like a JWT, so it is exchanged for an access token
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -112,7 +114,7 @@ def test_a_legacy_token_is_sent_as_it_is() -> None:
 
 def test_the_token_goes_to_the_own_origin_only() -> None:
     with site(bytes_of) as studio, site(bytes_of) as other:
-        got = fetch_single(ImageSource(studio.url, PERSONAL), f"{other.url}/1.png")
+        got = fetch_single(ImageSource(studio.url, PERSONAL, hosts=HERE), f"{other.url}/1.png")
     assert got == b"/1.png"
     assert other.asked == [("/1.png", None)]
 
@@ -124,7 +126,8 @@ def test_the_token_does_not_follow_a_redirect_to_another_origin() -> None:
             return 303, {"Location": f"{storage.url}/signed?key=1"}, b""
 
         with site(answer) as studio:
-            got = fetch_single(ImageSource(studio.url, PERSONAL, project=3), "s3://bucket/a b.png")
+            source = ImageSource(studio.url, PERSONAL, project=3, hosts=HERE)
+            got = fetch_single(source, "s3://bucket/a b.png")
     assert got == b"/signed?key=1"
     assert storage.asked == [("/signed?key=1", None)]
     path, authorization = studio.asked[-1]
@@ -271,7 +274,7 @@ def test_only_label_studio_itself_can_be_away() -> None:
         return (503 if path.endswith("busy") else 404), {}, b""
 
     with site(answer) as studio, site(answer) as other:
-        source = ImageSource(studio.url, PERSONAL)
+        source = ImageSource(studio.url, PERSONAL, hosts=HERE)
         assert isinstance(fetch_single(source, "/data/upload/busy"), ImageUnavailable)
         assert not isinstance(fetch_single(source, "/data/upload/none"), ImageUnavailable)
         assert not isinstance(fetch_single(source, f"{other.url}/busy"), ImageUnavailable)
@@ -279,7 +282,8 @@ def test_only_label_studio_itself_can_be_away() -> None:
         fetch_single(ImageSource("http://127.0.0.1:9", "abc"), "/data/upload/1"), ImageUnavailable
     )
     assert not isinstance(
-        fetch_single(ImageSource(studio.url, "abc"), "http://127.0.0.1:9/1"), ImageUnavailable
+        fetch_single(ImageSource(studio.url, "abc", hosts=HERE), "http://127.0.0.1:9/1"),
+        ImageUnavailable,
     )
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml_backend.system.processes import ChildDied, Children, PortTaken, Process, check_port
+from ml_backend.system import processes
+from ml_backend.system.processes import (
+    ChildDied,
+    Children,
+    PortTaken,
+    Process,
+    check_port,
+    rotate_log,
+)
 
 # A parent that starts a child of its own, says its number, and waits.
 PARENT = (
@@ -107,4 +115,40 @@ def test_a_process_that_only_took_over_the_number_is_left_alone(tmp_path: Path) 
     file.write_text(f"[[{child.popen.pid}, 1.0]]", encoding="utf-8")
     Children(file).end_orphans()
     assert child.is_alive()
+    child.stop()
+
+
+def test_the_log_of_a_child_that_writes_without_end_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "MOST_LOG_BYTES", 100_000)
+    children = Children(tmp_path / "children.json")
+    flood = "import sys\nwhile True: sys.stdout.write('x' * 999 + '\\n')"
+    children.add("flood", start(flood, tmp_path))
+    log = children.log("flood")
+    try:
+        for _ in range(30):
+            children.check()
+            time.sleep(0.02)
+    finally:
+        children.end()
+    rotate_log(log)
+    logs = sorted(tmp_path.glob("log*"))
+    assert [one.name for one in logs] == ["log", "log.1", "log.2", "log.3"]
+    assert sum(one.stat().st_size for one in logs) < 1_000_000
+    assert log.stat().st_mode & 0o077 == 0 or os.name != "posix"
+
+
+def test_a_rotated_log_still_tells_the_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").write_bytes(b"of an earlier start\n" * 10)
+    child = start("import time; print('first', flush=True); time.sleep(60)", tmp_path)
+    while "first" not in child.last_words():
+        time.sleep(0.02)
+    monkeypatch.setattr(processes, "MOST_LOG_BYTES", 10)
+    rotate_log(child.log)
+    with child.log.open("a") as log:
+        log.write("last\n")
+    assert child.last_words() == "last"
     child.stop()
