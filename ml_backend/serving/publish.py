@@ -152,10 +152,10 @@ class Publisher:
     def _forget_deleted(self) -> None:
         """Forget why tasks were left out that are not there any more."""
         number = self._project.id
-        listed = {row["task"] for row in self._projects.left_out(number, limit=1_000_000)}
+        listed = {row["task"] for row in self._projects.list_left_out(number, limit=1_000_000)}
         there = self._studio.list_tasks(number, ids=sorted(listed), full=False) if listed else ()
         gone = listed - {task["id"] for task in there}
-        self._projects.let_in(number, sorted(gone))
+        self._projects.remove_left_out(number, sorted(gone))
 
     def _list_outdated(self, version: str) -> Iterator[dict[str, Any]]:
         """List untouched tasks without that version, and those that /predict left to the worker."""

@@ -446,7 +446,7 @@ def test_images_that_drip_hold_nobody_up_and_deleted_tasks_are_forgotten(
         token = label_studio.account.token
         project = Project(number, label_studio.url, token, "Dripping", config)
         projects.connect(project)
-        projects.leave_out(number, [(10**9, "its image is gone"), (late[0], "not yet")])
+        projects.add_left_out(number, [(10**9, "its image is gone"), (late[0], "not yet")])
         registry.promote(str(number), registry.list_versions()[0].name, by="test", reason="start")
         images = ImageSource(
             label_studio.url,
@@ -469,7 +469,7 @@ def test_images_that_drip_hold_nobody_up_and_deleted_tasks_are_forgotten(
             time.sleep(0.2)
         publishing.join(90)
         assert not publishing.is_alive()
-        listed = {row["task"]: row["reason"] for row in projects.left_out(number)}
+        listed = {row["task"]: row["reason"] for row in projects.list_left_out(number)}
         assert set(listed) == set(late)
         assert all("too slow" in why or "took longer" in why for why in listed.values())
         ended.set()
