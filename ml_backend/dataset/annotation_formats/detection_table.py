@@ -17,6 +17,7 @@ from ml_backend.dataset.annotation_formats.records import (
     Detected,
     FileFormat,
     ImageAnnotations,
+    read_number,
 )
 
 COLUMNS = ("source", "x1", "y1", "x2", "y2", "label", "confidence", "plane")
@@ -56,7 +57,7 @@ def read(content: Any, report: Callable[[str], None]) -> list[ImageAnnotations]:
 
 
 def _read_box(row: Mapping[str, Any]) -> Annotation:
-    x1, y1, x2, y2 = (float(row[side]) for side in ("x1", "y1", "x2", "y2"))
+    x1, y1, x2, y2 = (read_number(row[side]) for side in ("x1", "y1", "x2", "y2"))
     return Annotation(
         BoundingBox(label=str(row["label"]), xmin=x1, ymin=y1, xmax=x2, ymax=y2),
         confidence=row["confidence"],
