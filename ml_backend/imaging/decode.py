@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
+from ml_backend.system.plain_files import find_obstacle
+
 # Bytes of an image when it is decoded: an RGB image of 16,384 × 16,384 px, the largest that
 # browsers draw, or a 16-bit grey scan of 20,000 × 20,000. Scans that are larger are read window
 # by window (`tasks.readers`); what is shown in Label Studio has to be cut into tiles anyway. A
@@ -109,6 +111,8 @@ def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
 
 
 def _read(path: Path) -> bytes:
+    if (obstacle := find_obstacle(path)) and obstacle != "there is no such file":
+        raise UnreadableImage(obstacle)
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise UnreadableImage(f"the file has {size / 1e9:.1f} GB, too large for one image")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from ml_backend.system.markup import parse_xml
 from ml_backend.system.numbers import parse_number
 
 # µm: an electron microscope's pixel, and more than any image of a slide shows.
@@ -68,8 +69,8 @@ def read_imagej_pixel_size(opened: Any) -> float | None:
 def parse_ome_pixels(ome: str) -> ElementTree.Element | None:
     """Return the element Pixels of the first image in OME-XML; None where there is none."""
     try:
-        return ElementTree.fromstring(ome).find(".//{*}Pixels") if ome else None
-    except ElementTree.ParseError:
+        return parse_xml(ome).find(".//{*}Pixels") if ome else None
+    except ValueError:
         return None
 
 

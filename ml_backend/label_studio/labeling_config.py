@@ -17,7 +17,14 @@ from xml.etree import ElementTree
 
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonicalize, fold
+from ml_backend.system.markup import parse_xml
 from ml_backend.system.numbers import parse_number
+
+# Of a labeling config. A choice among more labels than these is none that a person can make.
+MOST_CHARACTERS = 1_000_000
+MOST_TAGS = 5_000
+MOST_LABELS = 2_000  # of all controls together, each of Rectangle and Labels in all pairs
+LONGEST_LABEL = 1_000
 
 # The editor rounds: a side this many pixels outside the image lies on its edge.
 BEYOND = 0.5
@@ -132,9 +139,9 @@ class LabelingConfig:
             ValueError: It is not XML.
         """
         try:
-            root = ElementTree.fromstring(label_config)
-        except ElementTree.ParseError as error:
-            raise ValueError(f"the labeling config is not valid XML: {error}") from error
+            root = parse_xml(label_config, MOST_CHARACTERS, MOST_TAGS)
+        except ValueError as error:
+            raise ValueError(f"the labeling config cannot be used: {error}") from error
         images = {
             tag.get("name", ""): tag.get("value", "").lstrip("$")
             for tag in root.iter("Image")
@@ -168,6 +175,13 @@ class LabelingConfig:
             for image in _targets(tag)[:1]
             if image in images
         ]
+        number = sum(len(control.labels) for control in controls)
+        number += sum(len(control.labels) for control in choices)
+        if number > MOST_LABELS:
+            raise ValueError(
+                f"the labeling config cannot be used: it has {number} labels, and {MOST_LABELS} "
+                "can be read"
+            )
         everything: tuple[RectangleControl | ChoicesControl, ...] = (*controls, *choices)
         shown = everything[0].image if everything else ""
         return cls(
@@ -430,6 +444,11 @@ def _labels(tag: ElementTree.Element, kind: str = "Label") -> tuple[Label, ...]:
         alias, value = label.get("alias", ""), label.get("value", "")
         if names := tuple(name for name in (alias, value) if name):
             predicted = label.get("predicted_values", "").split(",")
+            if max(map(len, names)) > LONGEST_LABEL:
+                raise ValueError(
+                    f"the labeling config cannot be used: a label of it has more than "
+                    f"{LONGEST_LABEL} characters"
+                )
             found.append(Label(names[0], names, tuple(filter(None, map(str.strip, predicted)))))
     return tuple(found)
 
