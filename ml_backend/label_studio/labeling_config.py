@@ -23,7 +23,7 @@ from ml_backend.system.numbers import parse_number
 # Of a labeling config. A choice among more labels than these is none that a person can make.
 MOST_CHARACTERS = 1_000_000
 MOST_TAGS = 5_000
-MOST_LABELS = 2_000  # of all controls together, each of Rectangle and Labels in all pairs
+MOST_LABELS = 2_000  # of all rectangles, where each Rectangle has the labels of each Labels
 LONGEST_LABEL = 1_000
 
 # The editor rounds: a side this many pixels outside the image lies on its edge.
@@ -147,7 +147,8 @@ class LabelingConfig:
             for tag in root.iter("Image")
             if tag.get("value")
         }
-        controls = []
+        named = [(tag.get("name", ""), _labels(tag), _targets(tag)) for tag in root.iter("Labels")]
+        controls: list[RectangleControl] = []
         for tag in root.iter():
             image = next((name for name in _targets(tag) if name in images), None)
             if image is None:
@@ -157,12 +158,11 @@ class LabelingConfig:
                 controls.append(RectangleControl(name, name, image, _labels(tag)))
             elif tag.tag == "Rectangle":
                 controls += [
-                    RectangleControl(
-                        tag.get("name", ""), other.get("name", ""), image, _labels(other)
-                    )
-                    for other in root.iter("Labels")
-                    if image in _targets(other)
+                    RectangleControl(tag.get("name", ""), name, image, labels)
+                    for name, labels, targets in named
+                    if image in targets
                 ]
+            _check_number(sum(len(control.labels) for control in controls))
         choices = [
             ChoicesControl(
                 name=tag.get("name", ""),
@@ -175,13 +175,7 @@ class LabelingConfig:
             for image in _targets(tag)[:1]
             if image in images
         ]
-        number = sum(len(control.labels) for control in controls)
-        number += sum(len(control.labels) for control in choices)
-        if number > MOST_LABELS:
-            raise ValueError(
-                f"the labeling config cannot be used: it has {number} labels, and {MOST_LABELS} "
-                "can be read"
-            )
+        _check_number(sum(len(control.labels) for control in choices))
         everything: tuple[RectangleControl | ChoicesControl, ...] = (*controls, *choices)
         shown = everything[0].image if everything else ""
         return cls(
@@ -432,6 +426,14 @@ def _listed(value: dict[str, Any], key: str) -> list[str]:
     """List the names under a key of a region's value; none where it is not a list."""
     names = value.get(key)
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _check_number(labels: int) -> None:
+    if labels > MOST_LABELS:
+        raise ValueError(
+            f"the labeling config cannot be used: it has {labels} labels, and {MOST_LABELS} can "
+            "be read"
+        )
 
 
 def _targets(tag: ElementTree.Element) -> list[str]:
