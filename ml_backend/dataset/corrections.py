@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
-from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.label_studio.labeling_config import LabelingConfig, list_items
+from ml_backend.system.numbers import parse_number, parse_size
 
 EditKind = Literal["kept", "moved", "relabelled", "added", "deleted"]
 EDIT_KINDS: tuple[EditKind, ...] = ("kept", "moved", "relabelled", "added", "deleted")
@@ -117,7 +118,8 @@ def find_shown_regions(task: dict[str, Any]) -> dict[int, ShownRegions]:
     Returns:
         By annotation id; annotations that started from nothing are not in it.
     """
-    if (task.get("data") or {}).get("blind"):
+    data = task.get("data")
+    if isinstance(data, dict) and data.get("blind"):
         return {}
     shown = {
         prediction["id"]: ShownRegions(
@@ -154,7 +156,7 @@ def read_corrections(
             from_nothing += 1
             continue
         edits = compare_regions(before.result, annotation.get("result") or [], labels)
-        seconds = annotation.get("lead_time")
+        seconds = parse_number(annotation.get("lead_time"), 0)
         corrections.append(
             Correction(task["id"], annotation["id"], before.version, seconds, tuple(edits))
         )
@@ -279,7 +281,7 @@ def _read_regions(
     result: Sequence[dict[str, Any]], labels: LabelingConfig, size: tuple[int, int]
 ) -> dict[str, _BoxRegion]:
     parts: dict[str, list[dict[str, Any]]] = {}
-    for number, item in enumerate(result):
+    for number, item in enumerate(list_items(result)):
         parts.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
     found = {}
     for key, items in parts.items():
@@ -291,12 +293,11 @@ def _read_regions(
     return found
 
 
-def _read_size(items: Iterable[dict[str, Any]]) -> tuple[int, int]:
+def _read_size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """Read the image's width and height in pixels from its regions."""
-    for item in items:
-        width, height = item.get("original_width"), item.get("original_height")
-        if width and height:
-            return int(width), int(height)
+    for item in list_items(items):
+        if size := parse_size(item.get("original_width"), item.get("original_height")):
+            return size
     return 1000, 1000  # unknown: half a pixel is then 0.05 % of a side
 
 

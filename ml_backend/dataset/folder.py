@@ -23,6 +23,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.pixel_size import parse_pixel_size, read_file_pixel_size
 from ml_backend.label_studio.class_names import is_clutter, unify_spelling
+from ml_backend.system.plain_files import find_obstacle, show_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 IMAGE_LABELS = "image_labels.csv"
@@ -148,8 +149,10 @@ def read_shown_size(image: Path) -> tuple[int, int]:
         try:
             with Image.open(image) as header:
                 (width, height), orientation = header.size, header.getexif().get(0x0112)
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
             raise ValueError(f"not an image: {error}") from error
+    if not width * height > 0:
+        raise ValueError("not an image: it has no pixels")
     # 5 to 8 are the orientations that lie on their side (EXIF 2.3, tag 0x0112).
     return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
@@ -169,11 +172,14 @@ def _find_images(root: Path, report: Report) -> FolderImages:
         for folder in folders:
             if Path(place, folder).is_symlink():
                 report(Path(place, folder), "a link to a folder is not followed")
-        paths += [
-            Path(place, file)
-            for file in files
-            if file[0] != "." and Path(file).suffix.lower() in IMAGE_SUFFIXES
-        ]
+        for file in files:
+            path = Path(place, file)
+            if file[0] == "." or path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            if reason := find_obstacle(path):
+                report(path.with_name(show_name(file)), reason)
+            else:
+                paths.append(path)
     sizes = {}
     for path in sorted(paths):
         try:

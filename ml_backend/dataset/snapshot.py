@@ -43,9 +43,10 @@ from ml_backend.dataset.split import (
     read_place,
 )
 from ml_backend.imaging.boxes import Boxes, compute_overlap_of_smaller
-from ml_backend.imaging.pixel_size import read_task_pixel_size
+from ml_backend.imaging.pixel_size import parse_pixel_size, read_task_pixel_size
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.system.atomic_files import read_json, write_json
+from ml_backend.system.numbers import parse_number
 
 Row = tuple[float, float, float, float, str]
 
@@ -240,6 +241,7 @@ def to_item(
     results = submission.results[:deciding]
     boxes = settle_boxes(annotated[:deciding], policy)
     problems = [problem for _, of_annotation in read[:deciding] for problem in of_annotation]
+    problems += _describe_bad_numbers(data)
     removed = {
         region
         for number, result in zip(submission.annotations[:deciding], results, strict=True)
@@ -266,7 +268,7 @@ def to_item(
         image_hash=image.sha256,
         group=group,
         split=split,
-        sampling_p=None if p is None else float(p),
+        sampling_p=parse_number(p, 0, 1),
         sampling_reason=str(reason or ""),
         boxes=tuple(rows[i] for i in order),
         problems=tuple(problems),
@@ -279,6 +281,23 @@ def to_item(
         choices=settle_choices(chosen[:deciding], policy),
         region_choices=tuple(within[i] for i in order) if any(within) else (),
     )
+
+
+def _describe_bad_numbers(data: Mapping[str, Any]) -> list[str]:
+    """Say which numbers of a task's data are none; they are then not known."""
+    read = {
+        "pixel_size": parse_pixel_size(data.get("pixel_size")),
+        "sampling_p": parse_number(data.get("sampling_p"), 0, 1),
+        # A place is read as a whole, and only where a scan is named.
+        "row or column": read_place(data) if data.get("scan") else None,
+    }
+    given = {name: data.get(name) for name in ("pixel_size", "sampling_p")}
+    given["row or column"] = data.get("row") if data.get("scan") else None
+    return [
+        f"the {name} in its data is no number that it can be"
+        for name, value in read.items()
+        if value is None and given[name] not in (None, "")
+    ]
 
 
 def _keep_empty_places(
@@ -316,7 +335,9 @@ def build_snapshot(
             if not part.get(key):
                 part.pop(key, None)
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    return replace(snapshot, name=hashlib.sha256(text.encode("utf-8")).hexdigest()[:16])
+    return replace(
+        snapshot, name=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    )
 
 
 def take_snapshot(

@@ -12,7 +12,6 @@ Once a task carries its side in its data, that side holds.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,8 @@ from itertools import product
 from math import comb
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
+
+from ml_backend.system.numbers import parse_whole_number
 
 # buffer: reviewed like any other, but neither trained on nor judged with.
 Side = Literal["train", "holdout", "buffer"]
@@ -30,6 +31,14 @@ GROUP_FIELDS = ("scan", "sample", "slide")
 
 # Tiles along a side of a block, and the tiles between a block that trains and one that judges.
 BLOCK, BUFFER = 8, 1
+
+# Rows or columns of a scan: a slide of 75 mm in tiles of 0.1 mm has 750 of them.
+MOST_TILES = 1_000_000
+# Rows or columns of tiles that one image shows, which are listed one by one.
+MOST_SHOWN = 100
+
+# A task is assigned to its side with no smaller probability; it divides by it.
+LEAST_CHANCE = 1e-6
 
 # Blocks of a small scan, of which more than one may be held out.
 _MANY = 16
@@ -110,7 +119,7 @@ _BLIND = "shown without boxes, so that what it judges did not draw them"
 
 def hash_to_unit(text: str) -> float:
     """Hash a text to a number in [0, 1), uniform over texts and the same on every machine."""
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -290,16 +299,14 @@ def make_group_matcher(groups: Iterable[str]) -> Callable[[str], bool]:
 def read_place(data: Mapping[str, Any]) -> Place | None:
     """Read from a task's data where its image lies in its scan; None where it does not say."""
     scan = data.get("scan")
-    row, column = (_read_count(data.get(name)) for name in ("row", "column"))
+    row, column = (parse_whole_number(data.get(name), 0, MOST_TILES) for name in ("row", "column"))
     if scan in (None, "") or row is None or column is None:
         return None
-    block, down, across = (_read_count(data.get(name)) for name in ("block", "down", "across"))
+    block = parse_whole_number(data.get("block"), 0, MOST_TILES)
+    down, across = (
+        parse_whole_number(data.get(name), 0, MOST_SHOWN) for name in ("down", "across")
+    )
     return Place(str(scan), row, column, block or BLOCK, down or 1, across or 1)
-
-
-def _read_count(value: Any) -> int | None:
-    """Read a number from 0, also where a table of tasks made it a text; None for anything else."""
-    return int(value) if not isinstance(value, bool) and re.fullmatch(r"\d+", str(value)) else None
 
 
 def find_leaking(tasks: Iterable[tuple[int, Side, str, Place | None]]) -> dict[int, str]:

@@ -15,16 +15,28 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyvips  # type: ignore[import-untyped]
 
-MAX_PIXELS = 400_000_000  # 1.2 GB as RGB; a whole slide is no tile
-MAX_BYTES = 8 * MAX_PIXELS  # uncompressed 16-bit RGBA of that size
+from ml_backend.system.plain_files import find_obstacle
+
+# Bytes of an image when it is decoded: an RGB image of 16,384 × 16,384 px, the largest that
+# browsers draw, or a 16-bit grey scan of 20,000 × 20,000. Scans that are larger are read window
+# by window (`tasks.readers`); what is shown in Label Studio has to be cut into tiles anyway. A
+# file may unpack a thousandfold, so this and not its size is what bounds memory; at most twice
+# as much is held for a moment, while samples become colours.
+MAX_DECODED = 3 * 16_384**2
+MAX_BYTES = 4 * MAX_DECODED // 3  # of a file: not compressed, with all reduced copies
+
+# Samples that are converted at a time: several steps make several copies of them.
+_STEP = 4_000_000
 
 # Sparse bright objects on a dark field are what people photograph here: clipping more than
 # a thousandth of the pixels would burn out the chromosomes of a small metaphase.
@@ -74,7 +86,7 @@ def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
 
     Raises:
         UnreadableImage: The file is missing, empty, not an image, cut off, corrupt, or larger
-            than MAX_PIXELS.
+            than MAX_DECODED.
     """
     if isinstance(source, Path):
         name = name or str(source)
@@ -99,6 +111,8 @@ def decode(source: Path | bytes, *, name: str = "") -> np.ndarray:
 
 
 def _read(path: Path) -> bytes:
+    if (obstacle := find_obstacle(path)) and obstacle != "there is no such file":
+        raise UnreadableImage(obstacle)
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise UnreadableImage(f"the file has {size / 1e9:.1f} GB, too large for one image")
@@ -122,12 +136,41 @@ def _is_image(data: bytes) -> bool:
     )
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
+def measure_decoded(data: bytes) -> int:
+    """Measure by its header how many bytes an image takes when it is decoded.
+
+    Returns:
+        At most MAX_DECODED; 0 where only decoding says what is wrong with it.
+
+    Raises:
+        UnreadableImage: It would take more.
+    """
+    if not _is_image(data):
+        return 0
+    if data.startswith(b"BM"):
+        width, height = struct.unpack_from("<ii", data.ljust(26, b"\0"), 18)
+        return _check_size(abs(width), abs(height))
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+        return _check_image(image)
+    except pyvips.Error:  # a TIFF of samples that libvips does not know, or a broken file
+        return MAX_DECODED if data.startswith(TIFF) else 0
+
+
+def _check_image(image: pyvips.Image) -> int:
+    sample = np.dtype(DTYPES[image.format]).itemsize
+    return _check_size(image.width, image.height, image.bands * sample)
+
+
+def _check_size(width: int, height: int, samples: int = 3) -> int:
+    """The bytes of an image of so many bytes a pixel. Raises UnreadableImage when too many."""
+    size = width * height * max(3, samples)
+    if size > MAX_DECODED:
         raise UnreadableImage(
-            f"{width} × {height} pixels are more than {MAX_PIXELS // 1_000_000} million; "
-            "cut it into tiles"
+            f"{width} × {height} pixels of {max(3, samples)} bytes are {size / 1e9:.1f} GB, and "
+            f"{MAX_DECODED / 1e9:.1f} GB can be decoded; cut it into tiles"
         )
+    return size
 
 
 def _decode_known(data: bytes) -> np.ndarray:
@@ -153,8 +196,12 @@ def _decode_other_tiff(data: bytes) -> np.ndarray:
         page: Any = file.pages.first
         if not is_refused_by_vips(page):
             raise ValueError("libvips was right to refuse it")
-        _check_size(page.imagewidth, page.imagelength)
-        pixels = page.asarray()
+        sample = page.dtype.itemsize
+        _check_size(page.imagewidth, page.imagelength, page.samplesperpixel * sample)
+        # A tile or strip is decoded as a whole, however little of it lies in the image.
+        if math.prod(page.chunks) * sample > MAX_DECODED:
+            raise UnreadableImage("its tiles are too large to be decoded")
+        pixels = page.asarray(maxworkers=1)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     return convert_to_rgb(pixels, "srgb") if pixels.dtype == np.uint8 else stretch_contrast(pixels)
 
@@ -190,7 +237,7 @@ def _decode_bmp(data: bytes) -> np.ndarray:
 def _decode_vips(data: bytes) -> np.ndarray:
     # "error" refuses cut-off files but, as browsers do, overlooks mere warnings.
     image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
-    _check_size(image.width, image.height)
+    _check_image(image)
     loader = image.get("vips-loader")
     # Browsers apply the orientation of JPEG, PNG and AVIF and overlook that of WebP.
     turned = image.get_typeof("orientation") and image.get("orientation") > 1
@@ -218,9 +265,9 @@ def convert_to_rgb(pixels: np.ndarray, interpretation: str) -> np.ndarray:
         (H, W, 3) uint8.
     """
     if interpretation == "cmyk":
-        pixels = _from_cmyk(pixels)
-    elif pixels.shape[2] in (2, 4):
-        pixels = _blend_over_white(pixels)
+        return _convert_rows(pixels, _from_cmyk)
+    if pixels.shape[2] in (2, 4):
+        return _convert_rows(pixels, _blend_over_white)
     return _to_three_channels(pixels)
 
 
@@ -268,6 +315,18 @@ def strip_png(data: bytes) -> bytes | None:
             return b"".join(kept)
         at += 12 + length
     return None
+
+
+def _convert_rows(pixels: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Convert some rows at a time to (H, W, 3) uint8, so that only they are held several times."""
+    rows = max(1, _STEP // max(1, math.prod(pixels.shape[1:])))
+    if len(pixels) <= rows:
+        return _to_three_channels(convert(pixels))
+    converted = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for start in range(0, len(pixels), rows):
+        part = slice(start, start + rows)
+        converted[part] = _to_three_channels(convert(pixels[part]))
+    return converted
 
 
 def _to_three_channels(pixels: np.ndarray) -> np.ndarray:
@@ -331,15 +390,20 @@ def stretch_contrast(pixels: np.ndarray, limits: tuple[float, float] | None = No
     low, high = limits or find_contrast_limits(pixels)
     if pixels.dtype == np.uint16:  # looked up, which is many times as fast
         table = _scale_to_8_bits(np.arange(65536, dtype=np.uint16), low, high)
-        return _to_three_channels(table[pixels])
-    return _to_three_channels(_scale_to_8_bits(pixels, low, high))
+        return _convert_rows(pixels, lambda rows: table[rows])
+    return _convert_rows(pixels, lambda rows: _scale_to_8_bits(rows, low, high))
 
 
 def find_contrast_limits(pixels: np.ndarray) -> tuple[float, float]:
     """Find the values to show as black and as white: the STRETCH_PERCENTILES of the finite ones."""
     pixels = _select_channels(pixels)
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
-    low, high = np.percentile(finite, STRETCH_PERCENTILES) if finite.size else (0.0, 0.0)
+    is_float = pixels.dtype.kind == "f"
+    finite = pixels[np.isfinite(pixels)] if is_float else pixels.ravel()
+    low, high = (
+        np.percentile(finite, STRETCH_PERCENTILES, overwrite_input=is_float)
+        if finite.size
+        else (0.0, 0.0)
+    )
     if high <= low:  # few pixels stand out of an even field, or none does
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     return float(low), float(high)

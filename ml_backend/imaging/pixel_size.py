@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+from ml_backend.system.markup import parse_xml
+from ml_backend.system.numbers import parse_number
+
+# µm: an electron microscope's pixel, and more than any image of a slide shows.
+SMALLEST, LARGEST = 1e-6, 1e6
 
 # µm in a unit, as OME, OME-Zarr and ImageJ write it.
 UNITS = {
@@ -26,12 +31,8 @@ def read_task_pixel_size(data: Mapping[str, Any]) -> float | None:
 
 
 def parse_pixel_size(value: Any) -> float | None:
-    """Parse a pixel size; None where the value is not a positive, finite number."""
-    try:
-        size = float(value)
-    except (TypeError, ValueError):
-        return None
-    return size if math.isfinite(size) and size > 0 else None
+    """Parse a pixel size in µm; None where the value is not a number that can be one."""
+    return parse_number(value, SMALLEST, LARGEST)
 
 
 def read_file_pixel_size(path: Path) -> float | None:
@@ -62,14 +63,14 @@ def read_imagej_pixel_size(opened: Any) -> float | None:
     if unit is None or resolution is None:
         return None
     dots, length = resolution.value
-    return parse_pixel_size(length / dots * unit)
+    return parse_pixel_size(length / dots * unit) if dots else None
 
 
 def parse_ome_pixels(ome: str) -> ElementTree.Element | None:
     """Return the element Pixels of the first image in OME-XML; None where there is none."""
     try:
-        return ElementTree.fromstring(ome).find(".//{*}Pixels") if ome else None
-    except ElementTree.ParseError:
+        return parse_xml(ome).find(".//{*}Pixels") if ome else None
+    except ValueError:
         return None
 
 
@@ -81,7 +82,6 @@ def parse_ome_pixel_size(ome: str) -> float | None:
 
 def read_ome_length(element: ElementTree.Element, name: str) -> float | None:
     """Read a length of an OME element in µm; None where it is missing or not a number."""
-    try:
-        return float(element.attrib[name]) * UNITS[element.get(f"{name}Unit", "µm")]
-    except (KeyError, ValueError):
-        return None
+    length = parse_number(element.get(name))
+    unit = UNITS.get(element.get(f"{name}Unit", "µm"))
+    return None if length is None or unit is None else length * unit

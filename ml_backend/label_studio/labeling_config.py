@@ -17,6 +17,14 @@ from xml.etree import ElementTree
 
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonicalize, fold
+from ml_backend.system.markup import parse_xml
+from ml_backend.system.numbers import parse_number
+
+# Of a labeling config. A choice among more labels than these is none that a person can make.
+MOST_CHARACTERS = 1_000_000
+MOST_TAGS = 5_000
+MOST_LABELS = 2_000  # of all rectangles, where each Rectangle has the labels of each Labels
+LONGEST_LABEL = 1_000
 
 # The editor rounds: a side this many pixels outside the image lies on its edge.
 BEYOND = 0.5
@@ -131,15 +139,16 @@ class LabelingConfig:
             ValueError: It is not XML.
         """
         try:
-            root = ElementTree.fromstring(label_config)
-        except ElementTree.ParseError as error:
-            raise ValueError(f"the labeling config is not valid XML: {error}") from error
+            root = parse_xml(label_config, MOST_CHARACTERS, MOST_TAGS)
+        except ValueError as error:
+            raise ValueError(f"the labeling config cannot be used: {error}") from error
         images = {
             tag.get("name", ""): tag.get("value", "").lstrip("$")
             for tag in root.iter("Image")
             if tag.get("value")
         }
-        controls = []
+        named = [(tag.get("name", ""), _labels(tag), _targets(tag)) for tag in root.iter("Labels")]
+        controls: list[RectangleControl] = []
         for tag in root.iter():
             image = next((name for name in _targets(tag) if name in images), None)
             if image is None:
@@ -149,12 +158,11 @@ class LabelingConfig:
                 controls.append(RectangleControl(name, name, image, _labels(tag)))
             elif tag.tag == "Rectangle":
                 controls += [
-                    RectangleControl(
-                        tag.get("name", ""), other.get("name", ""), image, _labels(other)
-                    )
-                    for other in root.iter("Labels")
-                    if image in _targets(other)
+                    RectangleControl(tag.get("name", ""), name, image, labels)
+                    for name, labels, targets in named
+                    if image in targets
                 ]
+            _check_number(sum(len(control.labels) for control in controls))
         choices = [
             ChoicesControl(
                 name=tag.get("name", ""),
@@ -167,6 +175,7 @@ class LabelingConfig:
             for image in _targets(tag)[:1]
             if image in images
         ]
+        _check_number(sum(len(control.labels) for control in choices))
         everything: tuple[RectangleControl | ChoicesControl, ...] = (*controls, *choices)
         shown = everything[0].image if everything else ""
         return cls(
@@ -234,8 +243,8 @@ class LabelingConfig:
         sources = {control.name for control in self.image_choices}
         chosen = [
             str(name)
-            for item in result
-            if item.get("from_name") in sources and isinstance(item.get("value"), dict)
+            for item in list_items(result)
+            if str(item.get("from_name")) in sources and isinstance(item.get("value"), dict)
             for name in _listed(item["value"], "choices")
         ]
         known = [name for name in dict.fromkeys(chosen) if name in self.choice_values]
@@ -339,12 +348,12 @@ class LabelingConfig:
         chosen: dict[str, list[str]] = {}
         choices: dict[str, list[str]] = {}
         others: Counter[str] = Counter()
-        for number, item in enumerate(result):
+        for number, item in enumerate(list_items(result)):
             kind, value = str(item.get("type")), item.get("value")
-            region = str(item.get("id") or f"number {number + 1}")
-            if item.get("from_name") in choosing and isinstance(value, dict):
+            region, source = str(item.get("id") or f"number {number + 1}"), item.get("from_name")
+            if str(source) in choosing and isinstance(value, dict):
                 choices.setdefault(region, []).extend(_listed(value, "choices"))
-            elif item.get("from_name") not in sources or not isinstance(value, dict):
+            elif str(source) not in sources or not isinstance(value, dict):
                 others[kind] += 1
             else:
                 shapes.setdefault(region, {}).update(value)
@@ -354,14 +363,14 @@ class LabelingConfig:
         for region, shape in shapes.items():
             try:
                 corners = _around(shape, width, height)
-            except (KeyError, TypeError, ValueError, OverflowError):
+            except ValueError:
                 problems.append(f"region {region} has no readable place and size")
                 continue
             inside = _clip(*corners, width, height)
             if inside is None:
                 problems.append(f"region {region} has no area inside the image")
                 continue
-            if turned := float(shape.get("rotation") or 0) % 360:
+            if turned := (parse_number(shape.get("rotation")) or 0.0) % 360:
                 problems.append(f"region {region} is turned by {turned:g}°: only the box around it")
             if max(abs(a - b) for a, b in zip(corners, inside, strict=True)) > BEYOND:
                 problems.append(f"region {region} reaches beyond the image: only what lies inside")
@@ -404,13 +413,27 @@ def _match(controls: Sequence[ControlT], classes: Iterable[str]) -> ClassMatchin
 
 def _make_id(key: str) -> str:
     """Make the id of a region from its content, so that a repeated answer is the same."""
-    return hashlib.sha256(key.encode("utf-8")).hexdigest()[:10]
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def list_items(result: Any) -> list[dict[str, Any]]:
+    """List the items of a `result`; whatever an API client stored that is none is left out."""
+    items = result if isinstance(result, list | tuple) else ()
+    return [item for item in items if isinstance(item, dict)]
 
 
 def _listed(value: dict[str, Any], key: str) -> list[str]:
     """List the names under a key of a region's value; none where it is not a list."""
     names = value.get(key)
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _check_number(labels: int) -> None:
+    if labels > MOST_LABELS:
+        raise ValueError(
+            f"the labeling config cannot be used: it has {labels} labels, and {MOST_LABELS} can "
+            "be read"
+        )
 
 
 def _targets(tag: ElementTree.Element) -> list[str]:
@@ -423,6 +446,11 @@ def _labels(tag: ElementTree.Element, kind: str = "Label") -> tuple[Label, ...]:
         alias, value = label.get("alias", ""), label.get("value", "")
         if names := tuple(name for name in (alias, value) if name):
             predicted = label.get("predicted_values", "").split(",")
+            if max(map(len, names)) > LONGEST_LABEL:
+                raise ValueError(
+                    f"the labeling config cannot be used: a label of it has more than "
+                    f"{LONGEST_LABEL} characters"
+                )
             found.append(Label(names[0], names, tuple(filter(None, map(str.strip, predicted)))))
     return tuple(found)
 
@@ -431,17 +459,22 @@ def _around(shape: dict[str, Any], width: int, height: int) -> tuple[float, floa
     """The box in pixels around a region, which Label Studio turns about its top left corner.
 
     Turned in pixels, clockwise, in degrees: in percent, a turn would also skew it.
+
+    Raises:
+        ValueError: A number in it is none.
     """
+    place = [parse_number(shape.get(key)) for key in ("x", "y", "width", "height")]
+    turned = parse_number(shape.get("rotation") or 0)
+    if None in place or turned is None:
+        raise ValueError("a place, a size or a rotation is no number")
     x, y, w, h = (
-        float(shape[key]) / 100 * side
-        for key, side in (("x", width), ("y", height), ("width", width), ("height", height))
+        (share or 0.0) / 100 * side
+        for share, side in zip(place, (width, height, width, height), strict=True)
     )
-    angle = math.radians(float(shape.get("rotation") or 0))
+    angle = math.radians(turned)
     cos, sin = math.cos(angle), math.sin(angle)
     xs = (x, x + w * cos, x - h * sin, x + w * cos - h * sin)
     ys = (y, y + w * sin, y + h * cos, y + w * sin + h * cos)
-    if not all(map(math.isfinite, (*xs, *ys))):
-        raise ValueError("not finite")
     return min(xs), min(ys), max(xs), max(ys)
 
 

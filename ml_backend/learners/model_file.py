@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_backend.system.numbers import parse_number
+
 FILE_NAME = "weights.safetensors"
 # The same network for OpenVINO, in the same folder.
 IR_FILES = ("model.xml", "model.bin")
@@ -19,6 +21,14 @@ CLASSIFIER = "classifier"
 
 # A name, never a path: what a file says of itself must not choose which other file is read.
 _ARCHITECTURE = re.compile(r"[a-z0-9_]{1,60}")
+
+# What its numbers can be: one out of range would be a division by zero, or memory without end.
+_RANGES = (
+    ("scale", 1e-3, 1e3),
+    ("threshold", 0.0, 1.0),
+    ("nms_iou", 0.0, 1.0),
+    ("input_um", 1e-6, 1e6),
+)
 
 
 @dataclass(frozen=True)
@@ -73,10 +83,16 @@ class ModelCard:
             card = cls(**fields)
             if not _ARCHITECTURE.fullmatch(card.architecture):
                 raise TypeError("the architecture that it names is none")
-            if not 1e-3 <= card.scale <= 1e3:
-                raise TypeError("its scale is none")
+            for name, low, high in _RANGES:
+                value = getattr(card, name)
+                if name == "input_um" and value is None:
+                    continue
+                if isinstance(value, str) or parse_number(value, low, high) is None:
+                    raise TypeError(f"its {name} is no number from {low:g} to {high:g}")
+            if not all(isinstance(name, str) for name in (*card.classes, *card.headline)):
+                raise TypeError("a class has no name")
             return card
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{source} is not a cytoloop model file: {error}") from error
 
 

@@ -34,7 +34,7 @@ def fetch_images(
     """
     addresses = [str(submission.data.get(image_key) or "") for submission in chosen]
     paths = [
-        folder / f"{submission.task}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+        folder / f"{submission.task}-{_hash_address(address)}"
         for submission, address in zip(chosen, addresses, strict=True)
     ]
     missing = [i for i, path in enumerate(paths) if addresses[i] and not path.exists()]
@@ -63,3 +63,7 @@ def fetch_images(
             yield FetchedImage(path.name, hashlib.sha256(data).hexdigest(), (width, height))
         except (UnreadableImage, OSError) as error:
             yield error
+
+
+def _hash_address(address: str) -> str:
+    return hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -20,12 +20,12 @@ from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.dataset.split import compute_queue_place
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.imaging.decode import decode
+from ml_backend.imaging.decode import UnreadableImage, decode, measure_decoded
+from ml_backend.imaging.decode_budget import BUDGET
 from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.learners.kinds import find_learner
-from ml_backend.system.batching import make_batches
 
 # Tasks that go through the model together. Images of one size share a batch; two
 # batches are on their way at a time, so that memory stays bounded.
@@ -37,8 +37,9 @@ QUEUED = "queued: the answer was due; the worker pre-annotates it"
 # Not a fault yet: the caller did not want to wait.
 SLOW = "its image is slow to come"
 
-# A task's index, µm a pixel of its image where that is known, and the image.
-_Ahead = tuple[int, float | None, Future[np.ndarray]]
+# A task's index, µm a pixel of its image where that is known, the image, and the bytes that were
+# taken for it.
+_Ahead = tuple[int, float | None, Future[np.ndarray], int]
 
 # See `ImageSource.stream`; None tells that nothing came for a while.
 Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exception] | None]]
@@ -167,23 +168,39 @@ class PreAnnotator:
                     if isinstance(got, Exception):
                         yield index, LeftOut(str(got))
                         continue
-                    ahead.append((index, size, pool.submit(decode, got)))
+                    try:
+                        taken = measure_decoded(got)
+                    except UnreadableImage as error:
+                        yield index, LeftOut(str(error))
+                        continue
+                    # Whoever waits holds nothing, so that nobody waits for ever.
+                    while not BUDGET.take(taken, 0.0 if ahead else _seconds_until(deadline)):
+                        if not ahead:
+                            yield index, LeftOut(QUEUED)
+                            break
+                        yield from self._decode(_pop_batch(ahead))
+                    else:
+                        ahead.append((index, size, pool.submit(decode, got), taken))
                     if len(ahead) >= 2 * BATCH:
-                        yield from self._decode([ahead.popleft() for _ in range(BATCH)])
-                for rest in make_batches(list(ahead), BATCH):
-                    yield from self._decode(rest)
+                        yield from self._decode(_pop_batch(ahead))
+                while ahead:
+                    yield from self._decode(_pop_batch(ahead))
             finally:
-                for *_, future in ahead:
+                for *_, future, taken in ahead:
                     future.cancel()
+                    BUDGET.give_back(taken)
 
-    def _decode(self, batch: Iterable[_Ahead]) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
+    def _decode(self, batch: Sequence[_Ahead]) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         decoded = []
-        for index, size, future in batch:
-            try:
-                decoded.append((index, Picture(future.result(), size)))
-            except Exception as error:  # a decoder may fail in any way; the task is listed
-                yield index, LeftOut(str(error))
-        yield from self._predict(decoded)
+        try:
+            for index, size, future, _ in batch:
+                try:
+                    decoded.append((index, Picture(future.result(), size)))
+                except Exception as error:  # a decoder may fail in any way; the task is listed
+                    yield index, LeftOut(str(error))
+            yield from self._predict(decoded)
+        finally:
+            BUDGET.give_back(sum(taken for *_, taken in batch))
 
     def _predict(
         self, decoded: Sequence[tuple[int, Picture]]
@@ -255,3 +272,11 @@ class PreAnnotator:
             (index, replace(annotation, score=score))
             for (index, annotation), score in zip(drawn, scores, strict=True)
         ]
+
+
+def _pop_batch(ahead: deque[_Ahead]) -> list[_Ahead]:
+    return [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
+
+
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

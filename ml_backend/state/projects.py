@@ -377,7 +377,7 @@ class Projects:
             database.executemany(
                 "insert or ignore into shown values (?, ?, ?, ?)",
                 [
-                    (project, annotation, regions.version, json.dumps(regions.result))
+                    (project, annotation, _to_text(regions.version), json.dumps(regions.result))
                     for annotation, regions in shown.items()
                 ],
             )
@@ -400,6 +400,11 @@ class Projects:
                 number: ShownRegions(version, json.loads(result))
                 for number, version, result in rows
             }
+
+
+def _to_text(text: str) -> str:
+    """Write out half letters (lone surrogates), which JSON may hold and SQLite refuses."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _take_over_certainties(database: sqlite3.Connection) -> None:

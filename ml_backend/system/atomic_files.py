@@ -149,7 +149,9 @@ def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """
     with replace_file(path) as temporary:
         mode = 0o600 if private else 0o666
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT, mode), "w", encoding="utf-8") as f:
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT, mode)
+        # Half a letter (a lone surrogate), which UTF-8 cannot hold, becomes JSON's escape of it.
+        with open(opened, "w", encoding="utf-8", errors="backslashreplace") as f:
             json.dump(value, f, indent=1, sort_keys=True, ensure_ascii=False)
 
 

@@ -24,6 +24,7 @@ from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.label_studio.class_names import is_mitotic
 from ml_backend.learners.base import ObjectDetector
 from ml_backend.system.atomic_files import create_folder
+from ml_backend.system.csv_cells import write_cell
 from tasks.detection.detect_files import iterate_detections
 from tasks.sources.discover import Skipped
 
@@ -125,7 +126,7 @@ def sort(
         with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             partials = [f"{name} (partial)" for name in classes]
-            table.writerow(["image", "folders", *classes, *partials])
+            table.writerow(map(write_cell, ["image", "folders", *classes, *partials]))
             for found in iterate_detections(source, detector, progress):
                 if not isinstance(found, Detected):
                     skipped.append(found)
@@ -137,7 +138,8 @@ def sort(
                 except FileNotFoundError:
                     skipped.append({"source": found.source, "reason": "it is gone"})
                     continue
-                table.writerow([found.source, "; ".join(places), *_columns(found, classes)])
+                cells = [found.source, "; ".join(places), *_columns(found, classes)]
+                table.writerow(map(write_cell, cells))
                 counts.update({place: counts[place] + 1 for place in places})
                 images += 1
     return {"images": images, "folders": counts, "skipped": skipped, "model": model}

@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
-
-import yaml  # type: ignore[import-untyped]
 
 from ml_backend.dataset.annotation_formats import voc, yolo
 from ml_backend.dataset.annotation_formats.formats import (
@@ -25,6 +22,7 @@ from ml_backend.dataset.consensus import Submission
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.retraining.image_cache import fetch_images
+from ml_backend.system.markup import parse_xml, parse_yaml
 from tasks.exchange.image_names import Names
 
 _SUFFIXES = (".json", ".geojson", ".xml", ".yaml", ".yml")
@@ -126,7 +124,7 @@ def read_annotation_files(
 
 def _read_voc(file: Path, images: TaskImages, report: Report) -> LabelledImages:
     try:
-        entry = voc.read(ElementTree.parse(file).getroot())
+        entry = voc.read(parse_xml(file.read_bytes()))
         try:
             image = images.find(entry.name or file.stem, file.parent)
         except LookupError:  # many are renamed together with their image, and not inside
@@ -134,7 +132,7 @@ def _read_voc(file: Path, images: TaskImages, report: Report) -> LabelledImages:
     except LookupError as error:
         report(file, str(error))
         return
-    except (OSError, ElementTree.ParseError, *READ_ERRORS) as error:
+    except (OSError, *READ_ERRORS) as error:
         report(file, f"not a Pascal VOC file: {error}")
         return
     try:
@@ -148,12 +146,12 @@ def _read_voc(file: Path, images: TaskImages, report: Report) -> LabelledImages:
 def _read_yolo(file: Path, images: TaskImages, report: Report) -> LabelledImages:
     """The label files below the folder of a data.yaml; their images need not be there."""
     try:
-        classes = yolo.read_classes(yaml.safe_load(file.read_text("utf-8")))
-    except (OSError, yaml.YAMLError, *READ_ERRORS) as error:
+        classes = yolo.read_classes(parse_yaml(file.read_text("utf-8")))
+    except (OSError, *READ_ERRORS) as error:
         report(file, f"not a YOLO data file: {error}")
         return
     root = file.parent / "labels" if (file.parent / "labels").is_dir() else file.parent
-    for labels in sorted(root.rglob("*.txt")):
+    for labels in filter(Path.is_file, sorted(root.rglob("*.txt"))):
         try:
             name = labels.relative_to(root).with_suffix("").as_posix()
             image = images.find(name, root, stem=True)

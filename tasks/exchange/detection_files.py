@@ -18,6 +18,7 @@ from ml_backend.dataset.annotation_formats.records import (
     to_detected,
 )
 from ml_backend.system.atomic_files import replace_file
+from ml_backend.system.plain_files import find_obstacle
 
 
 def open_writer(out: Path) -> AbstractContextManager[Add]:
@@ -56,6 +57,8 @@ def read_detections(path: Path) -> list[Detected]:
         ValueError: It is not such a file, or a box in it cannot be read.
     """
     try:
+        if path.exists() and (obstacle := find_obstacle(path)):
+            raise ValueError(obstacle)
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
         name = path.name.lower()

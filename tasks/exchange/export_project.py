@@ -26,6 +26,7 @@ from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.batching import make_batches
+from ml_backend.system.numbers import parse_whole_number
 from tasks.exchange.dataset_folders import Add, Labelled, write_folder
 from tasks.exchange.detection_files import open_writer
 from tasks.exchange.image_names import Names
@@ -166,8 +167,7 @@ def _open_writer(out: Path, form: str | None, labels: LabelingConfig) -> Iterato
 def _to_labelled(
     corrected: Submission, item: Item, image: FetchedImage, name: str, kept: Path
 ) -> Labelled:
-    plane = corrected.data.get("plane")
-    number = plane if isinstance(plane, int) else 0
+    number = parse_whole_number(corrected.data.get("plane")) or 0
     rows = [Detection(*row, 1.0, number, False) for row in item.boxes]
     detected = Detected(name, *image.size, rows, by_hand=True)
     return Labelled(corrected.task, detected, kept / image.path, item.split)

@@ -6,6 +6,7 @@ last part of its address, before which Label Studio puts eight digits at an uplo
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -13,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+# Bytes; file systems take 255, and a number or another ending may be added.
+LONGEST_NAME = 200
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
@@ -102,7 +106,15 @@ class Names:
 def flatten(name: str) -> str:
     """A path as the name of a single file that every system takes."""
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
-    return re.sub(r'[<>:"|?*\x00-\x1f]', "_", "_".join(parts)).strip(" .") or "_"
+    plain = re.sub(r'[<>:"|?*\x00-\x1f\ud800-\udfff]', "_", "_".join(parts)).strip(" .") or "_"
+    if len(plain.encode()) <= LONGEST_NAME:
+        return plain
+    # What is left out is told by a hash, so that two long names stay two.
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    stem, ending = PurePosixPath(plain).stem, PurePosixPath(plain).suffix
+    ending = ending if len(ending.encode()) <= 16 else ""
+    room = LONGEST_NAME - len(digest) - 1 - len(ending.encode())
+    return f"{stem.encode()[:room].decode(errors='ignore')}-{digest}{ending}"
 
 
 def _compose(name: str) -> str:

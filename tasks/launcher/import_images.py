@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.dataset.split import Assignment, assign, assign_all, read_group
-from ml_backend.imaging.decode import UnreadableImage, decode, encode_png
+from ml_backend.dataset.split import LEAST_CHANCE, Assignment, assign, assign_all, read_group
+from ml_backend.imaging.decode import UnreadableImage, decode, encode_png, measure_decoded
+from ml_backend.imaging.decode_budget import BUDGET
 from ml_backend.imaging.pixel_size import read_file_pixel_size
 from ml_backend.label_studio.client import Studio
 from ml_backend.system.atomic_files import replace_file
 from ml_backend.system.batching import make_batches
+from ml_backend.system.numbers import parse_number
 from ml_backend.system.plurals import format_count
 from tasks.sources.discover import list_image_files
 
@@ -182,7 +184,12 @@ def _copy_image(path: Path, folder: Path, known: Iterable[Any]) -> _Copy | Unrea
         digest = hashlib.sha256(content).hexdigest()
         if digest in known:
             return _Copy(digest, "")
-        pixels = decode(content)
+        size = measure_decoded(content)
+        BUDGET.take(size, None)
+        try:
+            pixels = decode(content)
+        finally:
+            BUDGET.give_back(size)
         suffix = next((end for start, end in _SHOWABLE if content.startswith(start)), None)
         if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
             suffix = ".webp"
@@ -260,7 +267,7 @@ def _read_sides(
                 read_group(data, str(data.get(image_key, ""))),
                 Assignment(
                     data["split"],
-                    float(data.get("sampling_p") or 1.0),
+                    parse_number(data.get("sampling_p"), LEAST_CHANCE, 1) or 1.0,
                     str(data.get("sampling_reason") or ""),
                 ),
             )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.imaging.decode import UnreadableImage
+from ml_backend.imaging.decode import MAX_DECODED, UnreadableImage
 from ml_backend.imaging.pixel_size import UNITS, parse_pixel_size
 from tasks.readers.contrast import Contrast, choose_stride
 from tasks.readers.header import Header
@@ -24,6 +24,9 @@ from tasks.readers.planes import PlaneReader, ScanPlane
 
 # A resolution of no more px a plane says what is black and white.
 _COARSE = 4_000_000
+
+# Planes that are listed whether chunks of them are there or not.
+FEW_PLANES = 10_000
 
 
 def is_store(path: Path) -> bool:
@@ -126,6 +129,7 @@ def _planes(group: Any, channel: int) -> tuple[list[ScanPlane], Contrast]:
         raise UnreadableImage(
             f"there is no channel {channel}; it has {depth.get('c', 1)}, from 0 on"
         )
+    _check_array(group, image["datasets"][0]["path"], array)
     coarse = next((one for one in levels if one.shape[-2] * one.shape[-1] <= _COARSE), levels[-1])
     contrast = Contrast(array.dtype)
     planes = []
@@ -138,6 +142,25 @@ def _planes(group: Any, channel: int) -> tuple[list[ScanPlane], Contrast]:
         contrast.planes.append(plane)
         planes.append(ScanPlane(number, time, plane))
     return planes, contrast
+
+
+def _check_array(group: Any, name: str, array: Any) -> None:
+    """Hold the shape of an array against the files that it has, before anything is made of it.
+
+    Raises:
+        UnreadableImage: It has no pixels, its chunks are too large to be decoded, or it promises
+            far more planes than there are chunks.
+    """
+    if 0 in array.shape:
+        raise UnreadableImage("it has no pixels")
+    if math.prod(array.chunks) * array.dtype.itemsize > MAX_DECODED:
+        raise UnreadableImage("its chunks are too large to be decoded")
+    planes = math.prod(array.shape[:-2])
+    if planes <= FEW_PLANES:  # chunks that are not there are empty, which is honest
+        return
+    chunks = sum(1 for path in (Path(str(group.store.root)) / group.path / name).rglob("*"))
+    if planes > FEW_PLANES * (chunks + 1) * math.prod(array.chunks[:-2]):
+        raise UnreadableImage(f"it promises {planes} planes and has {chunks} files")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.imaging.decode import MAX_BYTES, TIFF, UnreadableImage, decode
 from ml_backend.imaging.pixel_size import read_file_pixel_size
+from ml_backend.system.plain_files import find_obstacle
 from tasks.readers import ome_zarr, tiff, vendor
 from tasks.readers.contrast import SAMPLED_PLANES, SampledPlane, measure_limits
 from tasks.readers.header import Header
@@ -82,6 +83,8 @@ def _examine(
     reading: how it will be shown, where it is read right away.
     """
     content = None
+    if obstacle := find_obstacle(path):
+        return Header(path, "image", failure=obstacle), None
     try:
         if ome_zarr.is_store(path):
             return ome_zarr.examine(path, channel), None
@@ -96,6 +99,8 @@ def _examine(
         header = Header(path, "image", failure=error.reason)
     except (pyvips.Error, OSError, struct.error):
         header = Header(path, "image")  # decoding says what is wrong
+    if any(plane.width < 1 or plane.height < 1 for plane in header.planes):
+        header = Header(path, header.kind, failure="a plane of it has no pixels")
     return header, content
 
 

@@ -29,7 +29,12 @@ from ml_backend.imaging.decode import (
     read_vips_pixels,
     stretch_contrast,
 )
-from ml_backend.imaging.pixel_size import parse_ome_pixel_size, read_imagej_pixel_size
+from ml_backend.imaging.pixel_size import (
+    parse_ome_pixel_size,
+    parse_ome_pixels,
+    read_imagej_pixel_size,
+)
+from ml_backend.system.numbers import parse_whole_number
 from tasks.readers.contrast import Contrast, choose_stride
 from tasks.readers.header import Header, find_no_pixel_size
 from tasks.readers.planes import (
@@ -47,6 +52,10 @@ from tasks.readers.tiff_pages import StripsPlane, WholePlane, has_large_strips
 TILES_BYTES = 64_000_000
 
 LOST = "the file is cut off here, and what follows is lost"
+LOOP = "its pages lead back to an earlier one; only the first is read"
+
+# What metadata promise beside what the file has: a page of no samples takes a few bytes of it.
+_PROMISES = 16
 
 
 def examine(path: Path, opened: BinaryIO, channel: int | None) -> Header:
@@ -70,6 +79,13 @@ def examine(path: Path, opened: BinaryIO, channel: int | None) -> Header:
     contrasts: list[Contrast] = []
     try:
         with tifffile.TiffFile(opened) as file:
+            pages, is_loop = _count_pages(file)
+            _check_promises(file, pages)
+            if is_loop:
+                planes, contrasts = _read_first(path, file, channel)
+                planes.append(ScanPlane(len(planes), -1, MissingPlane(LOOP)))
+                sides = planes[0].width, planes[0].height
+                return Header(path, "tiff", tuple(planes), tuple(contrasts), sides)
             if path.suffix.lower() in (".tif", ".tiff"):
                 ome, find_pixel_size = _metadata(file)
             planes, contrasts = _pages(path, file, channel)
@@ -89,6 +105,80 @@ def examine(path: Path, opened: BinaryIO, channel: int | None) -> Header:
     return Header(
         path, "tiff", tuple(planes), tuple(contrasts), size, failure, ome, find_pixel_size
     )
+
+
+def _count_pages(file: tifffile.TiffFile) -> tuple[int, bool]:
+    """How many pages a file has, by their chain, and whether the chain leads back to one of them.
+
+    Only the numbers of tags and the offsets are read, without a page for each.
+    """
+    form, handle, size = file.tiff, file.filehandle, file.filehandle.size
+    seen: set[int] = set()
+    offset = file.pages.first.offset
+    while 0 < offset < size and offset not in seen:
+        seen.add(offset)
+        handle.seek(offset)
+        head = handle.read(form.tagnosize)
+        if len(head) < form.tagnosize:
+            break
+        (tags,) = struct.unpack(form.tagnoformat, head)
+        handle.seek(offset + form.tagnosize + tags * form.tagsize)
+        named = handle.read(form.offsetsize)
+        if len(named) < form.offsetsize:
+            break
+        (offset,) = struct.unpack(form.offsetformat, named)
+    return len(seen), offset in seen
+
+
+def _check_promises(file: tifffile.TiffFile, pages: int) -> None:
+    """Hold the planes that metadata promise against the file, before anything is made for each.
+
+    Raises:
+        UnreadableImage: They are more than the file can hold.
+    """
+    promised = 1
+    if file.is_ome and (ome := parse_ome_pixels(file.ome_metadata or "")) is not None:
+        sizes = (parse_whole_number(ome.get(f"Size{axis}"), 1) for axis in "CZT")
+        promised = math.prod(size or 1 for size in sizes)
+    for described in file.shaped_metadata or () if file.is_shaped else ():
+        shape = described.get("shape") or ()
+        sides = [parse_whole_number(side, 0) for side in shape]
+        if None in sides:
+            raise UnreadableImage("its metadata give a shape that is none")
+        promised = max(promised, math.prod(side or 1 for side in sides[:-2]))
+    if file.is_imagej:
+        promised = max(
+            promised, parse_whole_number((file.imagej_metadata or {}).get("images")) or 1
+        )
+    page = file.pages.first
+    plane = page.imagewidth * page.imagelength * page.samplesperpixel * max(1, page.bitspersample)
+    # One page may be followed by the samples of others; compressed ones have a page each.
+    stored = file.filehandle.size * 8 // max(1, plane)
+    # A file of several (OME) knows the planes of the others too.
+    if promised > _PROMISES * max(pages, stored, 65_536):
+        raise UnreadableImage(
+            f"its metadata promise {promised} planes, which a file of "
+            f"{file.filehandle.size} bytes cannot hold"
+        )
+
+
+def _read_first(
+    path: Path, file: tifffile.TiffFile, channel: int | None
+) -> tuple[list[ScanPlane], list[Contrast]]:
+    """The first page alone, where the chain of pages cannot be followed."""
+    page: Any = file.pages.first
+    contrast = Contrast(np.dtype(page.dtype))
+    plane = VipsPlane(
+        path,
+        _Alone.of(path, file, page),
+        page.imagewidth,
+        page.imagelength,
+        page.tilelength if page.is_tiled else 0,
+        contrast if page.dtype != np.uint8 or not _is_plain(page) else None,
+        channel,
+    )
+    contrast.planes.append(plane)
+    return [ScanPlane(0, 0, plane)], [contrast]
 
 
 def _metadata(file: tifffile.TiffFile) -> tuple[str, Callable[[], float | None]]:

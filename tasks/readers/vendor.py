@@ -21,6 +21,10 @@ from tasks.readers.contrast import Contrast, choose_stride
 from tasks.readers.header import Header
 from tasks.readers.planes import MissingPlane, PlaneReader, ScanPlane
 
+# Planes that are listed in a file of any size.
+MANY_PLANES = 10_000
+MAX_PLANE = 8_000_000_000  # bytes: a plane is read whole (a slide of 60,000 × 60,000 px in grey)
+
 # The package of the extra that reads files of an ending.
 READERS = {".czi": "bioio_czi", ".lif": "bioio_lif", ".nd2": "bioio_nd2"}
 
@@ -50,6 +54,11 @@ def examine(path: Path, channel: int | None) -> Header:
     try:
         for scene in range(len(file.image.scenes)):
             sizes = file.sizes(scene)
+            if sizes["T"] * sizes["Z"] > max(MANY_PLANES, path.stat().st_size):
+                raise UnreadableImage("it promises more planes than it has bytes")
+            samples = sizes["X"] * sizes["Y"] * sizes["S"]
+            if samples * np.dtype(file.image.dtype).itemsize > MAX_PLANE:
+                raise UnreadableImage("a plane of it is too large to be read whole")
             if channel >= sizes["C"]:
                 raise UnreadableImage(f"there is no channel {channel}; it has {sizes['C']}, from 0")
             contrast = Contrast(np.dtype(file.image.dtype))

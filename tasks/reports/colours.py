@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from xml.etree import ElementTree
 
 from ml_backend.label_studio.class_names import canonicalize, is_clutter
+from ml_backend.system.markup import parse_xml
 
 # Of Okabe and Ito (2008), without black; the ready-made configs have the same.
 PALETTE = (
@@ -67,7 +67,7 @@ def _read_colours(label_config: str) -> dict[str, str]:
     if not label_config:
         return {}
     found = {}
-    for label in ElementTree.fromstring(label_config).iter("Label"):
+    for label in parse_xml(label_config).iter("Label"):
         colour = label.get("background", "")
         if re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
             for name in (label.get("alias"), label.get("value")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -23,14 +22,16 @@ from ml_backend.dataset.corrections import (
     measure_usefulness,
     read_corrections,
 )
-from ml_backend.dataset.split import GROUP_FIELDS
+from ml_backend.dataset.split import GROUP_FIELDS, LEAST_CHANCE
 from ml_backend.imaging.decode import UnreadableImage, decode
+from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
-from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, list_items, parse_labels
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from ml_backend.system.numbers import LONGEST_SIDE, parse_number, parse_size, parse_whole_number
 from tasks.exchange.image_names import Names
 from tasks.reports.colours import choose_colours
 from tasks.reports.counts import (
@@ -153,7 +154,9 @@ class ProjectReader:
         members_by_name: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for task in self._tasks:
             data = task["data"]
-            placed = data.get("scan") and all(_to_number(data.get(key)) is not None for key in "xy")
+            placed = data.get("scan") and all(
+                _read_coordinate(data, key) is not None for key in "xy"
+            )
             name = str(data["scan"]) if placed else self._names.get(task["id"])
             members_by_name.setdefault((self._find_scan(data), name), []).append(task)
         groups = []
@@ -164,8 +167,8 @@ class ProjectReader:
             for number, task in enumerate(members):
                 address = str(task["data"].get(self._labels.image_key) or "")
                 self.addresses[name, number] = address
-            pixel = next((_to_number(task["data"].get("pixel_size")) for task in members), None)
-            groups.append(group_images(name, scan, images, pixel or None))
+            pixel = next((read_task_pixel_size(task["data"]) for task in members), None)
+            groups.append(group_images(name, scan, images, pixel))
         return groups
 
     def _find_scan(self, data: Mapping[str, Any]) -> str:
@@ -191,12 +194,12 @@ class ProjectReader:
             before = self._shown.get(chosen.annotation)
             if before is None and prediction:
                 before = ShownRegions(
-                    str(prediction.get("model_version")), prediction["result"] or []
+                    str(prediction.get("model_version")), prediction.get("result") or []
                 )
         size = _find_size([*result, *(before.result if before else []), *chain(*others)])
         # A single image is a group of its own, wherever it lies in a scan.
-        x, y = (_to_number(data.get(key)) or 0.0 for key in "xy") if placed else (0.0, 0.0)
-        plane = data.get("plane") if placed else None
+        x, y = (_read_coordinate(data, key) or 0.0 for key in "xy") if placed else (0.0, 0.0)
+        plane = parse_whole_number(data.get("plane")) if placed else None
         if chosen and others:
             objects, problems = self._settle_annotators(chosen, size, (x, y))
         else:
@@ -206,7 +209,9 @@ class ProjectReader:
         if before:
             pre_annotated, _ = self._read_objects(before.result, size, (x, y), by_hand=False)
         chance = (
-            _to_number(data.get("sampling_p")) if data.get("key") and data.get("scan") else None
+            parse_number(data.get("sampling_p"), LEAST_CHANCE, 1)
+            if data.get("key") and data.get("scan")
+            else None
         )
         return ReportImage(
             name,
@@ -216,7 +221,7 @@ class ProjectReader:
             state,
             tuple(objects),
             None if pre_annotated is None else tuple(pre_annotated),
-            plane if isinstance(plane, int) else 0,
+            plane or 0,
             1 / chance if chance else 1.0,
         )
 
@@ -244,13 +249,13 @@ class ProjectReader:
         by_hand: bool,
     ) -> tuple[list[MarkedObject], list[str]]:
         regions: dict[str, list[dict[str, Any]]] = {}
-        for number, item in enumerate(result):
+        for number, item in enumerate(list_items(result)):
             regions.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
         objects, problems = [], []
         for items in regions.values():
             boxes, wrong = self._labels.read_boxes(items, *size)
             problems += wrong
-            score = None if by_hand else _to_number(items[0].get("score"))
+            score = None if by_hand else parse_number(items[0].get("score"), 0, 1)
             for *corners, label, _ in boxes.to_rows():
                 box = _move(corners, *place)
                 confidence = None if by_hand else 1.0 if score is None else score
@@ -276,19 +281,15 @@ def _fill_sizes(images: list[ReportImage]) -> list[ReportImage]:
 
 
 def _find_size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
-    for item in items:
-        width, height = item.get("original_width"), item.get("original_height")
-        if width and height:
-            return int(width), int(height)
+    for item in list_items(items):
+        if size := parse_size(item.get("original_width"), item.get("original_height")):
+            return size
     return 0, 0
 
 
-def _to_number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+def _read_coordinate(data: Mapping[str, Any], key: str) -> float | None:
+    """Read where an image lies in its scan, px; None where its task's data does not say."""
+    return parse_number(data.get(key), -LONGEST_SIDE, LONGEST_SIDE)
 
 
 class _TaskPixels:

@@ -12,6 +12,7 @@ from typing import Any
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.system.atomic_files import replace_file
 from ml_backend.system.batching import make_batches
+from ml_backend.system.csv_cells import write_cell
 from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
 from tasks.reports.counts import Count, ImageGroup, MarkedObject, count_objects
@@ -171,7 +172,9 @@ def _write_csv(path: Path, columns: Iterable[str], records: Iterable[dict[str, A
     ):
         table = csv.DictWriter(file, list(columns))
         table.writeheader()
-        table.writerows(records)
+        table.writerows(
+            {name: write_cell(value) for name, value in record.items()} for record in records
+        )
     return path
 
 

@@ -276,4 +276,4 @@ def _cut_out(
 
 def fingerprint(parts: Sequence[str]) -> str:
     """Make a short name of texts: 20 hex digits of their SHA-256."""
-    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:20]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:20]

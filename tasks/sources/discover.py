@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
+from ml_backend.system.plain_files import find_obstacle, show_name
 from tasks.readers import vendor
 from tasks.readers.ome_zarr import is_store
 from tasks.sources import filename_patterns
@@ -289,6 +290,8 @@ def list_image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
     """
     if source.is_file() or is_store(source):
         return [source], []
+    if source.exists() and not source.is_dir():
+        raise ValueError(f"{source}: {find_obstacle(source)}")
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     paths: list[Path] = []
@@ -300,18 +303,19 @@ def list_image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
         if folder == source:
             raise error
         reason = f"the folder cannot be read: {error.strerror}"
-        skipped.append({"source": _name(folder, source), "reason": reason})
+        skipped.append({"source": show_name(_name(folder, source)), "reason": reason})
 
-    def leads_out(path: Path) -> bool:
-        if not path.is_symlink() or path.resolve().is_relative_to(inside):
-            return False
-        reason = "a link that leads out of the folder is not followed"
-        skipped.append({"source": _name(path, source), "reason": reason})
-        return True
+    def is_refused(path: Path) -> bool:
+        reason = find_obstacle(path)
+        if not reason and path.is_symlink() and not path.resolve().is_relative_to(inside):
+            reason = "a link that leads out of the folder is not followed"
+        if reason:
+            skipped.append({"source": show_name(_name(path, source)), "reason": reason})
+        return bool(reason)
 
     for folder, folders, files in os.walk(source, onerror=unread):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        folders[:] = [name for name in folders if not leads_out(Path(folder, name))]
+        folders[:] = [name for name in folders if not is_refused(Path(folder, name))]
         stores = [name for name in folders if is_store(Path(folder, name))]
         folders[:] = [name for name in folders if name not in stores]
         for name in files + stores:
@@ -320,16 +324,20 @@ def list_image_files(source: Path) -> tuple[list[Path], list[Skipped]]:
                 continue
             if path.suffix.lower() not in IMAGE_ENDINGS and name not in stores:
                 continue
-            if name in stores or not leads_out(path):
+            if name in stores or not is_refused(path):
                 paths.append(path)
     skipped.sort(key=lambda entry: split_numbers(entry["source"]))
     return sorted(paths, key=lambda path: split_numbers(_name(path, source))), skipped
 
 
-def split_numbers(name: str) -> tuple[list[str | int], str]:
+def split_numbers(name: str) -> tuple[list[tuple[int, str]], str]:
     """Return a key that sorts tile2 before tile10, and upper and lower case together."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+    parts = re.split(r"([0-9]+)", name.casefold())
+    # By length first, and not as numbers: a name may hold more digits than `int` reads.
+    return [
+        (len(digits := part.lstrip("0")), digits) if i % 2 else (0, part)
+        for i, part in enumerate(parts)
+    ], name
 
 
 def _name(path: Path, source: Path) -> str:

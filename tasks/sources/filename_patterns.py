@@ -10,6 +10,10 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from ml_backend.system.numbers import parse_whole_number
+
+MOST = 10_000_000  # what is greater is a date, a time or a serial number
+
 FIELDS = ("row", "column", "plane", "channel")
 
 # The first form of each that a name has counts. A number follows its letter, and the letter
@@ -89,7 +93,8 @@ def parse_name(name: str, given: re.Pattern[str] | None = None) -> TileName | No
     """Return what a file's name says; None where it does not fit the pattern that was given."""
     if given is not None:
         found = given.fullmatch(name) or given.fullmatch(PurePath(name).stem)
-        return None if found is None else _named(name, [found])
+        fits = found is not None and all(map(_is_number, found.groupdict().values()))
+        return _named(name, [found]) if found is not None and fits else None
     stem = PurePath(name).stem.casefold()
     matches = (
         next(filter(None, (re.search(form, stem) for form in forms)), None) for forms in _KNOWN
@@ -97,7 +102,12 @@ def parse_name(name: str, given: re.Pattern[str] | None = None) -> TileName | No
     return _named(name, [found for found in matches if found])
 
 
+def _is_number(digits: str) -> bool:
+    return parse_whole_number(digits, 0, MOST) is not None
+
+
 def _named(name: str, matches: list[re.Match[str]]) -> TileName:
+    matches = [found for found in matches if all(map(_is_number, found.groupdict().values()))]
     numbers: dict[str, int] = {}
     spans = []
     for found in matches:

@@ -21,6 +21,7 @@ from ml_backend.dataset.annotation_formats.records import (
     Detection,
     FileFormat,
     ImageAnnotations,
+    read_number,
 )
 
 
@@ -69,7 +70,7 @@ def read(content: Any, report: Callable[[str], None]) -> list[ImageAnnotations]:
 def _read_box(annotation: Any, labels: Mapping[Any, str]) -> Annotation:
     box = BoundingBox.create(
         label=labels[annotation["category_id"]],
-        coords=tuple(map(float, annotation["bbox"])),
+        coords=tuple(map(read_number, annotation["bbox"])),
         box_format=BoxFormat.LTWH,
     )
     return Annotation(

@@ -19,6 +19,7 @@ from ml_backend.dataset.annotation_formats.records import (
     Detected,
     FileFormat,
     ImageAnnotations,
+    read_number,
 )
 
 
@@ -58,7 +59,7 @@ def _read_box(annotation: Any) -> Annotation:
         label=str(annotation["label"]),
         # x and y are the middle of the box.
         coords=tuple(
-            float(annotation["coordinates"][key]) for key in ("x", "y", "width", "height")
+            read_number(annotation["coordinates"][key]) for key in ("x", "y", "width", "height")
         ),
         box_format=BoxFormat.XYWH,
     )

@@ -17,7 +17,9 @@ from ml_backend.dataset.annotation_formats.records import (
     Detected,
     FileFormat,
     ImageAnnotations,
+    read_number,
 )
+from ml_backend.system.csv_cells import read_cell, write_cell
 
 COLUMNS = ("source", "x1", "y1", "x2", "y2", "label", "confidence", "plane")
 
@@ -27,7 +29,9 @@ def parse_csv(text: str) -> list[dict[str, str]]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if missing := set(COLUMNS) - set(rows.fieldnames or ()):
         raise ValueError(f"it has no column {min(missing)}")
-    return list(rows)
+    # Names alone are text; a negative number is no formula.
+    named = ("source", "label")
+    return [row | {name: read_cell(row[name] or "") for name in named} for row in rows]
 
 
 def recognizes(content: Any) -> bool:
@@ -56,7 +60,7 @@ def read(content: Any, report: Callable[[str], None]) -> list[ImageAnnotations]:
 
 
 def _read_box(row: Mapping[str, Any]) -> Annotation:
-    x1, y1, x2, y2 = (float(row[side]) for side in ("x1", "y1", "x2", "y2"))
+    x1, y1, x2, y2 = (read_number(row[side]) for side in ("x1", "y1", "x2", "y2"))
     return Annotation(
         BoundingBox(label=str(row["label"]), xmin=x1, ymin=y1, xmax=x2, ymax=y2),
         confidence=row["confidence"],
@@ -70,7 +74,9 @@ def write_csv(file: IO[str]) -> Iterator[Add]:
     """Write CSV to a file that was opened with newline=""; yields what adds an image."""
     rows = csv.DictWriter(file, COLUMNS)
     rows.writeheader()
-    yield lambda detected: rows.writerows(_format_rows(detected))
+    yield lambda detected: rows.writerows(
+        {name: write_cell(value) for name, value in row.items()} for row in _format_rows(detected)
+    )
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from ml_backend.dataset.annotation_formats.records import (
     FileFormat,
     ImageAnnotations,
     PlacedImage,
+    read_number,
 )
 
 
@@ -90,7 +91,7 @@ def _find_points(part: Any) -> Iterator[tuple[float, float]]:
     if part and isinstance(part, str):  # each letter of which is a string again
         raise TypeError(f"{part!r} is not a point")
     if part and isinstance(part[0], int | float):
-        yield float(part[0]), float(part[1])
+        yield read_number(part[0]), read_number(part[1])
     else:
         for inner in part:
             yield from _find_points(inner)

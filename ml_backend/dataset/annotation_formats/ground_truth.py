@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,8 @@ def fit_to_image(image: ImageAnnotations, size: tuple[int, int]) -> GroundTruth:
             x1, x2 = (min(max(x, 0.0), float(size[0])) for x in (box.xmin, box.xmax))
             y1, y2 = (min(max(y, 0.0), float(size[1])) for y in (box.ymin, box.ymax))
             label = str(box.label).strip()
+            if not all(math.isfinite(side) for side in box.ltrb):
+                raise ValueError("a side of it is no finite number")
         except READ_ERRORS as error:
             reason = str(error) or type(error).__name__
             truth.faults.append(f"no {reason}" if isinstance(error, KeyError) else reason)

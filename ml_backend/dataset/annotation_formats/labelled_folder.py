@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
-
-import yaml  # type: ignore[import-untyped]
 
 from ml_backend.dataset.annotation_formats import voc, yolo
 from ml_backend.dataset.annotation_formats.formats import (
@@ -24,6 +21,7 @@ from ml_backend.dataset.annotation_formats.formats import (
 )
 from ml_backend.dataset.annotation_formats.ground_truth import fit_to_image
 from ml_backend.dataset.annotation_formats.records import READ_ERRORS
+from ml_backend.system.markup import parse_xml, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def read_voc(images: FolderImages, report: Report) -> LabelledImages:
     for home, stems in by_home.items():
         files = home.rglob("*.xml") if home.name in voc.FOLDERS else home.glob("*.xml")
         by_stem = defaultdict(list)
-        for file in sorted(files):
+        for file in filter(Path.is_file, sorted(files)):
             by_stem[file.stem].append(file)
         for stem, twins in by_stem.items():
             owners = stems.get(stem, [])
@@ -112,9 +110,9 @@ def read_voc(images: FolderImages, report: Report) -> LabelledImages:
                 report(twins[0], f"{why} with the stem {stem}; left unlabelled")
                 continue
             try:
-                entry = voc.read(ElementTree.parse(twins[0]).getroot())
+                entry = voc.read(parse_xml(twins[0].read_bytes()))
                 truth = fit_to_image(entry, images.sizes[owners[0]])
-            except (OSError, ElementTree.ParseError, *READ_ERRORS) as error:
+            except (OSError, *READ_ERRORS) as error:
                 report(twins[0], f"not a Pascal VOC file: {error}")
             else:
                 yield owners[0], twins[0], truth
@@ -127,10 +125,10 @@ def read_yolo(images: FolderImages, report: Report) -> LabelledImages:
     """
     for file in _find_files(images.root, "data.yaml"):
         try:
-            data = yaml.safe_load(file.read_text("utf-8"))
+            data = parse_yaml(file.read_text("utf-8"))
             classes = yolo.read_classes(data)
             listed = list(_find_yolo_images(data, file, images, report))
-        except (OSError, yaml.YAMLError, *READ_ERRORS) as error:
+        except (OSError, *READ_ERRORS) as error:
             report(file, f"not a YOLO data file: {error}")
             continue
         for image in listed:

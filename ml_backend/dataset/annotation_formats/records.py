@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from numbers import Real
 from typing import IO, Any, Protocol
 
 from globox import BoundingBox
 from globox.errors import ParsingError
+
+from ml_backend.system.numbers import parse_number
 
 # What globox and plain indexing raise on a box or a file that is not what it should be.
 READ_ERRORS = (
@@ -20,6 +23,8 @@ READ_ERRORS = (
     KeyError,
     IndexError,
     AttributeError,
+    OverflowError,
+    RecursionError,
 )
 
 
@@ -147,20 +152,35 @@ def to_detected(image: ImageAnnotations) -> Detected:
         box, label = annotation.box, str(annotation.box.label)
         if not label:
             raise ValueError("a box has no label")
-        x1, y1, x2, y2 = (round(float(side), 2) for side in box.ltrb)
-        confidence = 1.0 if drawn else float(annotation.confidence)
-        plane = int(annotation.plane or 0)
+        x1, y1, x2, y2 = (round(read_number(side), 2) for side in box.ltrb)
+        confidence = 1.0 if drawn else read_number(annotation.confidence)
+        plane = int(read_number(annotation.plane or 0))
         detections.append(
             Detection(x1, y1, x2, y2, label, confidence, plane, bool(annotation.partial))
         )
     width, height = image.size or (0, 0)
     return Detected(
         image.name,
-        int(width),
-        int(height),
+        int(read_number(width)),
+        int(read_number(height)),
         detections,
         by_hand=bool(by_hand) and all(by_hand),
     )
+
+
+def read_number(value: Any) -> float:
+    """Read a number of a file.
+
+    Raises:
+        TypeError: It is neither a number nor text.
+        ValueError: It is none, or out of the range of `parse_number`.
+    """
+    if not isinstance(value, Real | str):
+        raise TypeError(f"not a number: {str(value)[:40]}")
+    number = parse_number(value)
+    if number is None:
+        raise ValueError(f"not a number in range: {str(value)[:40]!r}")
+    return number
 
 
 Add = Callable[[Detected], None]

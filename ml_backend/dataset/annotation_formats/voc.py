@@ -16,6 +16,7 @@ from ml_backend.dataset.annotation_formats.records import (
     Detected,
     ImageAnnotations,
     PlacedImage,
+    read_number,
 )
 
 # Where people keep these files; checked ones come first.
@@ -30,7 +31,9 @@ def read(root: ElementTree.Element) -> ImageAnnotations:
     """
     if root.tag != "annotation":
         raise ValueError(f"its root is <{root.tag}>")
-    width, height = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+    width, height = (
+        int(read_number(root.findtext(f"size/{side}") or 0)) for side in ("width", "height")
+    )
     return ImageAnnotations(
         (root.findtext("filename") or "").strip() or None,
         list(root.iter("object")),

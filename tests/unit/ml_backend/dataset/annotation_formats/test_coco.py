@@ -76,7 +76,7 @@ def content(*annotations: Any) -> dict[str, Any]:
         ({"category_id": 1, "bbox": [1, 2, 3, 4]}, "1 boxes are of images that"),
         (None, "1 boxes are of images that"),
         ({"image_id": 1, "category_id": 1}, "no 'bbox'"),
-        ({"image_id": 1, "category_id": 1, "bbox": "?"}, "could not convert string to float"),
+        ({"image_id": 1, "category_id": 1, "bbox": "?"}, "not a number in range"),
         ({"image_id": 1, "category_id": 8, "bbox": [1, 2, 3, 4]}, "no 8"),
         ({"image_id": 1, "category_id": 1, "bbox": [9, 9, -3, 4]}, "`xmax` must be greater"),
     ],
