@@ -22,7 +22,7 @@ import pytest
 from ml_backend.serving.request_body import MOST_BODY_BYTES
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from ml_backend.system.processes import Process
 from tests.conftest import free_port
 
@@ -54,7 +54,7 @@ class Backend:
 
     @property
     def authorization(self) -> str:
-        user = f"{self.settings.backend_user}:{backend_password(self.settings)}"
+        user = f"{self.settings.backend_user}:{read_backend_password(self.settings)}"
         return "Basic " + base64.b64encode(user.encode()).decode()
 
     def ask(self, request: bytes) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import backend_password
+from ml_backend.system.credentials import read_backend_password
 from ml_backend.system.private_files import close_data_folder, create_private
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
@@ -72,7 +72,7 @@ def test_databases_and_secrets_are_private_from_the_first_byte(tmp_path: Path) -
     settings = Settings(data_dir=tmp_path / "data")
     projects = Projects(settings.projects_database)
     projects.connect(Project(1, "http://127.0.0.1:9", "token", "t", "<View/>"))
-    backend_password(settings)
+    read_backend_password(settings)
     files = [path for path in settings.data_dir.iterdir() if path.is_file()]
     assert {"projects.sqlite", "projects.sqlite-wal", "backend.json"} <= {one.name for one in files}
     assert {mode(path) for path in files} == {0o600}
