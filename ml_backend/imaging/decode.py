@@ -28,7 +28,7 @@ import pyvips  # type: ignore[import-untyped]
 from ml_backend.system.plain_files import find_obstacle
 
 # Bytes of an image when it is decoded: an RGB image of 16,384 × 16,384 px, the largest that
-# browsers draw, or a 16-bit grey scan of 20,000 × 20,000. Scans that are larger are read window
+# browsers draw, or 11,585 × 11,585 of 16 bits a sample. Scans that are larger are read window
 # by window (`tasks.readers`); what is shown in Label Studio has to be cut into tiles anyway. A
 # file may unpack a thousandfold, so this and not its size is what bounds memory; at most twice
 # as much is held for a moment, while samples become colours.

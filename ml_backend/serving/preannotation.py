@@ -20,7 +20,7 @@ from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.dataset.split import compute_queue_place
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.imaging.decode import UnreadableImage, decode, measure_decoded
+from ml_backend.imaging.decode import decode, measure_decoded
 from ml_backend.imaging.decode_budget import BUDGET
 from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
@@ -170,7 +170,7 @@ class PreAnnotator:
                         continue
                     try:
                         taken = measure_decoded(got)
-                    except UnreadableImage as error:
+                    except Exception as error:  # a header may fail in any way, as pixels may
                         yield index, LeftOut(str(error))
                         continue
                     # Whoever waits holds nothing, so that nobody waits for ever.
