@@ -270,7 +270,7 @@ def test_serving_beyond_this_machine_without_tls_is_warned_of(
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
                 break
-            assert process.alive() and time.monotonic() < deadline, process.last_words(20)
+            assert process.is_alive() and time.monotonic() < deadline, process.read_last_lines(20)
             time.sleep(0.1)
     finally:
         process.stop()

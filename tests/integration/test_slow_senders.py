@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -94,7 +95,7 @@ def serving(folder: Path, **environment: str) -> Iterator[Backend]:
             with contextlib.suppress(httpx.TransportError):
                 backend.time_health()
                 break
-            assert process.alive() and time.monotonic() < deadline, process.last_words(20)
+            assert process.is_alive() and time.monotonic() < deadline, process.read_last_lines(20)
             time.sleep(0.1)
         yield backend
     finally:
@@ -228,18 +229,20 @@ def test_tls_serves_and_plain_requests_get_nothing(secured: Backend) -> None:
 
 
 def test_a_connection_is_used_again(backend: Backend) -> None:
-    request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     body = b'{"project": 1, "action": "TASKS_CREATED"}'
-    hook = (
-        f"POST /webhook HTTP/1.1\r\nHost: x\r\nAuthorization: {backend.authorization}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    chunked = hook.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
-    chunked = chunked.replace(body, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
-    with socket.create_connection(("127.0.0.1", backend.port), 20) as connection:
-        for sent in (request, hook, chunked, request):
-            connection.sendall(sent)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    headers = {"Authorization": backend.authorization}
+    connection = HTTPConnection("127.0.0.1", backend.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.connect()
+        kept = connection.sock
+        for sent in (None, body, [body[:9], body[9:]], None):  # the list goes in chunks
+            if sent is None:
+                connection.request("GET", "/health")
+            else:
+                connection.request("POST", "/webhook", sent, headers)
+            answer = connection.getresponse()
+            assert answer.status == 200 and answer.read()
+            assert connection.sock is kept
 
 
 @pytest.mark.parametrize(

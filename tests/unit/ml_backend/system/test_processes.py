@@ -125,7 +125,7 @@ def test_the_log_of_a_child_that_writes_without_end_is_bounded(
     children = Children(tmp_path / "children.json")
     flood = "import sys\nwhile True: sys.stdout.write('x' * 999 + '\\n')"
     children.add("flood", start(flood, tmp_path))
-    log = children.log("flood")
+    log = children.find_log("flood")
     try:
         for _ in range(30):
             children.check()
@@ -144,11 +144,11 @@ def test_a_rotated_log_still_tells_the_last_words(
 ) -> None:
     (tmp_path / "log").write_bytes(b"of an earlier start\n" * 10)
     child = start("import time; print('first', flush=True); time.sleep(60)", tmp_path)
-    while "first" not in child.last_words():
+    while "first" not in child.read_last_lines():
         time.sleep(0.02)
     monkeypatch.setattr(processes, "MOST_LOG_BYTES", 10)
     rotate_log(child.log)
     with child.log.open("a") as log:
         log.write("last\n")
-    assert child.last_words() == "last"
+    assert child.read_last_lines() == "last"
     child.stop()
