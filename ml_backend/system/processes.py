@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -169,9 +168,10 @@ def rotate_log(log: Path) -> None:
         aside = log.with_name(f"{log.name}.1")
         create_private(aside)
         with open(log, "rb") as source, open(aside, "wb") as target:
-            # Of one that grew faster than it is looked at, the end.
+            # Of one that grew faster than it is looked at, the end; and no more than that, or the
+            # copy would run after a child that writes faster than it until the disk is full.
             source.seek(max(0, log.stat().st_size - MOST_LOG_BYTES))
-            shutil.copyfileobj(source, target)
+            target.write(source.read(MOST_LOG_BYTES))
         os.truncate(log, 0)
 
 

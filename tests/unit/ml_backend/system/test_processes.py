@@ -123,7 +123,9 @@ def test_the_log_of_a_child_that_writes_without_end_is_bounded(
 ) -> None:
     monkeypatch.setattr(processes, "MOST_LOG_BYTES", 100_000)
     children = Children(tmp_path / "children.json")
-    flood = "import sys\nwhile True: sys.stdout.write('x' * 999 + '\\n')"
+    # Two gigabytes, so that a log that is not bounded is seen and still fills no disk.
+    flood = "import sys\nfor _ in range(2_000_000): sys.stdout.write('x' * 999 + '\\n')\n"
+    flood += "import time; time.sleep(60)"
     children.add("flood", start(flood, tmp_path))
     log = children.find_log("flood")
     try:
