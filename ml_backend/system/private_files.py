@@ -58,7 +58,10 @@ def create_private(path: Path) -> None:
 
     Whatever writes into it later cannot be read by others for a moment either.
     """
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    # A file that is there is not even opened: closing a database that this process also has open
+    # elsewhere would drop SQLite's locks on it (POSIX), and other processes would lose its log.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def keep_private() -> None:

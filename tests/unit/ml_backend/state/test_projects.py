@@ -1,6 +1,9 @@
 """Connected projects and the notes between server and worker."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,3 +201,21 @@ def test_the_last_attempt_is_the_newest(projects: Projects) -> None:
     projects.record_attempt(1, "s1", "promoted")
     projects.record_attempt(1, "s2", "not promoted")
     assert projects.get_last_attempt(1) == "s2"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the locks that are meant are POSIX's")
+def test_opening_twice_loses_nothing_to_another_process(tmp_path: Path) -> None:
+    """Closing a second handle of the file must not drop the locks of the first."""
+    path = tmp_path / "projects.sqlite"
+    first = Projects(path)
+    second = Projects(path)
+    first.connect(Project(1, "http://127.0.0.1:9", "token", "A", "<View/>"))
+    # Another process that comes and goes would take the log for its own and remove it.
+    code = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "c.execute('select count(*) from note').fetchone(); c.close()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert path.with_name("projects.sqlite-wal").exists()
+    second.record_attempt(1, "snapshot", "outcome")
+    assert first.get_last_attempt(1) == "snapshot"
