@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     annotators: Literal["newest", "majority", "agreement"] = Field(
         "newest", description="Which boxes of several annotators of a task count."
     )
+    soft_labels: bool = Field(
+        False,
+        description="Where annotators chose differently for an image, learn the share of each "
+        "choice instead of the one that counts.",
+    )
     strategy: str = Field(
         "certainty", description="What puts a queue in order, where a project chose nothing else."
     )

@@ -182,6 +182,37 @@ def describe_agreement(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def render_annotators(result: dict[str, Any]) -> RenderableType:
+    """Lay out how far annotators agree.
+
+    Args:
+        result: What `cytoloop report agreement --json` prints.
+    """
+    if not result["tasks"]:
+        return "no task has several annotators yet; let two people annotate the same ones"
+    table = Table(
+        title=f"{format_count(result['tasks'], 'task')} with several annotators",
+        title_justify="left",
+    )
+    table.add_column("of")
+    for column in ("judged", "alpha", "95 % interval"):
+        table.add_column(column, justify="right")
+    agreement = result["agreement"]
+    if agreement:
+        rows = [("all", agreement["units"], agreement)]
+        rows += [(name, "", part) for name, part in agreement["classes"].items()]
+        rows += [(name, part["units"], part) for name, part in agreement["annotators"].items()]
+        for name, judged, part in rows:
+            alpha = format_number(part["alpha"])
+            table.add_row(name, str(judged), alpha, format_interval(part, "alpha"))
+    disputed = Table(title="disputed, those first that are open", title_justify="left")
+    for column in ("task", "annotators", "why"):
+        disputed.add_column(column, overflow="fold")
+    for row in result["disputed"]:
+        disputed.add_row(str(row["task"]), str(row["annotators"]), row["reason"])
+    return Group(table, *([disputed] if result["disputed"] else ["no task is disputed"]))
+
+
 def render_versions(rows: Iterable[dict[str, Any]]) -> RenderableType:
     """Lay out versions, one a row.
 

@@ -6,7 +6,7 @@ Two boxes show the same object where they have the same label and an IoU of at l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -35,6 +35,7 @@ class Submission:
         results: The `result` of each annotation, that one first, then from new to old.
         annotations: Their ids, in the same order.
         settled: That annotation is a ground truth, and counts alone.
+        annotators: Who made each, as Label Studio numbers its users, in the same order.
     """
 
     task: int
@@ -44,6 +45,7 @@ class Submission:
     results: tuple[list[dict[str, Any]], ...] = ()
     annotations: tuple[int, ...] = ()
     settled: bool = False
+    annotators: tuple[str, ...] = ()
 
 
 def collect_submissions(tasks: Iterable[dict[str, Any]]) -> list[Submission]:
@@ -55,14 +57,15 @@ def collect_submissions(tasks: Iterable[dict[str, Any]]) -> list[Submission]:
     """
     submissions = []
     for task in tasks:
-        newest: dict[Any, dict[str, Any]] = {}
+        newest: dict[str, dict[str, Any]] = {}
         for annotation in task.get("annotations") or []:
             if not annotation.get("was_cancelled"):
                 who = annotation.get("completed_by")
-                who = who.get("id") if isinstance(who, dict) else who
+                who = str(who.get("id") if isinstance(who, dict) else who)
                 newest[who] = max(newest.get(who, annotation), annotation, key=_rank)
         if newest:
-            ranked = sorted(newest.values(), key=_rank, reverse=True)
+            names = sorted(newest, key=lambda who: _rank(newest[who]), reverse=True)
+            ranked = [newest[who] for who in names]
             submissions.append(
                 Submission(
                     task=task["id"],
@@ -72,6 +75,7 @@ def collect_submissions(tasks: Iterable[dict[str, Any]]) -> list[Submission]:
                     results=tuple(annotation.get("result") or [] for annotation in ranked),
                     annotations=tuple(annotation["id"] for annotation in ranked),
                     settled=bool(ranked[0].get("ground_truth")),
+                    annotators=tuple(names),
                 )
             )
     return sorted(submissions, key=lambda submission: submission.task)
@@ -126,6 +130,13 @@ def settle_choices(
     return most or made[0]
 
 
+def count_votes(chosen: Sequence[tuple[str, ...] | None]) -> dict[str, float]:
+    """Count the share of annotators who chose each class, 0..1, of those who chose any."""
+    made = [set(names) for names in chosen if names]
+    votes = Counter(name for names in made for name in names)
+    return {name: votes[name] / len(made) for name in sorted(votes)}
+
+
 def settle_region_choices(
     results: Sequence[list[dict[str, Any]]],
     labels: LabelingConfig,
@@ -177,14 +188,58 @@ def _pair_boxes(a: Boxes, b: Boxes) -> list[tuple[int, int]]:
 
 
 def _settle_by_majority(annotated: Sequence[Boxes]) -> Boxes:
-    """Settle object by object: first the box that most annotators have a similar one of.
+    """Take the objects that more than half marked, each side at the median of theirs."""
+    xyxy = np.concatenate([boxes.xyxy for boxes in annotated])
+    label = np.concatenate([boxes.label for boxes in annotated])
+    kept: list[tuple[float, float, float, float, str]] = []
+    for members in _gather_objects(annotated, same_label=True):
+        if 2 * len(members) <= len(annotated):
+            break
+        x1, y1, x2, y2 = np.median(xyxy[members], axis=0).tolist()
+        kept.append((x1, y1, x2, y2, str(label[members[0]])))
+    return Boxes.from_rows(sorted(kept))
+
+
+def list_names_of_objects(annotated: Sequence[Boxes]) -> list[dict[int, str]]:
+    """List what annotators called each object that at least two of them marked.
+
+    Boxes at the same place show the same object, whatever their labels.
+
+    Args:
+        annotated: The boxes of each annotator.
+
+    Returns:
+        For each object, by the number of the annotator: the label.
+    """
+    label = [name for boxes in annotated for name in boxes.label.tolist()]
+    owner = [number for number, boxes in enumerate(annotated) for _ in range(len(boxes))]
+    objects = []
+    for members in _gather_objects(annotated, same_label=False):
+        if len(members) < 2:
+            break
+        objects.append({owner[member]: str(label[member]) for member in members})
+    return objects
+
+
+def _gather_objects(annotated: Sequence[Boxes], *, same_label: bool) -> Iterator[list[int]]:
+    """Gather the boxes of one object: first the box that most annotators have a similar one of.
 
     That box and the similar ones are one object; the rest follows in the same way.
+
+    Args:
+        annotated: The boxes of each annotator.
+        same_label: Similar boxes have one label.
+
+    Yields:
+        Numbers of boxes, counted through all annotators, at most one of each; those that most
+        annotators marked first.
     """
     xyxy = np.concatenate([boxes.xyxy for boxes in annotated])
     label = np.concatenate([boxes.label for boxes in annotated])
     owner = np.repeat(np.arange(len(annotated)), [len(boxes) for boxes in annotated])
-    near = compute_iou(xyxy, xyxy) * (label[:, None] == label) * (owner[:, None] != owner)
+    near = compute_iou(xyxy, xyxy) * (owner[:, None] != owner)
+    if same_label:
+        near *= label[:, None] == label
     near[near < SAME_IOU] = 0
     np.fill_diagonal(near, 1)
     free = np.ones(len(owner), bool)
@@ -200,20 +255,15 @@ def _settle_by_majority(annotated: Sequence[Boxes]) -> Boxes:
         )
 
     best = find_best(np.arange(len(owner)))
-    kept: list[tuple[float, float, float, float, str]] = []
     while free.any():
-        found = (best > 0).sum(axis=0)
-        box = np.lexsort((-best.sum(axis=0), -found))[0]
-        if 2 * found[box] <= len(annotated):
-            break
+        box = np.lexsort((-best.sum(axis=0), -(best > 0).sum(axis=0)))[0]
         similar = near[box] * free
         members = [
-            (similar * (owner == annotator)).argmax() for annotator in np.flatnonzero(best[:, box])
+            int((similar * (owner == annotator)).argmax())
+            for annotator in np.flatnonzero(best[:, box])
         ]
-        x1, y1, x2, y2 = np.median(xyxy[members], axis=0).tolist()
-        kept.append((x1, y1, x2, y2, str(label[box])))
+        yield members
         free[members] = False
         best[:, members] = 0
         touched = np.flatnonzero(free & near[:, members].any(axis=1))
         best[:, touched] = find_best(touched)
-    return Boxes.from_rows(sorted(kept))

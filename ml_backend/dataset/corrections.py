@@ -185,7 +185,7 @@ def compare_regions(
     (IoU from 0.5 on, the same label first), unless the annotator drew them. Regions that are
     no boxes of the project's labels are left out on both sides.
     """
-    pairs, gone, new = _match_regions(shown, submitted, labels, _read_size([*shown, *submitted]))
+    pairs, gone, new = _match_regions(shown, submitted, labels, read_size([*shown, *submitted]))
     edits = [_make_edit(*pair) for pair in pairs]
     edits += [Edit("deleted", region.label) for region in gone]
     edits += [Edit("added", region.label) for region in new]
@@ -293,7 +293,7 @@ def _read_regions(
     return found
 
 
-def _read_size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
+def read_size(items: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """Read the image's width and height in pixels from its regions."""
     for item in list_items(items):
         if size := parse_size(item.get("original_width"), item.get("original_height")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Example:
         choices: What the image as a whole was called; None when nobody chose.
         region_choices: What each of the boxes was called beside its label, in their order; ()
             where the project has no choices for regions.
+        choice_shares: Soft labels: the share of annotators who chose each class for the image,
+            0..1; empty where `choices` is all that is to be learned.
     """
 
     image: Path
@@ -40,3 +43,4 @@ class Example:
     deleted: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     choices: tuple[str, ...] | None = None
     region_choices: tuple[tuple[str, ...], ...] = ()
+    choice_shares: Mapping[str, float] = field(default_factory=dict)

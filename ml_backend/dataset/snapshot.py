@@ -23,6 +23,7 @@ from ml_backend.dataset.consensus import (
     Submission,
     collect_submissions,
     count_deciding,
+    count_votes,
     measure_agreement,
     settle_boxes,
     settle_choices,
@@ -81,6 +82,8 @@ class Item:
         pixel_size: µm that a pixel shows, where it is known.
         choices: Of the image as a whole; None where nothing was chosen.
         region_choices: Of each of the boxes, in their order; () where no region has one.
+        choice_shares: The share of annotators who chose each class, 0..1, where they disagree and
+            soft labels are asked for; else ().
     """
 
     task: int
@@ -102,6 +105,7 @@ class Item:
     pixel_size: float | None = None
     choices: tuple[str, ...] | None = None
     region_choices: tuple[tuple[str, ...], ...] = ()
+    choice_shares: tuple[tuple[str, float], ...] = ()
 
     @property
     def groups(self) -> set[str]:
@@ -220,6 +224,7 @@ def to_item(
     holdout_share: float,
     policy: Policy = "newest",
     shown: Mapping[int, ShownRegions] | None = None,
+    soft_labels: bool = False,
 ) -> Item:
     """Convert a corrected task to an item.
 
@@ -232,6 +237,7 @@ def to_item(
         holdout_share: Share of the groups that is held out, 0..1.
         policy: Which of several annotators count.
         shown: What annotations started from, by annotation id.
+        soft_labels: Keep how many annotators chose each class of the image, where they disagree.
     """
     data = submission.data
     read = [labels.read_boxes(result, *image.size) for result in submission.results]
@@ -280,7 +286,16 @@ def to_item(
         pixel_size=read_task_pixel_size(data),
         choices=settle_choices(chosen[:deciding], policy),
         region_choices=tuple(within[i] for i in order) if any(within) else (),
+        choice_shares=_share_votes(submission, chosen) if soft_labels else (),
     )
+
+
+def _share_votes(
+    submission: Submission, chosen: Sequence[tuple[str, ...] | None]
+) -> tuple[tuple[str, float], ...]:
+    """The share of annotators who chose each class; () where all agree or one of them decided."""
+    votes = {} if submission.settled else count_votes(chosen)
+    return tuple(votes.items()) if any(share < 1 for share in votes.values()) else ()
 
 
 def _describe_bad_numbers(data: Mapping[str, Any]) -> list[str]:
@@ -329,9 +344,9 @@ def build_snapshot(
         choices=tuple(choices),
     )
     content = {key: value for key, value in asdict(snapshot).items() if key != "lost"}
-    # A snapshot without choices keeps the name that it had before there were any.
+    # A snapshot without these keeps the name that it had before there were any.
     for part in (content, *content["items"]):
-        for key in ("choices", "region_choices"):
+        for key in ("choices", "region_choices", "choice_shares"):
             if not part.get(key):
                 part.pop(key, None)
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
@@ -348,6 +363,7 @@ def take_snapshot(
     holdout_share: float,
     policy: Policy = "newest",
     shown: Mapping[int, ShownRegions] | None = None,
+    soft_labels: bool = False,
 ) -> Snapshot:
     """Read the corrected tasks into a snapshot.
 
@@ -359,6 +375,7 @@ def take_snapshot(
         holdout_share: Share of the groups that is held out, 0..1.
         policy: Which of several annotators count; a ground truth always does.
         shown: What annotations started from, by annotation id.
+        soft_labels: See `to_item`.
     """
     submissions = collect_submissions(tasks)
     items: list[Item] = []
@@ -367,7 +384,9 @@ def take_snapshot(
         if isinstance(image, Exception):
             left_out.append((submission.task, str(image)))
         else:
-            items.append(to_item(submission, labels, image, holdout_share, policy, shown))
+            items.append(
+                to_item(submission, labels, image, holdout_share, policy, shown, soft_labels)
+            )
     leaking = find_leaking((item.task, item.split, item.group, item.place) for item in items)
     items = [
         replace(
@@ -442,6 +461,7 @@ def load_snapshot(name: str, folder: Path) -> Snapshot | None:
                 "deleted": tuple(DeletedRegion(*row) for row in item.get("deleted", ())),
                 "choices": tuple(item["choices"]) if item.get("choices") else None,
                 "region_choices": tuple(map(tuple, item.get("region_choices", ()))),
+                "choice_shares": tuple(map(tuple, item.get("choice_shares", ()))),
             }
         )
         for item in value["items"]
@@ -472,4 +492,5 @@ def to_example(item: Item, images: Path) -> Example:
         pixel_size=item.pixel_size,
         choices=item.choices,
         region_choices=item.region_choices,
+        choice_shares=dict(item.choice_shares),
     )

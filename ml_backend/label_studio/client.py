@@ -425,6 +425,25 @@ class Studio:
             again=False,
         )
 
+    def wait_for_annotators(self, task: dict[str, Any], annotators: int) -> None:
+        """Let a task wait for so many annotators, so that the queue offers it to one more.
+
+        Args:
+            task: As `list_tasks` gives it.
+            annotators: How many; a task that waits for as many already is left alone.
+        """
+        if int(task.get("overlap") or 1) >= annotators:
+            return
+        with suppress(ProjectGone):
+            self.session.call(
+                self.session.sdk.tasks.update, task["id"], overlap=annotators, is_labeled=False
+            )
+
+    def list_annotators(self) -> dict[str, str]:
+        """By the number of each user, as annotations name them, the e-mail address."""
+        users = self.session.call(self.session.sdk.users.list)
+        return {str(user.id): user.email or str(user.id) for user in users}
+
     def submit_annotation(
         self,
         task: int,

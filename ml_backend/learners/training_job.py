@@ -92,6 +92,7 @@ def _to_json(example: Example) -> dict[str, Any]:
         "pixel_size": example.pixel_size,
         "choices": example.choices,
         "region_choices": example.region_choices,
+        "choice_shares": dict(example.choice_shares),
     }
 
 
@@ -106,4 +107,5 @@ def _from_json(example: dict[str, Any]) -> Example:
         pixel_size=example.get("pixel_size"),
         choices=None if choices is None else tuple(choices),
         region_choices=tuple(tuple(names) for names in example.get("region_choices", ())),
+        choice_shares=example.get("choice_shares", {}),
     )

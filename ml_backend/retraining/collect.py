@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ml_backend.dataset import snapshot as snapshots
-from ml_backend.dataset.consensus import Submission
+from ml_backend.dataset.consensus import Submission, collect_submissions
 from ml_backend.dataset.corrections import Correction, find_shown_regions, read_all_corrections
 from ml_backend.dataset.snapshot import FetchedImage, Snapshot
 from ml_backend.label_studio.client import Studio
@@ -15,6 +16,7 @@ from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
+from ml_backend.retraining.annotators import measure_annotators
 from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -78,6 +80,26 @@ class Collector:
         tasks = list(self.read_annotated_tasks(project))
         return read_all_corrections(tasks, self._projects.get_shown_regions(project_id), labels)
 
+    def measure_annotators(self, project_id: int) -> dict[str, Any]:
+        """Measure how far the project's annotators agree; they have e-mail addresses for names.
+
+        Returns:
+            See `annotators.measure_annotators`.
+
+        Raises:
+            NotConnected: There is no such project.
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
+        """
+        project = self._projects.get(project_id)
+        studio = Studio(project.url, project.token)
+        labels = parse_labels(studio.get_project(project_id).label_config)
+        names = studio.list_annotators()
+        submissions = [
+            replace(made, annotators=tuple(names.get(who, who) for who in made.annotators))
+            for made in collect_submissions(self.read_annotated_tasks(project))
+        ]
+        return measure_annotators(submissions, labels)
+
     def take_snapshot(self, project_id: int) -> Snapshot:
         """Read the project's corrections, once, and keep them as a snapshot.
 
@@ -110,6 +132,7 @@ class Collector:
             self._settings.holdout_share,
             self._settings.annotators,
             self._projects.get_shown_regions(project_id),
+            self._settings.soft_labels,
         )
 
         def present(tasks: Sequence[int]) -> list[int]:

@@ -21,9 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.dataset.snapshot import count_corrected_since
+from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
+from ml_backend.retraining.annotators import note_annotators
 from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.job_queue import JobQueue
 from ml_backend.settings import Settings
@@ -200,12 +202,13 @@ class Worker:
         connected = self._projects.get(project)
         tasks = list(self._collector.read_annotated_tasks(connected))
         self._rollback_watch.watch(connected, tasks)
+        submissions = collect_submissions(tasks)
+        labels = parse_labels(connected.label_config)
+        note_annotators(self._projects, project, submissions, labels)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._queue.enqueue("improve", project)
-        corrected = count_corrected_since(
-            collect_submissions(tasks), self._collector.load_last_snapshot(project)
-        )
+        corrected = count_corrected_since(submissions, self._collector.load_last_snapshot(project))
         if corrected < self._settings.retrain_after:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, corrected)

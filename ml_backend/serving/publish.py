@@ -104,6 +104,7 @@ class Publisher:
         self._forget_deleted()
         preannotator = self._models.get_preannotator(self._project)
         if preannotator is None:
+            self._bring_disputes_forward(name_untrained(number))
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
             return Published(name_untrained(number), 0, 0, 0)
         queue = self._models.open_queue(self._projects, number, preannotator.version)
@@ -127,6 +128,7 @@ class Publisher:
             progress(imported + left_out)
         if strategy.whole:
             rescored = self._rescore(preannotator, queue)
+        self._bring_disputes_forward(preannotator.version)
         self._studio.set_model_version(number, preannotator.version)
         deleted = self._delete_old(preannotator.version)
         if imported or left_out or deleted:
@@ -157,12 +159,37 @@ class Publisher:
         gone = listed - {task["id"] for task in there}
         self._projects.remove_left_out(number, sorted(gone))
 
+    def _list_disputed(self) -> dict[int, dict[str, Any]]:
+        """By task, the disputes that one more annotator is to decide."""
+        disputed = self._projects.get_agreement(self._project.id).get("disputed", [])
+        return {dispute["task"]: dispute for dispute in disputed}
+
+    def _bring_disputes_forward(self, version: str) -> None:
+        """Put tasks whose annotators disagree before all others.
+
+        A tie waits for one annotator more than it has: Label Studio would take it for finished.
+        """
+        disputed = self._list_disputed()
+        tasks = self._studio.list_tasks(self._project.id, ids=list(disputed)) if disputed else ()
+        for task in tasks:
+            dispute = disputed[task["id"]]
+            for held in task["predictions"]:
+                if held["model_version"] == version and held["score"] != dispute["score"]:
+                    self._studio.set_score(held["id"], dispute["score"])
+            if dispute["tie"]:
+                self._studio.wait_for_annotators(task, dispute["annotators"] + 1)
+
     def _list_outdated(self, version: str) -> Iterator[dict[str, Any]]:
-        """List untouched tasks without that version, and those that /predict left to the worker."""
+        """List the tasks that need the version's pre-annotation.
+
+        They are the untouched and the disputed ones without it, and those that /predict left to the
+        worker.
+        """
         number = self._project.id
         untouched = self._studio.list_untouched_tasks(number, without=version)
         left_out = self._projects.list_left_out(number, limit=1_000_000)
         queued = [task["task"] for task in left_out if task["reason"] == QUEUED]
+        queued += list(self._list_disputed())
         waiting = self._studio.list_tasks(number, ids=queued) if queued else ()
         seen: set[int] = set()
         for task in chain(untouched, waiting):

@@ -18,7 +18,9 @@ def read_status(state: AppState) -> dict[str, Any]:
         "model_class": "cytoloop",
         "release": __version__,
         "projects": [
-            describe_project(project, state.models) for project in state.projects.list_projects()
+            describe_project(project, state.models)
+            | {"annotators": state.projects.get_agreement(project.id)}
+            for project in state.projects.list_projects()
         ],
         "left_out": state.projects.list_left_out(limit=100),
         "dropped": {

@@ -46,6 +46,7 @@ create table if not exists left_out (
 create table if not exists attempt (
     project integer not null, snapshot text not null, outcome text not null, at real not null
 );
+create table if not exists agreement (project integer primary key, measured text not null);
 create table if not exists strategy (project integer primary key, name text not null);
 create table if not exists queue_scores (
     project integer not null, version text not null, strategy text not null,
@@ -150,7 +151,7 @@ class Projects:
         """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            for table in ("note", "left_out", "strategy"):
+            for table in ("note", "left_out", "strategy", "agreement"):
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
@@ -344,6 +345,28 @@ class Projects:
                 "insert or replace into scored values (?, ?, ?, ?)",
                 (project, version, strategy, until),
             )
+
+    # How far several annotators agree.
+
+    def keep_agreement(self, project: int, measured: Mapping[str, Any]) -> bool:
+        """Keep what was measured of a project's annotators; return whether it changed."""
+        text = json.dumps(measured, sort_keys=True)
+        with self._open() as database:
+            row = database.execute(
+                "select measured from agreement where project = ?", (project,)
+            ).fetchone()
+            if row is not None and row[0] == text:
+                return False
+            database.execute("insert or replace into agreement values (?, ?)", (project, text))
+        return True
+
+    def get_agreement(self, project: int) -> dict[str, Any]:
+        """Return what was measured last: see `retraining.annotators`; {} where nothing was."""
+        with self._open() as database:
+            row = database.execute(
+                "select measured from agreement where project = ?", (project,)
+            ).fetchone()
+        return {} if row is None else json.loads(row[0])
 
     # Trainings that were tried, whatever came of them.
 

@@ -112,3 +112,23 @@ def corrections(
         "started_from_nothing": from_nothing,
     }
     console.print_result(result, as_json=as_json, text=lambda: tables.render_corrections(result))
+
+
+@app.command("agreement", epilog="Example: cytoloop report agreement --project 1")
+def agreement(
+    context: typer.Context,
+    project: ProjectOption,
+    as_json: JsonOption = False,
+) -> None:
+    """How far several annotators agree: Krippendorff's alpha, and the tasks they dispute."""
+    from ml_backend.cli import tables
+    from ml_backend.registry.versions import Registry
+    from ml_backend.retraining.collect import open_collector
+    from ml_backend.state.projects import Projects
+
+    settings = console.load_settings(context)
+    registry = Registry(settings.versions, settings.champions)
+    collector = open_collector(settings, Projects(settings.projects_database), registry)
+    measured = collector.measure_annotators(project)
+    result = {"project": project, "tasks": 0, "agreement": None, "disputed": [], **measured}
+    console.print_result(result, as_json=as_json, text=lambda: tables.render_annotators(result))

@@ -22,7 +22,9 @@ from ml_backend.dataset.corrections import (
     measure_usefulness,
     read_corrections,
 )
+from ml_backend.dataset.disputes import list_ratings
 from ml_backend.dataset.split import GROUP_FIELDS, LEAST_CHANCE
+from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement, evaluate_agreement
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.class_names import choose_headline
@@ -103,6 +105,7 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         from_nothing=from_nothing,
         annotators=settings.annotators,
         agreements=reader.agreements,
+        name_agreement=reader.evaluate_names(),
         pixels=_TaskPixels(project, settings.media, reader.addresses),
         skipped=reader.skipped,
     )
@@ -170,6 +173,18 @@ class ProjectReader:
             pixel = next((read_task_pixel_size(task["data"]) for task in members), None)
             groups.append(group_images(name, scan, images, pixel))
         return groups
+
+    def evaluate_names(self) -> AnnotatorAgreement | None:
+        """Evaluate how far annotators agree on what images and objects are called.
+
+        They are numbered, not named: a report may be sent to others.
+        """
+        ratings = [
+            {f"annotator {who}": name for who, name in rating.items()}
+            for chosen in self._chosen.values()
+            for rating in list_ratings(chosen, self._labels)
+        ]
+        return evaluate_agreement(ratings)
 
     def _find_scan(self, data: Mapping[str, Any]) -> str:
         return next((str(data[key]) for key in GROUP_FIELDS if data.get(key)), self._title)

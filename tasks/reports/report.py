@@ -95,6 +95,7 @@ def write_report(
         "annotators": source.annotators,
         "several_annotators": len(source.agreements),
         "agreement": fmean(source.agreements) if source.agreements else None,
+        "name_agreement": (source.name_agreement.to_json() if source.name_agreement else None),
         "skipped": source.skipped,
     }
     with replace_file(out / PAGE) as temporary:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.dataset.corrections import Usefulness
+from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement
 from tasks.reports.counts import ImageGroup
 from tasks.sources.discover import Skipped
 
@@ -66,6 +67,8 @@ class ReportSource:
         from_nothing: Annotations that started from no pre-annotation.
         annotators: The policy for tasks with several annotators.
         agreements: How far the annotators of each such task agree, 0..1.
+        name_agreement: How far they agree on what things are called; None where no two of them
+            named the same thing.
         pixels: None where there are no images to show.
         skipped: What was left out, and why.
     """
@@ -80,5 +83,6 @@ class ReportSource:
     from_nothing: int = 0
     annotators: str = ""
     agreements: list[float] = field(default_factory=list)
+    name_agreement: AnnotatorAgreement | None = None
     pixels: Pixels | None = None
     skipped: list[Skipped] = field(default_factory=list)

@@ -98,13 +98,14 @@ def _read(examples: list[Example], progress: Progress) -> tuple[list[np.ndarray]
 
 
 def _to_shares(examples: list[Example], classes: tuple[str, ...]) -> np.ndarray:
-    """(N, C) float32: 1 for each class that was chosen."""
+    """(N, C) float32: 1 for each class that was chosen, or the share of those who chose it."""
     place = {name: number for number, name in enumerate(classes)}
     shares = np.zeros((len(examples), len(classes)), np.float32)
     for row, example in enumerate(examples):
-        for name in example.choices or ():
+        shown = example.choice_shares or dict.fromkeys(example.choices or (), 1.0)
+        for name, share in shown.items():
             if name in place:
-                shares[row, place[name]] = 1
+                shares[row, place[name]] = share
     return shares
 
 

@@ -27,6 +27,7 @@ def root() -> Response:
     projects = [
         describe_project(project, state.models)
         | {
+            "annotators": state.projects.get_agreement(project.id),
             "url": f"{project.url.rstrip('/')}/projects/{project.id}/data",
             "left_out": group_by_reason(state.projects.list_left_out(project.id, MOST_LEFT_OUT)),
         }

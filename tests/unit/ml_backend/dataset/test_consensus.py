@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from ml_backend.dataset.consensus import compute_f1, measure_agreement, settle_boxes
+from ml_backend.dataset.consensus import (
+    compute_f1,
+    count_votes,
+    list_names_of_objects,
+    measure_agreement,
+    settle_boxes,
+    settle_choices,
+)
 from ml_backend.imaging.boxes import Boxes, compute_iou
 
 corners = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["a", "b"]))
@@ -81,3 +88,26 @@ def test_many_boxes_are_settled_quickly() -> None:
 def test_nobody_drew_anything() -> None:
     none = [Boxes(), Boxes()]
     assert measure_agreement(none) == 1 and len(settle_boxes(none, "majority")) == 0
+
+
+@given(st.lists(drawn, min_size=1, max_size=4))
+def test_an_object_has_one_name_by_each_annotator_who_marked_it(all_rows: list) -> None:
+    everyone = [boxes(rows) for rows in all_rows]
+    objects = list_names_of_objects(everyone)
+    assert all(len(names) > 1 for names in objects)
+    for number, annotated in enumerate(everyone):
+        named = sorted(names[number] for names in objects if number in names)
+        rest = sorted(annotated.label.tolist())
+        assert len(named) <= len(rest) and all(named.count(n) <= rest.count(n) for n in named)
+    twice = list_names_of_objects([everyone[0], everyone[0]])
+    assert sorted(names[0] for names in twice) == sorted(everyone[0].label.tolist())
+    assert all(names[0] == names[1] for names in twice)
+
+
+def test_the_majority_of_choices_counts_and_a_tie_is_the_newest() -> None:
+    chosen = [("x",), ("y",), None, ("y",)]
+    assert settle_choices(chosen, "newest") == ("x",)
+    assert settle_choices(chosen, "majority") == ("y",)
+    assert settle_choices(chosen[:2], "majority") == ("x",)
+    assert count_votes(chosen) == {"x": pytest.approx(1 / 3), "y": pytest.approx(2 / 3)}
+    assert count_votes([("x", "y"), ("x",)]) == {"x": 1.0, "y": 0.5}

@@ -18,6 +18,7 @@ EXAMPLES = [
     Example(Path("a.png"), "", BOXES, pixel_size=0.25),
     Example(Path("b.png"), "", Boxes(), deleted=np.array([[1, 1, 2, 2]], np.float32)),
     Example(Path("c.png"), "", None, choices=("x", "y")),
+    Example(Path("d.png"), "", None, choices=("x",), choice_shares={"x": 0.75, "y": 0.25}),
 ]
 
 
@@ -35,6 +36,7 @@ def test_a_job_reads_back(changes: dict[str, Any]) -> None:
     for example, expected in zip(read.examples, EXAMPLES, strict=True):
         assert (example.boxes is None) == (expected.boxes is None)
         assert (example.pixel_size, example.choices) == (expected.pixel_size, expected.choices)
+        assert example.choice_shares == expected.choice_shares
         np.testing.assert_array_equal(example.deleted, expected.deleted)
     assert read.examples[0].boxes is not None
     assert read.examples[0].boxes.to_rows() == BOXES.to_rows()

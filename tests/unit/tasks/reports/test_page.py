@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from ml_backend.evaluation.annotator_agreement import evaluate_agreement
 from tasks.reports.counts import ReportImage, count_objects, group_images
 from tasks.reports.page import Pictures, Thumbnail, render_page
 from tasks.reports.source import ReportSource
 
 
-def render(title: str, name: str, pictures: Pictures) -> str:
+def render(title: str, name: str, pictures: Pictures, **fields: Any) -> str:
     image = ReportImage(name, 0, 0, 100, 80, "waiting")
     group = group_images(name, name, [image])
-    source = ReportSource(title, [group], ("x",), ("x",), {"x": "#E69F00"})
+    source = ReportSource(title, [group], ("x",), ("x",), {"x": "#E69F00"}, **fields)
     result: dict[str, Any] = {
         "title": title,
         "images": 1,
@@ -45,3 +46,12 @@ def test_only_the_confidence_of_what_nobody_reviewed_is_shown() -> None:
     html = render("t", "a.png", Pictures(thumbnails={"x": thumbnails}, totals={"x": 5}))
     assert html.count("0.75*") == 1 and "The first 2 of 5" in html
     assert html.count("data:image/jpeg;base64,anBlZw==") == 2
+
+
+def test_how_far_people_agree_on_names_is_said() -> None:
+    ratings = [{"annotator 1": "x", "annotator 2": "y" if n == 0 else "x"} for n in range(9)]
+    ratings.append({"annotator 1": "y", "annotator 2": "y"})
+    agreement = evaluate_agreement(ratings)
+    html = render("t", "a.png", Pictures(), name_agreement=agreement)
+    assert "alpha" in html and "What 10 images" in html and "annotator 2" in html
+    assert agreement is not None and f"{agreement.alpha.value:.2f}" in html

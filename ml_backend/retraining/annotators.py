@@ -1,0 +1,55 @@
+"""What a project's annotators say of each other: how far they agree, and where they do not.
+
+The worker measures it with every change and keeps it beside the project: the server shows it, and
+publishing puts the disputed tasks before all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_backend.dataset.consensus import Submission
+from ml_backend.dataset.disputes import find_disputes, list_ratings, summarize_disputes
+from ml_backend.evaluation.annotator_agreement import evaluate_agreement
+from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.state.projects import Projects
+
+
+def measure_annotators(submissions: Sequence[Submission], labels: LabelingConfig) -> dict[str, Any]:
+    """Measure how far annotators agree.
+
+    Args:
+        submissions: What was submitted, by task.
+        labels: Those of the project.
+
+    Returns:
+        `tasks` with several annotators; `agreement`, see `AnnotatorAgreement.to_json`, or None;
+        `disputed`, see `summarize_disputes`. Empty where no task has several annotators.
+    """
+    shared = [submission for submission in submissions if len(submission.results) > 1]
+    if not shared:
+        return {}
+    ratings = [rating for submission in shared for rating in list_ratings(submission, labels)]
+    agreement = evaluate_agreement(ratings)
+    return {
+        "tasks": len(shared),
+        "agreement": agreement.to_json() if agreement else None,
+        "disputed": summarize_disputes(find_disputes(shared, labels)),
+    }
+
+
+def note_annotators(
+    projects: Projects, project: int, submissions: Sequence[Submission], labels: LabelingConfig
+) -> None:
+    """Keep what was measured; where it changed, leave a note to put the queue in order.
+
+    Args:
+        projects: Of the data folder.
+        project: The project's number in Label Studio.
+        submissions: What was submitted, by task.
+        labels: Those of the project.
+    """
+    measured = measure_annotators(submissions, labels)
+    if projects.keep_agreement(project, measured) and measured.get("disputed"):
+        projects.add_note(project, "publish")
