@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         return self.data_dir / "label-studio"
 
     @property
+    def login_links(self) -> Path:
+        """Links that log a browser in, a file each until it is used."""
+        return self.data_dir / "login-links"
+
+    @property
     def projects_database(self) -> Path:
         """SQLite database of the connected projects."""
         return self.data_dir / "projects.sqlite"

@@ -85,6 +85,36 @@ def connect(
     console.print_result(result.to_json(), as_json=as_json, text=result.describe)
 
 
+@app.command(epilog="Example: cytoloop page")
+def page(
+    context: typer.Context,
+    backend_url: Annotated[
+        str, typer.Option(help="Address at which your browser reaches the ML backend.")
+    ] = "http://127.0.0.1:9090",
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Open the page of the projects, logged in by a link that works once."""
+    import webbrowser
+
+    from ml_backend.label_studio.client import Studio
+    from ml_backend.state.login_links import make_link_secret
+    from ml_backend.state.projects import Projects
+
+    settings = console.load_settings(context)
+    projects = Projects(settings.projects_database).list_projects()
+    if not projects:
+        raise ValueError("no project is connected yet: run cytoloop connect, or cytoloop up --demo")
+    person = Studio(projects[0].url, projects[0].token).get_person()
+    secret = make_link_secret(settings.login_links, person)
+    link = f"{backend_url.rstrip('/')}/login?link={secret}"
+    if browser:
+        webbrowser.open(link)
+    text = f"{link}\nIt logs {person.email} in once, within an hour."
+    result = {"link": link, "user": person.email}
+    console.print_result(result, as_json=as_json, text=lambda: text)
+
+
 def _read_token() -> str:
     """Ask for the token at the terminal, where it is not shown; else read it from stdin.
 

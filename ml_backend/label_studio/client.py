@@ -17,6 +17,7 @@ from typing import Any
 
 from label_studio_sdk.types.prediction_request import PredictionRequest
 
+from ml_backend.label_studio.people import Person, find_person
 from ml_backend.label_studio.session import ProjectGone, Session, StudioFault
 from ml_backend.system.batching import make_batches
 
@@ -32,6 +33,9 @@ SAMPLING = "Uncertainty sampling"
 # within a minute on SQLite, large enough that the round trip hardly matters.
 PAGE = 500
 CHUNK = 500
+
+# Begins the line of a project's description that leads to its page.
+_PAGE = "How it learns: "
 
 # Columns of the view that are hidden at first; users can show them again.
 _HIDDEN = (
@@ -95,6 +99,10 @@ class Studio:
     def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
         self.session = Session(self.url, token, timeout)
+
+    def get_person(self) -> Person:
+        """Return the user whose token this is."""
+        return find_person(self.session)
 
     # Projects.
 
@@ -163,6 +171,20 @@ class Studio:
                 return False
             raise
         return True
+
+    def link_page(self, project: int, address: str) -> None:
+        """Name the address of a project's page in its description; what else stands there stays.
+
+        Args:
+            project: The project's id.
+            address: Of the page, as a browser reaches it.
+        """
+        found = self.session.call(self.session.sdk.projects.get, project)
+        lines = (found.description or "").splitlines()
+        kept = [line for line in lines if not line.startswith(_PAGE)]
+        described = "\n".join([*kept, f"{_PAGE}{address}"])
+        if described != found.description:  # every change is an event that comes back to us
+            self.session.call(self.session.sdk.projects.update, project, description=described)
 
     def add_media_folder(self, project: int, folder: Path) -> None:
         """Let the project's users see the images under `folder`, a folder of the server."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from ml_backend.serving import security
+from ml_backend.serving.access import security
+from ml_backend.serving.access.browser_session import configure_sessions
 from ml_backend.serving.app_state import EXTENSION, AppState
 from ml_backend.serving.errors import register_error_handlers
 from ml_backend.serving.extra_pages import add_pages
 from ml_backend.serving.request_body import MOST_BODY_BYTES
-from ml_backend.serving.routes import label_studio, metrics, pages
+from ml_backend.serving.routes import label_studio, login, metrics, pages
 from ml_backend.settings import Settings
 
 
@@ -31,11 +32,13 @@ def create_app(settings: Settings) -> Flask:
     }
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
     state = app.extensions[EXTENSION] = AppState.open(settings)
+    configure_sessions(app, state)
     # First the clock of the metrics, so that a refused request is counted too.
     app.register_blueprint(metrics.routes)
     app.before_request(security.check_request)
     app.after_request(security.add_headers)
     app.register_blueprint(label_studio.routes)
+    app.register_blueprint(login.routes)
     app.register_blueprint(pages.routes)
     register_error_handlers(app)
     add_pages(app, state)

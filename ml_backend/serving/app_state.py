@@ -14,7 +14,8 @@ from ml_backend.serving.metrics import ServerMetrics
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.credentials import read_backend_password
+from ml_backend.system.attempt_limit import AttemptLimit
+from ml_backend.system.credentials import read_backend_password, read_session_key
 
 # Where the Flask app keeps its state, in `app.extensions`.
 EXTENSION = "cytoloop"
@@ -55,6 +56,8 @@ class AppState:
         models: What is loaded and pre-annotates.
         metrics: The counts of this process.
         images: Where the images of a project's tasks come from.
+        session_key: Signs the cookies of browsers.
+        attempts: The failed logins.
         turns: Held while a request predicts: more than these would only slow each other down.
         password: What each request must carry, with `settings.backend_user`.
     """
@@ -66,6 +69,8 @@ class AppState:
     metrics: ServerMetrics
     images: ImageSources
     password: str = field(repr=False)
+    session_key: bytes = field(repr=False)
+    attempts: AttemptLimit = field(default_factory=AttemptLimit, repr=False)
     turns: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(MOST_PREDICTING), repr=False
     )
@@ -82,6 +87,7 @@ class AppState:
             metrics=ServerMetrics(settings.progress),
             images=ImageSources(settings.media),
             password=read_backend_password(settings),
+            session_key=read_session_key(settings),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.client import Studio, StudioProject
@@ -143,8 +144,16 @@ def connect(
     )
     if version:
         studio.set_model_version(found.id, version)
+    if is_seen_by_browsers(backend_url):
+        studio.link_page(found.id, f"{backend_url.rstrip('/')}/")
     projects.add_note(found.id, "publish")
     return _describe_connection(settings, found, labels, version, backend_url)
+
+
+def is_seen_by_browsers(backend_url: str) -> bool:
+    """Tell whether a browser may reach this address: a bare name is one of a container network."""
+    host = urlsplit(backend_url).hostname or ""
+    return host == "localhost" or "." in host or ":" in host
 
 
 def _describe_connection(

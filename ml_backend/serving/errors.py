@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from pathlib import Path
 
-from flask import Flask, Response, current_app, jsonify, make_response, render_template, request
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from ml_backend.serving.app_state import get_app_state
+from ml_backend.serving.access.security import CHALLENGE
 from ml_backend.serving.backend import BadLabelingConfig
 from ml_backend.serving.negotiation import prefers_html
 from ml_backend.serving.request_body import BadRequest
-from ml_backend.serving.security import CHALLENGE
 from ml_backend.state.projects import NotConnected
 
 # The faults of a caller, each with its status.
@@ -48,27 +56,19 @@ def _answer_fault_of_ours(error: Exception) -> Response:
 
 
 def _answer(status: int, message: str | None) -> Response:
-    if not prefers_html():
-        answer = jsonify(error=message)
-    elif status == HTTPStatus.UNAUTHORIZED:
-        answer = _render_login_help()
-    else:
-        answer = make_response(
-            render_template("cytoloop/error.html", status=status, message=message)
-        )
-    answer.status_code = status
     if status == HTTPStatus.UNAUTHORIZED:
-        answer.headers["WWW-Authenticate"] = CHALLENGE
-    return answer
+        return _show_way_in(message)
+    if prefers_html():
+        page = render_template("cytoloop/error.html", status=status, message=message)
+        return make_response(page, status)
+    return make_response(jsonify(error=message), status)
 
 
-def _render_login_help() -> Response:
-    """The page that a browser shows to who typed in no password, or a wrong one.
-
-    The stylesheet's address wants the password too, so this page carries the text itself.
-    """
-    style = Path(current_app.static_folder or "", "cytoloop.css").read_text(encoding="utf-8")
-    user = get_app_state().settings.backend_user
-    answer = make_response(render_template("cytoloop/login.html", style=style, user=user))
-    answer.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+def _show_way_in(message: str | None) -> Response:
+    """Send a browser to the login page, and ask any other client for user and password."""
+    if prefers_html():
+        wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
+        return make_response(redirect(url_for("login.form", next=wanted), 303))
+    answer = make_response(jsonify(error=message), HTTPStatus.UNAUTHORIZED)
+    answer.headers["WWW-Authenticate"] = CHALLENGE
     return answer

@@ -1,7 +1,9 @@
-"""The backend's password: made once, kept where only its owner can read it."""
+"""The backend's password and keys: made once, kept where only their owner can read them."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 
 from ml_backend.settings import Settings
@@ -21,3 +23,17 @@ def read_backend_password(settings: Settings) -> str:
         write_json(path, {"password": secrets.token_urlsafe(18)}, private=True)
         known = read_json(path)
     return known["password"]
+
+
+def read_session_key(settings: Settings) -> bytes:
+    """Read the key that signs the cookies of browsers; it is made at the first time.
+
+    Another password of the backend makes another key, and so ends all sessions.
+    """
+    path = settings.data_dir / "sessions.json"
+    known = read_json(path)
+    if known is None:
+        write_json(path, {"key": secrets.token_urlsafe(32)}, private=True)
+        known = read_json(path)
+    password = read_backend_password(settings)
+    return hmac.digest(known["key"].encode(), password.encode(), hashlib.sha256)

@@ -33,6 +33,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.connect import ConnectedProject, connect, parse_learnable_labels
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
+from ml_backend.state.login_links import make_link_secret
 from ml_backend.state.projects import Projects
 from ml_backend.state.training_progress import list_trainings
 from ml_backend.system.atomic_files import check_data_folder, read_json, write_json
@@ -222,6 +223,7 @@ class Launcher:
             connection,
             replace(result, unreadable=(*skipped, *result.unreadable)),
             address=self._address(number),
+            page=self._make_page_link(number),
             account=self.account,
             settings=self._settings,
             origin=origin,
@@ -229,6 +231,7 @@ class Launcher:
         )
         console.open_terminal().print(summary)
         if self._options.browser:
+            webbrowser.open(self._make_page_link(number))
             webbrowser.open(self._address(number))
 
     def _open_project(self, label_config: str) -> ConnectedProject:
@@ -329,6 +332,12 @@ class Launcher:
 
     def _address(self, number: int) -> str:
         return f"{self._environment.url}/projects/{number}/data"
+
+    def _make_page_link(self, number: int) -> str:
+        """Make a link to the project's page that logs in once."""
+        folder = self._settings.login_links
+        secret = make_link_secret(folder, self.studio.get_person())
+        return f"{self._backend_url}/login?link={secret}"
 
     def watch(self) -> None:
         """Show what the worker does until a process dies.

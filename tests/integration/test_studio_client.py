@@ -12,6 +12,7 @@ import pytest
 from ml_backend.label_studio import session
 from ml_backend.label_studio.client import VIEW_TITLE, Studio
 from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.label_studio.people import check_password
 from ml_backend.label_studio.session import (
     ProjectGone,
     StudioFault,
@@ -269,3 +270,22 @@ def test_a_server_that_is_not_there_is_told(
     monkeypatch.setattr(session, "WAITS", (0.01, 0.01))
     with pytest.raises(StudioUnreachable, match="does not answer"):
         Studio("http://127.0.0.1:9", label_studio.account.token).list_projects()
+
+
+def test_label_studio_says_who_somebody_is(label_studio: RunningStudio) -> None:
+    account, url = label_studio.account, label_studio.url
+    person = label_studio.studio.get_person()
+    assert person.email == account.username and person.id > 0
+    assert check_password(url, account.username, account.password) == person
+    assert check_password(url, account.username, "wrong") is None
+    with pytest.raises(StudioUnreachable):
+        check_password("http://127.0.0.1:9", account.username, account.password)
+
+
+def test_a_description_leads_to_the_page_once(label_studio: RunningStudio) -> None:
+    studio = label_studio.studio
+    project = studio.create_project("Leads to the page", LABELS, "Of spring").id
+    for address in ("http://127.0.0.1:9090/a", "http://127.0.0.1:9090/b"):
+        studio.link_page(project, address)
+        found = studio.session.call(studio.session.sdk.projects.get, project)
+        assert found.description == f"Of spring\nHow it learns: {address}"

@@ -6,6 +6,7 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
+from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.backend import Backend, list_versions
 from ml_backend.serving.request_body import (
@@ -15,7 +16,6 @@ from ml_backend.serving.request_body import (
     read_project_id,
     read_tasks,
 )
-from ml_backend.serving.security import is_authorised
 from ml_backend.serving.status import read_status
 
 routes = Blueprint("label_studio", __name__)

@@ -7,6 +7,8 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
 
 from ml_backend import __version__
+from ml_backend.serving.access.browser_session import get_name, get_token
+from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.extra_pages import list_menu
 from ml_backend.serving.negotiation import prefers_html
@@ -39,5 +41,11 @@ def root() -> Response:
 
 @routes.app_context_processor
 def describe_server() -> dict[str, Any]:
-    """Give every template the menu and the release."""
-    return {"menu": list_menu(current_app), "release": __version__}
+    """Give every template the menu, the release, and who looks at it."""
+    return {
+        "menu": list_menu(current_app),
+        "release": __version__,
+        "logged_in": is_authorised(),
+        "person_name": get_name(),
+        "csrf_token": get_token(),
+    }

@@ -53,7 +53,7 @@ def test_what_a_message_quotes_is_escaped(client: FlaskClient, browser: dict[str
     body = '{"project": "<img src=x>", "action": "x"}'
     page = client.post("/webhook", data=body, headers=browser)
     assert page.status_code == 400
-    assert "<img" not in page.text and "&lt;img src=x&gt;" in page.text
+    assert "<img src=x" not in page.text and "&lt;img src=x&gt;" in page.text
 
 
 def test_a_method_that_is_not_allowed_names_those_that_are(client: FlaskClient) -> None:

@@ -6,22 +6,24 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from ml_backend.serving.security import CONTENT_SECURITY_POLICY
+from ml_backend.serving.access.security import CONTENT_SECURITY_POLICY
 
 EVENT = {"action": "ANNOTATION_CREATED", "project": 1}
 
 
-@pytest.mark.parametrize("path", ["/", "/static/cytoloop.css", "/scans/", "/metrics", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/scans/", "/metrics", "/nowhere"])
 def test_a_stranger_sees_nothing_but_how_to_get_in(
     app: Flask, browser: dict[str, str], path: str
 ) -> None:
-    answer = app.test_client().get(path, headers=browser)
-    assert answer.status_code == 401 and answer.mimetype == "text/html"
-    assert answer.headers["WWW-Authenticate"] == 'Basic realm="cytoloop"'
-    assert "backend.json" in answer.text and "Leaves" not in answer.text
-    # The page needs nothing that wants the password.
-    assert "src=" not in answer.text and "href=" not in answer.text
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    client = app.test_client()
+    answer = client.get(path, headers=browser)
+    assert answer.status_code == 303 and "Leaves" not in answer.text
+    page = client.get(answer.location, headers=browser)
+    assert page.status_code == 200 and "cytoloop page" in page.text and "Leaves" not in page.text
+    assert f'name="next" value="{path}"' in page.text
+    plain = client.get(path)
+    assert plain.status_code == 401 and set(plain.get_json()) == {"error"}
+    assert plain.headers["WWW-Authenticate"] == 'Basic realm="cytoloop"'
 
 
 def test_a_page_may_load_only_what_is_of_this_server(
@@ -31,8 +33,11 @@ def test_a_page_may_load_only_what_is_of_this_server(
         answer = client.get(path, headers=browser)
         assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Vary"] == "Accept"
-        assert "<script" not in answer.text and "http://www" not in answer.text
+        assert set(answer.headers["Vary"].split(", ")) == {"Accept", "Cookie"}
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert "http://www" not in answer.text
+        assert all("src=" in script for script in answer.text.split("<script")[1:])
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:8080", "https://evil.example", "null"])

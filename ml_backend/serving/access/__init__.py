@@ -1,0 +1,1 @@
+"""Who may come in: sessions of browsers, passwords, and what is refused."""
