@@ -22,10 +22,11 @@ ModelOption = Annotated[
 ]
 
 TaskOption = Annotated[
-    Literal["detect", "classify-image"] | None,
+    Literal["detect", "classify-image", "classify-region"] | None,
     typer.Option(
         "--task",
-        help="What is learned or judged; else by the folder: boxes, or names of whole images.",
+        help="What is learned or judged: boxes, names of whole images, or the classes of boxes "
+        "that are drawn already. Without it the folder says which of the first two.",
     ),
 ]
 

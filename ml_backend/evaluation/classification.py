@@ -48,7 +48,8 @@ class ClassificationFigures:
     """What `evaluate_choices` found; all figures 0..1, undefined ones None.
 
     Attributes:
-        images: Items judged.
+        images: Of which the items are.
+        items: Judged: whole images, or regions.
         groups: How many groups they belong to.
         accuracy: Share of items whose choice is right.
         balanced_accuracy: Mean recall over the classes that occur.
@@ -59,6 +60,7 @@ class ClassificationFigures:
     """
 
     images: int
+    items: int
     groups: int
     accuracy: Figure
     balanced_accuracy: Figure
@@ -71,6 +73,7 @@ class ClassificationFigures:
         """Convert to plain values; every figure x comes with x_interval, [low, high] or None."""
         return {
             "images": self.images,
+            "items": self.items,
             "groups": self.groups,
             **_plain("accuracy", self.accuracy),
             **_plain("balanced_accuracy", self.balanced_accuracy),
@@ -134,6 +137,7 @@ def evaluate_choices(
     classes: Sequence[str],
     threshold: float = 0.5,
     several: bool = False,
+    images: int | None = None,
 ) -> ClassificationFigures:
     """Judge the probabilities of each item. Intervals are over groups.
 
@@ -144,6 +148,7 @@ def evaluate_choices(
         classes: Those that the model knows; class names are compared by `class_names.canonicalize`.
         threshold: From which a class is chosen, where several may be.
         several: More than one class may be chosen.
+        images: That the items are of; as many as items where None.
 
     Raises:
         ValueError: There are not as many probabilities and groups as items.
@@ -177,7 +182,8 @@ def evaluate_choices(
     right = (true == called).all(axis=1)
     confidence = np.array([max(item.values(), default=0.0) for item in probabilities], float)
     return ClassificationFigures(
-        images=len(truth),
+        images=len(truth) if images is None else images,
+        items=len(truth),
         groups=len(unique),
         accuracy=Figure.from_resamples(
             divide_or_nan(weights @ sum_by_group(right), weights @ items), items

@@ -16,12 +16,20 @@ from typing import Any, cast
 
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Learner, Model, ObjectDetector
-from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, FILE_NAME, ModelCard, read_card
+from ml_backend.learners.model_file import (
+    CLASSIFIER,
+    DETECTOR,
+    FILE_NAME,
+    REGION_CLASSIFIER,
+    ModelCard,
+    read_card,
+)
 
 GROUP = "cytoloop.learners"
 OWN = {
     DETECTOR: "ml_backend.learners.detector.learner:LEARNER",
     CLASSIFIER: "ml_backend.learners.classifier.learner:LEARNER",
+    REGION_CLASSIFIER: "ml_backend.learners.region_classifier.learner:LEARNER",
 }
 
 

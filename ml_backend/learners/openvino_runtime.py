@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.model_file import FILE_NAME
 
 IR_NAME = "model.xml"
 
@@ -72,8 +72,7 @@ class OpenVinoRuntime:
         if not model.exists():
             weights = model.with_name(FILE_NAME)
             raise FileNotFoundError(
-                f"{model} is missing; make it with python -m "
-                f"ml_backend.learners.{read_card(weights).kind}.export {weights} {model.parent}"
+                f"{model} is missing; use the weights alone, as --model {weights}, and it is made"
             )
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "THROUGHPUT",

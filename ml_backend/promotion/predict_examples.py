@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+
 from ml_backend.dataset.example import Example
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.system.batching import make_batches
@@ -27,7 +30,8 @@ def predict_examples(
 
     Args:
         model: It predicts everything from the confidence FLOOR on.
-        examples: The model sees their pixels and pixel size, not their truth.
+        examples: The model sees their pixels and pixel size, and their boxes without labels, which
+            only a classifier of regions answers for; it does not see their truth.
         progress: Called with how many are done, and how many there are.
 
     Returns:
@@ -48,7 +52,7 @@ def predict_examples(
                         skipped.append((str(example.image), str(error)))
                     else:
                         waiting.append(example)
-                        yield Picture(pixels, example.pixel_size)
+                        yield Picture(pixels, example.pixel_size, _hide_labels(example.boxes))
 
     predictions = []
     for prediction in model.predict(read(), FLOOR):
@@ -56,3 +60,7 @@ def predict_examples(
         predictions.append(prediction)
         progress(len(predictions) + len(skipped), len(examples))
     return kept, predictions, skipped
+
+
+def _hide_labels(boxes: Boxes | None) -> Boxes:
+    return Boxes() if boxes is None else replace(boxes, label=np.full(len(boxes), ""))

@@ -12,14 +12,20 @@ from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import Folder, read_folder
 from ml_backend.learners.base import Progress
 from ml_backend.learners.kinds import find_learner, load_model
-from ml_backend.learners.model_file import CLASSIFIER, DETECTOR
+from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, REGION_CLASSIFIER
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, hash_file
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
 from ml_backend.settings import Settings
 
-Task = Literal["detect", "classify-image"]
+Task = Literal["detect", "classify-image", "classify-region"]
+
+_KINDS: dict[Task, str] = {
+    "detect": DETECTOR,
+    "classify-image": CLASSIFIER,
+    "classify-region": REGION_CLASSIFIER,
+}
 
 
 class OtherTask(ValueError):
@@ -60,11 +66,15 @@ def train_folder(
     """
     found = read_folder(folder)
     task = task or choose_task(found)
-    learner = find_learner(DETECTOR if task == "detect" else CLASSIFIER)
-    classes = found.classes if task == "detect" else found.choices
+    learner = find_learner(_KINDS[task])
+    classes = found.choices if task == "classify-image" else found.classes
     labelled = [example for example in found.examples if learner.read_truth(example) is not None]
     if not learner.choose_headline(classes):
-        what = "box of a headline class" if task == "detect" else "name of a whole image"
+        what = {
+            "detect": "box of a headline class",
+            "classify-image": "name of a whole image",
+            "classify-region": "box with a class",
+        }[task]
         raise NothingToLearn(f"{folder} has no {what} to learn from{found.describe_first_fault()}")
     hashes = [hash_file(example.image) for example in labelled]
     lesson = Lesson(
@@ -83,14 +93,16 @@ def train_folder(
 def _name_content(hashes: Sequence[str], examples: Sequence[Example], task: Task) -> str:
     """Make a name of what is taught: the same images with the same labels have the same."""
     content: list[Any]
-    if task == "detect":
+    if task == "classify-image":
+        content = [(h, example.choices) for h, example in zip(hashes, examples, strict=True)]
+    else:
         content = [
             (digest, sorted(example.boxes.to_rows()), example.ignored.tolist())
             for digest, example in zip(hashes, examples, strict=True)
             if example.boxes is not None
         ]
-    else:
-        content = [(h, example.choices) for h, example in zip(hashes, examples, strict=True)]
+    if task == "classify-region":  # the same boxes teach a detector something else
+        content.append((task,))
     return hashlib.sha256(json.dumps(sorted(content)).encode("utf-8")).hexdigest()[:16]
 
 
@@ -121,19 +133,22 @@ def evaluate_folder(
     found = read_folder(folder)
     version = resolve.resolve_model(model, registry)
     loaded = load_model(registry.get_folder(version.name))
-    able: Task = "detect" if loaded.card.kind == DETECTOR else "classify-image"
+    able: Task = next(
+        (task for task, kind in _KINDS.items() if kind == loaded.card.kind), "classify-image"
+    )
     if task not in (None, able):
         raise OtherTask(f"{version.name} is for --task {able}; choose another --model or --task")
     examples = found.examples
-    if able == "classify-image":
-        examples = [example for example in examples if example.choices is not None]
+    learner = find_learner(loaded.card.kind)
+    if able != "detect":
+        examples = [example for example in examples if learner.read_truth(example) is not None]
     if all(e.boxes is None and e.image_label is None and e.choices is None for e in examples):
         raise ValueError(
             f"{folder}: none of its {len(found.examples)} images is labelled"
             f"{found.describe_first_fault()}"
         )
     kept, predictions, unreadable = predict_examples(loaded, examples, progress)
-    figures = find_learner(loaded.card.kind).evaluate(kept, predictions, loaded.card)
+    figures = learner.evaluate(kept, predictions, loaded.card)
     known = set(version.seen_hashes)
     seen = sum(hash_file(example.image) in known for example in kept)
     result = {

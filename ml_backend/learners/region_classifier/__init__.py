@@ -1,0 +1,1 @@
+"""Telling apart what boxes hold: the classifier, on square crops."""

@@ -1,0 +1,74 @@
+"""What a labelled folder teaches, and what a model is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.labelled_folder import OtherTask, evaluate_folder, train_folder
+from ml_backend.retraining.train_version import NothingToLearn
+from ml_backend.settings import Settings
+from tests.unit.ml_backend.learners.region_classifier.test_learner import CLASSES, paint
+
+
+def write_coco(folder: Path, images: int) -> Path:
+    """Discs and crosses with their boxes, as COCO; every two images are of one sample."""
+    folder.mkdir()
+    content: dict[str, list[dict[str, object]]] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
+    }
+    samples = ["image,sample"]
+    for number in range(images):
+        example = paint(folder / f"{number}.png", number)
+        assert example.boxes is not None
+        content["images"].append(
+            {"id": number, "file_name": f"{number}.png", "width": 320, "height": 100}
+        )
+        content["annotations"] += [
+            {
+                "id": len(content["annotations"]) + place,
+                "image_id": number,
+                "category_id": CLASSES.index(name),
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+            }
+            for place, (x1, y1, x2, y2, name, _) in enumerate(example.boxes.to_rows())
+        ]
+        samples.append(f"{number}.png,s{number // 2}")
+    (folder / "coco.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "image_labels.csv").write_text("\n".join(samples), encoding="utf-8")
+    return folder
+
+
+def test_boxes_with_classes_teach_and_judge_a_classifier_of_regions(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "regions", 16)
+    settings = Settings(data_dir=tmp_path / "data")
+    registry = Registry(settings.versions, settings.champions)
+    version, unread = train_folder(settings, registry, folder, task="classify-region")
+    assert version.kind == "region_classifier" and not unread
+    assert version.seen_groups == tuple(sorted(f"s{number}" for number in range(8)))
+    figures, _ = evaluate_folder(
+        registry, folder, version.name, lambda done, total: None, "classify-region"
+    )
+    assert (figures["images"], figures["items"], figures["groups"]) == (16, 96, 8)
+    assert figures["trained_on"] == 16 and figures["balanced_accuracy"] > 0.9
+    for name in ("accuracy", "balanced_accuracy", "f1", "calibration_error"):
+        low, high = figures[f"{name}_interval"]  # there are eight groups
+        assert low <= figures[name] <= high
+    assert set(figures["confusion"]) == set(figures["classes"]) == set(CLASSES)
+    with pytest.raises(OtherTask, match="--task classify-region"):
+        evaluate_folder(registry, folder, version.name, lambda *_: None, "detect")
+
+
+def test_a_folder_without_boxes_teaches_no_regions(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        paint(tmp_path / "images" / name / "1.png", 0)
+    settings = Settings(data_dir=tmp_path / "data")
+    registry = Registry(settings.versions, settings.champions)
+    with pytest.raises(NothingToLearn, match="no box with a class"):
+        train_folder(settings, registry, tmp_path / "images", task="classify-region")
