@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Learner, Model, ObjectDetector
@@ -106,9 +106,14 @@ def require_detector(model: Model) -> ObjectDetector:
     Raises:
         ValueError: It answers for whole images and finds no objects.
     """
-    if not hasattr(model, "find_objects"):
+    if not finds_objects(model):
         raise ValueError(
             f"this version is a {model.card.kind}, which answers for whole images; choose one "
             "that finds objects, such as starter:mitosis"
         )
-    return cast(ObjectDetector, model)
+    return model
+
+
+def finds_objects(model: Model) -> TypeGuard[ObjectDetector]:
+    """Tell whether a model finds objects; else it answers for whole images."""
+    return hasattr(model, "find_objects")

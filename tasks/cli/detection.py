@@ -24,7 +24,9 @@ from tasks.cli.source_options import (
 )
 
 if TYPE_CHECKING:
-    from ml_backend.learners.base import ObjectDetector
+    from ml_backend.learners.base import Model
+    from tasks.review.scan_to_project import Summary
+    from tasks.sources.scan_source import SourceOptions
 
 app = typer.Typer()
 
@@ -36,7 +38,8 @@ def detect(
     out: Annotated[
         Path,
         typer.Option(
-            help="The file to write: .json, .csv, .geojson (QuPath), .coco.json or .createml.json."
+            help="The file to write: .json, .csv, .geojson (QuPath), .coco.json or "
+            ".createml.json; of a classifier .json or .csv."
         ),
     ],
     model: ModelOption = "starter:mitosis",
@@ -51,8 +54,9 @@ def detect(
     executor: ExecutorOption = "local",
     as_json: JsonOption = False,
 ) -> None:
-    """Detect in images and scans without Label Studio."""
+    """Detect in images and scans without Label Studio; a classifier says what each image shows."""
     from ml_backend.dataset.annotation_formats.formats import choose_format
+    from ml_backend.learners.kinds import finds_objects
     from tasks.detection.detect_files import detect as run
 
     # Checked first, because loading a starter takes some seconds.
@@ -60,7 +64,20 @@ def detect(
         raise FileNotFoundError(f"{source}: there is no such file or folder")
     choose_format(out)
     source_options = parse_source_options(pattern, channel, z, tile_overlap, pixel_size)
-    detector, version, folder = _load_detector(context, model, int8)
+    detector, version, folder = _load_model(context, model, int8)
+    if not finds_objects(detector):
+        from tasks.detection.scan_classifier import refuse_detector_options
+
+        refuse_detector_options(
+            overlap=overlap is not None,
+            tile_overlap=tile_overlap is not None,
+            pattern=pattern is not None,
+            int8=int8,
+            skip_empty=skip_empty,
+            executor=executor == "ray",
+        )
+        _classify(source, detector, out, version, source_options, as_json)
+        return
     cluster = folder if executor == "ray" else None
     with console.show_progress("Detecting") as bar:
         summary = run(
@@ -79,6 +96,27 @@ def detect(
             f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
             f"by {version}, in {out}",
             *_describe_empty_windows(summary["emptied"]),
+            *summary["notes"],
+        ],
+    )
+
+
+def _classify(
+    source: Path, model: Model, out: Path, version: str, options: SourceOptions, as_json: bool
+) -> None:
+    from tasks.detection.classify_files import classify
+    from tasks.exchange.choice_files import check_format
+
+    check_format(out)
+    with console.show_progress("Classifying") as bar:
+        summary = classify(source, model, out, version, bar, options)
+    console.print_and_exit(
+        summary,
+        as_json=as_json,
+        lines=lambda: [
+            f"{format_count(summary['images'], 'image')} in {summary['seconds']:.1f} s "
+            f"({summary['images_per_second']:.1f} a second) by {version}, in {out}",
+            *(f"{count:7}  {name}" for name, count in summary["classes"].items()),
             *summary["notes"],
         ],
     )
@@ -121,6 +159,8 @@ def scan(
 ) -> None:
     """Detect in a whole scan and send what deserves a look to a project, pre-annotated.
 
+    In a project of choices its tiles are classified in place of that.
+
     Stop it whenever you like: the same command goes on where it was, and no task comes twice.
     """
     from tasks.review.scan_to_project import Options
@@ -138,8 +178,7 @@ def scan(
         summary,
         as_json=as_json,
         lines=lambda: [
-            f"{format_count(summary['detections'], 'detection')} on "
-            f"{format_count(summary['tiles'], 'tile')} in "
+            f"{_describe_found(summary)} in "
             f"{summary['seconds']:.1f} s ({summary['tiles_per_second']:.1f} a second) "
             f"by {summary['model']}",
             _describe_upload(summary["sent"], summary["known"], project),
@@ -153,6 +192,14 @@ def _describe_empty_windows(counts: dict[str, int]) -> list[str]:
     from tasks.detection.background_filter import EmptyWindows
 
     return [words] if (words := EmptyWindows(**counts).describe()) else []
+
+
+def _describe_found(summary: Summary) -> str:
+    tiles = format_count(summary["tiles"], "tile")
+    if summary["detections"] is not None:
+        return f"{format_count(summary['detections'], 'detection')} on {tiles}"
+    counts = ", ".join(f"{count} {name}" for name, count in summary["classes"].items())
+    return f"{tiles} ({counts or 'none read'})"
 
 
 def _describe_upload(sent: int, known: int, project: int) -> str:
@@ -176,14 +223,19 @@ def sort(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Sort images into folders by what they hold: Chromosomes (whole, partial) and Others."""
-    from tasks.detection.sort_images import TABLE, check_folders
+    """Sort images into folders by what they hold: Chromosomes (whole, partial) and Others.
+
+    With a classifier, into a folder for each of its classes.
+    """
+    from ml_backend.learners.kinds import finds_objects
+    from tasks.detection.sort_images import TABLE, ChoiceSorter, ObjectSorter, check_folders
     from tasks.detection.sort_images import sort as run
 
     check_folders(source, out)
-    detector, version, _ = _load_detector(context, model)
+    loaded, version, _ = _load_model(context, model)
+    sorter = ObjectSorter(loaded, by_class) if finds_objects(loaded) else ChoiceSorter(loaded)
     with console.show_progress("Sorting") as bar:
-        result = run(source, detector, out, version, by_class=by_class, link=link, progress=bar)
+        result = run(source, sorter, out, version, link=link, progress=bar)
     console.print_and_exit(
         result,
         as_json=as_json,
@@ -241,11 +293,9 @@ def _find_version(context: typer.Context, model: str, int8: bool = False) -> tup
     return resolve.find_int8(version, registry) if int8 else registry.get_folder(version), version
 
 
-def _load_detector(
-    context: typer.Context, model: str, int8: bool = False
-) -> tuple[ObjectDetector, str, Path]:
-    """A version ready to detect, its name, and the folder of its files."""
-    from ml_backend.learners.kinds import load_detector
+def _load_model(context: typer.Context, model: str, int8: bool = False) -> tuple[Model, str, Path]:
+    """A version ready to predict, its name, and the folder of its files."""
+    from ml_backend.learners.kinds import load_model
 
     folder, version = _find_version(context, model, int8)
-    return load_detector(folder), version, folder
+    return load_model(folder), version, folder

@@ -5,7 +5,7 @@
     Others                none
 
 Detectors of other things have a folder for each of their classes in place of Chromosomes;
-an image of several lies in several.
+an image of several lies in several. A classifier has a folder for each of its classes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,27 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TypedDict
+from statistics import fmean
+from typing import Protocol, TypedDict
 
 from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.label_studio.class_names import is_mitotic
-from ml_backend.learners.base import ObjectDetector
+from ml_backend.learners.base import Model, ObjectDetector, Prediction
+from ml_backend.learners.kinds import find_learner
 from ml_backend.system.atomic_files import create_folder
 from ml_backend.system.csv_cells import write_cell
+from tasks.detection.classify_files import iterate_images
 from tasks.detection.detect_files import iterate_detections
+from tasks.detection.scan_classifier import ScanClassifier
 from tasks.sources.discover import Skipped
+from tasks.sources.scan_source import SourceOptions
 
 OTHERS = "Others"
+NO_CLASS = "No class"
 MITOTIC = "Chromosomes"
 WHOLE, PARTIAL = "whole", "partial"
 TABLE = "sorted.csv"
@@ -80,32 +87,147 @@ class FolderRule:
     def _folder(self, label: str) -> str:
         if not self.by_class and all(map(is_mitotic, self.headline)):
             return MITOTIC
-        # A class may be called anything; a folder may not.
-        return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", label).strip(" .") or "_"
+        return name_folder(label)
+
+
+def name_folder(label: str) -> str:
+    """Name the folder of a class: a class may be called anything, a folder may not."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", label).strip(" .") or "_"
+
+
+@dataclass(frozen=True)
+class SortedImage:
+    """Where an image belongs.
+
+    Attributes:
+        source: Its name within the source.
+        folders: As paths with '/'.
+        cells: Of its row in the table, for the sorter's columns.
+    """
+
+    source: str
+    folders: Sequence[str]
+    cells: Sequence[float]
+
+
+class Sorter(Protocol):
+    """Says where images belong."""
+
+    @property
+    def folders(self) -> list[str]:
+        """All folders that images may lie in."""
+        ...
+
+    @property
+    def columns(self) -> list[str]:
+        """What the table says of each image."""
+        ...
+
+    def sort(
+        self, source: Path, progress: Callable[[float, float], None]
+    ) -> Iterator[SortedImage | Skipped]:
+        """Yield where each image of a source belongs, or why it was left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class ObjectSorter:
+    """Sorts images by the objects that a detector finds in them.
+
+    Attributes:
+        detector: What detects.
+        by_class: A folder for each headline class, also where they are all stages of one thing.
+    """
+
+    detector: ObjectDetector
+    by_class: bool = False
+
+    @property
+    def folders(self) -> list[str]:
+        """See `Sorter`."""
+        return FolderRule(self.detector.card.headline, self.by_class).list_folders()
+
+    @property
+    def columns(self) -> list[str]:
+        """How many objects of each class there are, and how many of those are partial."""
+        classes = self.detector.card.classes
+        return [*classes, *(f"{name} (partial)" for name in classes)]
+
+    def sort(
+        self, source: Path, progress: Callable[[float, float], None]
+    ) -> Iterator[SortedImage | Skipped]:
+        """See `Sorter`."""
+        rule = FolderRule(self.detector.card.headline, self.by_class)
+        for found in iterate_detections(source, self.detector, progress):
+            if not isinstance(found, Detected):
+                yield found
+                continue
+            every = Counter(detection.label for detection in found.detections)
+            cut = Counter(d.label for d in found.detections if d.partial)
+            counts = [which[name] for which in (every, cut) for name in self.detector.card.classes]
+            yield SortedImage(found.source, rule.choose_folders(found), counts)
+
+
+@dataclass(frozen=True)
+class ChoiceSorter:
+    """Sorts images by what a classifier calls them: a folder for each class.
+
+    An image of several classes lies in several folders, one of none in NO_CLASS. Of a file of
+    several planes the mean of their probabilities counts.
+    """
+
+    model: Model
+
+    @property
+    def folders(self) -> list[str]:
+        """See `Sorter`."""
+        classes = dict.fromkeys(map(name_folder, self.model.card.classes))
+        return [*classes, *([NO_CLASS] if self.model.card.options.get("several") else [])]
+
+    @property
+    def columns(self) -> list[str]:
+        """The probability of each class."""
+        return list(self.model.card.classes)
+
+    def sort(
+        self, source: Path, progress: Callable[[float, float], None]
+    ) -> Iterator[SortedImage | Skipped]:
+        """See `Sorter`."""
+        card = self.model.card
+        learner = find_learner(card.kind)
+        scans = ScanClassifier(source, self.model, SourceOptions(apart=True), progress=progress)
+        told = 0
+        images = iterate_images(scans, self.model)
+        for name, planes in groupby(images, key=lambda image: image.source):
+            members = [image.probabilities for image in planes]
+            means = {label: fmean(member[label] for member in members) for label in card.classes}
+            chosen = learner.list_confident(Prediction((1, 1), choices=means), card)
+            folders = dict.fromkeys(map(name_folder, chosen)) or [NO_CLASS]
+            yield SortedImage(name, list(folders), [round(p, 4) for p in means.values()])
+            yield from scans.skipped[told:]
+            told = len(scans.skipped)
+        yield from scans.skipped[told:]
 
 
 def sort(
     source: Path,
-    detector: ObjectDetector,
+    sorter: Sorter,
     out: Path,
     model: str,
     *,
-    by_class: bool,
     link: bool,
     progress: Callable[[float, float], None],
 ) -> SortSummary:
-    """Detect in an image or in those of a folder, and lay each into folders below `out`.
+    """Lay an image, or those of a folder, each into folders below `out`.
 
     The folder appears when it is complete, with the table TABLE: one row an image, its folders,
-    and how many objects of each class it holds and how many of those are partial. Images keep
-    their path below the source.
+    and what the sorter says of it. Images keep their path below the source.
 
     Args:
         source: An image or a folder of them.
-        detector: What detects.
+        sorter: Says where each belongs.
         out: A folder that is not there yet, or empty, and not within the source.
         model: The version's name, for the summary.
-        by_class: A folder for each class, also for stages.
         link: Do not copy; a hard link where the disk allows it, else a symbolic one.
         progress: Called with (done, all) files.
 
@@ -115,40 +237,31 @@ def sort(
         OSError: `out` cannot be written.
     """
     check_folders(source, out)
-    rule = FolderRule(detector.card.headline, by_class)
-    classes = detector.card.classes
     skipped: list[Skipped] = []
-    counts = dict.fromkeys(rule.list_folders(), 0)
+    counts = dict.fromkeys(sorter.folders, 0)
     images = 0
     with create_folder(out) as folder:
         for place in counts:
             (folder / place).mkdir(parents=True)
         with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
-            partials = [f"{name} (partial)" for name in classes]
-            table.writerow(map(write_cell, ["image", "folders", *classes, *partials]))
-            for found in iterate_detections(source, detector, progress):
-                if not isinstance(found, Detected):
-                    skipped.append(found)
+            table.writerow(map(write_cell, ["image", "folders", *sorter.columns]))
+            for image in sorter.sort(source, progress):
+                if not isinstance(image, SortedImage):
+                    skipped.append(image)
                     continue
-                original = source if source.is_file() else source / found.source
-                places = rule.choose_folders(found)
+                original = source if source.is_file() else source / image.source
+                places = [folder / place / image.source for place in image.folders]
                 try:
-                    _lay(original, [folder / place / found.source for place in places], link)
+                    _lay(original, places, link)
                 except FileNotFoundError:
-                    skipped.append({"source": found.source, "reason": "it is gone"})
+                    skipped.append({"source": image.source, "reason": "it is gone"})
                     continue
-                cells = [found.source, "; ".join(places), *_columns(found, classes)]
+                cells = [image.source, "; ".join(image.folders), *image.cells]
                 table.writerow(map(write_cell, cells))
-                counts.update({place: counts[place] + 1 for place in places})
+                counts.update({place: counts[place] + 1 for place in image.folders})
                 images += 1
     return {"images": images, "folders": counts, "skipped": skipped, "model": model}
-
-
-def _columns(found: Detected, classes: Sequence[str]) -> Iterable[int]:
-    every = Counter(detection.label for detection in found.detections)
-    cut = Counter(detection.label for detection in found.detections if detection.partial)
-    return [*(every[name] for name in classes), *(cut[name] for name in classes)]
 
 
 def check_folders(source: Path, out: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.imaging.merge_detections import WindowDetections
+from ml_backend.imaging.merge_detections import Objects, WindowDetections
 from ml_backend.imaging.sliding_windows import InMemoryPlane, Plane, SingleWindow
-from ml_backend.learners.base import ObjectDetector
+from ml_backend.learners.model_file import ModelCard
 from tasks.detection.background_filter import Background, EmptyWindows, is_spot_check
 from tasks.readers.planes import MissingPlane, Rect, ScanPlane
 
@@ -101,8 +101,28 @@ class NoMemory:
         """Do nothing."""
 
 
+class WindowModel(Protocol):
+    """What looks at windows: an `ObjectDetector`, or a classifier in the shape of one."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The card in the version's file."""
+        ...
+
+    @property
+    def halvings(self) -> int:
+        """How often the pixels of a window may be halved before they come here."""
+        ...
+
+    def find_objects(
+        self, planes: Iterable[Plane], floor: float | None = None
+    ) -> Iterator[Objects]:
+        """Yield the objects of each plane in order."""
+        ...
+
+
 def detect_windows(
-    detector: ObjectDetector, looks: Iterable[tuple[T, Rect, np.ndarray]]
+    detector: WindowModel, looks: Iterable[tuple[T, Rect, np.ndarray]]
 ) -> Iterator[tuple[T, Rect, WindowDetections]]:
     """Detect in windows.
 
@@ -191,7 +211,7 @@ class WindowDetector(Generic[T]):
         background: Of the scan, where windows that show nothing else are not looked at.
     """
 
-    detector: ObjectDetector
+    detector: WindowModel
     memory: DetectionMemory
     side: int
     overlap: int

@@ -179,6 +179,25 @@ def clip_to_view(boxes: np.ndarray, view: Rect) -> tuple[np.ndarray, np.ndarray]
     return clipped - np.tile(low, 2), share
 
 
+def plan_tiles(
+    width: int, height: int, most: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Plan the tiles of an image: whole, or cut evenly where a side is more than twice `most`.
+
+    Args:
+        width: Of the image, px.
+        height: Of the image, px.
+        most: The largest side of a tile, px.
+
+    Returns:
+        (top, bottom) of each row and (left, right) of each column, in px.
+    """
+    large = max(width, height) > 2 * most
+    return cut_evenly(height, most if large else height), cut_evenly(
+        width, most if large else width
+    )
+
+
 def cut_evenly(length: int, most: int) -> list[tuple[int, int]]:
     """Cut a side of `length` px in equal parts of at most `most` px: their starts and ends."""
     parts = -(-length // most)

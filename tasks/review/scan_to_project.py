@@ -21,7 +21,8 @@ from ml_backend.imaging.decode import encode_png
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import StudioFault
-from ml_backend.learners.kinds import load_detector, require_detector
+from ml_backend.learners.base import Model
+from ml_backend.learners.kinds import finds_objects, load_detector
 from ml_backend.registry.resolve import find_int8
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import ModelCache
@@ -30,12 +31,15 @@ from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.atomic_files import DiskFull
 from ml_backend.system.batching import make_batches
-from tasks.detection.scan_detector import Progress, ScanDetector
+from tasks.detection.scan_classifier import ScanClassifier, refuse_detector_options
+from tasks.detection.scan_detector import ScanDetector
+from tasks.detection.scan_walk import Progress
 from tasks.review.checkpoint import Checkpoint
 from tasks.review.image_storage import Bucket, MediaFolder, Store
-from tasks.review.selection import Send, View, fingerprint, keep_first, select_for_review
-from tasks.review.task_metadata import TaskMetadata, make_picture_key, make_view_key
+from tasks.review.selection import Send, View, fingerprint, keep_first
+from tasks.review.task_metadata import TaskMetadata, make_view_key
 from tasks.review.upload import CHUNK, Uploader, retry_while_away
+from tasks.review.views import ClassifiedViews, DetectedViews, ViewSelector
 from tasks.sources.discover import Skipped
 from tasks.sources.scan_source import SourceOptions
 
@@ -78,7 +82,8 @@ class Summary(TypedDict):
         tiles: How many planes were read.
         seconds: How long it took.
         tiles_per_second: Both of these.
-        detections: How many objects were found.
+        detections: How many objects were found; None where tiles were classified.
+        classes: How many objects, or tiles, of each class that occurs.
         emptied: Windows skipped as empty, run all the same, and of those with an object.
         sent: How many new tasks there are.
         known: How many tasks the project held already.
@@ -92,7 +97,8 @@ class Summary(TypedDict):
     tiles: int
     seconds: float
     tiles_per_second: float
-    detections: int
+    detections: int | None
+    classes: dict[str, int]
     emptied: dict[str, int]
     sent: int
     known: int
@@ -138,23 +144,10 @@ def scan(
         serving = ModelCache(settings, registry)
         preannotator, folder = _choose_preannotator(connected, serving, registry, options)
         studio, label_config, store = asked.result()
-    detector = require_detector(preannotator.model)
+    card = preannotator.model.card
     with _open_checkpoint(source, settings, project, preannotator, options) as checkpoint:
-        scans = ScanDetector(
-            source,
-            detector,
-            options.how,
-            overlap=options.overlap,
-            memory=checkpoint,
-            cluster=folder if options.executor == "ray" else None,
-            skip_empty=options.skip_empty,
-            progress=progress,
-        )
-        if options.int8:
-            from tasks.detection.quantize import describe_agreement
-
-            scans.notes.append(describe_agreement(folder))
-        card = detector.card
+        views = _open_views(source, preannotator.model, folder, options, checkpoint, progress)
+        scans = views.walk
         task_metadata = TaskMetadata(
             settings,
             options.how.pixel_size,
@@ -172,22 +165,7 @@ def scan(
             task_metadata.make_task_data,
             lambda: serving.open_queue(projects, project, preannotator.version),
         )
-        detections = 0
-
-        def detect_views() -> Iterator[View]:
-            nonlocal detections
-            for result in scans.detect_scans():
-                detections += len(result.objects)
-                yield from select_for_review(
-                    result,
-                    options.send,
-                    most=options.tile,
-                    headline=card.headline,
-                    threshold=card.threshold,
-                    key=make_picture_key,
-                )
-
-        chosen = detect_views()
+        chosen = views.select(options.send, options.tile)
         if options.limit is not None:
             strategy = serving.open_queue(projects, project, preannotator.version).strategy
 
@@ -214,7 +192,8 @@ def scan(
         "tiles": scans.tiles,
         "seconds": round(seconds, 3),
         "tiles_per_second": round(scans.tiles / seconds, 2),
-        "detections": detections,
+        "detections": views.counts.total() if finds_objects(preannotator.model) else None,
+        "classes": {name: views.counts[name] for name in card.classes if views.counts[name]},
         "emptied": asdict(scans.emptied),
         "sent": uploader.outcome.sent,
         "known": uploader.outcome.known,
@@ -224,6 +203,42 @@ def scan(
     }
 
 
+def _open_views(
+    source: Path,
+    model: Model,
+    folder: Path,
+    options: Options,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> ViewSelector:
+    """Open a source for a model, whose files are in the folder."""
+    if not finds_objects(model):
+        classifier = ScanClassifier(
+            source,
+            model,
+            options.how,
+            most=options.tile,
+            memory=checkpoint,
+            progress=progress,
+        )
+        return ClassifiedViews(classifier, model.card)
+    detector = ScanDetector(
+        source,
+        model,
+        options.how,
+        overlap=options.overlap,
+        memory=checkpoint,
+        cluster=folder if options.executor == "ray" else None,
+        skip_empty=options.skip_empty,
+        progress=progress,
+    )
+    if options.int8:
+        from tasks.detection.quantize import describe_agreement
+
+        detector.notes.append(describe_agreement(folder))
+    return DetectedViews(detector, model.card)
+
+
 def _choose_preannotator(
     connected: Project, serving: ModelCache, registry: Registry, options: Options
 ) -> tuple[PreAnnotator, Path]:
@@ -231,8 +246,14 @@ def _choose_preannotator(
     preannotator = serving.get_preannotator(connected)
     if preannotator is None:
         raise ScanFailed(
-            f"no detector draws the labels of project {connected.id}; "
-            "correct some tasks and train one"
+            f"no model knows the labels of project {connected.id}; correct some tasks and train one"
+        )
+    if not finds_objects(preannotator.model):
+        refuse_detector_options(
+            overlap=options.overlap is not None,
+            int8=options.int8,
+            skip_empty=options.skip_empty,
+            executor=options.executor == "ray",
         )
     folder = registry.get_folder(preannotator.version)
     if options.int8:
@@ -298,6 +319,7 @@ def _open_checkpoint(
         str(options.overlap),
         *(["int8"] * options.int8),
         *(["skip empty"] * options.skip_empty),
+        *([] if finds_objects(preannotator.model) else [f"tile {options.tile}"]),
     ]
     name = fingerprint([str(source.resolve()), preannotator.version, *how])
     path = settings.data_dir / "scans" / f"{project}-{name}.sqlite"

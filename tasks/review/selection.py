@@ -8,8 +8,8 @@ alone would never show what the detector misses.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,8 @@ RANDOM = 0.02  # of the tiles where nothing was found or nearly found
 NEARLY = 0.5  # of the threshold; boxes as sure as that were nearly found
 SHOWN = 0.25  # of an object must lie in a picture for the piece of it to be drawn there
 INNER = 2.0  # px that an object lies within a tile that shows it whole
+
+NO_BOXES = Boxes()
 
 FOUND, NEAR, CHANCE, EVERY = "found", "nearly found", "at random", "all are sent"
 
@@ -69,6 +71,7 @@ class View:
         found: How many objects are shown whole here and nowhere better.
         probability: With which it was chosen, 0..1.
         reason: Why it was chosen.
+        choices: What a classifier says of it: class → probability, 0..1.
     """
 
     mosaic: Mosaic
@@ -78,6 +81,7 @@ class View:
     found: int
     probability: float
     reason: str
+    choices: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -91,8 +95,8 @@ class View:
 
     @property
     def prediction(self) -> Prediction:
-        """What the detector returned for it."""
-        return Prediction((self.width, self.height), self.boxes)
+        """What the model returned for it."""
+        return Prediction((self.width, self.height), self.boxes, self.choices)
 
 
 def lay_grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
@@ -100,8 +104,7 @@ def lay_grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
 
     Args:
         mosaic: The scan.
-        most: An image with a side of more than twice this, px, is cut in equal tiles, none
-            larger than this.
+        most: The largest side of a tile, px, see `rect_index.plan_tiles`.
 
     Returns:
         The tiles, and for each the number of the image that it is a part of.
@@ -109,9 +112,7 @@ def lay_grid(mosaic: Mosaic, most: int) -> tuple[list[Tile], list[int]]:
     tiles: list[Tile] = []
     fields: list[int] = []
     for number, image in enumerate(mosaic.tiles):
-        large = max(image.width, image.height) > 2 * most
-        across = rect_index.cut_evenly(image.width, most if large else image.width)
-        down = rect_index.cut_evenly(image.height, most if large else image.height)
+        down, across = rect_index.plan_tiles(image.width, image.height, most)
         for i, (top, bottom) in enumerate(down):
             for j, (left, right) in enumerate(across):
                 rect = image.x + left, image.y + top, image.x + right, image.y + bottom
@@ -174,15 +175,18 @@ def select_for_review(
                 chosen.append(_make_view(sheet, drawn, plane, tile, 0, 1.0, NEAR))
             elif send == "all":
                 chosen.append(_make_view(sheet, drawn, plane, tile, 0, 1.0, EVERY))
-            elif send == "review":
-                chance = hash_to_unit(f"cytoloop audit/{key(mosaic, plane, tile)}")
-                if chance < RANDOM:
-                    chosen.append(_make_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))
+            elif send == "review" and draw_lot(key(mosaic, plane, tile)):
+                chosen.append(_make_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))
         chosen += [
             _make_view(sheet, drawn, plane, tile, count, 1.0, FOUND)
             for tile, count in owned.items()
         ]
     return sorted(chosen, key=lambda view: (view.tile.rect[1], view.tile.rect[0], view.plane))
+
+
+def draw_lot(name: str) -> bool:
+    """Draw whether a picture is among the random ones, with the chance RANDOM, by its name."""
+    return hash_to_unit(f"cytoloop audit/{name}") < RANDOM
 
 
 def keep_first(

@@ -5,12 +5,22 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
-from tasks.detection.sort_images import TABLE, FolderRule, SortSummary, sort
+from tasks.detection.sort_images import (
+    TABLE,
+    ChoiceSorter,
+    FolderRule,
+    ObjectSorter,
+    SortSummary,
+    sort,
+)
+from tests.shades import Shades, paint
 from tests.unit.tasks.detection.test_detect_files import DETECTOR, tile
 
 STAGES = ("Prophase", "Metaphase", "Anaphase", "Telophase")
@@ -18,9 +28,8 @@ TETRADS = ("Tetrad", "Triad")
 
 
 def run(source: Path, out: Path, *, by_class: bool = False, link: bool = False) -> SortSummary:
-    return sort(
-        source, DETECTOR, out, "v1", by_class=by_class, link=link, progress=lambda done, total: None
-    )
+    sorter = ObjectSorter(DETECTOR, by_class)
+    return sort(source, sorter, out, "v1", link=link, progress=lambda done, total: None)
 
 
 @pytest.fixture
@@ -122,3 +131,42 @@ def test_every_image_has_a_place_and_every_place_exists(
     places = shelves.choose_folders(found(*objects))
     assert places and set(places) <= set(shelves.list_folders())
     assert (places == ["Others"]) == all(label == "Interphase" for label, _ in objects)
+
+
+def test_a_classifier_has_a_folder_for_each_class(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sorted"
+    result = sort(
+        folder, ChoiceSorter(Shades()), out, "v1", link=False, progress=lambda done, total: None
+    )
+    assert files(out) == [
+        "Chromosomes/cell.png",
+        "Chromosomes/deeper/cell.png",
+        "Others/dark.png",
+        TABLE,
+    ]
+    assert result["folders"] == {"Chromosomes": 2, "Others": 1} and result["images"] == 3
+    assert [entry["source"] for entry in result["skipped"]] == ["broken.png"]
+    with (out / TABLE).open(encoding="utf-8", newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert rows["cell.png"] == {
+        "image": "cell.png", "folders": "Chromosomes",
+        "Chromosomes": "0.7843", "Others": "0.2157",
+    }  # fmt: skip
+
+
+def test_where_several_may_be_chosen_none_may_be(tmp_path: Path) -> None:
+    for name, shade in (("light", 200), ("dark", 10)):
+        paint(tmp_path / "in" / f"{name}.png", shade)
+    sorter = ChoiceSorter(Shades(several=True))
+    sort(tmp_path / "in", sorter, tmp_path / "out", "v1", link=False, progress=lambda d, t: None)
+    assert files(tmp_path / "out") == ["Chromosomes/light.png", "No class/dark.png", TABLE]
+
+
+def test_of_a_stack_the_mean_over_its_planes_counts(tmp_path: Path) -> None:
+    stack = np.stack([np.full((24, 32), shade, np.uint8) for shade in (255, 255, 0)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    sort(
+        tmp_path / "stack.tif", ChoiceSorter(Shades()), tmp_path / "out", "v1",
+        link=False, progress=lambda done, total: None,
+    )  # fmt: skip
+    assert files(tmp_path / "out") == ["Chromosomes/stack.tif", TABLE]
