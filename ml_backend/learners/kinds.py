@@ -114,6 +114,19 @@ def require_detector(model: Model) -> ObjectDetector:
     return model
 
 
+def check_names_images(model: Model) -> None:
+    """Check that a model answers for images as a whole.
+
+    Raises:
+        ValueError: It names boxes that are there already.
+    """
+    if model.card.kind == REGION_CLASSIFIER:
+        raise ValueError(
+            "this version names boxes that are drawn already; choose one that finds objects or "
+            "names whole images"
+        )
+
+
 def finds_objects(model: Model) -> TypeGuard[ObjectDetector]:
     """Tell whether a model finds objects; else it answers for whole images."""
     return hasattr(model, "find_objects")

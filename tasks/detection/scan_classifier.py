@@ -16,6 +16,7 @@ from ml_backend.imaging.decode import MAX_DECODED
 from ml_backend.imaging.merge_detections import Objects, WindowDetections
 from ml_backend.imaging.sliding_windows import Plane, Window
 from ml_backend.learners.base import Model, Picture
+from ml_backend.learners.kinds import check_names_images
 from ml_backend.learners.model_file import ModelCard
 from tasks.detection.accumulator import FileUnit, ScanAccumulator
 from tasks.detection.scan_walk import Progress, ScanWalk
@@ -71,8 +72,9 @@ class ScanClassifier(ScanWalk):
 
         Raises:
             FileNotFoundError: There is no source.
-            ValueError: It holds no image, or an option cannot be met.
+            ValueError: It holds no image, an option cannot be met, or the model names boxes.
         """
+        check_names_images(model)
         super().__init__(source, options, progress)
         self._model, self._most = model, most
         self._memory = memory or NoMemory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from ml_backend.learners.model_file import REGION_CLASSIFIER
 from tasks.detection.scan_classifier import ScanClassifier, refuse_detector_options
 from tasks.review.checkpoint import Checkpoint
 from tasks.sources.scan_source import SourceOptions
@@ -71,6 +73,13 @@ def test_what_was_answered_before_is_not_asked_again(tmp_path: Path) -> None:
         answers.append([scan.choices for scan in scans.classify_scans()])
     memory.close()
     assert answers[0] == answers[1] and model.asked == 3
+
+
+def test_a_model_that_names_boxes_is_refused(tmp_path: Path) -> None:
+    model = Shades()
+    model.card = replace(model.card, kind=REGION_CLASSIFIER)
+    with pytest.raises(ValueError, match="names boxes that are drawn already"):
+        ScanClassifier(paint(tmp_path / "a.png", 9), model, SourceOptions())
 
 
 def test_options_of_detectors_are_refused_by_name() -> None:
