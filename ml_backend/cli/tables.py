@@ -43,9 +43,27 @@ def render_figures(result: dict[str, Any]) -> RenderableType:
         *([_lay_out_images(result["image_table"])] if boxed else []),
         *([_lay_out_stages(result["stage_table"])] if boxed else []),
         _lay_out_confusion(result["confusion"]),
+        *_lay_out_choices(result.get("region_choices")),
         *(_describe_curves(result) if boxed else []),
         *list_skipped(result["skipped"]),
     )
+
+
+def _lay_out_choices(choices: dict[str, Any] | None) -> list[RenderableType]:
+    """What was chosen of the boxes that were found; nothing where nothing was to be chosen."""
+    if not choices or not choices["items"]:
+        return []
+    table = Table(
+        title=f"choices of {format_count(choices['items'], 'box')} that were found",
+        title_justify="left",
+    )
+    names = ("precision", "recall", "f1")
+    for column in ("choice", *names):
+        table.add_column(_title(column), justify="left" if column == "choice" else "right")
+    for name, rates in choices["classes"].items():
+        table.add_row(name, *(format_number(rates[column]) for column in names))
+    balanced = format_number(choices["balanced_accuracy"])
+    return [table, f"Balanced accuracy of the choices: {balanced}."]
 
 
 def _warn_of_other_classes(result: dict[str, Any]) -> list[str]:
@@ -57,7 +75,12 @@ def _warn_of_other_classes(result: dict[str, Any]) -> list[str]:
     return [f"No {about}, which this detector is about, is marked here, only {', '.join(marked)}."]
 
 
-_TITLES = {"f1": "F1", "ap50": "AP50", "ap50_95": "AP50-95"}
+_TITLES = {
+    "f1": "F1",
+    "ap50": "AP50",
+    "ap50_95": "AP50-95",
+    "f1_with_choice": "F1 of boxes with their choice",
+}
 
 
 def _title(name: str) -> str:

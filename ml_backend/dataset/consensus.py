@@ -155,10 +155,10 @@ def settle_region_choices(
         The choices of each box, N tuples; () where nobody chose.
     """
     found: list[tuple[str, ...]] = [()] * len(boxes)
-    if not any(control.per_region for control in labels.choices):
+    if not labels.region_choices:
         return found
     for result in results:
-        regions = [region for region in labels.read_regions(result, *size)[0] if region.choices]
+        regions, _ = labels.read_regions(result, *size)
         if not regions:
             continue
         overlap = compute_iou(boxes.xyxy, np.array([region.xyxy for region in regions]))

@@ -46,8 +46,9 @@ class Edit:
     """What became of one region.
 
     Attributes:
-        change: A region that was both moved and relabelled is `relabelled`.
-        label: As shown; of an added region, its own.
+        change: A region that was both moved and relabelled is `relabelled`; so is one of which
+            something else was chosen.
+        label: As shown, with what was chosen of it; of an added region, its own.
         iou: Of the region as shown and as submitted, 0..1; None where it was added or deleted.
     """
 
@@ -106,6 +107,12 @@ class _BoxRegion:
     origin: str
     boxes: Boxes
     label: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its label, with what was chosen of it in parentheses."""
+        return f"{self.label} ({', '.join(self.choices)})" if self.choices else self.label
 
 
 def find_shown_regions(task: dict[str, Any]) -> dict[int, ShownRegions]:
@@ -187,8 +194,8 @@ def compare_regions(
     """
     pairs, gone, new = _match_regions(shown, submitted, labels, read_size([*shown, *submitted]))
     edits = [_make_edit(*pair) for pair in pairs]
-    edits += [Edit("deleted", region.label) for region in gone]
-    edits += [Edit("added", region.label) for region in new]
+    edits += [Edit("deleted", region.name) for region in gone]
+    edits += [Edit("added", region.name) for region in new]
     edits += _compare_choices(labels.read_choices(shown), labels.read_choices(submitted))
     return sorted(
         edits, key=lambda edit: (EDIT_KINDS.index(edit.change), edit.label, edit.iou or 0)
@@ -256,10 +263,10 @@ def _match_regions(
 def _make_edit(shown: _BoxRegion, submitted: _BoxRegion) -> Edit:
     before, after = shown.boxes.xyxy[:1], submitted.boxes.xyxy[:1]
     overlap = float(compute_iou(before, after)[0, 0])
-    if shown.label != submitted.label:
-        return Edit("relabelled", shown.label, overlap)
+    if shown.name != submitted.name:
+        return Edit("relabelled", shown.name, overlap)
     moved = np.abs(before - after).max() > STILL_PIXELS
-    return Edit("moved" if moved else "kept", shown.label, overlap)
+    return Edit("moved" if moved else "kept", shown.name, overlap)
 
 
 def _match_by_place(gone: Sequence[_BoxRegion], new: Sequence[_BoxRegion]) -> list[tuple[int, int]]:
@@ -289,7 +296,10 @@ def _read_regions(
         if len(boxes):
             # A region may carry several labels: together they are its label.
             label = " + ".join(sorted(map(str, boxes.label)))
-            found[key] = _BoxRegion(key, str(items[0].get("origin") or ""), boxes, label)
+            chosen = labels.read_regions(items, *size)[0][0].choices
+            found[key] = _BoxRegion(
+                key, str(items[0].get("origin") or ""), boxes, label, tuple(sorted(chosen))
+            )
     return found
 
 

@@ -199,6 +199,11 @@ class LabelingConfig:
         """All classes that can be chosen for the whole image, in the order of the config."""
         return tuple(dict.fromkeys(label.value for c in self.image_choices for label in c.labels))
 
+    @cached_property
+    def region_choices(self) -> tuple[ChoicesControl, ...]:
+        """The controls that choose for each rectangle."""
+        return tuple(control for control in self.choices if control.per_region)
+
     def match_classes(self, classes: Iterable[str]) -> ClassMatching[RectangleControl]:
         """Find the rectangle label that draws each class of a detector.
 
@@ -211,6 +216,10 @@ class LabelingConfig:
         """Find the choice for the whole image that says each class, as `match_classes` does."""
         return _match(self.image_choices, classes)
 
+    def match_region_choices(self, classes: Iterable[str]) -> ClassMatching[ChoicesControl]:
+        """Find the choice for a rectangle that says each class, as `match_classes` does."""
+        return _match(self.region_choices, classes)
+
     def write_choices(
         self, chosen: Mapping[str, float], *, matching: ClassMatching[ChoicesControl], version: str
     ) -> list[dict[str, Any]]:
@@ -221,11 +230,6 @@ class LabelingConfig:
             matching: See `match_choices`; classes without a choice are left out.
             version: The version that chose them; the ids of the items depend on it.
         """
-        by_control: dict[ChoicesControl, dict[str, float]] = {}
-        for name, probability in chosen.items():
-            if name in matching.mapping:
-                control, value = matching.mapping[name]
-                by_control.setdefault(control, {})[value] = probability
         return [
             {
                 "id": _make_id(f"{version}/{control.name}/{sorted(values)}"),
@@ -235,7 +239,7 @@ class LabelingConfig:
                 "value": {"choices": list(values)},
                 "score": round(min(values.values()), 4),
             }
-            for control, values in by_control.items()
+            for control, values in _sort_by_control(chosen, matching).items()
         ]
 
     def read_choices(self, result: Sequence[dict[str, Any]]) -> tuple[str, ...] | None:
@@ -258,6 +262,8 @@ class LabelingConfig:
         height: int,
         matching: ClassMatching[RectangleControl],
         version: str,
+        chosen: Sequence[Mapping[str, float]] = (),
+        choice_matching: ClassMatching[ChoicesControl] | None = None,
     ) -> list[dict[str, Any]]:
         """Write boxes as the `result` of a prediction.
 
@@ -271,9 +277,12 @@ class LabelingConfig:
             height: Of the image, px.
             matching: See `match_classes`.
             version: The version that found them.
+            chosen: The classes that were chosen of each box, each with its probability, 0..1.
+            choice_matching: See `match_region_choices`; classes without a choice are left out.
 
         Returns:
-            Regions in percent of the image, each with its score.
+            Regions in percent of the image, each with its score; the choices of a region follow
+            it and have its id, by which the editor joins them.
         """
         regions: list[dict[str, Any]] = []
         for number, (x1, y1, x2, y2, name, confidence) in enumerate(boxes.to_rows()):
@@ -307,9 +316,20 @@ class LabelingConfig:
                     ("labels", control.labels_name, {"labels": [label]}),
                 ]
             regions += [
-                {**region, "type": kind, "from_name": source, "value": {**shape, **chosen}}
-                for kind, source, chosen in parts
+                {**region, "type": kind, "from_name": source, "value": {**shape, **said}}
+                for kind, source, said in parts
             ]
+            if chosen and choice_matching:
+                regions += [
+                    {
+                        **region,
+                        "type": "choices",
+                        "from_name": control.name,
+                        "value": {**shape, "choices": list(values)},
+                        "score": round(min(values.values()), 4),
+                    }
+                    for control, values in _sort_by_control(chosen[number], choice_matching).items()
+                ]
         return regions
 
     def read_boxes(
@@ -344,6 +364,7 @@ class LabelingConfig:
         """
         sources = {name for c in self.controls for name in (c.name, c.labels_name)}
         choosing = {control.name for control in self.choices}
+        choosable = {label.value for c in self.region_choices for label in c.labels}
         shapes: dict[str, dict[str, Any]] = {}
         chosen: dict[str, list[str]] = {}
         choices: dict[str, list[str]] = {}
@@ -382,8 +403,15 @@ class LabelingConfig:
                 for name in names
                 if name not in self.values
             ]
+            picked = dict.fromkeys(choices.get(region, ()))
+            problems += [
+                f"region {region}: the config has no choice {name}"
+                for name in picked
+                if name not in choosable
+            ]
             known = tuple(name for name in names if name in self.values)
-            regions.append(Region(region, inside, known, tuple(choices.get(region, ()))))
+            chosen_of = tuple(name for name in picked if name in choosable)
+            regions.append(Region(region, inside, known, chosen_of))
         return regions, problems
 
 
@@ -409,6 +437,18 @@ def _match(controls: Sequence[ControlT], classes: Iterable[str]) -> ClassMatchin
         else:
             unmatched.append(name)
     return ClassMatching(mapping, tuple(unmatched))
+
+
+def _sort_by_control(
+    chosen: Mapping[str, float], matching: ClassMatching[ChoicesControl]
+) -> dict[ChoicesControl, dict[str, float]]:
+    """Sort chosen classes by the control that says them: its values, each with its probability."""
+    by_control: dict[ChoicesControl, dict[str, float]] = {}
+    for name, probability in chosen.items():
+        if name in matching.mapping:
+            control, value = matching.mapping[name]
+            by_control.setdefault(control, {})[value] = probability
+    return by_control
 
 
 def _make_id(key: str) -> str:

@@ -19,6 +19,7 @@ from ml_backend.learners.base import Learner, Model, ObjectDetector
 from ml_backend.learners.model_file import (
     CLASSIFIER,
     DETECTOR,
+    DETECTOR_CLASSIFIER,
     FILE_NAME,
     REGION_CLASSIFIER,
     ModelCard,
@@ -26,7 +27,9 @@ from ml_backend.learners.model_file import (
 )
 
 GROUP = "cytoloop.learners"
+# The first that can learn a project's labels does.
 OWN = {
+    DETECTOR_CLASSIFIER: "ml_backend.learners.detector_classifier.learner:LEARNER",
     DETECTOR: "ml_backend.learners.detector.learner:LEARNER",
     CLASSIFIER: "ml_backend.learners.classifier.learner:LEARNER",
     REGION_CLASSIFIER: "ml_backend.learners.region_classifier.learner:LEARNER",

@@ -19,6 +19,7 @@ IR_FILES = ("model.xml", "model.bin")
 DETECTOR = "detector"
 CLASSIFIER = "classifier"
 REGION_CLASSIFIER = "region_classifier"
+DETECTOR_CLASSIFIER = "detector_classifier"
 
 # A name, never a path: what a file says of itself must not choose which other file is read.
 _ARCHITECTURE = re.compile(r"[a-z0-9_]{1,60}")

@@ -232,7 +232,7 @@ class Comparison:
             predictions = [found[item.task][1] for item in judged]
             # The champion may know other classes; what counts is what the project is about now.
             card = replace(self._registry.read_card(version.name), headline=self._card.headline)
-            learner = find_learner(card.kind)
+            learner = find_learner(self._card.kind)
             counts = learner.count(examples, predictions, card)
             by_review = {
                 kind: learner.evaluate(

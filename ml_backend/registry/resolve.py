@@ -96,15 +96,17 @@ def add_servable_version(version: Version, weights: Path, registry: Registry) ->
     if registry.has(version.name):
         return registry.get(version.name)
     learner = find_learner(read_card(weights).kind)
-    beside = [weights.with_name(name) for name in learner.serving_files]
+    beside = [weights.parent / name for name in learner.serving_files]
     if all(path.exists() for path in beside):
-        return registry.add(version, [weights, *beside])
+        return registry.add(version, [weights, *beside], weights.parent)
     with tempfile.TemporaryDirectory() as folder:
         learner.make_servable(weights, Path(folder))
         copy = Path(folder) / FILE_NAME
         shutil.copyfile(weights, copy)
         return registry.add(
-            version, [copy, *(Path(folder) / name for name in learner.serving_files)]
+            version,
+            [copy, *(Path(folder) / name for name in learner.serving_files)],
+            Path(folder),
         )
 
 

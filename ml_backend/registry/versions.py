@@ -142,7 +142,7 @@ class Registry:
         ]
         return f"{stem}{max(numbers, default=0) + 1}-{hash_file(weights)[:8]}"
 
-    def add(self, version: Version, files: Iterable[Path]) -> Version:
+    def add(self, version: Version, files: Iterable[Path], root: Path | None = None) -> Version:
         """Add a version: all its files, checked, in one move.
 
         Adding a version that is there already changes nothing, so a job that was killed may simply
@@ -151,6 +151,7 @@ class Registry:
         Args:
             version: Its record.
             files: Copied into its folder under their own names.
+            root: The folder of the files, where some are in folders of it that are kept.
 
         Raises:
             ValueError: The name is not allowed, or the model file cannot be read.
@@ -165,7 +166,8 @@ class Registry:
         building.mkdir(parents=True)
         try:
             for source in files:
-                target = building / source.name
+                target = building / (source.relative_to(root) if root else source.name)
+                target.parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, target)
                 with open(target, "rb+") as file:
                     os.fsync(file.fileno())  # it survives a power cut, as the champion's file does

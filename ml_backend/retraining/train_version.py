@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ml_backend.dataset.example import Example
 from ml_backend.learners.base import Progress
 from ml_backend.learners.kinds import find_learner
+from ml_backend.learners.model_file import read_card
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
@@ -111,7 +112,7 @@ def train_version(
         snapshot=lesson.snapshot,
         seen_hashes=tuple(sorted(seen_hashes)),
         seen_groups=tuple(sorted(seen_groups)),
-        kind=lesson.kind,
+        kind=read_card(trained).kind,
     )
     added = resolve.add_servable_version(version, trained, registry)
     shutil.rmtree(out, ignore_errors=True)

@@ -92,7 +92,8 @@ def parse_learnable_labels(label_config: str) -> LabelingConfig:
     if choose_learner(labels) is None:
         raise ValueError(
             "the labeling config has neither RectangleLabels nor Choices on an Image; add them, or "
-            "start from --labels mitosis, phases, tetrads, images, stages, shapes or adviser"
+            "start from --labels mitosis, phases, mitosis-stages, tetrads, images, stages, shapes "
+            "or adviser"
         )
     return labels
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ml_backend.learners.kinds import load_detector
-from ml_backend.learners.model_file import FILE_NAME, IR_FILES
+from ml_backend.learners.kinds import find_learner, load_detector
+from ml_backend.learners.model_file import FILE_NAME, read_card
 from tasks.detection.background_filter import Background
 from tasks.detection.window_detector import (
     DetectionMemory,
@@ -135,6 +135,7 @@ class ClusterWorker:
         pixel_size, side, overlap, background = options
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             for file, content in model.items():
+                Path(name, file).parent.mkdir(exist_ok=True)
                 Path(name, file).write_bytes(content)
             detector = load_detector(Path(name), threads=1).adapt_to(pixel_size)
         self._detector = WindowDetector[_Item](
@@ -183,7 +184,8 @@ def _answers(
         blocks = -(-len(asked) // each)
         share = min(1.0, max(gpus / cpus, 1 / WORKERS_PER_GPU)) if gpus else None
         workers = min(cpus, blocks, int(gpus / share) if share else cpus)
-        files = {name: (model / name).read_bytes() for name in (FILE_NAME, *IR_FILES)}
+        beside = find_learner(read_card(model / FILE_NAME).kind).serving_files
+        files = {name: (model / name).read_bytes() for name in (FILE_NAME, *beside)}
         tally = ray.remote(AttemptCounter).options(num_cpus=0).remote()
         found = ray.data.from_items(asked, override_num_blocks=blocks).map_batches(
             ClusterWorker,

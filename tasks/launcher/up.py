@@ -48,6 +48,7 @@ from tasks.launcher.worker_log import WorkerLog, describe_trainings
 TITLES = {
     "mitosis": "Dividing cells",
     "phases": "Phases of mitosis",
+    "mitosis-stages": "Dividing cells and their stages",
     "tetrads": "Tetrads",
     "images": "Images with chromosomes",
     "stages": "Stages of single cells",

@@ -28,7 +28,7 @@ class DetectorLearner:
 
     kind = DETECTOR
     default_base = "starter:mitosis"
-    serving_files = IR_FILES
+    serving_files: Sequence[str] = IR_FILES
     recipe: Mapping[str, Any] = asdict(RECIPE)
 
     def choose_headline(self, classes: Sequence[str]) -> tuple[str, ...]:

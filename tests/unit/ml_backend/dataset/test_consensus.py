@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,8 +18,10 @@ from ml_backend.dataset.consensus import (
     measure_agreement,
     settle_boxes,
     settle_choices,
+    settle_region_choices,
 )
 from ml_backend.imaging.boxes import Boxes, compute_iou
+from ml_backend.label_studio.labeling_config import LabelingConfig
 
 corners = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["a", "b"]))
 # On a coarse grid with a little jitter: many boxes are nearly, but not quite, the same.
@@ -111,3 +116,32 @@ def test_the_majority_of_choices_counts_and_a_tie_is_the_newest() -> None:
     assert settle_choices(chosen[:2], "majority") == ("x",)
     assert count_votes(chosen) == {"x": pytest.approx(1 / 3), "y": pytest.approx(2 / 3)}
     assert count_votes([("x", "y"), ("x",)]) == {"x": 1.0, "y": 0.5}
+
+
+def test_the_newest_who_marked_a_box_chooses_for_it() -> None:
+    """The new annotator chose for the first box only; for the second the older one did.
+
+    Nobody chose anything for the third.
+    """
+    labels = LabelingConfig.parse(
+        (files("ml_backend.label_studio.configs") / "mitosis-stages.xml").read_text("utf-8")
+    )
+    marked = Boxes.from_rows(
+        [(0, 0, 20, 20, "Mitotic cell"), (50, 0, 70, 20, "Mitotic cell"), (2, 80, 22, 99, "Other")]
+    )
+
+    def write(chosen: list[dict[str, float]]) -> list[dict[str, Any]]:
+        return labels.write_regions(
+            marked,
+            width=100,
+            height=100,
+            matching=labels.match_classes(("Mitotic cell", "Other")),
+            version="v",
+            chosen=chosen,
+            choice_matching=labels.match_region_choices(("Anaphase", "Telophase")),
+        )
+
+    newest = write([{"Anaphase": 1}, {}, {}])
+    older = write([{"Telophase": 1}, {"Telophase": 1}, {}])
+    found = settle_region_choices([newest, older], labels, marked, (100, 100))
+    assert found == [("Anaphase",), ("Telophase",), ()]

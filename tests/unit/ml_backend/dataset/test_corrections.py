@@ -176,6 +176,26 @@ def test_a_project_with_rectangle_and_labels_apart() -> None:
     assert compare_regions(both, [], labels) == [Edit("deleted", "Cell")]
 
 
+def test_another_choice_for_a_region_is_a_correction_of_it() -> None:
+    labels = LabelingConfig.parse(
+        (files("ml_backend.label_studio.configs") / "mitosis-stages.xml").read_text("utf-8")
+    )
+
+    def choose(of: dict[str, Any], name: str) -> dict[str, Any]:
+        value = {**of["value"], "choices": [name]}
+        return {**of, "type": "choices", "from_name": "stage", "value": value}
+
+    cell, other = region("a", 10, 10), region("b", 50, 50)
+    shown = [cell, choose(cell, "Anaphase"), other, choose(other, "Prophase")]
+    corrected = [cell, choose(cell, "Telophase"), other, choose(other, "Prophase")]
+    assert compare_regions(shown, corrected, labels) == [
+        Edit("kept", "Mitotic cell (Prophase)", 1.0),
+        Edit("relabelled", "Mitotic cell (Anaphase)", 1.0),
+    ]
+    # What was removed is known by its label alone: it trains the detector.
+    assert find_deleted_regions(shown, shown[2:], labels, (WIDTH, HEIGHT))[0].label == MITOTIC
+
+
 def a_task() -> dict[str, Any]:
     """As Label Studio's editor submitted it: one region dragged, one relabelled, one
     deleted, one drawn, one left alone (the values are shortened)."""

@@ -23,6 +23,7 @@ CONFIGS = Path(ml_backend.__file__).parent / "label_studio" / "configs"
 READY_MADE = {
     "mitosis": ("Mitotic cell", "Other"),
     "phases": ("Interphase", "Prophase", "Metaphase", "Anaphase", "Telophase"),
+    "mitosis-stages": ("Mitotic cell", "Other"),
     "tetrads": ("Tetrad", "Triad", "Dyad", "Monad"),
 }
 WIDTH, HEIGHT = 1300, 1030
@@ -370,12 +371,35 @@ def test_choices_come_back_as_they_were_written() -> None:
 def test_a_region_keeps_what_was_chosen_for_it() -> None:
     labels = LabelingConfig.parse(CHOICES)
     boxes = Boxes.from_rows([(10, 10, 20, 20, "Mitotic cell"), (30, 30, 50, 50, "Mitotic cell")])
-    matching = labels.match_classes(("Mitotic cell",))
-    result = labels.write_regions(boxes, width=100, height=100, matching=matching, version="x")
-    stage = {**result[1], "type": "choices", "from_name": "stage"}
-    stage["value"] = {**stage["value"], "choices": ["Early"]}
-    regions, problems = labels.read_regions([*result, stage], 100, 100)
+    result = labels.write_regions(
+        boxes,
+        width=100,
+        height=100,
+        matching=labels.match_classes(("Mitotic cell",)),
+        version="x",
+        chosen=[{"Late": 0.9}, {"early": 0.75}],
+        choice_matching=labels.match_region_choices(("early", "Late")),
+    )
+    plain, chosen, choice = result  # the config has no choice that says Late
+    assert choice["id"] == chosen["id"] != plain["id"]
+    assert choice["from_name"] == "stage" and choice["score"] == 0.75
+    shape = {key: side for key, side in chosen["value"].items() if key != "rectanglelabels"}
+    assert choice["value"] == {**shape, "choices": ["Early"]}
+    regions, problems = labels.read_regions(result, 100, 100)
     assert [region.choices for region in regions] == [(), ("Early",)] and not problems
+    choice["value"]["choices"] = ["Early", "Never"]
+    regions, problems = labels.read_regions(result, 100, 100)
+    assert regions[1].choices == ("Early",) and "no choice Never" in problems[0]
+
+
+def test_stages_are_chosen_by_keys_that_the_labels_leave_free() -> None:
+    labels = LabelingConfig.parse(ready_made("mitosis-stages"))
+    (control,) = labels.region_choices
+    root = ElementTree.fromstring(ready_made("mitosis-stages"))
+    keys = [tag.get("hotkey") for kind in ("Label", "Choice") for tag in root.iter(kind)]
+    assert keys == list("123456789") and len(control.labels) == 7
+    learner = choose_learner(labels)
+    assert learner is not None and learner.kind == "detector_classifier"
 
 
 @pytest.mark.parametrize("name", ["images", "stages", "shapes", "adviser"])

@@ -11,7 +11,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.labelled_folder import OtherTask, evaluate_folder, train_folder
 from ml_backend.retraining.train_version import NothingToLearn
 from ml_backend.settings import Settings
-from tests.unit.ml_backend.learners.region_classifier.test_learner import CLASSES, paint
+from tests.regions import CLASSES, paint
 
 
 def write_coco(folder: Path, images: int) -> Path:

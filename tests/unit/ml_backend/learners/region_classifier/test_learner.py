@@ -11,53 +11,21 @@ import pytest
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.learners.base import Model, Picture, Prediction, TrainingFailed
+from ml_backend.learners.base import Picture, Prediction, TrainingFailed
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.model_file import REGION_CLASSIFIER, ModelCard
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion.predict_examples import predict_examples
+from tests.regions import CLASSES, paint
 
-CLASSES = ("Cross", "Disc")
 LEARNER = find_learner(REGION_CLASSIFIER)
 CARD = ModelCard("n", CLASSES, CLASSES, 1.0, 0.5, kind=REGION_CLASSIFIER)
 
 
-def paint(path: Path, seed: int, group: str = "g") -> Example:
-    """A noisy field of 320 × 100 with six things in a row, each a disc or a cross, boxed."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.normal(60, 12, (100, 320, 3)).clip(0, 255).astype(np.uint8)
-    rows = []
-    for number in range(6):
-        x, y = 30 + 50 * number, int(rng.integers(30, 70))
-        name = CLASSES[int(rng.integers(2))]
-        if name == "Disc":
-            cv2.circle(pixels, (x, y), 14, (190, 190, 190), -1)
-        else:
-            cv2.line(pixels, (x - 14, y - 14), (x + 14, y + 14), (190, 190, 190), 5)
-            cv2.line(pixels, (x - 14, y + 14), (x + 14, y - 14), (190, 190, 190), 5)
-        rows.append((x - 17.0, y - 17.0, x + 17.0, y + 17.0, name))
-    cv2.imwrite(str(path), pixels)
-    return Example(path, group, Boxes.from_rows(rows))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """What learned eight images, in four groups; one more is no image, one has no box."""
-    folder = tmp_path_factory.mktemp("regions")
-    examples = [paint(folder / f"{i}.png", i, f"g{i % 4}") for i in range(8)]
-    broken = replace(examples[0], image=folder / "broken.png")
-    broken.image.write_bytes(b"no image")
-    empty = replace(examples[0], boxes=Boxes())
-    told: list[dict[str, object]] = []
-    job = TrainingJob(
-        [*examples, broken, empty], CLASSES, CLASSES, None, folder / "out", kind=REGION_CLASSIFIER
-    )
-    LEARNER.train(job, told.append)
-    assert [step["skipped"] for step in told if "skipped" in step] == [str(broken.image)]
-    return load_model(folder / "out")
-
-
-def test_boxes_of_other_images_are_named_and_judged(trained: Model, tmp_path: Path) -> None:
+def test_boxes_of_other_images_are_named_and_judged(
+    discs_and_crosses: Path, tmp_path: Path
+) -> None:
+    trained = load_model(discs_and_crosses)
     assert trained.card.kind == REGION_CLASSIFIER
     examples = [paint(tmp_path / f"{i}.png", 100 + i, f"g{i}") for i in range(8)]
     examples[3] = replace(examples[3], boxes=Boxes())
@@ -71,7 +39,10 @@ def test_boxes_of_other_images_are_named_and_judged(trained: Model, tmp_path: Pa
     assert (counts.right + counts.missed).sum() == 42 and counts.right.shape == (8, 2)
 
 
-def test_the_answer_for_a_box_does_not_depend_on_the_others(trained: Model, tmp_path: Path) -> None:
+def test_the_answer_for_a_box_does_not_depend_on_the_others(
+    discs_and_crosses: Path, tmp_path: Path
+) -> None:
+    trained = load_model(discs_and_crosses)
     example = paint(tmp_path / "a.png", 200)
     assert example.boxes is not None
     pixels = cv2.imread(str(example.image))[..., ::-1]
