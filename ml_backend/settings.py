@@ -154,6 +154,11 @@ class Settings(BaseSettings):
         return self.data_dir / "projects.sqlite"
 
     @property
+    def samples_database(self) -> Path:
+        """SQLite database of the tiles that were drawn to be counted."""
+        return self.data_dir / "samples.sqlite"
+
+    @property
     def jobs_database(self) -> Path:
         """SQLite database of the job queue."""
         return self.data_dir / "jobs.sqlite"

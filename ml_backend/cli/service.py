@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import JsonOption, PortOption, ProjectOption, StrategyOption
+from ml_backend.cli.options import (
+    GoalOption,
+    JsonOption,
+    PortOption,
+    ProjectOption,
+    StrategyOption,
+)
 
 app = typer.Typer()
 
@@ -74,6 +80,7 @@ def connect(
         str, typer.Option(help="Address at which Label Studio reaches the ML backend.")
     ] = "http://127.0.0.1:9090",
     strategy: StrategyOption = None,
+    goal: GoalOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Connect a project of a running Label Studio to this backend."""
@@ -81,7 +88,7 @@ def connect(
 
     settings = console.load_settings(context)
     token = _read_token() if token == "-" else token
-    result = run(settings, url, token, project, backend_url, strategy)
+    result = run(settings, url, token, project, backend_url, strategy, goal)
     console.print_result(result.to_json(), as_json=as_json, text=result.describe)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.estimation.count import weigh_total
+from ml_backend.estimation.count import Expected, weigh_total
 from ml_backend.estimation.limits import (
     find_quantile,
     find_sequence_quantile,
@@ -40,7 +40,11 @@ class Plan:
 
 
 def plan_reviews(
-    counts: np.ndarray, probability: np.ndarray, tiles: int, more: int = BATCH
+    counts: np.ndarray,
+    probability: np.ndarray,
+    tiles: int,
+    more: int = BATCH,
+    expected: Expected | None = None,
 ) -> Plan:
     """Carry the present spread on to so many more reviews.
 
@@ -53,6 +57,7 @@ def plan_reviews(
         probability: (..., n)
         tiles: N.
         more: reviews to plan for, 1 or more.
+        expected: as for `count.weigh_total`.
 
     Raises:
         ValueError: as `count.weigh_total`, or fewer than two reviewed tiles.
@@ -61,7 +66,7 @@ def plan_reviews(
     number = counts.shape[-1]
     if number < 2:
         raise ValueError("a plan needs two reviewed tiles or more")
-    total = weigh_total(counts, probability, tiles)
+    total = weigh_total(counts, probability, tiles, expected)
     reviews = min(more, tiles - number)
     recent = counts[..., -more:]
     missing = np.maximum(total.value - total.counted, 0)

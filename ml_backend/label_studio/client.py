@@ -433,6 +433,11 @@ class Studio:
         with suppress(ProjectGone):
             self.session.call(self.session.sdk.predictions.update, prediction, score=score)
 
+    def update_data(self, task: int, data: dict[str, Any]) -> None:
+        """Replace a task's data; one that is gone already is skipped."""
+        with suppress(ProjectGone):
+            self.session.call(self.session.sdk.tasks.update, str(task), data=data)
+
     def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
         """Do what Retrieve predictions in the Data Manager does: the server asks the backend.
 

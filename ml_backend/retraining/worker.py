@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.dataset.snapshot import count_corrected_since
+from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.promotion.rollback import RollbackWatch
@@ -28,6 +29,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.annotators import note_annotators
 from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.job_queue import JobQueue
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state import training_progress
 from ml_backend.state.projects import NotConnected, Note, Projects
@@ -74,11 +76,14 @@ class Worker:
         registry = Registry(settings.versions, settings.champions)
         self._collector = open_collector(settings, self._projects, registry)
         self._rollback_watch = RollbackWatch(self._projects, registry)
+        self._serving = ModelCache(settings, registry)
         self._queue = JobQueue(settings)
         self._ended = threading.Event()
         # Projects whose Label Studio could not be asked.
         self._backoff = Backoff[int](FIRST_WAIT, 2.0)
         self._reconciled = float("-inf")
+        # The time of the last change after which each project's drawn queue was looked at.
+        self._looked_at: dict[int, float] = {}
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; does not return."""
@@ -193,6 +198,9 @@ class Worker:
             return not self._queue.is_put_off("publish", project) and self._queue.enqueue(
                 "publish", project
             )
+        if note == "changed" and self._looked_at.get(project) != left:
+            self._draw_ahead(project)
+            self._looked_at[project] = left
         asked = left if note == "train" else None
         if self._queue.is_put_off("improve", project, asked):
             return False
@@ -213,3 +221,15 @@ class Worker:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, corrected)
         return self._queue.enqueue("improve", project)
+
+    def _draw_ahead(self, project: int) -> None:
+        """Let the project's queue be drawn further, where it is drawn and comes to its end.
+
+        It does not wait for a training: people go on reviewing meanwhile.
+        """
+        connected = self._projects.get(project)
+        drawer = self._serving.open_drawer(
+            self._projects, connected, Studio(connected.url, connected.token)
+        )
+        if drawer is not None and drawer.is_drained():
+            self._projects.add_note(project, "publish")

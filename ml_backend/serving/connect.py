@@ -16,7 +16,7 @@ from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import name_untrained
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project, Projects
+from ml_backend.state.projects import Goal, Project, Projects
 from ml_backend.system.credentials import read_backend_password
 
 
@@ -105,6 +105,7 @@ def connect(
     project_id: int,
     backend_url: str,
     strategy: str | None = None,
+    goal: Goal | None = None,
 ) -> ConnectedProject:
     """Connect a project of the Label Studio at `url`; doing it again changes nothing.
 
@@ -117,6 +118,7 @@ def connect(
         project_id: The project there.
         backend_url: Where Label Studio reaches the backend.
         strategy: What orders the project's queue from now on; None leaves it as it is.
+        goal: What the queue serves from now on; None leaves it as it is.
 
     Raises:
         UnknownStrategy: No strategy has that name, or the one in the settings.
@@ -133,6 +135,8 @@ def connect(
     projects.connect(project)
     if strategy is not None:
         projects.choose_strategy(project.id, strategy)
+    if goal is not None:
+        projects.choose_goal(project.id, goal)
     version = choose_first_version(settings, project, labels)
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)

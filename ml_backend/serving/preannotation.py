@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task
+from ml_backend.active_learning.queue import Queue, QueuedTask, name_task
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.dataset.split import compute_queue_place
 from ml_backend.imaging.boxes import Boxes
@@ -107,6 +107,8 @@ class PreAnnotator:
         fetch: Fetch,
         deadline: float | None = None,
         patience: float | None = None,
+        *,
+        look_at_blind: bool = False,
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         """Pre-annotate tasks. What has come is worked on while others are slow to come.
 
@@ -116,14 +118,17 @@ class PreAnnotator:
             deadline: On `time.monotonic()`; what is not finished by then is left out as QUEUED.
             patience: Once no image came for so many seconds, the missing ones are left out as
                 SLOW; None to wait for them.
+            look_at_blind: Find `answers` on blind tasks too; they are shown without boxes still.
 
         Yields:
             The index of every task exactly once, in no fixed order, with its outcome.
         """
         waiting = set(range(len(tasks)))
         reason = QUEUED if patience is None else SLOW
-        for index, outcome in self._outcomes(tasks, fetch, deadline, patience):
+        for index, outcome in self._outcomes(tasks, fetch, deadline, patience, look_at_blind):
             waiting.discard(index)
+            if isinstance(outcome, PreAnnotation) and is_blind(tasks[index]):
+                outcome = replace(outcome, result=[], blind=True)
             yield index, outcome
             if deadline is not None and time.monotonic() >= deadline:
                 reason = QUEUED
@@ -137,13 +142,14 @@ class PreAnnotator:
         fetch: Fetch,
         deadline: float | None,
         patience: float | None,
+        look_at_blind: bool,
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         key = self.labels.image_key
         addressed: list[tuple[int, float | None, str]] = []
         for index, task in enumerate(tasks):
             data = task.get("data")
             address = data.get(key) if isinstance(data, dict) else None
-            if isinstance(data, dict) and data.get("blind") is True:
+            if not look_at_blind and is_blind(task):
                 yield index, PreAnnotation([], self.version, blind=True)
             elif isinstance(data, dict) and isinstance(address, str) and address:
                 addressed.append((index, read_task_pixel_size(data), address))
@@ -245,7 +251,7 @@ class PreAnnotator:
         self,
         tasks: Sequence[dict[str, Any]],
         drawn: Iterable[tuple[int, PreAnnotation]],
-        queue: ReviewQueue,
+        queue: Queue,
     ) -> list[tuple[int, PreAnnotation]]:
         """Score pre-annotations by their place in the queue.
 
@@ -264,7 +270,9 @@ class PreAnnotator:
             candidate = Candidate(name_task(data, image), annotation.answers)
             queued.append(
                 QueuedTask(
-                    None if annotation.blind else candidate, compute_queue_place(data, image)
+                    None if annotation.blind else candidate,
+                    compute_queue_place(data, image),
+                    tasks[index].get("id"),
                 )
             )
         scores = queue.score(queued, self.context)
@@ -272,6 +280,12 @@ class PreAnnotator:
             (index, replace(annotation, score=score))
             for (index, annotation), score in zip(drawn, scores, strict=True)
         ]
+
+
+def is_blind(task: dict[str, Any]) -> bool:
+    """Tell whether a task is shown without boxes."""
+    data = task.get("data")
+    return isinstance(data, dict) and data.get("blind") is True
 
 
 def _pop_batch(ahead: deque[_Ahead]) -> list[_Ahead]:

@@ -24,6 +24,10 @@ from ml_backend.system.private_files import create_private
 # publish: tasks may lack pre-annotations of the champion.
 Note = Literal["changed", "train", "publish"]
 
+# learn: what teaches a detector most comes first. count: tiles are drawn by lot, with known
+# probabilities, so that what is reviewed tells how many cells there are.
+Goal = Literal["learn", "count"]
+
 # Tasks whose scores say how a version's scores of a project are distributed.
 _ENOUGH = 20
 
@@ -48,6 +52,7 @@ create table if not exists attempt (
 );
 create table if not exists agreement (project integer primary key, measured text not null);
 create table if not exists strategy (project integer primary key, name text not null);
+create table if not exists goal (project integer primary key, goal text not null);
 create table if not exists queue_scores (
     project integer not null, version text not null, strategy text not null,
     among text not null, primary key (project, version, strategy)
@@ -151,7 +156,7 @@ class Projects:
         """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            for table in ("note", "left_out", "strategy", "agreement"):
+            for table in ("note", "left_out", "strategy", "goal", "agreement"):
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
@@ -284,6 +289,17 @@ class Projects:
                 "select name from strategy where project = ?", (project,)
             ).fetchone()
         return None if row is None else row[0]
+
+    def choose_goal(self, project: int, goal: Goal) -> None:
+        """Let the project's queue serve a goal from the next publishing on."""
+        with self._open() as database:
+            database.execute("insert or replace into goal values (?, ?)", (project, goal))
+
+    def get_goal(self, project: int) -> Goal:
+        """Read the goal that the project's queue serves."""
+        with self._open() as database:
+            row = database.execute("select goal from goal where project = ?", (project,)).fetchone()
+        return "learn" if row is None else row[0]
 
     def keep_queue_scores(
         self, project: int, version: str, strategy: str, found: Sequence[float] = ()
