@@ -143,9 +143,3 @@ class SampleStore:
                     for place, tile in enumerate(drawn, start=1)
                 ],
             )
-
-    def forget(self, project: int) -> None:
-        """Forget a project that was deleted in Label Studio."""
-        with self._open() as database:
-            for table in ("claim", "draw"):
-                database.execute(f"delete from {table} where project = ?", (project,))
