@@ -15,14 +15,16 @@ from ml_backend.system.batching import make_batches
 from ml_backend.system.csv_cells import write_cell
 from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
+from tasks.reports.class_shares import ClassShare, compute_shares
 from tasks.reports.counts import Count, ImageGroup, MarkedObject, count_objects
 from tasks.reports.mitotic_index import INTERPHASE, MitoticIndex, compute_indices
 from tasks.reports.source import ReportSource
 from tasks.sources.discover import IMAGE_ENDINGS
 
 PAGE = "report.html"
-COUNTS, INDICES, OBJECTS, CORRECTIONS = (
+COUNTS, SHARES, INDICES, OBJECTS, CORRECTIONS = (
     "counts.csv",
+    "shares.csv",
     "indices.csv",
     "objects.csv",
     "corrections.csv",
@@ -74,6 +76,9 @@ def write_report(
     files.append(_write_csv(out / OBJECTS, _COLUMNS, map(_to_object_record, objects)))
     if indices:
         files.append(_write_csv(out / INDICES, _INDEX_COLUMNS, map(_to_index_record, indices)))
+    shares = compute_shares(source.groups, source.classes) if source.names_images else []
+    if shares:
+        files.append(_write_csv(out / SHARES, ClassShare.__annotations__, map(asdict, shares)))
     if source.corrections:
         corrections = _to_correction_records(source)
         files.append(_write_csv(out / CORRECTIONS, _CORRECTION_COLUMNS, corrections))
@@ -88,6 +93,7 @@ def write_report(
         "model": source.model,
         "classes": list(source.classes),
         "counts": [asdict(row) for row in rows],
+        "shares": [asdict(share) for share in shares],
         "indices": [_to_index_record(index) for index in indices],
         "why_no_index": _explain_missing_index(source, indices),
         "corrections": [asdict(version) for version in source.corrections],
@@ -137,14 +143,19 @@ _CORRECTION_COLUMNS = (
 
 
 def _to_object_record(numbered: NumberedObject) -> dict[str, Any]:
-    """A row of the table; coordinates are px of the scan, or of the image if it is in none."""
+    """A row of the table; coordinates are px of the scan, or of the image if it is in none.
+
+    An image that is called something as a whole has no corners.
+    """
     group, marked = numbered.group, numbered.marked
+    x1, y1, x2, y2 = (round(value, 2) for value in marked.box)
+    corners = {} if marked.whole else {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     return {
         "number": numbered.number,
         "scan": group.scan,
         "image": group.images[marked.image].name,
         "label": marked.label,
-        **dict(zip(("x1", "y1", "x2", "y2"), (round(v, 2) for v in marked.box), strict=True)),
+        **corners,
         "plane": marked.plane,
         "reviewed": int(group.is_reviewed(marked)),
         "confidence": "" if marked.confidence is None else round(marked.confidence, 4),
@@ -226,7 +237,7 @@ def _write_pictures(
             shown.files.append(_write_bytes(folder / f"{name}.png", content))
             shown.overviews.append(page.Overview(group, pictures.encode_picture(made.overview)))
         progress(done + 1, len(groups))
-    shown.left_out = len(source.groups) - len(shown.overviews)
+    shown.left_out = 0 if source.names_images else len(source.groups) - len(shown.overviews)
     for label, members in thumbnails.items():
         members.sort(key=lambda thumbnail: thumbnail.number)
         shown.thumbnails[label] = members[:MOST_THUMBNAILS]
@@ -245,6 +256,8 @@ def _choose_overviews(source: ReportSource) -> set[int]:
     def count_headline(group: ImageGroup) -> int:
         return sum(marked.label in source.headline for marked in group.objects)
 
+    if source.names_images:  # each has its picture among those of its class
+        return set()
     ranked = sorted(source.groups, key=lambda group: (-len(group.images), -count_headline(group)))
     return {id(group) for group in ranked[:MOST_OVERVIEWS]}
 
@@ -273,7 +286,7 @@ def _write_bytes(path: Path, content: bytes) -> Path:
 def _remove_stale(out: Path, files: Sequence[Path]) -> None:
     """Remove the tables and pictures of an earlier report that this one does not have."""
     kept = set(files)
-    for name in (INDICES, CORRECTIONS):
+    for name in (SHARES, INDICES, CORRECTIONS):
         if out / name not in kept:
             (out / name).unlink(missing_ok=True)
     for kind in ("overview-*.png", "contact-*.jpg"):

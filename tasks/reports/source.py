@@ -71,6 +71,8 @@ class ReportSource:
             named the same thing.
         pixels: None where there are no images to show.
         skipped: What was left out, and why.
+        names_images: Whether whole images are called something, in place of objects in them;
+            each of the groups is an image then.
     """
 
     title: str
@@ -86,3 +88,4 @@ class ReportSource:
     name_agreement: AnnotatorAgreement | None = None
     pixels: Pixels | None = None
     skipped: list[Skipped] = field(default_factory=list)
+    names_images: bool = False
