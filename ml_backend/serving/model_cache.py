@@ -19,6 +19,7 @@ from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.kinds import load_model, match_labels
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.registry.versions import Registry
+from ml_backend.serving.answer_cache import AnswerCache
 from ml_backend.serving.preannotation import PreAnnotator
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -51,6 +52,7 @@ class ModelCache:
         # wait for a model that loads.
         self._preannotators: dict[tuple[str, int, str], PreAnnotator] = {}
         self._loading = threading.Lock()
+        self._answers = AnswerCache()
 
     def choose_version(self, project: Project) -> str:
         """Choose the version string of a project, the same in every answer."""
@@ -150,7 +152,7 @@ class ModelCache:
         everything = self._settings.preannotate == "all"
         classes = model.card.classes if everything else model.card.headline
         shown = frozenset(classes) & frozenset(matching.mapping)
-        return PreAnnotator(version, model, labels, matching, shown)
+        return PreAnnotator(version, model, labels, matching, shown, answers=self._answers)
 
 
 @lru_cache(maxsize=256)
