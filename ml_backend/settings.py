@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         return self.training / "progress"
 
     @property
+    def simulations(self) -> Path:
+        """Simulated review queues, a folder each; may be deleted at any time."""
+        return self.data_dir / "simulations"
+
+    @property
     def logs(self) -> Path:
         """Log files."""
         return self.data_dir / "logs"

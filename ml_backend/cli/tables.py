@@ -338,3 +338,32 @@ def format_time(seconds: float) -> str:
     if not seconds:
         return "shipped"
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def render_simulation(result: dict[str, Any]) -> RenderableType:
+    """Lay out a simulation.
+
+    Args:
+        result: What `cytoloop simulate --json` prints.
+    """
+    last = Table(title="after the last round", title_justify="left")
+    columns = ("images", "boxes", "seconds", "F1", "AP50", "area", "seconds to 95 %")
+    for column in ("strategy", *columns):
+        last.add_column(column, justify="left" if column == "strategy" else "right")
+    for name, strategy in result["strategies"].items():
+        end = strategy["rounds"][-1]
+        costs = (f"{end[cost]:.0f}" for cost in ("images", "boxes", "seconds"))
+        enough = strategy["to_95"]["seconds"]
+        last.add_row(
+            name,
+            *costs,
+            *(format_number(value) for value in (end["f1"], end["ap50"], strategy["area"])),
+            "not reached" if enough is None else f"{enough:.0f}",
+        )
+    paired = Table(title="mean F1 over the seconds, difference", title_justify="left")
+    for column in ("strategy", "against", "difference", "95 % interval", "seeds"):
+        paired.add_column(column)
+    for row in result["differences"]:
+        shown = (format_number(row["area"]), format_interval(row, "area"), str(row["seeds"]))
+        paired.add_row(row["strategy"], row["against"], *shown)
+    return Group(last, paired, f"curves: {result['folder']}", *list_skipped(result["skipped"]))
