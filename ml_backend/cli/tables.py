@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ml_backend.system.plurals import format_count
 
@@ -154,6 +155,32 @@ def _describe_physical_units(result: dict[str, Any]) -> list[str]:
         area = f"{result['area_mm2']:.3g} mm²"
         lines.append(f"sensitivity at {wrong} false boxes a mm², on {area}: {found}")
     return lines
+
+
+_SIGNS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
+
+
+def render_findings(rows: list[dict[str, Any]]) -> RenderableType:
+    """Lay out what the doctor found: what is well in a line each, the rest with its mend.
+
+    Args:
+        rows: The findings that `cytoloop doctor --json` prints.
+    """
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for column in ("severity", "check"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("finding", overflow="fold")
+    about: int | None = None
+    for row in rows:
+        if row["project"] != about:
+            about = row["project"]
+            table.add_row("", "", Text(f"project {about}", style="bold"))
+        finding = Text(row["seen"])
+        if row["mend"]:
+            finding.append(f"\n→ {row['mend']}", style="bold")
+        table.add_row(Text(row["severity"], style=_SIGNS[row["severity"]]), row["check"], finding)
+    wrong = sum(row["severity"] in ("warning", "error") for row in rows)
+    return Group(table, f"{format_count(wrong, 'finding')} to mend" if wrong else "All is well.")
 
 
 def render_corrections(result: dict[str, Any]) -> RenderableType:

@@ -12,7 +12,8 @@ import signal
 import sqlite3
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
@@ -29,6 +30,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.annotators import note_annotators
 from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.job_queue import JobQueue
+from ml_backend.retraining.polling import Poller
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state import training_progress
@@ -78,6 +80,7 @@ class Worker:
         self._rollback_watch = RollbackWatch(self._projects, registry)
         self._serving = ModelCache(settings, registry)
         self._queue = JobQueue(settings)
+        self._poller = Poller(self._projects)
         self._ended = threading.Event()
         # Projects whose Label Studio could not be asked.
         self._backoff = Backoff[int](FIRST_WAIT, 2.0)
@@ -94,6 +97,7 @@ class Worker:
         while not self._ended.wait(self._settings.poll_seconds):
             try:
                 self._reconcile()
+                self._poll()
                 self._follow_notes()
             except (OSError, sqlite3.Error, SQLAlchemyError) as error:
                 log.error(
@@ -149,23 +153,37 @@ class Worker:
             self._projects.add_note(project.id, "publish")
         self._reconciled = time.monotonic()
 
+    def _poll(self) -> None:
+        """Ask what changed in projects whose Label Studio tells nothing."""
+        for project in self._projects.list_projects():
+            if self._poller.is_due(project) and not self._backoff.is_waiting(project.id):
+                with self._putting_off(project.id):
+                    self._poller.ask(project)
+
     def _follow_notes(self) -> None:
         """Act on every note that is due, and remove those that are dealt with."""
         for project, note, first, last in self._projects.list_notes():
             if self._backoff.is_waiting(project) or self._is_burst(note, first, last):
                 continue
-            try:
-                if self._act_on(project, note, last):
+            with self._putting_off(project):
+                try:
+                    if self._act_on(project, note, last):
+                        self._projects.remove_note(project, note, last)
+                    self._backoff.succeed(project)
+                except NotConnected:
                     self._projects.remove_note(project, note, last)
-                self._backoff.succeed(project)
-            except NotConnected:
-                self._projects.remove_note(project, note, last)
-            except ProjectGone as gone:
-                log.warning("project %s: %s; it is forgotten here", project, gone)
-                self._projects.forget(project)
-            except (*STUDIO_ERRORS, ValueError) as error:
-                wait = self._backoff.fail(project, self._settings.reconcile_seconds)
-                log.warning("project %s: %s; trying again in %.0f s", project, error, wait)
+
+    @contextmanager
+    def _putting_off(self, project: int) -> Iterator[None]:
+        """Put a project off whose Label Studio cannot be asked; forget one that is gone there."""
+        try:
+            yield
+        except ProjectGone as gone:
+            log.warning("project %s: %s; it is forgotten here", project, gone)
+            self._projects.forget(project)
+        except (*STUDIO_ERRORS, ValueError) as error:
+            wait = self._backoff.fail(project, self._settings.reconcile_seconds)
+            log.warning("project %s: %s; trying again in %.0f s", project, error, wait)
 
     def _is_burst(self, note: Note, first: float, last: float) -> bool:
         """Tell whether more changes may follow at once, so that acting now would be too early.

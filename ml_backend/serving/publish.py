@@ -313,12 +313,12 @@ class Publisher:
             (tasks[index]["id"], made.version, made.score, made.result)
             for index, made in preannotator.score_in_queue(tasks, drawn, queue)
         ]
-        self._studio.import_predictions(number, self._project.label_config, new)
+        invalid = self._studio.import_predictions(number, self._project.label_config, new)
         if drawer is not None:
             drawer.keep_claims(preannotator.version, _claim(tasks, drawn, preannotator))
         self._projects.remove_left_out(number, [task for task, *_ in new])
-        self._projects.add_left_out(number, failed)
-        return len(new), slow
+        self._projects.add_left_out(number, [*failed, *invalid])
+        return len(new) - len(invalid), slow
 
     def _delete_old(self, version: str) -> int:
         """Delete pre-annotations of earlier versions, and duplicates of the champion's.

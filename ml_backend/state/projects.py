@@ -51,6 +51,7 @@ create table if not exists attempt (
     project integer not null, snapshot text not null, outcome text not null, at real not null
 );
 create table if not exists agreement (project integer primary key, measured text not null);
+create table if not exists polled (project integer primary key);
 create table if not exists strategy (project integer primary key, name text not null);
 create table if not exists goal (project integer primary key, goal text not null);
 create table if not exists queue_scores (
@@ -156,7 +157,7 @@ class Projects:
         """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            for table in ("note", "left_out", "strategy", "goal", "agreement"):
+            for table in ("note", "left_out", "strategy", "goal", "agreement", "polled"):
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
@@ -187,6 +188,19 @@ class Projects:
         """Return the connected projects, by their ids."""
         with self._open() as database:
             return [Project(*row) for row in database.execute("select * from project order by id")]
+
+    def choose_polling(self, project: int, polled: bool) -> None:
+        """Note whether the worker has to ask what changed, because Label Studio tells nothing."""
+        with self._open() as database:
+            database.execute("delete from polled where project = ?", (project,))
+            if polled:
+                database.execute("insert into polled values (?)", (project,))
+
+    def is_polled(self, project: int) -> bool:
+        """Tell whether the worker has to ask what changed in a project."""
+        with self._open() as database:
+            row = database.execute("select 1 from polled where project = ?", (project,)).fetchone()
+        return row is not None
 
     # Notes from the server to the worker.
 
@@ -398,6 +412,15 @@ class Projects:
         with self._open() as database:
             row = database.execute(
                 "select snapshot from attempt where project = ? order by at desc limit 1",
+                (project,),
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def get_last_outcome(self, project: int) -> str | None:
+        """Return what came of the last training, in a line; None where none was."""
+        with self._open() as database:
+            row = database.execute(
+                "select outcome from attempt where project = ? order by at desc limit 1",
                 (project,),
             ).fetchone()
         return None if row is None else row[0]
