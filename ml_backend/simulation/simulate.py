@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend import __version__
-from ml_backend.active_learning.strategies.table import find_strategy
+from ml_backend.active_learning.strategies.table import find_any_strategy
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
 from ml_backend.dataset.split import hash_to_unit
@@ -78,7 +78,7 @@ def simulate(
         UnknownStrategy: A strategy does not exist.
         TrainingFailed: A training made no version.
     """
-    strategies = [find_strategy(name) for name in plan.strategies]
+    strategies = [find_any_strategy(name) for name in plan.strategies]
     found = read_folder(plan.dataset)
     labelled = [example for example in found.examples if example.boxes is not None]
     if not find_learner(DETECTOR).choose_headline(found.classes):
