@@ -14,90 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
+from ml_backend.active_learning.strategies.base import Strategy
 from ml_backend.dataset.example import Example
-from ml_backend.dataset.split import hash_to_unit
-from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonicalize
-from ml_backend.learners.base import Model, Prediction
-from ml_backend.learners.kinds import find_learner, load_model
-from ml_backend.learners.model_file import DETECTOR
-from ml_backend.learners.training_child import run_in_child
-from ml_backend.learners.training_job import TrainingJob
-from ml_backend.promotion.predict_examples import predict_examples
-from ml_backend.serving.preannotation import FLOOR
 from ml_backend.simulation.annotator import review
 from ml_backend.simulation.curves import Point
 from ml_backend.simulation.effort import Effort, add_up
+from ml_backend.simulation.lab import Lab, Named
+from ml_backend.simulation.selection import choose_images
 from ml_backend.system.atomic_files import read_json, write_json
-
-# Named images with their truth, which only the annotator and the judge see.
-Named = Mapping[str, Example]
-
-
-@dataclass(frozen=True)
-class Lab:
-    """What is the same in all runs of a seed.
-
-    Attributes:
-        pool: The images that may be reviewed, by name.
-        judged: The images kept apart.
-        classes: Of the boxes.
-        base: The model's file that every training starts from.
-        served: The folder of the version that marks the first images.
-        epochs: Passes of a training; the recipe's own where None.
-        seed: Of the trainings, and of what strategies draw.
-        folder: For the runs of the seed.
-    """
-
-    pool: Named
-    judged: Sequence[Example]
-    classes: tuple[str, ...]
-    base: Path
-    served: Path
-    epochs: int | None
-    seed: int
-    folder: Path
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """The classes that the folder is about."""
-        return find_learner(DETECTOR).choose_headline(self.classes)
-
-    def train(self, examples: Sequence[Example], out: Path) -> Path:
-        """Train on examples as the product does; what is finished in `out` is not done again."""
-        job = TrainingJob(
-            examples=examples,
-            classes=self.classes,
-            headline=self.headline,
-            base=self.base,
-            out=out,
-            epochs=self.epochs,
-            seed=self.seed,
-        )
-        run_in_child(job, lambda step: None)
-        return out
-
-    def judge(self, version: Path) -> dict[str, float | None]:
-        """Judge a version on the images kept apart; see `curves.Point`."""
-        model = load_model(version)
-        kept, predictions, _ = predict_examples(model, self.judged)
-        named = [self.name_boxes(prediction) for prediction in predictions]
-        card = replace(model.card, classes=self.classes, headline=self.headline)
-        figures = find_learner(DETECTOR).evaluate(kept, named, card).to_json()
-        return {
-            "f1": figures["f1"],
-            "ap50": figures["ap50"],
-            "image_sensitivity": figures["image_sensitivity_at_specificity"],
-        }
-
-    def name_boxes(self, prediction: Prediction) -> Prediction:
-        """Name boxes as the folder does, without those of a class that it does not know."""
-        names = {canonicalize(name): name for name in self.classes}
-        boxes = prediction.boxes
-        found = [names.get(canonicalize(str(name)), "") for name in boxes.label]
-        named = Boxes(boxes.xyxy, np.array(found, np.str_), boxes.confidence)
-        return replace(prediction, boxes=named.select(named.label != ""))
 
 
 @dataclass(frozen=True)
@@ -162,7 +86,8 @@ def run_rounds(
             break
         before = folder / f"model-{number - 1}"
         version = lab.train(list(reviewed.values()), before) if reviewed else lab.served
-        chosen = choose(lab, strategy, load_model(version), waiting, number - 1, batch)
+        shown = choose_images(lab, strategy, version, reviewed, waiting, number - 1, batch)
+        chosen = {name: review(lab.pool[name], boxes) for name, boxes in shown.items()}
         deleted = {name: review.example.deleted.tolist() for name, review in chosen.items()}
         learned = {**reviewed, **{name: review.example for name, review in chosen.items()}}
         after = lab.train(list(learned.values()), folder / f"model-{number}")
@@ -172,44 +97,6 @@ def run_rounds(
         shutil.rmtree(before, ignore_errors=True)
         advance(len(learned))
     return done
-
-
-def choose(
-    lab: Lab, strategy: Strategy, model: Model, waiting: Named, number: int, batch: int
-) -> dict[str, Any]:
-    """Let the strategy choose a batch of the waiting images, and the annotator correct it.
-
-    Args:
-        lab: Of the seed.
-        strategy: Chooses.
-        model: Marks the images.
-        waiting: The images to choose from, by name.
-        number: How many rounds were reviewed before.
-        batch: How many images to choose.
-
-    Returns:
-        The `annotator.Review` of each chosen image, by name, first the one that is reviewed first.
-    """
-    kept, predictions, _ = predict_examples(model, list(waiting.values()))
-    names = {example.image: name for name, example in waiting.items()}
-    found = [names[example.image] for example in kept]
-    card = replace(model.card, classes=lab.classes, headline=lab.headline)
-    learner = find_learner(card.kind)
-    marked = [lab.name_boxes(prediction) for prediction in predictions]
-    candidates = []
-    for name, prediction in zip(found, marked, strict=True):
-        answers = learner.list_answers(prediction, card)
-        key = f"{lab.seed}/{name}"
-        candidates.append(Candidate(key, answers.select(answers.confidence >= FLOOR)))
-    scores = strategy.score(candidates, Context(card.threshold))
-    ties = np.array([hash_to_unit(candidate.key) for candidate in candidates])
-    first = np.lexsort((ties, scores))[:batch]
-    reviews = {}
-    for place in first:
-        boxes = marked[place].boxes
-        shown = boxes.select(boxes.confidence >= card.threshold)
-        reviews[found[place]] = review(waiting[found[place]], shown)
-    return reviews
 
 
 def make_curve(rounds: Sequence[Round]) -> list[Point]:

@@ -21,7 +21,8 @@ from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry
 from ml_backend.simulation import files
 from ml_backend.simulation.curves import Curve, summarize
-from ml_backend.simulation.run import Lab, make_curve, run_rounds
+from ml_backend.simulation.lab import Lab
+from ml_backend.simulation.run import make_curve, run_rounds
 from ml_backend.simulation.tiles import cut_into_tiles
 from ml_backend.system.atomic_files import read_json, write_json
 

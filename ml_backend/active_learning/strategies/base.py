@@ -67,8 +67,8 @@ class Strategy:
             candidates of the call, for strategies that spread a batch over the queue. Scores of
             chunks are then provisional, so that tasks are in the queue at once, and when the
             last chunk is published the whole queue is scored in one call.
-        needs: What it must know besides the boxes, which the server does not keep: `features`,
-            `committee`. Such a strategy can be simulated only.
+        needs: What it must know besides the boxes, which the server does not keep: names of
+            fields of candidates and context. Such a strategy can be simulated only.
     """
 
     name: str

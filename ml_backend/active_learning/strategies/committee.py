@@ -27,6 +27,8 @@ def score_committee(candidates: Sequence[Candidate], context: Context) -> np.nda
 def measure_disagreement(first: Boxes, second: Boxes) -> float:
     """Measure on how many boxes two members disagree, weighted by confidence; see the module."""
     total = float(first.confidence.sum(dtype=np.float64) + second.confidence.sum(dtype=np.float64))
+    if not len(first) or not len(second):
+        return total
     overlap = compute_iou(first.xyxy, second.xyxy)
     overlap[first.label[:, None] != second.label[None, :]] = 0
     near = sorted((-overlap[i, j], i, j) for i, j in np.argwhere(overlap >= SAME_IOU).tolist())
@@ -37,5 +39,7 @@ def measure_disagreement(first: Boxes, second: Boxes) -> float:
 
 def _measure(candidate: Candidate) -> float:
     members = (candidate.boxes, *candidate.committee)
+    if not any(map(len, members)):
+        return 0.0
     pairs = [measure_disagreement(a, b) for a, b in combinations(members, 2)]
     return float(np.mean(pairs)) if pairs else 0.0

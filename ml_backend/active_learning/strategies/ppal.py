@@ -11,7 +11,7 @@ others follow by u.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import exp, log1p
 
 import numpy as np
@@ -26,7 +26,13 @@ FEW = 100
 
 def score_ppal(candidates: Sequence[Candidate], context: Context) -> np.ndarray:
     """Score each candidate by its place; see the module."""
-    u = np.array([_sum_entropy(c, context.difficulty) for c in candidates], np.float64)
+    owner = np.repeat(np.arange(len(candidates)), [len(c.boxes) for c in candidates])
+    p = np.concatenate([np.zeros(0), *(c.boxes.confidence for c in candidates)])
+    label = np.concatenate([np.zeros(0, np.str_), *(c.boxes.label for c in candidates)])
+    names, places = np.unique(label, return_inverse=True)
+    weights = np.array([weigh_class(context.difficulty.get(str(n), 0.0)) for n in names])
+    doubt = compute_entropy(p) * weights[places] if len(p) else p
+    u = np.bincount(owner, doubt, minlength=len(candidates))
     order = np.lexsort((draw_units(candidates, "ppal"), -u))
     few = [candidates[place] for place in order[:FEW]]
     return score_places([*order[:FEW][order_farthest_first(few)], *order[FEW:]])
@@ -48,11 +54,6 @@ def order_farthest_first(candidates: Sequence[Candidate]) -> list[int]:
             alike = _compute_similarity(candidates[place], candidates[other])
             nearest[other] = max(nearest[other], alike)
     return order
-
-
-def _sum_entropy(candidate: Candidate, difficulty: Mapping[str, float]) -> float:
-    weights = [weigh_class(difficulty.get(str(name), 0.0)) for name in candidate.boxes.label]
-    return float((compute_entropy(candidate.boxes.confidence) * weights).sum())
 
 
 def _compute_similarity(a: Candidate, b: Candidate) -> float:

@@ -20,8 +20,8 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("stratified", score_stratified, whole=True),
         Strategy("foreground", score_foreground, whole=True),
         Strategy("clasp", score_clasp, whole=True),
-        Strategy("ppal", score_ppal, whole=True, needs=frozenset({"features"})),
-        Strategy("exemplar", score_exemplar, needs=frozenset({"features"})),
+        Strategy("ppal", score_ppal, whole=True, needs=frozenset({"features", "difficulty"})),
+        Strategy("exemplar", score_exemplar, needs=frozenset({"features", "exemplars"})),
         Strategy("committee", score_committee, needs=frozenset({"committee"})),
     )
 }
