@@ -34,6 +34,7 @@ from ml_backend.estimation.estimate import FEWEST_REVIEWED, SEQUENCE_START, Esti
 from ml_backend.estimation.limits import (
     find_quantile,
     find_sequence_quantile,
+    find_skew,
     find_variance,
     limit_share,
     limit_total,
@@ -136,13 +137,10 @@ def estimate_total(
     number = total.terms.shape[-1]
     variance = find_variance(total.terms)
 
-    def limits(quantile: np.ndarray | float, widest: bool) -> np.ndarray:
-        return limit_total(
-            total.value, total.counted, variance, total.jump, quantile, widest=widest
-        )
-
-    interval = limits(find_quantile(total.terms), False) if number > 1 else limits(0, False)
-    sequence = limits(find_sequence_quantile(max(number, 1), tiles), True)
+    parts = total.value, total.counted, variance, total.jump
+    quantile = find_quantile(total.terms) if number > 1 else 0.0
+    interval = limit_total(*parts, quantile, skew=find_skew(total.terms, total.jump))
+    sequence = limit_total(*parts, find_sequence_quantile(max(number, 1), tiles), widest=True)
     return _make_estimate(total.value, interval, sequence, total.counted, number, tiles)
 
 

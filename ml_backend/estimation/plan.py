@@ -10,6 +10,7 @@ from ml_backend.estimation.count import Expected, weigh_total
 from ml_backend.estimation.limits import (
     find_quantile,
     find_sequence_quantile,
+    find_skew,
     find_variance,
     limit_total,
 )
@@ -74,7 +75,7 @@ def plan_reviews(
     then = number + reviews
     shrunk = 0.0 if then == tiles else ((tiles - then) / then) / ((tiles - number) / number)
     variance = find_variance(total.terms)
-    quantile = find_quantile(total.terms)
+    quantile, skew = find_quantile(total.terms), find_skew(total.terms, total.jump)
 
     def width(later: bool, sequence: bool) -> np.ndarray:
         low_high = limit_total(
@@ -83,6 +84,7 @@ def plan_reviews(
             variance * (shrunk if later else 1),
             total.jump * (shrunk if later else 1),
             find_sequence_quantile(then if later else number, tiles) if sequence else quantile,
+            skew=0.0 if sequence else skew * (shrunk if later else 1),
             widest=sequence,
         )
         return low_high[..., 1] - low_high[..., 0]

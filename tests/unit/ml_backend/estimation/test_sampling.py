@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import chisquare
 
 from ml_backend.estimation.sampling import (
+    RELIANCE,
     Draws,
     draw_tiles,
     expect_counts,
@@ -67,11 +68,11 @@ def test_recorded_probability_is_the_share_of_what_was_left(weight, seed) -> Non
 @given(weights, st.integers(0, 2**32), st.data())
 def test_what_was_expected_is_kept_with_the_draws(weight, seed, data) -> None:
     left = data.draw(arrays(bool, len(weight)))
-    draws = draw_tiles(np.random.default_rng(seed), weight, left, 5, expected=weight / 3)
-    assert draws.expected == pytest.approx(weight[draws.index] / 3)
+    draws = draw_tiles(np.random.default_rng(seed), weight, left, 5, expected=weight)
+    assert draws.expected == pytest.approx(RELIANCE * weight[draws.index])
     for place, expected_left in enumerate(draws.expected_left):
         drawn = draws.index[:place]
-        rest = np.delete(weight / 3 * left, drawn).sum()
+        rest = np.delete(RELIANCE * weight * left, drawn).sum()
         assert expected_left == pytest.approx(rest)
 
 
