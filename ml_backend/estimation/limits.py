@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from ml_backend.estimation.estimate import LEVEL
+
+NORMAL = float(ndtri((1 + LEVEL) / 2))
 
 # The number of reviewed tiles at which the confidence sequence is narrowest, compared with the
 # classical interval: about where people first think of stopping.
@@ -114,7 +116,7 @@ def limit_total(
     the first makes the interval too short above, when few cells are left, the second below. So
     the mean of the two, or with `widest` whichever gives the wider side. One more cell, found
     on an average tile, is added to both, lest the variance be 0 where no cell was seen.
-    Above, φ is at least 2/3 of the terms' skew, which moves the limit as Johnson's t does.
+    The upper limit moves up by at least a third of the skew times the normal quantile's square.
     Source: Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations.
 
     Args:
@@ -136,9 +138,9 @@ def limit_total(
     for sign, base in zip((-1, 1), bases, strict=True):
         whole = base + jump
         unit = np.where(whole > 0, variance + jump**2, 0) / np.where(whole > 0, whole, 1)
-        if sign > 0:
-            unit = np.maximum(unit, skew * 2 / 3)
         tilt = np.square(quantile) * unit / 2
+        if sign > 0:
+            tilt = np.maximum(tilt, NORMAL**2 * skew / 3)
         sides.append(value + tilt + sign * np.sqrt(np.square(quantile) * variance + tilt**2))
     return np.maximum(np.stack(sides, axis=-1), np.asarray(counted)[..., None])
 
