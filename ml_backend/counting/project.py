@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,32 +47,68 @@ def count_project(project: int, settings: Settings) -> ProjectCount | Refusal:
         ValueError: Its labels have nothing to count.
         StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
     """
-    projects = Projects(settings.projects_database)
-    connected = projects.get(project)
+    connected = Projects(settings.projects_database).get(project)
     studio = Studio(connected.url, connected.token)
     labels = parse_labels(studio.get_project(project).label_config)
     if not list_classes(labels):
         raise ValueError(f"project {project} has no labels to count")
+    return count_tasks(project, list(studio.list_tasks(project)), labels, settings)
+
+
+def count_tasks(
+    project: int, tasks: Sequence[dict[str, Any]], labels: LabelingConfig, settings: Settings
+) -> ProjectCount | Refusal:
+    """Estimate as `count_project` does, from tasks that were read already.
+
+    Args:
+        project: The project's id.
+        tasks: All of Label Studio's, with annotations and predictions.
+        labels: Of the project.
+        settings: Of the data folder.
+    """
     store = SampleStore(settings.samples_database)
+    there = [task["id"] for task in tasks]
+    if found := count_drawn(project, tasks, there, labels, settings.annotators, store):
+        return found
+    if Projects(settings.projects_database).get_goal(project) == "count":
+        return Refusal("no tiles were drawn yet: keep `cytoloop worker` running")
+    registry = Registry(settings.versions, settings.champions)
+    champion = registry.get_champion(str(project))
+    version = registry.get(champion) if champion else None
+    return count_at_random(tasks, labels, settings.annotators, version)
+
+
+def count_drawn(
+    project: int,
+    annotated: Iterable[dict[str, Any]],
+    present: Iterable[int],
+    labels: LabelingConfig,
+    policy: Policy,
+    store: SampleStore,
+) -> ProjectCount | None:
+    """Estimate from the tiles of a project that were drawn by lot.
+
+    Args:
+        project: The project's id.
+        annotated: Label Studio's tasks with annotations; others may be among them.
+        present: The ids of all tasks that are there.
+        labels: Of the project.
+        policy: What counts of several annotators of a task.
+        store: Knows what was drawn.
+
+    Returns:
+        The estimates; None where nothing was drawn.
+    """
     drawn = store.list_draws(project)
     if not drawn:
-        if projects.get_goal(project) == "count":
-            return Refusal("no tiles were drawn yet: keep `cytoloop worker` running")
-        registry = Registry(settings.versions, settings.champions)
-        champion = registry.get_champion(str(project))
-        return count_at_random(
-            list(studio.list_tasks(project)),
-            labels,
-            settings.annotators,
-            registry.get(champion) if champion else None,
-        )
+        return None
     claims = store.read_claims(project)
     tiles = select_reviewed(
         drawn,
-        count_classes(studio.list_annotated_tasks(project), labels, settings.annotators),
+        count_classes(annotated, labels, policy),
         list_classes(labels),
         choose_headline(list_classes(labels)),
-        present=[task["id"] for task in studio.list_tasks(project, full=False)],
+        present=present,
         naive=sum(claim.cells for claim in claims.values()) if claims else None,
     )
     return estimate_project(tiles, DRAWN)

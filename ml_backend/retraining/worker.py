@@ -12,18 +12,22 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
+from ml_backend.counting.project import count_drawn
+from ml_backend.counting.records import to_json
+from ml_backend.counting.sample import SampleStore
 from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.dataset.snapshot import count_corrected_since
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.labeling_config import parse_labels
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
@@ -231,6 +235,7 @@ class Worker:
         submissions = collect_submissions(tasks)
         labels = parse_labels(connected.label_config)
         note_annotators(self._projects, project, submissions, labels)
+        self._note_estimate(project, tasks, labels)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._queue.enqueue("improve", project)
@@ -251,3 +256,13 @@ class Worker:
         )
         if drawer is not None and drawer.is_drained():
             self._projects.add_note(project, "publish")
+
+    def _note_estimate(
+        self, project: int, annotated: Sequence[dict[str, Any]], labels: LabelingConfig
+    ) -> None:
+        """Keep what the project holds in all, for the pages; nothing where it was not drawn."""
+        store = SampleStore(self._settings.samples_database)
+        there = {*store.read_claims(project), *(task["id"] for task in annotated)}
+        policy = self._settings.annotators
+        if found := count_drawn(project, annotated, there, labels, policy, store):
+            self._projects.keep_estimate(project, to_json(found))

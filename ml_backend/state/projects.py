@@ -53,6 +53,7 @@ create table if not exists attempt (
 create table if not exists agreement (project integer primary key, measured text not null);
 create table if not exists polled (project integer primary key);
 create table if not exists strategy (project integer primary key, name text not null);
+create table if not exists estimate (project integer primary key, found text not null);
 create table if not exists goal (project integer primary key, goal text not null);
 create table if not exists queue_scores (
     project integer not null, version text not null, strategy text not null,
@@ -397,6 +398,23 @@ class Projects:
                 "select measured from agreement where project = ?", (project,)
             ).fetchone()
         return {} if row is None else json.loads(row[0])
+
+    # What a project that counts holds in all.
+
+    def keep_estimate(self, project: int, found: Mapping[str, Any]) -> None:
+        """Keep what was estimated last: see `counting.records.to_json`."""
+        with self._open() as database:
+            database.execute(
+                "insert or replace into estimate values (?, ?)", (project, json.dumps(found))
+            )
+
+    def get_estimate(self, project: int) -> dict[str, Any] | None:
+        """Return what was estimated last; None where nothing was."""
+        with self._open() as database:
+            row = database.execute(
+                "select found from estimate where project = ?", (project,)
+            ).fetchone()
+        return None if row is None else json.loads(row[0])
 
     # Trainings that were tried, whatever came of them.
 

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ml_backend.counting.project import count_tasks
 from ml_backend.dataset.consensus import (
     Policy,
     Submission,
@@ -111,6 +112,7 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         pixels=_TaskPixels(project, settings.media, reader.addresses),
         skipped=reader.skipped,
         names_images=reader.names_images,
+        count=count_tasks(project_id, tasks, labels, settings),
     )
 
 

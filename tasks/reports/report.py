@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ml_backend.counting.estimates import ProjectCount
+from ml_backend.counting.records import to_json
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.system.atomic_files import replace_file
 from ml_backend.system.batching import make_batches
@@ -17,6 +19,7 @@ from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
 from tasks.reports.class_shares import ClassShare, compute_shares
 from tasks.reports.counts import Count, ImageGroup, MarkedObject, count_objects
+from tasks.reports.estimate_picture import draw_estimates
 from tasks.reports.mitotic_index import INTERPHASE, MitoticIndex, compute_indices
 from tasks.reports.source import ReportSource
 from tasks.sources.discover import IMAGE_ENDINGS
@@ -29,7 +32,9 @@ COUNTS, SHARES, INDICES, OBJECTS, CORRECTIONS = (
     "objects.csv",
     "corrections.csv",
 )
+ESTIMATES = "estimates.csv"
 PICTURES = "pictures"
+ESTIMATE_PICTURE = "estimate.png"
 
 # At most so many are on the page, which says so; the other thumbnails are in the files beside it.
 MOST_OVERVIEWS = 12
@@ -82,6 +87,10 @@ def write_report(
     if source.corrections:
         corrections = _to_correction_records(source)
         files.append(_write_csv(out / CORRECTIONS, _CORRECTION_COLUMNS, corrections))
+    estimated = None if source.count is None else to_json(source.count)
+    if estimated and estimated["estimates"]:
+        records = map(_to_estimate_record, estimated["estimates"])
+        files.append(_write_csv(out / ESTIMATES, _ESTIMATE_COLUMNS, records))
     shown = _write_pictures(source, objects, out / PICTURES, progress)
     files += shown.files
     states = [image.state for group in source.groups for image in group.images]
@@ -102,6 +111,7 @@ def write_report(
         "several_annotators": len(source.agreements),
         "agreement": fmean(source.agreements) if source.agreements else None,
         "name_agreement": (source.name_agreement.to_json() if source.name_agreement else None),
+        "estimated": estimated,
         "skipped": source.skipped,
     }
     with replace_file(out / PAGE) as temporary:
@@ -137,6 +147,10 @@ _COLUMNS = (
 _INDEX_COLUMNS = (
     "scan", "kind", "of", "reviewed", "part", "whole", "value", "low", "high", "images",
 )  # fmt: skip
+_ESTIMATE_COLUMNS = (
+    "what", "kind", "value", "low", "high", "holds", "classical_low", "classical_high",
+    "counted", "naive", "method", "reviewed", "total",
+)  # fmt: skip
 _CORRECTION_COLUMNS = (
     "version", "label", "kept", "moved", "relabelled", "added", "deleted",
 )  # fmt: skip
@@ -170,6 +184,14 @@ def _to_index_record(index: MitoticIndex) -> dict[str, Any]:
     return {**record, "low": low, "high": high}
 
 
+def _to_estimate_record(estimate: dict[str, Any]) -> dict[str, Any]:
+    record = dict(estimate)
+    record["low"], record["high"] = record.pop("interval") or (None, None)
+    classical = record.pop("classical_interval") or (None, None)
+    record["classical_low"], record["classical_high"] = classical
+    return record
+
+
 def _to_correction_records(source: ReportSource) -> Iterator[dict[str, Any]]:
     for version in source.corrections:
         for label, changes in version.classes.items():
@@ -200,6 +222,9 @@ def _write_pictures(
     progress: Callable[[float, float | None], None],
 ) -> page.Pictures:
     shown = page.Pictures()
+    if isinstance(source.count, ProjectCount) and (drawn := draw_estimates(source.count)):
+        shown.estimate = drawn
+        shown.files.append(_write_bytes(folder / ESTIMATE_PICTURE, drawn))
     if source.pixels is None:
         return shown
     whole = _choose_overviews(source)
@@ -286,10 +311,10 @@ def _write_bytes(path: Path, content: bytes) -> Path:
 def _remove_stale(out: Path, files: Sequence[Path]) -> None:
     """Remove the tables and pictures of an earlier report that this one does not have."""
     kept = set(files)
-    for name in (SHARES, INDICES, CORRECTIONS):
+    for name in (ESTIMATES, SHARES, INDICES, CORRECTIONS):
         if out / name not in kept:
             (out / name).unlink(missing_ok=True)
-    for kind in ("overview-*.png", "contact-*.jpg"):
+    for kind in ("overview-*.png", "contact-*.jpg", ESTIMATE_PICTURE):
         for file in (out / PICTURES).glob(kind):
             if file not in kept:
                 file.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from ml_backend.counting.estimates import ProjectCount
 from ml_backend.dataset.corrections import Usefulness
+from ml_backend.estimation.prediction_powered import Refusal
 from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement
 from tasks.reports.counts import ImageGroup
 from tasks.sources.discover import Skipped
@@ -89,3 +91,4 @@ class ReportSource:
     pixels: Pixels | None = None
     skipped: list[Skipped] = field(default_factory=list)
     names_images: bool = False
+    count: ProjectCount | Refusal | None = None
