@@ -13,12 +13,12 @@ from ml_backend.imaging.boxes import Boxes
 CLASSES = ("Cross", "Disc")
 
 
-def paint(path: Path, seed: int, group: str = "g") -> Example:
-    """A field of 320 × 100 with six things in a row, each boxed and called by its class."""
+def paint(path: Path, seed: int, group: str = "g", things: int = 6) -> Example:
+    """A field 100 px high with things in a row, 50 px each, boxed and called by their class."""
     rng = np.random.default_rng(seed)
-    pixels = rng.normal(60, 12, (100, 320, 3)).clip(0, 255).astype(np.uint8)
+    pixels = rng.normal(60, 12, (100, 20 + 50 * things, 3)).clip(0, 255).astype(np.uint8)
     rows = []
-    for number in range(6):
+    for number in range(things):
         x, y = 30 + 50 * number, int(rng.integers(30, 70))
         name = CLASSES[int(rng.integers(2))]
         if name == "Disc":

@@ -23,6 +23,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.pixel_size import parse_pixel_size, read_file_pixel_size
 from ml_backend.label_studio.class_names import is_clutter, unify_spelling
+from ml_backend.system.csv_cells import read_cell
 from ml_backend.system.plain_files import find_obstacle, show_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
@@ -218,7 +219,7 @@ def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Name
         with file.open(encoding="utf-8-sig", newline="") as text:
             for row in csv.DictReader(text, delimiter=_find_delimiter(text)):
                 try:
-                    image = images.find(row["image"], images.root)
+                    image = images.find(read_cell(row["image"]), images.root)
                 except LookupError as error:
                     missing = "no column `image`" if isinstance(error, KeyError) else str(error)
                     report(file, missing)
@@ -226,8 +227,8 @@ def _read_image_labels(images: FolderImages, report: Report) -> dict[Path, _Name
                         break
                     continue
                 found[image] = _Named(
-                    (row.get("image_label") or "").strip(),
-                    (row.get("sample") or "").strip(),
+                    read_cell(row.get("image_label") or "").strip(),
+                    read_cell(row.get("sample") or "").strip(),
                     parse_pixel_size((row.get("pixel_size") or "").replace(",", ".")),
                     is_truth=True,
                 )

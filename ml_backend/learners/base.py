@@ -152,6 +152,19 @@ class ObjectDetector(Model, Protocol):
         ...
 
 
+class RegionChooser(Model, Protocol):
+    """A model that chooses for regions, also for those that were found without their pixels."""
+
+    def choose(self, picture: Picture, prediction: Prediction) -> Prediction:
+        """Add to a prediction what is chosen of each of its boxes.
+
+        Args:
+            picture: The image.
+            prediction: For that image.
+        """
+        ...
+
+
 class Learner(Protocol):
     """A kind of model.
 
@@ -250,24 +263,6 @@ class Learner(Protocol):
         Args:
             folder: With the weights and the serving files.
             threads: Of the CPU, that predicting may take; all where None.
-        """
-        ...
-
-    def describe(
-        self, folder: Path, pictures: Iterable[Picture], boxes: Iterable[Boxes]
-    ) -> Iterator[np.ndarray]:
-        """Describe each box of each picture by features of a version's own network.
-
-        Args:
-            folder: Of the version.
-            pictures: The images.
-            boxes: Of each, in pixels of the image.
-
-        Yields:
-            (N, D) float32 for the N boxes of a picture, each row of length 1.
-
-        Raises:
-            ValueError: The version has no such features.
         """
         ...
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
-from ml_backend.learners.base import Learner, Model, ObjectDetector
+from ml_backend.learners.base import Learner, Model, ObjectDetector, RegionChooser
 from ml_backend.learners.model_file import (
     CLASSIFIER,
     DETECTOR,
@@ -128,6 +128,11 @@ def check_names_images(model: Model) -> None:
             "this version names boxes that are drawn already; choose one that finds objects or "
             "names whole images"
         )
+
+
+def chooses_for_regions(model: Model) -> TypeGuard[RegionChooser]:
+    """Tell whether a model also chooses for the objects that it finds."""
+    return hasattr(model, "choose")
 
 
 def finds_objects(model: Model) -> TypeGuard[ObjectDetector]:

@@ -8,7 +8,6 @@ folder and leaves notes; whatever takes long is the worker's.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,11 +76,6 @@ class Backend:
         Raises:
             BadLabelingConfig: The config cannot be used; the one before stays.
         """
-        self._take_over_labels()
-        # The first Retrieve predictions should not have to wait for the model to load.
-        self._state.models.prepare(self._project)
-
-    def _take_over_labels(self) -> None:
         config = self._label_config
         if config is not None and config != self._project.label_config:
             try:
@@ -90,6 +84,8 @@ class Backend:
                 raise BadLabelingConfig(str(error)) from None
             self._state.projects.update_labels(self._project.id, config)
             self._project = self._state.projects.get(self._project.id)
+        # The first Retrieve predictions should not have to wait for the model to load.
+        self._state.models.prepare(self._project)
 
     def predict(
         self,
@@ -111,9 +107,6 @@ class Backend:
                 `settings.predict_seconds` from now.
             **kwargs: What else Label Studio sends; not used.
         """
-        # Label Studio tells nobody that the labels changed; it sends them with every request.
-        with suppress(BadLabelingConfig):
-            self._take_over_labels()
         state, project = self._state, self._project
         if deadline is None:
             deadline = time.monotonic() + state.settings.predict_seconds

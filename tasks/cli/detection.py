@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import GoalOption, JsonOption, ModelOption
+from ml_backend.cli.options import JsonOption, ModelOption
 from ml_backend.system.plurals import format_count
 from tasks.cli.source_options import (
     ChannelOption,
@@ -147,7 +147,6 @@ def scan(
     pixel_size: PixelSizeOption = None,
     int8: Int8Option = False,
     skip_empty: SkipEmptyOption = False,
-    goal: GoalOption = None,
     executor: ExecutorOption = "local",
     store: Annotated[
         str | None,
@@ -168,9 +167,7 @@ def scan(
     from tasks.review.scan_to_project import scan as run
 
     source_options = parse_source_options(pattern, channel, z, tile_overlap, pixel_size)
-    options = Options(
-        send, limit, tile, overlap, source_options, executor, store, int8, skip_empty, goal
-    )
+    options = Options(send, limit, tile, overlap, source_options, executor, store, int8, skip_empty)
     try:
         with console.show_progress("Scanning") as bar:
             summary = run(source, project, console.load_settings(context), options, bar)
@@ -246,6 +243,74 @@ def sort(
             f"{format_count(result['images'], 'image')} sorted by {version}; "
             f"{out / TABLE} lists them",
             *(f"{count:7}  {out / folder}" for folder, count in result["folders"].items()),
+        ],
+    )
+
+
+@app.command(epilog="Example: cytoloop crop my_spreads --out chromosomes --largest 120")
+def crop(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="An image, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="A new folder, for the crops and their table.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What finds the objects: contours, marks (the folder's annotations), or a model."
+        ),
+    ] = "contours",
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Contours: of its crop that an object fills.")
+    ] = 0.08,
+    smallest: Annotated[
+        float, typer.Option(min=1, help="Contours: longest side of an object at least, px.")
+    ] = 10,
+    largest: Annotated[
+        float | None, typer.Option(min=1, help="Contours: longest side of an object at most, px.")
+    ] = None,
+    tone: Annotated[
+        bool, typer.Option("--tone", help="Set the tone of each image; the next five say to what.")
+    ] = False,
+    mean: Annotated[float, typer.Option(help="Tone: mean grey value.")] = 90,
+    deviation: Annotated[float, typer.Option(help="Tone: its standard deviation.")] = 16,
+    contrast: Annotated[float, typer.Option(help="Tone: factor after that.")] = 3,
+    brightness: Annotated[float, typer.Option(help="Tone: added after the factor.")] = 30,
+    gamma: Annotated[float, typer.Option(help="Tone: power of the share of white.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut images into one image an object, such as spreads into chromosomes, with a table.
+
+    The new folder can be imported (up --images) or learned from (train --dataset) as it is.
+    """
+    from ml_backend.dataset.folder import IMAGE_LABELS
+    from ml_backend.imaging.contours import ContourRule
+    from ml_backend.imaging.tone import Tone
+    from ml_backend.learners.kinds import require_detector
+    from tasks.detection.crop_objects import (
+        ContourCutter,
+        Cutter,
+        DetectorCutter,
+        MarkCutter,
+        crop_objects,
+    )
+    from tasks.detection.sort_images import check_folders
+
+    check_folders(source, out)
+    setting = Tone(mean, deviation, contrast, brightness, gamma) if tone else None
+    cutter: Cutter
+    if by == "contours":
+        cutter = ContourCutter(ContourRule(share, smallest, largest))
+    elif by == "marks":
+        cutter = MarkCutter()
+    else:
+        cutter = DetectorCutter(require_detector(_load_model(context, by)[0]))
+    with console.show_progress("Cutting") as bar:
+        summary = crop_objects(source, cutter, out, setting, bar)
+    console.print_and_exit(
+        {**summary},
+        as_json=as_json,
+        lines=lambda: [
+            f"{format_count(summary['crops'], 'object')} cut out of "
+            f"{format_count(summary['images'], 'image')} by {by}; {out / IMAGE_LABELS} lists them",
         ],
     )
 

@@ -54,7 +54,7 @@ def sort_classes(classes: Sequence[str]) -> tuple[str, ...]:
 @cache
 def _read_ready_made() -> dict[str, str]:
     found: dict[str, str] = {}
-    for kind in ("mitosis", "phases", "tetrads"):
+    for kind in ("mitosis", "phases", "tetrads", "spreads"):
         text = (files("ml_backend.label_studio.configs") / f"{kind}.xml").read_text(
             encoding="utf-8"
         )

@@ -8,9 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ml_backend.counting.estimates import ProjectCount
 from ml_backend.dataset.corrections import Usefulness
-from ml_backend.estimation.prediction_powered import Refusal
 from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement
 from tasks.reports.counts import ImageGroup
 from tasks.sources.discover import Skipped
@@ -73,8 +71,6 @@ class ReportSource:
             named the same thing.
         pixels: None where there are no images to show.
         skipped: What was left out, and why.
-        names_images: Whether whole images are called something, in place of objects in them;
-            each of the groups is an image then.
     """
 
     title: str
@@ -90,5 +86,3 @@ class ReportSource:
     name_agreement: AnnotatorAgreement | None = None
     pixels: Pixels | None = None
     skipped: list[Skipped] = field(default_factory=list)
-    names_images: bool = False
-    count: ProjectCount | Refusal | None = None

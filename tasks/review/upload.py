@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
 import tenacity
 
-from ml_backend.active_learning.queue import Queue
+from ml_backend.active_learning.queue import ReviewQueue
 from ml_backend.active_learning.strategies.certainty import measure_certainty
-from ml_backend.imaging.decode import encode_png, strip_png
+from ml_backend.imaging.decode import decode, encode_png, strip_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
 from ml_backend.label_studio.session import is_passing
+from ml_backend.learners.base import Picture, Prediction
+from ml_backend.learners.kinds import chooses_for_regions
 from ml_backend.serving.preannotation import PreAnnotation, PreAnnotator
 from ml_backend.system.retry import retrying, wait_until
 from tasks.readers.planes import Rect
@@ -69,7 +72,7 @@ class Uploader:
         checkpoint: Checkpoint,
         key: Callable[[View], str],
         data: Callable[[View, str], dict[str, Any]],
-        queue: Callable[[], Queue],
+        queue: Callable[[], ReviewQueue],
     ) -> None:
         """Prepare; nothing is read or sent before `start`.
 
@@ -90,6 +93,7 @@ class Uploader:
         self._store, self._checkpoint = store, checkpoint
         self._key, self._data, self._queue = key, data, queue
         self._held: dict[str, int] = {}
+        self._chosen: dict[str, Prediction] = {}  # with what was chosen of its boxes, by picture
         self._last = 0
         self.outcome = Sent()
 
@@ -149,6 +153,7 @@ class Uploader:
         for key in keys:
             if (content := _read_whole_file(views[key])) is not None:
                 self._store.write(names[key], content)
+                self._choose(key, views[key], content)
             else:
                 left.append(key)
         if not left:
@@ -157,8 +162,16 @@ class Uploader:
         rects: list[Rect] = [views[key].tile.rect for key in left]
         for place, pixels in first.mosaic.read_parts(first.plane, rects):
             self._store.write(names[left[place]], encode_png(pixels))
+            self._choose(left[place], views[left[place]], pixels)
             unread.discard(left[place])
         return dict.fromkeys(unread, "it cannot be read any more")
+
+    def _choose(self, key: str, view: View, picture: np.ndarray | bytes) -> None:
+        """Choose for the boxes of a picture, while its pixels are there."""
+        model = self._preannotator.model
+        if chooses_for_regions(model):
+            pixels = decode(picture) if isinstance(picture, bytes) else picture
+            self._chosen[key] = model.choose(Picture(pixels), view.prediction)
 
     # Tasks.
 
@@ -171,7 +184,8 @@ class Uploader:
         threshold = self._preannotator.context.threshold
         for number, (key, name) in enumerate(names.items()):
             view = views[key]
-            preannotation = self._preannotator.make_preannotation(view.prediction)
+            prediction = self._chosen.pop(key, view.prediction)
+            preannotation = self._preannotator.make_preannotation(prediction)
             data = {
                 self._preannotator.labels.image_key: self._store.make_address(name),
                 **self._data(view, key),
@@ -183,11 +197,11 @@ class Uploader:
             tasks.append({"data": data})
             drawn.append((number, preannotation))
         for number, scored in self._preannotator.score_in_queue(tasks, drawn, self._queue()):
-            prediction = scored.to_json()
-            if problems := self._find_problems(prediction):
+            drawing = scored.to_json()
+            if problems := self._find_problems(drawing):
                 source = tasks[number]["data"]["source"]
                 raise ValueError(f"a pre-annotation of {source} is invalid: {problems[0]}")
-            tasks[number]["predictions"] = [prediction]
+            tasks[number]["predictions"] = [drawing]
         return {task["data"]["key"]: task for task in tasks}
 
     def _deliver(self, tasks: dict[str, dict[str, Any]]) -> None:

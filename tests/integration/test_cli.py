@@ -30,7 +30,6 @@ COMMANDS = [
     ["serve"],
     ["worker"],
     ["connect"],
-    ["doctor"],
     ["train"],
     ["evaluate"],
     ["detect"],

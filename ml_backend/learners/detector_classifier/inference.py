@@ -20,8 +20,8 @@ from ml_backend.learners.region_classifier.inference import RegionClassifier
 class DetectorClassifier(Detector):
     """A detector that also answers what is chosen of its boxes.
 
-    A scan of planes that are larger than memory (`find_objects`) has the boxes alone: the crops
-    are not there any more when a box is known.
+    A scan of planes that are larger than memory (`find_objects`) has the boxes alone; `choose` adds
+    to them what is chosen, once the pixels around them are there.
     """
 
     def __init__(self, card: ModelCard, runtime: Runtime, classifier: RegionClassifier) -> None:
@@ -62,11 +62,14 @@ class DetectorClassifier(Detector):
                 yield picture
 
         for prediction in super().predict(keep(), floor):
-            yield self._classify(waiting.popleft(), prediction)
+            yield self.choose(waiting.popleft(), prediction)
 
-    def _classify(self, picture: Picture, prediction: Prediction) -> Prediction:
+    def choose(self, picture: Picture, prediction: Prediction) -> Prediction:
+        """Add what is chosen of each box; see `learners.base.RegionChooser`."""
         boxes = prediction.boxes
         shown = np.flatnonzero(boxes.confidence >= self.card.threshold)
+        if not len(shown):
+            return replace(prediction, region_choices=({},) * len(boxes))
         asked = replace(picture, boxes=boxes.select(shown))
         (answer,) = self.classifier.predict([asked])
         choices: list[Mapping[str, float]] = [{}] * len(boxes)

@@ -118,11 +118,11 @@ class DetectorClassifierLearner(DetectorLearner):
 
 
 def choose_for_boxes(prediction: Prediction, card: ModelCard) -> list[dict[str, float]]:
-    """Choose the classes of each box, each with its probability."""
+    """Choose the classes of each box, each with its probability; none where none was asked for."""
     several = takes_several(card)
     return [
         {name: choices[name] for name in choose_classes(choices, 0.5, several)}
-        for choices in prediction.region_choices
+        for choices in prediction.region_choices or ({},) * len(prediction.boxes)
     ]
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ml_backend.imaging.crops import cut_square
 from ml_backend.learners.base import Picture, Prediction
 from ml_backend.learners.classifier.preprocess import to_square
 from ml_backend.learners.model_file import FILE_NAME, IR_FILES, ModelCard, read_card
 from ml_backend.learners.openvino_runtime import OpenVinoRuntime
-from ml_backend.learners.region_classifier.crops import cut_square
 
 # Crops that go through the network together.
 BATCH = 16
@@ -44,12 +44,17 @@ class RegionClassifier:
     def predict(
         self, pictures: Iterable[Picture], floor: float | None = None
     ) -> Iterator[Prediction]:
-        """Classify the boxes of each picture, in order; every class is answered for every box."""
+        """Classify the boxes of each picture, in order; every class is answered for every box.
+
+        A picture without known boxes is taken for a crop: its choices are the answer.
+        """
         waiting: deque[Picture] = deque()
 
         def prepare() -> Iterator[np.ndarray]:
             for picture in pictures:
                 waiting.append(picture)
+                if not len(picture.boxes):
+                    yield to_square(picture.pixels, self.size)[None]
                 for start in range(0, len(picture.boxes), BATCH):
                     part = picture.boxes.xyxy[start : start + BATCH]
                     crops = (cut_square(picture.pixels, box) for box in part)
@@ -57,16 +62,15 @@ class RegionClassifier:
 
         found: list[dict[str, float]] = []
         for answer in self._runtime.infer(prepare()):
-            while waiting and len(waiting[0].boxes) == len(found):  # one without boxes, or done
-                yield _answer(waiting.popleft(), found)
-                found = []
             for row in answer.astype(float).tolist():
                 found.append(dict(zip(self.card.classes, row, strict=True)))
-        for picture in waiting:
-            yield _answer(picture, found)
-            found = []
+            if len(found) == max(1, len(waiting[0].boxes)):
+                yield _answer(waiting.popleft(), found)
+                found = []
 
 
 def _answer(picture: Picture, found: list[dict[str, float]]) -> Prediction:
     height, width = picture.pixels.shape[:2]
+    if not len(picture.boxes):
+        return Prediction((width, height), choices=found[0])
     return Prediction((width, height), picture.boxes, region_choices=tuple(found))

@@ -41,7 +41,9 @@ class RegionClassifierLearner(ClassifierLearner):
         """See `Learner.match_labels`."""
 
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
-        """See `Learner.list_confident`."""
+        """See `Learner.list_confident`; of a crop without boxes, what it is as a whole."""
+        if not len(prediction.boxes):
+            return super().list_confident(prediction, card)
         return [name for names in choose_for_boxes(prediction, card) for name in names]
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:

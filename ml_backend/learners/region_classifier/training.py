@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ml_backend.dataset.example import Example
+from ml_backend.imaging.crops import cut_square
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.base import Progress, TrainingFailed
 from ml_backend.learners.classifier.training import Sample, learn
 from ml_backend.learners.model_file import REGION_CLASSIFIER
-from ml_backend.learners.region_classifier.crops import cut_square
 from ml_backend.learners.training_job import TrainingJob
 
 # What each box of an example is called, in their order; () for a box that nobody named.

@@ -25,6 +25,7 @@ READY_MADE = {
     "phases": ("Interphase", "Prophase", "Metaphase", "Anaphase", "Telophase"),
     "mitosis-stages": ("Mitotic cell", "Other"),
     "tetrads": ("Tetrad", "Triad", "Dyad", "Monad"),
+    "spreads": ("A", "B", "C"),
 }
 WIDTH, HEIGHT = 1300, 1030
 

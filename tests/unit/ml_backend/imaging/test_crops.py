@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.learners.region_classifier.crops import MARGIN, cut_square
+from ml_backend.imaging.crops import MARGIN, cut_square
 
 
 @given(

@@ -1,1 +1,0 @@
-"""The doctor: what is wrong with an installation and its projects, and how to mend it."""
