@@ -1,6 +1,6 @@
 """Do the intervals of a count hold the truth as often as they say, and what do they cost?
 
-    uv run python benchmarks/estimation_coverage.py [--scans 1000] [--out FOLDER]
+    uv run python benchmarks/estimation_coverage.py [--scans 1000] [--out FOLDER] [--only very]
 
 Scans are simulated: tiles with few cells, and a detector that claims cells on them. Tiles are
 drawn, 'reviewed' and estimated by the product's own code, in rounds of 50, with a look after
@@ -30,11 +30,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ml_backend.estimation.count import estimate_ratio, estimate_total
+from ml_backend.estimation.count import Expected, estimate_ratio, estimate_total
 from ml_backend.estimation.estimate import Estimate
 from ml_backend.estimation.plan import plan_reviews
 from ml_backend.estimation.prediction_powered import Refusal, estimate_powered_total
-from ml_backend.estimation.sampling import UNIFORM_SHARE, draw_tiles, learn_weights
+from ml_backend.estimation.sampling import (
+    UNIFORM_SHARE,
+    draw_tiles,
+    expect_counts,
+    weigh_tiles,
+)
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "phase_contrast"
 TILES = 2000
@@ -95,25 +100,49 @@ DETECTORS: dict[str, Claims | None] = {
 }
 
 
+@dataclass(frozen=True)
+class Review:
+    """The tiles in the order of their review, what is known of their draws, the naive count."""
+
+    index: np.ndarray
+    probability: np.ndarray
+    expected: Expected
+    naive: float
+
+    def estimate(self, truth: np.ndarray, reviews: int) -> Estimate:
+        return estimate_total(
+            truth[self.index[:reviews]],
+            self.probability[:reviews],
+            len(truth),
+            self.expect(reviews),
+        )
+
+    def expect(self, reviews: int) -> Expected:
+        return Expected(self.expected.own[:reviews], self.expected.left[:reviews])
+
+
 def review(
     random: np.random.Generator, truth: np.ndarray, detector: Claims | None, reviews: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """The tiles in the order of their review, the draws' probabilities, the last naive count."""
+) -> Review:
     claims = detector(random, truth) if detector else None
-    index, probability, then = np.zeros(0, int), np.zeros(0), np.zeros(0)
-    left, naive = np.ones(len(truth), bool), np.nan
+    index, then, naive = np.zeros(0, int), np.zeros(0), np.nan
+    drawn = np.zeros((3, 0))
+    left = np.ones(len(truth), bool)
     while len(index) < reviews:
         if claims is None:
             draws = draw_tiles(random, np.ones(len(truth)), left, ROUND)
         else:
             claimed = next(claims)
             naive = float(claimed.sum())
-            weight = learn_weights(claimed, then, truth[index])
-            draws = draw_tiles(random, weight, left, ROUND, UNIFORM_SHARE)
+            expected = expect_counts(claimed, then, truth[index])
+            weight = weigh_tiles(expected)
+            draws = draw_tiles(random, weight, left, ROUND, UNIFORM_SHARE, expected)
             then = np.r_[then, claimed[draws.index]]
-        index, probability = np.r_[index, draws.index], np.r_[probability, draws.probability]
+        index = np.r_[index, draws.index]
+        drawn = np.c_[drawn, [draws.probability, draws.expected, draws.expected_left]]
         left[draws.index] = False
-    return index, probability, naive
+    probability, own, left_over = drawn
+    return Review(index, probability, Expected(own, left_over), naive)
 
 
 @dataclass
@@ -135,9 +164,10 @@ class Record:
     def add_scan(
         self, random: np.random.Generator, truth: np.ndarray, detector: Claims | None
     ) -> None:
-        index, probability, naive = review(random, truth, detector, REVIEWS)
+        done = review(random, truth, detector, REVIEWS)
+        index, probability = done.index, done.probability
         counts, total = truth[index], truth.sum()
-        looks = [estimate_total(counts[:n], probability[:n], len(truth)) for n in LOOKS]
+        looks = [done.estimate(truth, n) for n in LOOKS]
         self.held.append(np.array([holds(look.interval, total) for look in looks]))
         self.sequence_held.append(np.array([holds(look.sequence, total) for look in looks]))
         self.width.append(np.array([np.ptp(look.interval) for look in looks]) / total)
@@ -145,13 +175,20 @@ class Record:
         self.error.append(np.array([float(look.value) for look in looks]) / total - 1)
         self.stopped_held.append(holds(stop(looks, "interval").interval, total))
         self.stopped_sequence_held.append(holds(stop(looks, "sequence").sequence, total))
-        self.naive.append(naive / total)
-        plan = plan_reviews(counts[:200], probability[:200], len(truth))
+        self.naive.append(done.naive / total)
+        plan = plan_reviews(counts[:200], probability[:200], len(truth), expected=done.expect(200))
         self.planned.append(float(plan.width_then) / np.ptp(looks[at(250)].interval))
         # Cells that do not divide, about 8 a tile: what the index is a share of.
         cells = truth + random.poisson(8, len(truth))
         shares = [
-            estimate_ratio(counts[:n], cells[index[:n]], probability[:n], len(truth))
+            estimate_ratio(
+                counts[:n],
+                cells[index[:n]],
+                probability[:n],
+                len(truth),
+                done.expect(n),
+                done.expect(n),
+            )
             for n in LOOKS[LOOKS % ROUND == 0]
         ]
         true = total / cells.sum()
@@ -289,9 +326,12 @@ def show_index(scans: int, seed: int, out: Path | None) -> None:
     held, sequence_held = [], []
     random = np.random.default_rng(seed)
     for scan in range(scans):
-        index, probability, _ = review(random, mitotic, good, 50)
+        done = review(random, mitotic, good, 50)
         share = estimate_ratio(
-            (mitotic * inside)[:, index], (cells * inside)[:, index], probability, len(rows)
+            (mitotic * inside)[:, done.index],
+            (cells * inside)[:, done.index],
+            done.probability,
+            len(rows),
         )
         held.append((share.interval[:, 0] <= true) & (true <= share.interval[:, 1]))
         sequence_held.append((share.sequence[:, 0] <= true) & (true <= share.sequence[:, 1]))
@@ -339,6 +379,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="the first words of one kind of scans")
     parser.add_argument("--out", type=Path, help="a folder for the picture")
     arguments = parser.parse_args()
     started = time.perf_counter()
@@ -347,10 +388,12 @@ def main() -> None:
         "few cells, evenly spread": make_clumped(0.1, 10),
         "very few cells": make_clumped(0.03, 0.05),
     }
+    only = arguments.only or ""
     for name, truth in worlds.items():
-        show_world(name, truth, arguments.scans, arguments.seed)
-        show_powered(name, truth, arguments.scans, arguments.seed)
-    if DATA.is_dir():
+        if name.startswith(only):
+            show_world(name, truth, arguments.scans, arguments.seed)
+            show_powered(name, truth, arguments.scans, arguments.seed)
+    if DATA.is_dir() and "phase_contrast".startswith(only):
         tiles = read_tiles()
         show_world("phase_contrast", lambda _: tiles, arguments.scans, arguments.seed)
         show_index(arguments.scans, arguments.seed, arguments.out)

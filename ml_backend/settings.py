@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         return self.training / "progress"
 
     @property
+    def simulations(self) -> Path:
+        """Simulated review queues, a folder each; may be deleted at any time."""
+        return self.data_dir / "simulations"
+
+    @property
     def logs(self) -> Path:
         """Log files."""
         return self.data_dir / "logs"
@@ -152,6 +157,11 @@ class Settings(BaseSettings):
     def projects_database(self) -> Path:
         """SQLite database of the connected projects."""
         return self.data_dir / "projects.sqlite"
+
+    @property
+    def samples_database(self) -> Path:
+        """SQLite database of the tiles that were drawn to be counted."""
+        return self.data_dir / "samples.sqlite"
 
     @property
     def jobs_database(self) -> Path:

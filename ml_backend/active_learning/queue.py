@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,10 +24,20 @@ class QueuedTask:
             because the task is shown without boxes.
         place: Where it belongs in the queue whatever its candidate shows, 0 first and 1 last;
             None where the strategy decides.
+        task: Label Studio's id; None while the task is not there yet.
     """
 
     candidate: Candidate | None
     place: float | None
+    task: int | None = None
+
+
+class Queue(Protocol):
+    """What puts the tasks of a project in an order."""
+
+    def score(self, tasks: Sequence[QueuedTask], context: Context) -> list[float]:
+        """Score tasks, 0..1, in their order; the lowest is reviewed first."""
+        ...
 
 
 @dataclass(frozen=True)

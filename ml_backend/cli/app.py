@@ -9,11 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend.cli import console, models, service, training
+from ml_backend.cli import console, counting, doctor, models, service, simulation, training
 
 app = typer.Typer()
 app.add_typer(service.app)
+app.add_typer(doctor.app)
 app.add_typer(training.app)
+app.add_typer(counting.app)
+app.add_typer(simulation.app)
 app.add_typer(models.app, name="models")
 
 

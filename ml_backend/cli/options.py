@@ -35,6 +35,14 @@ StrategyOption = Annotated[
     typer.Option(help="What orders the project's tasks, such as certainty or random."),
 ]
 
+GoalOption = Annotated[
+    Literal["learn", "count"] | None,
+    typer.Option(
+        help="What the project's queue is for: to teach the detector, or to count: tiles drawn by "
+        "lot, so that cytoloop estimate tells how many cells there are."
+    ),
+]
+
 ProjectOption = Annotated[
     int, typer.Option("--project", help="The project's id, as in its address.")
 ]

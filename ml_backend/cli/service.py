@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import JsonOption, PortOption, ProjectOption, StrategyOption
+from ml_backend.cli.options import (
+    GoalOption,
+    JsonOption,
+    PortOption,
+    ProjectOption,
+    StrategyOption,
+)
 
 app = typer.Typer()
 
@@ -73,7 +79,16 @@ def connect(
     backend_url: Annotated[
         str, typer.Option(help="Address at which Label Studio reaches the ML backend.")
     ] = "http://127.0.0.1:9090",
+    poll: Annotated[
+        bool,
+        typer.Option(
+            "--poll",
+            help="Label Studio calls nobody: the worker asks it what changed. For a hosted one, or "
+            "one whose protection refuses this machine's address.",
+        ),
+    ] = False,
     strategy: StrategyOption = None,
+    goal: GoalOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Connect a project of a running Label Studio to this backend."""
@@ -81,7 +96,8 @@ def connect(
 
     settings = console.load_settings(context)
     token = _read_token() if token == "-" else token
-    result = run(settings, url, token, project, backend_url, strategy)
+    address = None if poll else backend_url
+    result = run(settings, url, token, project, address, strategy, goal)
     console.print_result(result.to_json(), as_json=as_json, text=result.describe)
 
 

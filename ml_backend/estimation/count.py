@@ -7,7 +7,12 @@ Then
     F_t = Σ_{s<t} f(i_s) + f(i_t) / q_t(i_t)
 
 (what was counted, plus an estimate of what is left) has the mean F = Σ f over all tiles, given
-everything before. The estimate is Σ w_t F_t / Σ w_t, with the weights w_t = 1 / (S (S - 1)) that
+everything before. Where m(i) cells were expected on each tile before the draw,
+
+    F_t = Σ_{s<t} f(i_s) + Σ_{left} m + (f(i_t) - m(i_t)) / q_t(i_t)
+
+has the same mean and less spread (a control variate: only what differs from the expected is
+estimated). The estimate is Σ w_t F_t / Σ w_t, with the weights w_t = 1 / (S (S - 1)) that
 make it the plain N · mean(f) when the drawing is uniform. They are fixed beforehand, so the
 estimate is unbiased for every number of reviewed tiles, whatever the detector does; when all are
 reviewed it is the count itself. The errors w_t (F_t - F) are a martingale's differences; their
@@ -29,10 +34,24 @@ from ml_backend.estimation.estimate import FEWEST_REVIEWED, SEQUENCE_START, Esti
 from ml_backend.estimation.limits import (
     find_quantile,
     find_sequence_quantile,
+    find_skew,
     find_variance,
     limit_share,
     limit_total,
 )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was expected before each draw, as `sampling.Draws` has it.
+
+    Attributes:
+        own: (..., n) cells on the tile that was drawn.
+        left: (..., n) cells on all tiles then left, that one included.
+    """
+
+    own: np.ndarray
+    left: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -53,13 +72,16 @@ class WeightedTotal:
     jump: np.ndarray
 
 
-def weigh_total(counts: np.ndarray, probability: np.ndarray, tiles: int) -> WeightedTotal:
+def weigh_total(
+    counts: np.ndarray, probability: np.ndarray, tiles: int, expected: Expected | None = None
+) -> WeightedTotal:
     """The unbiased estimate of a total over all tiles, by the formula above.
 
     Args:
         counts: (..., n) what people counted, in the order of the draws.
         probability: (..., n) each draw's own, over 0 to 1, as `sampling.Draws` has it.
         tiles: N >= n.
+        expected: what was expected before each draw; nothing where None.
 
     Raises:
         ValueError: more draws than tiles, shapes that do not match, or a probability outside
@@ -83,7 +105,10 @@ def weigh_total(counts: np.ndarray, probability: np.ndarray, tiles: int) -> Weig
     weight /= weight.sum()
     # Each estimate without what is common to all, the count, so that rounding stays small.
     since = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
-    apart = counts / probability - since
+    if expected is None:
+        apart = counts / probability - since
+    else:
+        apart = (counts - expected.own) / probability + expected.left - since
     beyond = np.sum(weight * apart, axis=-1)
     # The estimate is part of its own errors: as n - 1 for n in a sample's variance.
     effective = 1 / np.sum(weight**2)
@@ -93,7 +118,9 @@ def weigh_total(counts: np.ndarray, probability: np.ndarray, tiles: int) -> Weig
     return WeightedTotal(counted + beyond, counted, terms, jump)
 
 
-def estimate_total(counts: np.ndarray, probability: np.ndarray, tiles: int) -> Estimate:
+def estimate_total(
+    counts: np.ndarray, probability: np.ndarray, tiles: int, expected: Expected | None = None
+) -> Estimate:
     """How many cells the whole scan has, with intervals.
 
     Args:
@@ -101,26 +128,31 @@ def estimate_total(counts: np.ndarray, probability: np.ndarray, tiles: int) -> E
             classes at once. To count a part of a scan, 0 on the tiles outside it.
         probability: (..., n)
         tiles: N.
+        expected: as for `weigh_total`.
 
     Raises:
         ValueError: as `weigh_total`.
     """
-    total = weigh_total(counts, probability, tiles)
+    total = weigh_total(counts, probability, tiles, expected)
     number = total.terms.shape[-1]
     variance = find_variance(total.terms)
 
-    def limits(quantile: np.ndarray | float, widest: bool) -> np.ndarray:
-        return limit_total(
-            total.value, total.counted, variance, total.jump, quantile, widest=widest
-        )
-
-    interval = limits(find_quantile(total.terms), False) if number > 1 else limits(0, False)
-    sequence = limits(find_sequence_quantile(max(number, 1), tiles), True)
+    parts = total.value, total.counted, variance, total.jump
+    quantile = find_quantile(total.terms) if number > 1 else 0.0
+    interval = limit_total(*parts, quantile, skew=find_skew(total.terms, total.jump))
+    sequence = limit_total(*parts, find_sequence_quantile(max(number, 1), tiles), widest=True)
     return _make_estimate(total.value, interval, sequence, total.counted, number, tiles)
 
 
 def estimate_ratio(
-    part: np.ndarray, whole: np.ndarray, probability: np.ndarray, tiles: int
+    part: np.ndarray,
+    whole: np.ndarray,
+    probability: np.ndarray,
+    tiles: int,
+    expected_part: Expected | None = None,
+    expected_whole: Expected | None = None,
+    known_part: float = 0.0,
+    known_whole: float = 0.0,
 ) -> Estimate:
     """What share of the whole scan's cells is of a kind: a mitotic index, a stage index.
 
@@ -134,24 +166,29 @@ def estimate_ratio(
         whole: (..., n) all cells that the share is of; at least `part`.
         probability: (..., n)
         tiles: N.
+        expected_part: as for `weigh_total`.
+        expected_whole: the same for the whole.
+        known_part: cells of the kind on tiles beside these N, which were all counted.
+        known_whole: all cells on those.
 
     Raises:
         ValueError: as `weigh_total`, or a part is more than its whole.
     """
     if np.any(np.asarray(part) > np.asarray(whole)):
         raise ValueError("a part has more cells than its whole")
-    above = weigh_total(part, probability, tiles)
-    below = weigh_total(whole, probability, tiles)
+    above = weigh_total(part, probability, tiles, expected_part)
+    below = weigh_total(whole, probability, tiles, expected_whole)
     number = above.terms.shape[-1]
-    value = np.clip(_divide(above.value, below.value), 0, 1)
-    terms = _divide(above.terms - value[..., None] * below.terms, below.value[..., None])
-    variance, jump = find_variance(terms), _divide(above.jump, below.value)
+    whole_value = below.value + known_whole
+    value = np.clip(_divide(above.value + known_part, whole_value), 0, 1)
+    terms = _divide(above.terms - value[..., None] * below.terms, whole_value[..., None])
+    variance, jump = find_variance(terms), _divide(above.jump, whole_value)
     wide = find_quantile(terms) if number > 1 else 0.0
     return _make_estimate(
         value,
         limit_share(value, variance, jump, wide),
         limit_share(value, variance, jump, find_sequence_quantile(max(number, 1), tiles)),
-        _divide(above.counted, below.counted),
+        _divide(above.counted + known_part, below.counted + known_whole),
         number,
         tiles,
     )

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.estimation.count import weigh_total
+from ml_backend.estimation.count import Expected, weigh_total
 from ml_backend.estimation.limits import (
     find_quantile,
     find_sequence_quantile,
+    find_skew,
     find_variance,
     limit_total,
 )
@@ -40,7 +41,11 @@ class Plan:
 
 
 def plan_reviews(
-    counts: np.ndarray, probability: np.ndarray, tiles: int, more: int = BATCH
+    counts: np.ndarray,
+    probability: np.ndarray,
+    tiles: int,
+    more: int = BATCH,
+    expected: Expected | None = None,
 ) -> Plan:
     """Carry the present spread on to so many more reviews.
 
@@ -53,6 +58,7 @@ def plan_reviews(
         probability: (..., n)
         tiles: N.
         more: reviews to plan for, 1 or more.
+        expected: as for `count.weigh_total`.
 
     Raises:
         ValueError: as `count.weigh_total`, or fewer than two reviewed tiles.
@@ -61,7 +67,7 @@ def plan_reviews(
     number = counts.shape[-1]
     if number < 2:
         raise ValueError("a plan needs two reviewed tiles or more")
-    total = weigh_total(counts, probability, tiles)
+    total = weigh_total(counts, probability, tiles, expected)
     reviews = min(more, tiles - number)
     recent = counts[..., -more:]
     missing = np.maximum(total.value - total.counted, 0)
@@ -69,7 +75,7 @@ def plan_reviews(
     then = number + reviews
     shrunk = 0.0 if then == tiles else ((tiles - then) / then) / ((tiles - number) / number)
     variance = find_variance(total.terms)
-    quantile = find_quantile(total.terms)
+    quantile, skew = find_quantile(total.terms), find_skew(total.terms, total.jump)
 
     def width(later: bool, sequence: bool) -> np.ndarray:
         low_high = limit_total(
@@ -78,6 +84,7 @@ def plan_reviews(
             variance * (shrunk if later else 1),
             total.jump * (shrunk if later else 1),
             find_sequence_quantile(then if later else number, tiles) if sequence else quantile,
+            skew=0.0 if sequence else skew * (shrunk if later else 1),
             widest=sequence,
         )
         return low_high[..., 1] - low_high[..., 0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.estimation.estimate import FEWEST_REVIEWED, Estimate
-from ml_backend.estimation.limits import find_quantile, find_variance, limit_total
+from ml_backend.estimation.limits import find_quantile, find_skew, find_variance, limit_total
 
 # A stratum with fewer reviewed tiles is joined with the other.
 FEWEST_IN_STRATUM = 10
@@ -102,7 +102,8 @@ def estimate_powered_total(
             f"is {variance / plain:.0%} of that without them"
         )
     jump = np.max([len(stratum.predicted_left) / len(stratum.counts) for stratum in strata])
-    interval = limit_total(value, counted, variance, jump, find_quantile(terms))
+    skew = find_skew(terms, jump)
+    interval = limit_total(value, counted, variance, jump, find_quantile(terms), skew=skew)
     return Estimate(value, interval, np.full(2, np.nan), counted, number, tiles)
 
 

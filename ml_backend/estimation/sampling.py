@@ -2,7 +2,7 @@
 
 A round is one ranking of the tiles that are left, reviewed from its beginning. After it, or in
 the middle of it, the ranking may be made again with new weights (the detector was retrained, or
-`learn_weights` saw more counts): the probability of each draw depends only on what was known
+`expect_counts` saw more counts): the probability of each draw depends only on what was known
 before the draw, which is all that the estimate needs.
 """
 
@@ -14,9 +14,13 @@ import numpy as np
 
 # The share of the draws that ignores the weights: no tile may be out of reach.
 UNIFORM_SHARE = 0.1
-# Bands of tiles in `learn_weights`, and how many reviewed tiles the detector's claim is worth.
+# Bands of tiles in `expect_counts`, and how many reviewed tiles the detector's claim is worth.
 BANDS = 8
 CLAIM_WORTH = 2.0
+# The share of the expected cells that an estimate relies on before they are seen. With more of it
+# the intervals are narrower and miss the truth more often: what is left of the spread is then all
+# of the rare kind, cells that nobody expected.
+RELIANCE = 0.4
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,14 @@ class Draws:
     Attributes:
         index: (n,) int, places in the array of tiles, none twice.
         probability: (n,) each draw's own: that this tile, of those then left, was drawn.
+        expected: (n,) cells that the estimate relies on for this tile, before it is seen.
+        expected_left: (n,) the same for all tiles then left, this one included.
     """
 
     index: np.ndarray
     probability: np.ndarray
+    expected: np.ndarray
+    expected_left: np.ndarray
 
 
 def mix_uniform(weight: np.ndarray, share: float = UNIFORM_SHARE) -> np.ndarray:
@@ -65,6 +73,7 @@ def draw_tiles(
     left: np.ndarray,
     size: int | None = None,
     share: float = UNIFORM_SHARE,
+    expected: np.ndarray | None = None,
 ) -> Draws:
     """Rank the tiles that are left: one round of drawing without replacement.
 
@@ -75,38 +84,40 @@ def draw_tiles(
 
     Args:
         generator: the source of chance.
-        weight: (N,) >= 0, from `learn_weights` or any other guess of the counts.
+        weight: (N,) >= 0, from `weigh_tiles` or any other guess of the counts.
         left: (N,) bool, the tiles not yet drawn in an earlier round.
         size: how many to draw; all that are left, where None or more than those.
         share: as in `mix_uniform`.
+        expected: (N,) cells on each tile, from `expect_counts`, of which RELIANCE is kept with
+            the draws; 0 where None.
 
     Raises:
         ValueError: as `mix_uniform`.
     """
     places = np.flatnonzero(left)
     if not len(places):
-        return Draws(places, np.zeros(0))
+        return Draws(places, *np.zeros((3, 0)))
     chance = mix_uniform(np.asarray(weight)[places], share)
     order = np.argsort(-(np.log(chance) + generator.gumbel(size=len(places))))
     ranked = chance[order]
     # Summed from the end, so that the last tile's probability is 1 to the last digit.
     remaining = np.cumsum(ranked[::-1])[::-1]
-    return Draws(places[order][:size], (ranked / remaining)[:size])
+    index = places[order]
+    mean = np.zeros(len(index)) if expected is None else RELIANCE * np.asarray(expected)[index]
+    mean_left = np.cumsum(mean[::-1])[::-1]
+    return Draws(index[:size], (ranked / remaining)[:size], mean[:size], mean_left[:size])
 
 
-def learn_weights(claimed: np.ndarray, claimed_then: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Weights for the next round: the detector's claims, corrected by what people counted.
+def expect_counts(claimed: np.ndarray, claimed_then: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The cells to expect on each tile: the detector's claims, corrected by what people counted.
 
-    The best weight is sqrt(E f²), the root mean square count (for Poisson counts of mean μ,
-    sqrt(μ² + μ)). The detector claims a mean for every tile; how far it can be believed shows on
-    the reviewed ones. Tiles are put into BANDS by their claim, each band with about the same
-    share of the draws. A band's mean count is estimated from its reviewed tiles and k more,
-    invented ones: up to CLAIM_WORTH as the detector claims, the rest as in the whole scan;
-    k is the variance within bands over that between bands beyond chance. So a detector that
-    knows nothing ends in uniform drawing, and one that misses cells is not trusted where it
-    sees none. Whatever the weights, the estimate is unbiased: they change only its precision.
-    Sources: Perez, Maji and Sheldon 2024, DISCount (the proposal follows the detector's
-    counts); DerSimonian and Laird 1986 (the variance between bands).
+    The detector claims a mean for every tile; how far it can be believed shows on the reviewed
+    ones. Tiles are put into BANDS by their claim, each band with about the same share of the
+    draws. A band's mean count is estimated from its reviewed tiles and k more, invented ones: up
+    to CLAIM_WORTH as the detector claims, the rest as in the whole scan; k is the variance within
+    bands over that between bands beyond chance. So of a detector that knows nothing the same is
+    expected everywhere, and one that misses cells is not trusted where it sees none.
+    Source: DerSimonian and Laird 1986 (the variance between bands).
 
     Args:
         claimed: (N,) >= 0, the number of cells that the present version expects on each tile,
@@ -116,7 +127,7 @@ def learn_weights(claimed: np.ndarray, claimed_then: np.ndarray, counts: np.ndar
         counts: (n,) what people counted there.
 
     Returns:
-        (N,) weights for `draw_tiles`.
+        (N,) 0 or more.
     """
     claimed = np.asarray(claimed, float)
     counts = np.asarray(counts, float)
@@ -140,7 +151,20 @@ def learn_weights(claimed: np.ndarray, claimed_then: np.ndarray, counts: np.ndar
             mean = (found + target) / (reviewed + invented)
     elif len(counts):
         mean = CLAIM_WORTH * claim / (reviewed + CLAIM_WORTH)
-    return np.sqrt(np.square(mean) + mean)[band]
+    return mean[band]
+
+
+def weigh_tiles(expected: np.ndarray) -> np.ndarray:
+    """Weights for the next round, from the cells that are expected.
+
+    The best weight is sqrt(E f²), the root mean square count: for Poisson counts of mean μ,
+    sqrt(μ² + μ). Whatever the weights, the estimate is unbiased: they change only its precision.
+    Source: Perez, Maji and Sheldon 2024, DISCount (the proposal follows the detector's counts).
+
+    Args:
+        expected: (N,) from `expect_counts`.
+    """
+    return np.sqrt(np.square(expected) + expected)
 
 
 def _band_edges(claimed: np.ndarray) -> np.ndarray:

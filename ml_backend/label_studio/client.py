@@ -57,6 +57,7 @@ class StudioProject:
         model_version: The version whose pre-annotations are shown; "" where none is chosen.
         created: Seconds since 1970. /setup and /predict name a project as f"{id}.{int(created)}".
         tasks: How many it holds.
+        annotations: How many were submitted or skipped.
     """
 
     id: int
@@ -65,6 +66,7 @@ class StudioProject:
     model_version: str
     created: float
     tasks: int
+    annotations: int = 0
 
 
 def make_prediction_check(label_config: str) -> Callable[[dict[str, Any]], list[str]]:
@@ -90,15 +92,18 @@ class Studio:
         url: Where the server answers.
         token: A personal access token, or a legacy one where the organization still allows them.
         timeout: Of a request, seconds.
+        patient: Try again after passing faults, for some 15 s.
 
     Attributes:
         url: The same, without a slash at its end.
         session: What the requests go through.
     """
 
-    def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
+    def __init__(
+        self, url: str, token: str, *, timeout: float = 60.0, patient: bool = True
+    ) -> None:
         self.url = url.rstrip("/")
-        self.session = Session(self.url, token, timeout)
+        self.session = Session(self.url, token, timeout, patient=patient)
 
     def get_person(self) -> Person:
         """Return the user whose token this is."""
@@ -351,7 +356,22 @@ class Studio:
 
     def count_untouched(self, project: int, *, without: str | None = None) -> int:
         """Count the tasks that `list_untouched_tasks` would list, with one quick request."""
-        query = {"filters": {"conjunction": "and", "items": _untouched(without)}}
+        return self._count(project, _untouched(without))
+
+    def count_annotated(self, project: int, *, split: str | None = None) -> int:
+        """Count the tasks with a submitted annotation, with one quick request.
+
+        Args:
+            project: The project's id.
+            split: Only tasks with this value of the field `split`.
+        """
+        only = [_filter("total_annotations", "greater", 0, "Number")]
+        if split is not None:
+            only.append(_filter("data.split", "equal", split, "String"))
+        return self._count(project, only)
+
+    def _count(self, project: int, only: Sequence[dict[str, Any]]) -> int:
+        query = {"filters": {"conjunction": "and", "items": list(only)}}
         answer = self.session.call(
             self.session.sdk.tasks.list,
             project=project,
@@ -372,12 +392,13 @@ class Studio:
         *,
         chunk: int = CHUNK,
         progress: ReportDone = lambda done, total: None,
-    ) -> None:
+    ) -> list[tuple[int, str]]:
         """Store pre-annotations.
 
-        Each is checked against the labeling config first: on some ways in the server checks
-        nothing, which breaks the editor, and on this one it drops what it finds invalid and
-        answers 201. A request is not sent twice, see `import_tasks`.
+        Each is checked against the labeling config first, and an invalid one alone is left out: on
+        some ways in the server checks nothing, which breaks the editor, on others one that is
+        invalid fails all, and on this one it drops what it finds invalid and answers 201. A request
+        is not sent twice, see `import_tasks`.
 
         Args:
             project: The project's id.
@@ -386,12 +407,15 @@ class Studio:
             chunk: Pre-annotations in a request.
             progress: Called with how many are done, and of how many.
 
+        Returns:
+            The tasks whose pre-annotation is invalid, each with the reason.
+
         Raises:
-            ValueError: One is invalid; nothing of its request was sent.
             StudioFault: The server did not store all of them.
         """
         find_problems = make_prediction_check(label_config)
         waiting = list(predictions)
+        invalid: list[tuple[int, str]] = []
         done = 0
         for part in make_batches(waiting, chunk):
             request = []
@@ -400,18 +424,25 @@ class Studio:
                     task=task, model_version=version, score=score, result=result
                 )
                 if problems := find_problems(_json(prediction)):
-                    raise ValueError(f"the pre-annotation of task {task} is invalid: {problems[0]}")
-                request.append(prediction)
-            answer = self.session.call(
-                self.session.sdk.projects.import_predictions, project, request=request, again=False
-            )
-            created = _json(answer).get("created")
-            if created != len(part):
-                raise StudioFault(
-                    f"{self.session.what} stored {created} of {len(part)} pre-annotations"
-                )
+                    reason = f"its pre-annotation does not fit the labels: {problems[0]}"
+                    invalid.append((task, reason))
+                else:
+                    request.append(prediction)
+            if request:
+                self._send_predictions(project, request)
             done += len(part)
             progress(done, len(waiting))
+        return invalid
+
+    def _send_predictions(self, project: int, request: list[PredictionRequest]) -> None:
+        answer = self.session.call(
+            self.session.sdk.projects.import_predictions, project, request=request, again=False
+        )
+        created = _json(answer).get("created")
+        if created != len(request):
+            raise StudioFault(
+                f"{self.session.what} stored {created} of {len(request)} pre-annotations"
+            )
 
     def delete_predictions(self, ids: Iterable[int]) -> None:
         """Delete pre-annotations by id, about 65 ms each on SQLite; those gone already are skipped.
@@ -432,6 +463,11 @@ class Studio:
         """
         with suppress(ProjectGone):
             self.session.call(self.session.sdk.predictions.update, prediction, score=score)
+
+    def update_data(self, task: int, data: dict[str, Any]) -> None:
+        """Replace a task's data; one that is gone already is skipped."""
+        with suppress(ProjectGone):
+            self.session.call(self.session.sdk.tasks.update, str(task), data=data)
 
     def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
         """Do what Retrieve predictions in the Data Manager does: the server asks the backend.
@@ -526,6 +562,10 @@ def _read_project(project: Any) -> StudioProject:
         model_version=project.model_version or "",
         created=project.created_at.timestamp(),
         tasks=int(getattr(project, "task_number", 0) or 0),
+        annotations=sum(
+            int(getattr(project, name, 0) or 0)
+            for name in ("total_annotations_number", "skipped_annotations_number")
+        ),
     )
 
 

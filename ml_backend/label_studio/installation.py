@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,13 +204,16 @@ class StudioInstallation:
 
     # Running.
 
-    def start(self, port: int, media: Path, log: Path) -> Process:
+    def start(
+        self, port: int, media: Path, log: Path, variables: Mapping[str, str] | None = None
+    ) -> Process:
         """Start the server on 127.0.0.1.
 
         Args:
             port: To listen on.
             media: The folder whose files it serves as local files.
             log: The file that takes its output.
+            variables: Of its environment, that take the place of those set here.
 
         Raises:
             PortTaken: Another program listens there; Label Studio would move to the next port
@@ -248,7 +251,7 @@ class StudioInstallation:
             str(self.python), "-I", "-m", "label_studio.server", "start",
             "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port),
         ]  # fmt: skip
-        environment["PYTHONUNBUFFERED"] = "1"
+        environment |= {"PYTHONUNBUFFERED": "1", **(variables or {})}
         # The backend is reached directly, also where a proxy leads to the world.
         for name in ("NO_PROXY", "no_proxy"):
             environment[name] = ",".join([os.environ.get(name, ""), *LOOPBACK]).strip(",")

@@ -1,7 +1,8 @@
-"""A session with a Label Studio: the SDK's client, with retries and four errors of ours.
+"""A session with a Label Studio: the SDK's client, with retries and errors of ours.
 
 Each error is one line that says what to do: the server cannot be reached, it refuses the
-token, what was asked for is gone, or the server failed in another way.
+token, it may not talk to our backend, what was asked for is gone, or the server failed in
+another way.
 """
 
 from __future__ import annotations
@@ -47,12 +48,25 @@ class StudioFault(RuntimeError):
     """Label Studio answered with an error of another kind."""
 
 
+class AddressBlocked(StudioFault):
+    """Label Studio may not talk to an address that it was given: its protection forbids it."""
+
+
 # All that can go wrong between us and the server; what is worth another try, later.
 STUDIO_ERRORS = (StudioUnreachable, StudioRefused, ProjectGone, StudioFault)
+
+# How Label Studio says that its protection against requests to inner networks forbids an address.
+_BLOCKED = "reserved network address"
 
 
 class Session:
     """Requests to one Label Studio server; safe to share among threads.
+
+    Args:
+        url: Of the server.
+        token: See `Studio`.
+        timeout: Of a request, seconds.
+        patient: Try again after passing faults.
 
     Attributes:
         sdk: The SDK's client.
@@ -62,7 +76,8 @@ class Session:
         StudioRefused: The token has expired, which is known without asking.
     """
 
-    def __init__(self, url: str, token: str, timeout: float) -> None:
+    def __init__(self, url: str, token: str, timeout: float, *, patient: bool = True) -> None:
+        self._patient = patient
         self.what = f"Label Studio at {url}"
         try:
             self.sdk = LabelStudioBase(
@@ -88,6 +103,7 @@ class Session:
         Raises:
             StudioUnreachable: The server does not answer.
             StudioRefused: It does not accept the token, or this user may not do that.
+            AddressBlocked: Its protection forbids an address that it was given.
             ProjectGone: What was asked for does not exist (any more).
             StudioFault: It answered with another error.
         """
@@ -106,10 +122,18 @@ class Session:
                     "proxy or another server)"
                 ) from error
 
-        return retrying(WAITS, is_passing if again else _was_not_sent, _tell)(act_once)
+        return retrying(
+            WAITS if self._patient else (), is_passing if again else _was_not_sent, _tell
+        )(act_once)
 
     def _translated(self, error: ApiError) -> Exception:
         detail = _detail(error.body)
+        if _BLOCKED in detail:
+            return AddressBlocked(
+                f"{self.what} may not talk to this address ({detail}); start it with "
+                "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false, or let it talk to "
+                "nobody: cytoloop connect --poll"
+            )
         if error.status_code in (401, 403):
             return StudioRefused(
                 f"{self.what} refuses the token ({detail}); make a new personal access token "

@@ -6,7 +6,9 @@ import base64
 import re
 from typing import Any
 
-from ml_backend.label_studio.session import Session, StudioFault
+from label_studio_sdk.types.ml_backend import MlBackend
+
+from ml_backend.label_studio.session import AddressBlocked, Session, StudioFault
 
 BACKEND_TITLE = "cytoloop"
 
@@ -38,19 +40,14 @@ def connect_backend(session: Session, project: int, url: str, user: str, passwor
         password: The password that it must send.
 
     Raises:
+        AddressBlocked: Label Studio's protection forbids that address. What was connected before
+            stays.
         StudioFault: The backend does not answer Label Studio; with the server's reason. What was
             connected before stays.
     """
     url = url.rstrip("/")
-    ours = [
-        backend
-        for backend in session.call(session.sdk.ml.list, project=project)
-        if backend.title == BACKEND_TITLE or (backend.url or "").rstrip("/") == url
-    ]
+    ours, earlier = _list_connected(session, project, url)
     hook = f"{url}/webhook"
-    addresses = {hook, *(f"{(backend.url or '').rstrip('/')}/webhook" for backend in ours)}
-    hooks = session.call(session.sdk.webhooks.list, project=str(project))
-    earlier = [webhook.id for webhook in hooks if webhook.url in addresses]
     new = _add_webhook(session, project, hook, user, password)
     settings: dict[str, Any] = {
         "project": project,
@@ -68,10 +65,12 @@ def connect_backend(session: Session, project: int, url: str, user: str, passwor
             session.call(session.sdk.ml.create, **settings, again=False)
     except StudioFault as fault:
         session.call(session.sdk.webhooks.delete, new)
+        if isinstance(fault, AddressBlocked):
+            raise
         raise StudioFault(
             f"{session.what} could not use the ML backend at {url}: start it (cytoloop serve), "
             "and where Label Studio runs elsewhere, see that it reaches that address and "
-            f"may use it ({_reason(str(fault))})"
+            f"may use it ({read_reason(fault)})"
         ) from fault
     for double in ours[1:]:
         session.call(session.sdk.ml.delete, double.id)
@@ -79,11 +78,40 @@ def connect_backend(session: Session, project: int, url: str, user: str, passwor
         session.call(session.sdk.webhooks.delete, webhook)
 
 
+def disconnect_backend(session: Session, project: int) -> None:
+    """Remove our ML backend and its webhook from a project; others stay."""
+    ours, hooks = _list_connected(session, project)
+    for backend in ours:
+        session.call(session.sdk.ml.delete, backend.id)
+    for webhook in hooks:
+        session.call(session.sdk.webhooks.delete, webhook)
+
+
+def _list_connected(
+    session: Session, project: int, url: str | None = None
+) -> tuple[list[MlBackend], list[int]]:
+    """List our ML backends of a project and the ids of their webhooks.
+
+    Args:
+        session: With the Label Studio.
+        project: The project's id.
+        url: A backend at this address is ours too, whatever its title.
+    """
+    ours = [
+        backend
+        for backend in session.call(session.sdk.ml.list, project=project)
+        if backend.title == BACKEND_TITLE or (url and backend.url.rstrip("/") == url)
+    ]
+    addresses = {f"{backend.url.rstrip('/')}/webhook" for backend in ours}
+    addresses |= {f"{url}/webhook"} if url else set()
+    hooks = session.call(session.sdk.webhooks.list, project=str(project))
+    return ours, [hook.id for hook in hooks if hook.url in addresses and hook.id is not None]
+
+
 def _add_webhook(session: Session, project: int, url: str, user: str, password: str) -> int:
-    secret = base64.b64encode(f"{user}:{password}".encode()).decode()
     settings: dict[str, Any] = {
         "url": url,
-        "headers": {"Authorization": f"Basic {secret}"},
+        "headers": {"Authorization": write_basic_authorization(user, password)},
         "actions": list(EVENTS),
         "send_for_all_actions": False,
         "send_payload": True,
@@ -94,6 +122,11 @@ def _add_webhook(session: Session, project: int, url: str, user: str, password: 
     return made.id
 
 
+def write_basic_authorization(user: str, password: str) -> str:
+    """Write the header `Authorization` that names a user and a password (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 def start_training(session: Session, project: int) -> None:
     """Ask for a training, as the button Start training does."""
     for backend in session.call(session.sdk.ml.list, project=project):
@@ -101,7 +134,7 @@ def start_training(session: Session, project: int) -> None:
             session.call(session.sdk.ml.train, backend.id, again=False)
 
 
-def _reason(text: str) -> str:
-    """Strip the server's answer of HTML and of all but its 'Additional info'."""
-    plain = re.sub(r"<[^>]*>", "", text)
+def read_reason(fault: StudioFault) -> str:
+    """Read from an error why Label Studio could not use a backend, without the HTML around it."""
+    plain = re.sub(r"<[^>]*>", "", str(fault))
     return (plain.partition("Additional info: ")[2] or plain)[-160:]

@@ -266,6 +266,24 @@ class Learner(Protocol):
         """
         ...
 
+    def describe(
+        self, folder: Path, pictures: Iterable[Picture], boxes: Iterable[Boxes]
+    ) -> Iterator[np.ndarray]:
+        """Describe each box of each picture by features of a version's own network.
+
+        Args:
+            folder: Of the version.
+            pictures: The images.
+            boxes: Of each, in pixels of the image.
+
+        Yields:
+            (N, D) float32 for the N boxes of a picture, each row of length 1.
+
+        Raises:
+            ValueError: The version has no such features.
+        """
+        ...
+
     # How its answers are counted.
 
     def count(

@@ -6,7 +6,8 @@ under fifty lines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ml_backend.evaluation.classification import (
 )
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.labeling_config import ChoicesControl, ClassMatching, LabelingConfig
-from ml_backend.learners.base import Prediction
+from ml_backend.learners.base import Picture, Prediction
 from ml_backend.learners.model_file import ModelCard
 
 
@@ -70,6 +71,12 @@ class ChoiceLearner:
     def list_confident(self, prediction: Prediction, card: ModelCard) -> list[str]:
         """See `Learner.list_confident`."""
         return list(choose_classes(prediction.choices, card.threshold, _takes_several(card)))
+
+    def describe(
+        self, folder: Path, pictures: Iterable[Picture], boxes: Iterable[Boxes]
+    ) -> Iterator[np.ndarray]:
+        """See `Learner.describe`: what names images looks at no boxes."""
+        raise ValueError(f"{folder.name} names images and has no features of boxes")
 
     def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
         """See `Learner.list_answers`: each class is a box as large as the image."""

@@ -12,22 +12,30 @@ import signal
 import sqlite3
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
+from ml_backend.counting.project import count_drawn
+from ml_backend.counting.records import to_json
+from ml_backend.counting.sample import SampleStore
 from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.dataset.snapshot import count_corrected_since
-from ml_backend.label_studio.labeling_config import parse_labels
+from ml_backend.label_studio.client import Studio
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.annotators import note_annotators
 from ml_backend.retraining.collect import open_collector
 from ml_backend.retraining.job_queue import JobQueue
+from ml_backend.retraining.polling import Poller
+from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state import training_progress
 from ml_backend.state.projects import NotConnected, Note, Projects
@@ -74,11 +82,15 @@ class Worker:
         registry = Registry(settings.versions, settings.champions)
         self._collector = open_collector(settings, self._projects, registry)
         self._rollback_watch = RollbackWatch(self._projects, registry)
+        self._serving = ModelCache(settings, registry)
         self._queue = JobQueue(settings)
+        self._poller = Poller(self._projects)
         self._ended = threading.Event()
         # Projects whose Label Studio could not be asked.
         self._backoff = Backoff[int](FIRST_WAIT, 2.0)
         self._reconciled = float("-inf")
+        # The time of the last change after which each project's drawn queue was looked at.
+        self._looked_at: dict[int, float] = {}
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; does not return."""
@@ -89,6 +101,7 @@ class Worker:
         while not self._ended.wait(self._settings.poll_seconds):
             try:
                 self._reconcile()
+                self._poll()
                 self._follow_notes()
             except (OSError, sqlite3.Error, SQLAlchemyError) as error:
                 log.error(
@@ -144,23 +157,37 @@ class Worker:
             self._projects.add_note(project.id, "publish")
         self._reconciled = time.monotonic()
 
+    def _poll(self) -> None:
+        """Ask what changed in projects whose Label Studio tells nothing."""
+        for project in self._projects.list_projects():
+            if self._poller.is_due(project) and not self._backoff.is_waiting(project.id):
+                with self._putting_off(project.id):
+                    self._poller.ask(project)
+
     def _follow_notes(self) -> None:
         """Act on every note that is due, and remove those that are dealt with."""
         for project, note, first, last in self._projects.list_notes():
             if self._backoff.is_waiting(project) or self._is_burst(note, first, last):
                 continue
-            try:
-                if self._act_on(project, note, last):
+            with self._putting_off(project):
+                try:
+                    if self._act_on(project, note, last):
+                        self._projects.remove_note(project, note, last)
+                    self._backoff.succeed(project)
+                except NotConnected:
                     self._projects.remove_note(project, note, last)
-                self._backoff.succeed(project)
-            except NotConnected:
-                self._projects.remove_note(project, note, last)
-            except ProjectGone as gone:
-                log.warning("project %s: %s; it is forgotten here", project, gone)
-                self._projects.forget(project)
-            except (*STUDIO_ERRORS, ValueError) as error:
-                wait = self._backoff.fail(project, self._settings.reconcile_seconds)
-                log.warning("project %s: %s; trying again in %.0f s", project, error, wait)
+
+    @contextmanager
+    def _putting_off(self, project: int) -> Iterator[None]:
+        """Put a project off whose Label Studio cannot be asked; forget one that is gone there."""
+        try:
+            yield
+        except ProjectGone as gone:
+            log.warning("project %s: %s; it is forgotten here", project, gone)
+            self._projects.forget(project)
+        except (*STUDIO_ERRORS, ValueError) as error:
+            wait = self._backoff.fail(project, self._settings.reconcile_seconds)
+            log.warning("project %s: %s; trying again in %.0f s", project, error, wait)
 
     def _is_burst(self, note: Note, first: float, last: float) -> bool:
         """Tell whether more changes may follow at once, so that acting now would be too early.
@@ -193,6 +220,9 @@ class Worker:
             return not self._queue.is_put_off("publish", project) and self._queue.enqueue(
                 "publish", project
             )
+        if note == "changed" and self._looked_at.get(project) != left:
+            self._draw_ahead(project)
+            self._looked_at[project] = left
         asked = left if note == "train" else None
         if self._queue.is_put_off("improve", project, asked):
             return False
@@ -205,6 +235,7 @@ class Worker:
         submissions = collect_submissions(tasks)
         labels = parse_labels(connected.label_config)
         note_annotators(self._projects, project, submissions, labels)
+        self._note_estimate(project, tasks, labels)
         if note == "train":
             log.info("project %s: training was asked for", project)
             return self._queue.enqueue("improve", project)
@@ -213,3 +244,25 @@ class Worker:
             return True
         log.info("project %s: %d tasks corrected since the last training", project, corrected)
         return self._queue.enqueue("improve", project)
+
+    def _draw_ahead(self, project: int) -> None:
+        """Let the project's queue be drawn further, where it is drawn and comes to its end.
+
+        It does not wait for a training: people go on reviewing meanwhile.
+        """
+        connected = self._projects.get(project)
+        drawer = self._serving.open_drawer(
+            self._projects, connected, Studio(connected.url, connected.token)
+        )
+        if drawer is not None and drawer.is_drained():
+            self._projects.add_note(project, "publish")
+
+    def _note_estimate(
+        self, project: int, annotated: Sequence[dict[str, Any]], labels: LabelingConfig
+    ) -> None:
+        """Keep what the project holds in all, for the pages; nothing where it was not drawn."""
+        store = SampleStore(self._settings.samples_database)
+        there = {*store.read_claims(project), *(task["id"] for task in annotated)}
+        policy = self._settings.annotators
+        if found := count_drawn(project, annotated, there, labels, policy, store):
+            self._projects.keep_estimate(project, to_json(found))

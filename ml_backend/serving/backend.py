@@ -8,6 +8,7 @@ folder and leaves notes; whatever takes long is the worker's.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,11 @@ class Backend:
         Raises:
             BadLabelingConfig: The config cannot be used; the one before stays.
         """
+        self._take_over_labels()
+        # The first Retrieve predictions should not have to wait for the model to load.
+        self._state.models.prepare(self._project)
+
+    def _take_over_labels(self) -> None:
         config = self._label_config
         if config is not None and config != self._project.label_config:
             try:
@@ -84,8 +90,6 @@ class Backend:
                 raise BadLabelingConfig(str(error)) from None
             self._state.projects.update_labels(self._project.id, config)
             self._project = self._state.projects.get(self._project.id)
-        # The first Retrieve predictions should not have to wait for the model to load.
-        self._state.models.prepare(self._project)
 
     def predict(
         self,
@@ -107,6 +111,9 @@ class Backend:
                 `settings.predict_seconds` from now.
             **kwargs: What else Label Studio sends; not used.
         """
+        # Label Studio tells nobody that the labels changed; it sends them with every request.
+        with suppress(BadLabelingConfig):
+            self._take_over_labels()
         state, project = self._state, self._project
         if deadline is None:
             deadline = time.monotonic() + state.settings.predict_seconds

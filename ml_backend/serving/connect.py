@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.client import Studio, StudioProject
 from ml_backend.label_studio.labeling_config import LabelingConfig
-from ml_backend.label_studio.webhooks import connect_backend
+from ml_backend.label_studio.webhooks import connect_backend, disconnect_backend
 from ml_backend.learners.kinds import choose_learner, match_labels
 from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import name_untrained
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project, Projects
+from ml_backend.state.projects import Goal, Project, Projects
 from ml_backend.system.credentials import read_backend_password
 
 
@@ -26,7 +26,7 @@ class ConnectedProject:
 
     Attributes:
         project: As Label Studio has it.
-        backend_url: Where Label Studio reaches the backend.
+        backend_url: Where Label Studio reaches the backend; None where it need not.
         version: What pre-annotates it, or '<id>-untrained'.
         trained: Whether a version pre-annotates it.
         drawn: The classes of that version that are shown.
@@ -35,7 +35,7 @@ class ConnectedProject:
     """
 
     project: StudioProject
-    backend_url: str
+    backend_url: str | None
     version: str
     trained: bool
     drawn: tuple[str, ...]
@@ -57,12 +57,19 @@ class ConnectedProject:
 
     def describe(self) -> str:
         """Describe the connection, in a few lines for the user."""
+        project = self.project
         lines = [
-            f"Connected project {self.project.id}, {self.project.title!r} "
-            f"({self.project.tasks} tasks), to {self.backend_url}.",
+            f"Connected project {project.id}, {project.title!r} ({project.tasks} tasks)"
+            + (f", to {self.backend_url}." if self.backend_url else "."),
             self.describe_labels(),
         ]
-        if self.trained:
+        if self.backend_url is None:
+            lines.append(
+                "Keep `cytoloop worker` running: it asks Label Studio for corrections, trains, and "
+                "stores pre-annotations there; Label Studio need not reach this machine. To train "
+                f"at once: cytoloop train --project {project.id}"
+            )
+        elif self.trained:
             lines.append("Keep `cytoloop worker` running: it pre-annotates the tasks.")
         return "\n".join(lines)
 
@@ -103,25 +110,29 @@ def connect(
     url: str,
     token: str,
     project_id: int,
-    backend_url: str,
+    backend_url: str | None,
     strategy: str | None = None,
+    goal: Goal | None = None,
 ) -> ConnectedProject:
     """Connect a project of the Label Studio at `url`; doing it again changes nothing.
 
-    The backend must be running: Label Studio asks for its health meanwhile.
+    The backend must be running: Label Studio asks for its health meanwhile. Without a backend the
+    worker asks Label Studio for everything, which may then be where it reaches no address of ours.
 
     Args:
         settings: Of the data folder.
         url: Where Label Studio answers.
         token: A personal access token of it.
         project_id: The project there.
-        backend_url: Where Label Studio reaches the backend.
+        backend_url: Where Label Studio reaches the backend; None where it is not to call us.
         strategy: What orders the project's queue from now on; None leaves it as it is.
+        goal: What the queue serves from now on; None leaves it as it is.
 
     Raises:
         UnknownStrategy: No strategy has that name, or the one in the settings.
         ValueError: The labels have no rectangles.
         OtherStudio: The data folder serves another Label Studio.
+        AddressBlocked: Label Studio's protection forbids the backend's address.
         StudioFault: See `Studio`, also for the other errors of its requests.
     """
     find_strategy(strategy or settings.strategy)
@@ -133,19 +144,20 @@ def connect(
     projects.connect(project)
     if strategy is not None:
         projects.choose_strategy(project.id, strategy)
+    if goal is not None:
+        projects.choose_goal(project.id, goal)
     version = choose_first_version(settings, project, labels)
     studio.show_predictions(found.id)
     studio.ensure_view(found.id)
-    connect_backend(
-        studio.session,
-        found.id,
-        backend_url,
-        settings.backend_user,
-        read_backend_password(settings),
-    )
+    if backend_url is None:
+        disconnect_backend(studio.session, found.id)
+    else:
+        password = read_backend_password(settings)
+        connect_backend(studio.session, found.id, backend_url, settings.backend_user, password)
+    projects.choose_polling(found.id, polled=backend_url is None)
     if version:
         studio.set_model_version(found.id, version)
-    if is_seen_by_browsers(backend_url):
+    if backend_url is not None and is_seen_by_browsers(backend_url):
         studio.link_page(found.id, f"{backend_url.rstrip('/')}/")
     projects.add_note(found.id, "publish")
     return _describe_connection(settings, found, labels, version, backend_url)
@@ -162,7 +174,7 @@ def _describe_connection(
     found: StudioProject,
     labels: LabelingConfig,
     version: str | None,
-    backend_url: str,
+    backend_url: str | None,
 ) -> ConnectedProject:
     if version is None:
         return ConnectedProject(found, backend_url, name_untrained(found.id), False, (), (), ())

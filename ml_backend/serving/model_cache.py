@@ -9,15 +9,23 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ml_backend.active_learning.queue import ReviewQueue
+from ml_backend.active_learning.queue import Queue, ReviewQueue
+from ml_backend.active_learning.strategies.base import Strategy
 from ml_backend.active_learning.strategies.table import find_strategy
+from ml_backend.counting.drawn_queue import DrawnQueue, QueueDrawer
+from ml_backend.counting.sample import SampleStore
+from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.kinds import load_model, match_labels
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.registry.versions import Registry
+from ml_backend.serving.answer_cache import AnswerCache
 from ml_backend.serving.preannotation import PreAnnotator
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+
+# What has given the scores of a queue that was drawn by lot, in place of a strategy's name.
+COUNT = "count"
 
 
 def name_untrained(project: int) -> str:
@@ -44,6 +52,7 @@ class ModelCache:
         # wait for a model that loads.
         self._preannotators: dict[tuple[str, int, str], PreAnnotator] = {}
         self._loading = threading.Lock()
+        self._answers = AnswerCache()
 
     def choose_version(self, project: Project) -> str:
         """Choose the version string of a project, the same in every answer."""
@@ -71,7 +80,15 @@ class ModelCache:
                     self._preannotators = {**others, key: found}
         return found
 
-    def open_queue(self, projects: Projects, project: int, version: str) -> ReviewQueue:
+    def choose_strategy(self, projects: Projects, project: int) -> Strategy:
+        """Choose the strategy of a project.
+
+        Raises:
+            UnknownStrategy: The project has a strategy that does not exist any more.
+        """
+        return find_strategy(projects.get_strategy(project) or self._settings.strategy)
+
+    def open_queue(self, projects: Projects, project: int, version: str) -> Queue:
         """Open the queue that orders a project's tasks, as a version sees them.
 
         Args:
@@ -82,7 +99,12 @@ class ModelCache:
         Raises:
             UnknownStrategy: The project has a strategy that does not exist any more.
         """
-        strategy = find_strategy(projects.get_strategy(project) or self._settings.strategy)
+        if projects.get_goal(project) == "count":
+            store = SampleStore(self._settings.samples_database)
+            return DrawnQueue(
+                project, store, lambda: projects.note_rescored(project, version, COUNT, until=0)
+            )
+        strategy = self.choose_strategy(projects, project)
 
         def remember(scores: Sequence[float]) -> Sequence[float]:
             if strategy.whole:  # they are provisional until the whole queue is scored
@@ -90,6 +112,20 @@ class ModelCache:
             return projects.keep_queue_scores(project, version, strategy.name, scores)
 
         return ReviewQueue(strategy, remember)
+
+    def open_drawer(
+        self, projects: Projects, project: Project, studio: Studio
+    ) -> QueueDrawer | None:
+        """Open what draws the tiles of a project with the goal `count`; None for the others."""
+        if projects.get_goal(project.id) != "count":
+            return None
+        return QueueDrawer(
+            project.id,
+            SampleStore(self._settings.samples_database),
+            studio,
+            parse_labels(project.label_config),
+            self._settings.annotators,
+        )
 
     def prepare(self, project: Project) -> None:
         """Load what pre-annotates the project, without waiting for it."""
@@ -116,7 +152,7 @@ class ModelCache:
         everything = self._settings.preannotate == "all"
         classes = model.card.classes if everything else model.card.headline
         shown = frozenset(classes) & frozenset(matching.mapping)
-        return PreAnnotator(version, model, labels, matching, shown)
+        return PreAnnotator(version, model, labels, matching, shown, answers=self._answers)
 
 
 @lru_cache(maxsize=256)

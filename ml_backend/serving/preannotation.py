@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.active_learning.queue import QueuedTask, ReviewQueue, name_task
+from ml_backend.active_learning.queue import Queue, QueuedTask, name_task
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.dataset.split import compute_queue_place
 from ml_backend.imaging.boxes import Boxes
@@ -26,6 +26,7 @@ from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig
 from ml_backend.learners.base import Model, Picture, Prediction
 from ml_backend.learners.kinds import find_learner
+from ml_backend.serving.answer_cache import AnswerCache, Key, make_key
 
 # Tasks that go through the model together. Images of one size share a batch; two
 # batches are on their way at a time, so that memory stays bounded.
@@ -37,9 +38,8 @@ QUEUED = "queued: the answer was due; the worker pre-annotates it"
 # Not a fault yet: the caller did not want to wait.
 SLOW = "its image is slow to come"
 
-# A task's index, µm a pixel of its image where that is known, the image, and the bytes that were
-# taken for it.
-_Ahead = tuple[int, float | None, Future[np.ndarray], int]
+# A task's index, the key of its prediction, the image, and the bytes that were taken for it.
+_Ahead = tuple[int, Key, Future[np.ndarray], int]
 
 # See `ImageSource.stream`; None tells that nothing came for a while.
 Fetch = Callable[[Sequence[str], float | None], Iterator[tuple[int, bytes | Exception] | None]]
@@ -92,6 +92,7 @@ class PreAnnotator:
         shown: The model's classes that are shown; other classes with a label are found but not
             shown, classes without a label cannot be.
         dropped: How often a confident class without a label was found.
+        answers: Predictions of before, which several projects may share.
     """
 
     version: str
@@ -100,6 +101,7 @@ class PreAnnotator:
     matching: ClassMatching[Any]
     shown: frozenset[str]
     dropped: Counter[str] = field(default_factory=Counter)
+    answers: AnswerCache = field(default_factory=AnswerCache)
 
     def preannotate(
         self,
@@ -107,6 +109,8 @@ class PreAnnotator:
         fetch: Fetch,
         deadline: float | None = None,
         patience: float | None = None,
+        *,
+        look_at_blind: bool = False,
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         """Pre-annotate tasks. What has come is worked on while others are slow to come.
 
@@ -116,14 +120,17 @@ class PreAnnotator:
             deadline: On `time.monotonic()`; what is not finished by then is left out as QUEUED.
             patience: Once no image came for so many seconds, the missing ones are left out as
                 SLOW; None to wait for them.
+            look_at_blind: Find `answers` on blind tasks too; they are shown without boxes still.
 
         Yields:
             The index of every task exactly once, in no fixed order, with its outcome.
         """
         waiting = set(range(len(tasks)))
         reason = QUEUED if patience is None else SLOW
-        for index, outcome in self._outcomes(tasks, fetch, deadline, patience):
+        for index, outcome in self._outcomes(tasks, fetch, deadline, patience, look_at_blind):
             waiting.discard(index)
+            if isinstance(outcome, PreAnnotation) and is_blind(tasks[index]):
+                outcome = replace(outcome, result=[], blind=True)
             yield index, outcome
             if deadline is not None and time.monotonic() >= deadline:
                 reason = QUEUED
@@ -137,13 +144,14 @@ class PreAnnotator:
         fetch: Fetch,
         deadline: float | None,
         patience: float | None,
+        look_at_blind: bool,
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         key = self.labels.image_key
         addressed: list[tuple[int, float | None, str]] = []
         for index, task in enumerate(tasks):
             data = task.get("data")
             address = data.get(key) if isinstance(data, dict) else None
-            if isinstance(data, dict) and data.get("blind") is True:
+            if not look_at_blind and is_blind(task):
                 yield index, PreAnnotation([], self.version, blind=True)
             elif isinstance(data, dict) and isinstance(address, str) and address:
                 addressed.append((index, read_task_pixel_size(data), address))
@@ -168,6 +176,10 @@ class PreAnnotator:
                     if isinstance(got, Exception):
                         yield index, LeftOut(str(got))
                         continue
+                    answer = make_key(self.version, got, size)
+                    if (known := self.answers.find(answer)) is not None:
+                        yield index, self.make_preannotation(known)
+                        continue
                     try:
                         taken = measure_decoded(got)
                     except Exception as error:  # a header may fail in any way, as pixels may
@@ -180,7 +192,7 @@ class PreAnnotator:
                             break
                         yield from self._decode(_pop_batch(ahead))
                     else:
-                        ahead.append((index, size, pool.submit(decode, got), taken))
+                        ahead.append((index, answer, pool.submit(decode, got), taken))
                     if len(ahead) >= 2 * BATCH:
                         yield from self._decode(_pop_batch(ahead))
                 while ahead:
@@ -193,9 +205,9 @@ class PreAnnotator:
     def _decode(self, batch: Sequence[_Ahead]) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         decoded = []
         try:
-            for index, size, future, _ in batch:
+            for index, key, future, _ in batch:
                 try:
-                    decoded.append((index, Picture(future.result(), size)))
+                    decoded.append((index, key, Picture(future.result(), key[2])))
                 except Exception as error:  # a decoder may fail in any way; the task is listed
                     yield index, LeftOut(str(error))
             yield from self._predict(decoded)
@@ -203,10 +215,10 @@ class PreAnnotator:
             BUDGET.give_back(sum(taken for *_, taken in batch))
 
     def _predict(
-        self, decoded: Sequence[tuple[int, Picture]]
+        self, decoded: Sequence[tuple[int, Key, Picture]]
     ) -> Iterator[tuple[int, PreAnnotation | LeftOut]]:
         try:
-            found = list(self.model.predict([picture for _, picture in decoded], FLOOR))
+            found = list(self.model.predict([picture for *_, picture in decoded], FLOOR))
         except Exception as error:
             if len(decoded) == 1:
                 yield decoded[0][0], LeftOut(f"the model failed on this image: {error}")
@@ -214,7 +226,8 @@ class PreAnnotator:
             for alone in decoded:  # one by one, so that one image fails alone
                 yield from self._predict([alone])
             return
-        for (index, _), prediction in zip(decoded, found, strict=True):
+        for (index, key, _), prediction in zip(decoded, found, strict=True):
+            self.answers.keep(key, prediction)
             yield index, self.make_preannotation(prediction)
 
     def make_preannotation(self, prediction: Prediction) -> PreAnnotation:
@@ -245,7 +258,7 @@ class PreAnnotator:
         self,
         tasks: Sequence[dict[str, Any]],
         drawn: Iterable[tuple[int, PreAnnotation]],
-        queue: ReviewQueue,
+        queue: Queue,
     ) -> list[tuple[int, PreAnnotation]]:
         """Score pre-annotations by their place in the queue.
 
@@ -264,7 +277,9 @@ class PreAnnotator:
             candidate = Candidate(name_task(data, image), annotation.answers)
             queued.append(
                 QueuedTask(
-                    None if annotation.blind else candidate, compute_queue_place(data, image)
+                    None if annotation.blind else candidate,
+                    compute_queue_place(data, image),
+                    tasks[index].get("id"),
                 )
             )
         scores = queue.score(queued, self.context)
@@ -272,6 +287,12 @@ class PreAnnotator:
             (index, replace(annotation, score=score))
             for (index, annotation), score in zip(drawn, scores, strict=True)
         ]
+
+
+def is_blind(task: dict[str, Any]) -> bool:
+    """Tell whether a task is shown without boxes."""
+    data = task.get("data")
+    return isinstance(data, dict) and data.get("blind") is True
 
 
 def _pop_batch(ahead: deque[_Ahead]) -> list[_Ahead]:

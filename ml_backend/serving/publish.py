@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from ml_backend.active_learning.queue import ReviewQueue
+from ml_backend.active_learning.queue import Queue
+from ml_backend.active_learning.strategies.base import Strategy
+from ml_backend.counting.drawing import claim_cells
+from ml_backend.counting.drawn_queue import QueueDrawer
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.model_cache import ModelCache, name_untrained
+from ml_backend.serving.model_cache import COUNT, ModelCache, name_untrained
 from ml_backend.serving.preannotation import QUEUED, SLOW, LeftOut, PreAnnotation, PreAnnotator
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.batching import make_growing_batches
@@ -108,13 +111,18 @@ class Publisher:
             log.info("project %s: no detector matches its labels; nothing is drawn", number)
             return Published(name_untrained(number), 0, 0, 0)
         queue = self._models.open_queue(self._projects, number, preannotator.version)
-        strategy = queue.strategy
-        # Present tasks first: the tasks that are imported now get their scores at once.
-        rescored = 0 if strategy.whole else self._rescore(preannotator, queue)
+        strategy = self._models.choose_strategy(self._projects, number)
+        drawer = self._models.open_drawer(self._projects, self._project, self._studio)
+        rescored = 0
+        if drawer is not None:
+            drawer.draw()  # somebody may wait for it; the claims of this version take a while
+        elif not strategy.whole:
+            # Present tasks first: the tasks that are imported now get their scores at once.
+            rescored = self._rescore(preannotator, queue, strategy)
         imported = left_out = 0
         slow: list[dict[str, Any]] = []
         for chunk in make_growing_batches(self._list_outdated(preannotator.version), FIRST, MOST):
-            done, late = self._preannotate(chunk, preannotator, queue, patience=PATIENCE)
+            done, late = self._preannotate(chunk, preannotator, queue, drawer, patience=PATIENCE)
             slow += late
             imported += done
             left_out += len(chunk) - done - len(late)
@@ -122,12 +130,15 @@ class Publisher:
         # Last, so that they hold nobody up, and with a common deadline for the same reason.
         deadline = time.monotonic() + SLOW_SECONDS
         for chunk in make_growing_batches(slow, FIRST, FIRST):
-            done, _ = self._preannotate(chunk, preannotator, queue, deadline=deadline)
+            done, _ = self._preannotate(chunk, preannotator, queue, drawer, deadline=deadline)
             imported += done
             left_out += len(chunk) - done
             progress(imported + left_out)
-        if strategy.whole:
-            rescored = self._rescore(preannotator, queue)
+        if drawer is not None:
+            rescored = self._claim_present(preannotator, queue, drawer)
+            drawer.draw(preannotator.version)
+        elif strategy.whole:
+            rescored = self._rescore(preannotator, queue, strategy)
         self._bring_disputes_forward(preannotator.version)
         self._studio.set_model_version(number, preannotator.version)
         deleted = self._delete_old(preannotator.version)
@@ -141,7 +152,8 @@ class Publisher:
                 deleted,
             )
         if rescored:
-            log.info("project %s: %d tasks put in the order of %s", number, rescored, strategy.name)
+            order = strategy.name if drawer is None else "their drawing"
+            log.info("project %s: %d tasks put in the order of %s", number, rescored, order)
         return Published(preannotator.version, imported, left_out, deleted, rescored)
 
     def _follow_labels(self) -> None:
@@ -198,13 +210,13 @@ class Publisher:
                 seen.add(task["id"])
                 yield task
 
-    def _rescore(self, preannotator: PreAnnotator, queue: ReviewQueue) -> int:
+    def _rescore(self, preannotator: PreAnnotator, queue: Queue, strategy: Strategy) -> int:
         """Score untouched tasks anew where the queue's strategy changed; return how many changed.
 
         What the version finds below its threshold is kept nowhere, so it predicts again. A task
         that cannot be read now keeps its score.
         """
-        number, version, strategy = self._project.id, preannotator.version, queue.strategy
+        number, version = self._project.id, preannotator.version
         after = self._projects.rescore_after(number, version, strategy.name)
         if after is None:
             return 0
@@ -219,21 +231,60 @@ class Publisher:
                 if isinstance(outcome, PreAnnotation)
             ]
             for index, outcome in preannotator.score_in_queue(chunk, drawn, queue):
-                for held in chunk[index]["predictions"]:
-                    if held["model_version"] == version and held["score"] != outcome.score:
-                        self._studio.set_score(held["id"], outcome.score)
-                        rescored += 1
+                rescored += self._set_score(chunk[index], outcome)
             if not strategy.whole:
                 last = chunk[-1]["id"]
                 self._projects.note_rescored(number, version, strategy.name, until=last)
         self._projects.note_rescored(number, version, strategy.name)
         return rescored
 
+    def _claim_present(self, preannotator: PreAnnotator, queue: Queue, drawer: QueueDrawer) -> int:
+        """Claim cells on untouched tasks that hold the version's pre-annotation already.
+
+        They were sent with it, or had it before the project's goal was to count. Returns how many
+        got another score.
+        """
+        number, version = self._project.id, preannotator.version
+        after = self._projects.rescore_after(number, version, COUNT)
+        if after is None:
+            return 0
+        rescored = 0
+        present = self._studio.list_untouched_tasks(number, having=version, full=True, after=after)
+        for chunk in make_growing_batches(present, FIRST, MOST):
+            unclaimed = drawer.list_unclaimed((task["id"] for task in chunk), version)
+            asked = [task for task in chunk if task["id"] in unclaimed]
+            found = [
+                (index, outcome)
+                for index, outcome in preannotator.preannotate(
+                    asked, self._images.stream, patience=PATIENCE, look_at_blind=True
+                )
+                if isinstance(outcome, PreAnnotation)
+            ]
+            drawer.keep_claims(version, _claim(asked, found, preannotator))
+            everything = [(index, PreAnnotation([], version)) for index in range(len(chunk))]
+            for index, outcome in preannotator.score_in_queue(chunk, everything, queue):
+                rescored += self._set_score(chunk[index], outcome)
+            self._projects.note_rescored(number, version, COUNT, until=chunk[-1]["id"])
+        self._projects.note_rescored(number, version, COUNT)
+        return rescored
+
+    def _set_score(self, task: dict[str, Any], outcome: PreAnnotation) -> int:
+        """Give a task's pre-annotations of a version their score; return how many changed."""
+        changed = [
+            held["id"]
+            for held in task["predictions"]
+            if held["model_version"] == outcome.version and held["score"] != outcome.score
+        ]
+        for prediction in changed:
+            self._studio.set_score(prediction, outcome.score)
+        return len(changed)
+
     def _preannotate(
         self,
         tasks: list[dict[str, Any]],
         preannotator: PreAnnotator,
-        queue: ReviewQueue,
+        queue: Queue,
+        drawer: QueueDrawer | None,
         *,
         patience: float | None = None,
         deadline: float | None = None,
@@ -245,9 +296,10 @@ class Publisher:
         """
         number = self._project.id
         drawn, failed, slow = [], [], []
-        for index, outcome in preannotator.preannotate(
-            tasks, self._images.stream, deadline, patience
-        ):
+        outcomes = preannotator.preannotate(
+            tasks, self._images.stream, deadline, patience, look_at_blind=drawer is not None
+        )
+        for index, outcome in outcomes:
             if isinstance(outcome, LeftOut) and outcome.reason == SLOW:
                 slow.append(tasks[index])
             elif isinstance(outcome, LeftOut) and outcome.reason == QUEUED:
@@ -261,10 +313,12 @@ class Publisher:
             (tasks[index]["id"], made.version, made.score, made.result)
             for index, made in preannotator.score_in_queue(tasks, drawn, queue)
         ]
-        self._studio.import_predictions(number, self._project.label_config, new)
+        invalid = self._studio.import_predictions(number, self._project.label_config, new)
+        if drawer is not None:
+            drawer.keep_claims(preannotator.version, _claim(tasks, drawn, preannotator))
         self._projects.remove_left_out(number, [task for task, *_ in new])
-        self._projects.add_left_out(number, failed)
-        return len(new), slow
+        self._projects.add_left_out(number, [*failed, *invalid])
+        return len(new) - len(invalid), slow
 
     def _delete_old(self, version: str) -> int:
         """Delete pre-annotations of earlier versions, and duplicates of the champion's.
@@ -287,6 +341,16 @@ class Publisher:
                 outdated += [made["id"] for made in held if made["model_version"] in old]
         self._studio.delete_predictions(outdated)
         return len(outdated)
+
+
+def _claim(
+    tasks: list[dict[str, Any]],
+    found: Iterable[tuple[int, PreAnnotation]],
+    preannotator: PreAnnotator,
+) -> dict[int, float]:
+    """How many cells the version claims on tasks, by their ids."""
+    headline = preannotator.model.card.headline
+    return {tasks[index]["id"]: claim_cells(outcome.answers, headline) for index, outcome in found}
 
 
 def _is_aged(prediction: dict[str, Any]) -> bool:

@@ -64,15 +64,16 @@ def read_tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_label_config(body: dict[str, Any]) -> str | None:
-    """Return the labeling config that `/setup` brings; None where it brings none.
+    """Return the labeling config that `/setup` or `/predict` brings; None where it brings none.
 
     Raises:
         BadRequest: It holds half a surrogate pair.
     """
-    schema = body.get("schema")
-    if not isinstance(schema, str) or not schema.strip():
-        return None
-    return _check_encodable(schema, "schema")
+    for name in ("schema", "label_config"):
+        config = body.get(name)
+        if isinstance(config, str) and config.strip():
+            return _check_encodable(config, name)
+    return None
 
 
 def read_action(body: dict[str, Any]) -> str:

@@ -19,7 +19,10 @@ def read_status(state: AppState) -> dict[str, Any]:
         "release": __version__,
         "projects": [
             describe_project(project, state.models)
-            | {"annotators": state.projects.get_agreement(project.id)}
+            | {
+                "annotators": state.projects.get_agreement(project.id),
+                "estimate": state.projects.get_estimate(project.id),
+            }
             for project in state.projects.list_projects()
         ],
         "left_out": state.projects.list_left_out(limit=100),

@@ -24,6 +24,10 @@ from ml_backend.system.private_files import create_private
 # publish: tasks may lack pre-annotations of the champion.
 Note = Literal["changed", "train", "publish"]
 
+# learn: what teaches a detector most comes first. count: tiles are drawn by lot, with known
+# probabilities, so that what is reviewed tells how many cells there are.
+Goal = Literal["learn", "count"]
+
 # Tasks whose scores say how a version's scores of a project are distributed.
 _ENOUGH = 20
 
@@ -47,7 +51,10 @@ create table if not exists attempt (
     project integer not null, snapshot text not null, outcome text not null, at real not null
 );
 create table if not exists agreement (project integer primary key, measured text not null);
+create table if not exists polled (project integer primary key);
 create table if not exists strategy (project integer primary key, name text not null);
+create table if not exists estimate (project integer primary key, found text not null);
+create table if not exists goal (project integer primary key, goal text not null);
 create table if not exists queue_scores (
     project integer not null, version text not null, strategy text not null,
     among text not null, primary key (project, version, strategy)
@@ -151,7 +158,7 @@ class Projects:
         """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            for table in ("note", "left_out", "strategy", "agreement"):
+            for table in ("note", "left_out", "strategy", "goal", "agreement", "polled"):
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
@@ -182,6 +189,19 @@ class Projects:
         """Return the connected projects, by their ids."""
         with self._open() as database:
             return [Project(*row) for row in database.execute("select * from project order by id")]
+
+    def choose_polling(self, project: int, polled: bool) -> None:
+        """Note whether the worker has to ask what changed, because Label Studio tells nothing."""
+        with self._open() as database:
+            database.execute("delete from polled where project = ?", (project,))
+            if polled:
+                database.execute("insert into polled values (?)", (project,))
+
+    def is_polled(self, project: int) -> bool:
+        """Tell whether the worker has to ask what changed in a project."""
+        with self._open() as database:
+            row = database.execute("select 1 from polled where project = ?", (project,)).fetchone()
+        return row is not None
 
     # Notes from the server to the worker.
 
@@ -285,6 +305,17 @@ class Projects:
             ).fetchone()
         return None if row is None else row[0]
 
+    def choose_goal(self, project: int, goal: Goal) -> None:
+        """Let the project's queue serve a goal from the next publishing on."""
+        with self._open() as database:
+            database.execute("insert or replace into goal values (?, ?)", (project, goal))
+
+    def get_goal(self, project: int) -> Goal:
+        """Read the goal that the project's queue serves."""
+        with self._open() as database:
+            row = database.execute("select goal from goal where project = ?", (project,)).fetchone()
+        return "learn" if row is None else row[0]
+
     def keep_queue_scores(
         self, project: int, version: str, strategy: str, found: Sequence[float] = ()
     ) -> Sequence[float]:
@@ -368,6 +399,23 @@ class Projects:
             ).fetchone()
         return {} if row is None else json.loads(row[0])
 
+    # What a project that counts holds in all.
+
+    def keep_estimate(self, project: int, found: Mapping[str, Any]) -> None:
+        """Keep what was estimated last: see `counting.records.to_json`."""
+        with self._open() as database:
+            database.execute(
+                "insert or replace into estimate values (?, ?)", (project, json.dumps(found))
+            )
+
+    def get_estimate(self, project: int) -> dict[str, Any] | None:
+        """Return what was estimated last; None where nothing was."""
+        with self._open() as database:
+            row = database.execute(
+                "select found from estimate where project = ?", (project,)
+            ).fetchone()
+        return None if row is None else json.loads(row[0])
+
     # Trainings that were tried, whatever came of them.
 
     def record_attempt(self, project: int, snapshot: str, outcome: str) -> None:
@@ -382,6 +430,15 @@ class Projects:
         with self._open() as database:
             row = database.execute(
                 "select snapshot from attempt where project = ? order by at desc limit 1",
+                (project,),
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def get_last_outcome(self, project: int) -> str | None:
+        """Return what came of the last training, in a line; None where none was."""
+        with self._open() as database:
+            row = database.execute(
+                "select outcome from attempt where project = ? order by at desc limit 1",
                 (project,),
             ).fetchone()
         return None if row is None else row[0]

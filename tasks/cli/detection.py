@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import JsonOption, ModelOption
+from ml_backend.cli.options import GoalOption, JsonOption, ModelOption
 from ml_backend.system.plurals import format_count
 from tasks.cli.source_options import (
     ChannelOption,
@@ -147,6 +147,7 @@ def scan(
     pixel_size: PixelSizeOption = None,
     int8: Int8Option = False,
     skip_empty: SkipEmptyOption = False,
+    goal: GoalOption = None,
     executor: ExecutorOption = "local",
     store: Annotated[
         str | None,
@@ -167,7 +168,9 @@ def scan(
     from tasks.review.scan_to_project import scan as run
 
     source_options = parse_source_options(pattern, channel, z, tile_overlap, pixel_size)
-    options = Options(send, limit, tile, overlap, source_options, executor, store, int8, skip_empty)
+    options = Options(
+        send, limit, tile, overlap, source_options, executor, store, int8, skip_empty, goal
+    )
     try:
         with console.show_progress("Scanning") as bar:
             summary = run(source, project, console.load_settings(context), options, bar)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import PortOption, StrategyOption
+from ml_backend.cli.options import GoalOption, PortOption, StrategyOption
 
 app = typer.Typer()
 
@@ -31,6 +31,7 @@ def up(
     port: Annotated[int, PortOption(help="Port of Label Studio.")] = 8080,
     backend_port: Annotated[int, PortOption(help="Port of the ML backend.")] = 9090,
     strategy: StrategyOption = None,
+    goal: GoalOption = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
     ] = True,
@@ -38,5 +39,5 @@ def up(
     """Start Label Studio, the backend and the worker, with a project already marked."""
     from tasks.launcher.up import UpOptions, launch
 
-    options = UpOptions(demo, images, labels, port, backend_port, browser, strategy)
+    options = UpOptions(demo, images, labels, port, backend_port, browser, strategy, goal)
     launch(options, console.load_settings(context))

@@ -44,6 +44,13 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for the page, its tables and pictures.")] = Path(
         "report"
     ),
+    methods: Annotated[
+        bool,
+        typer.Option(
+            "--methods",
+            help="With --project: print the methods section of a paper instead of making a page.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Counts, mitotic index, corrections and pictures, as one page and CSV files.
@@ -56,6 +63,11 @@ def report(
 
     if (project is None) == (detections is None):
         raise typer.BadParameter("give either --project ID or --detections FILE")
+    if methods:
+        if project is None:
+            raise typer.BadParameter("--methods needs --project ID")
+        _print_methods(project, context, as_json)
+        return
     if project is not None:
         from tasks.reports.project_source import read_project
 
@@ -69,6 +81,15 @@ def report(
     with console.show_progress("Drawing") as bar:
         result = write_report(source, out, bar)
     console.print_and_exit(result, as_json=as_json, lines=lambda: _lines(result))
+
+
+def _print_methods(project: int, context: typer.Context, as_json: bool) -> None:
+    from tasks.reports.methods import read_method, write_methods
+
+    method = read_method(project, console.load_settings(context))
+    text = write_methods(method)
+    value = {"project": project, "version": method.version.name, "methods": text}
+    console.print_result(value, as_json=as_json, text=lambda: text)
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

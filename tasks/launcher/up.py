@@ -34,7 +34,7 @@ from ml_backend.serving.connect import ConnectedProject, connect, parse_learnabl
 from ml_backend.serving.preannotation import QUEUED
 from ml_backend.settings import Settings
 from ml_backend.state.login_links import make_link_secret
-from ml_backend.state.projects import Projects
+from ml_backend.state.projects import Goal, Projects
 from ml_backend.state.training_progress import list_trainings
 from ml_backend.system.atomic_files import check_data_folder, read_json, write_json
 from ml_backend.system.child_module import build_command
@@ -77,6 +77,7 @@ class UpOptions:
         backend_port: The port of the ML backend.
         browser: Open the project in a browser.
         strategy: What orders the project's tasks from now on; None leaves it as it is.
+        goal: What the project's queue serves from now on; None leaves it as it is.
     """
 
     demo: bool = False
@@ -86,6 +87,7 @@ class UpOptions:
     backend_port: int = 9090
     browser: bool = True
     strategy: str | None = None
+    goal: Goal | None = None
 
 
 def launch(options: UpOptions, settings: Settings) -> None:
@@ -260,8 +262,8 @@ class Launcher:
         with console.open_stderr().status("Connecting the project"):
             self._wait_for_backend()
             url, token = self._environment.url, self.account.token
-            strategy = self._options.strategy
-            return connect(self._settings, url, token, number, self._backend_url, strategy)
+            strategy, goal = self._options.strategy, self._options.goal
+            return connect(self._settings, url, token, number, self._backend_url, strategy, goal)
 
     def _wait_for_backend(self) -> None:
         with open_studio_client(self._backend_url, 5) as http:

@@ -33,6 +33,7 @@ class MarkedObject:
         plane: The plane of a z-stack that it is on, from 0.
         partial: Whether it touches the outer edge, or no image shows all of it.
         image: The number, in its group, of the image that shows it best.
+        whole: It is the image as a whole, which is called so.
     """
 
     label: str
@@ -41,6 +42,7 @@ class MarkedObject:
     plane: int = 0
     partial: bool = False
     image: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def group_images(
     if len(images) == 1:
         (image,) = images
         objects = tuple(
-            replace(marked, partial=marked.partial or _is_cut(marked, group))
+            replace(marked, partial=not marked.whole and (marked.partial or _is_cut(marked, group)))
             for marked in image.objects
         )
         return replace(group, objects=objects, pre_annotated=image.pre_annotated or ())

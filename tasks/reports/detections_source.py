@@ -9,6 +9,7 @@ from ml_backend.dataset.annotation_formats.records import Detected
 from ml_backend.dataset.folder import read_shown_size
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio.class_names import choose_headline
+from tasks.exchange.choice_files import is_choice_file, read_choices
 from tasks.exchange.detection_files import read_detections
 from tasks.mosaic import mosaic
 from tasks.mosaic.layout import Layout
@@ -28,8 +29,8 @@ def read_detections_file(
 ) -> ReportSource:
     """Read a file of detections for a report.
 
-    Boxes without a confidence count as a person's. Sources of one folder are counted
-    together, under it.
+    Of a file of classes each image counts once. Boxes without a confidence count as a person's.
+    Sources of one folder are counted together, under it.
 
     Args:
         path: A file that `cytoloop detect` or `export` wrote.
@@ -44,6 +45,8 @@ def read_detections_file(
         raise FileNotFoundError(f"{images}: there is no such file or folder")
     skipped: list[Skipped] = []
     pictures = _Images(images, options) if images else None
+    if is_choice_file(path):
+        return _read_choice_file(path, pictures, options.pixel_size)
     groups = []
     for detected in read_detections(path):
         width, height = detected.width, detected.height
@@ -65,6 +68,51 @@ def read_detections_file(
         pixels=pictures,
         skipped=skipped,
     )
+
+
+def _read_choice_file(
+    path: Path, pictures: _Images | None, pixel_size: float | None
+) -> ReportSource:
+    """Read what a classifier called whole images."""
+    skipped: list[Skipped] = []
+    groups = []
+    named = read_choices(path)
+    for image in named:
+        size, microns = (0, 0), pixel_size
+        if pictures:
+            try:
+                size = pictures.measure(image.source)
+                microns = pictures.find_pixel_size(image.source)
+            except (OSError, ValueError) as error:
+                skipped.append({"source": image.source, "reason": str(error)})
+        box = (0.0, 0.0, float(size[0]), float(size[1]))
+        objects = tuple(
+            MarkedObject(name, box, image.probabilities[name], image.plane, whole=True)
+            for name in image.chosen
+        )
+        shown = ReportImage(image.source, 0.0, 0.0, *size, "detected", objects, plane=image.plane)
+        groups.append(
+            group_images(image.source, _name_sample(image.source, path.stem), [shown], microns)
+        )
+    classes = sort_classes(
+        list(dict.fromkeys(name for image in named for name in image.probabilities))
+    )
+    return ReportSource(
+        title=f"Classes in {path.name}",
+        groups=groups,
+        classes=classes,
+        headline=classes,
+        colours=choose_colours(classes),
+        pixels=pictures,
+        skipped=skipped,
+        names_images=True,
+    )
+
+
+def _name_sample(source: str, alone: str) -> str:
+    """Name the sample of an image: its folder, and `alone` where it lies in none."""
+    folder = PurePosixPath(source).parent.as_posix()
+    return alone if folder == "." else folder
 
 
 def _to_group(detected: Detected, width: int, height: int, microns: float | None) -> ImageGroup:
@@ -90,9 +138,9 @@ def _to_group(detected: Detected, width: int, height: int, microns: float | None
         "reviewed" if detected.by_hand else "detected",
         objects,
     )
-    folder = PurePosixPath(detected.source).parent.as_posix()
-    name = detected.source if folder == "." else folder
-    return group_images(detected.source, name, [image], microns)
+    return group_images(
+        detected.source, _name_sample(detected.source, detected.source), [image], microns
+    )
 
 
 class _Images:

@@ -59,6 +59,7 @@ class Pictures:
         totals: By class, how many there are in the files.
         left_out: How many groups have no overview.
         files: The pictures as files.
+        estimate: The picture of what all images together hold, a PNG; None where there is none.
     """
 
     overviews: list[Overview] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Pictures:
     totals: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
     files: list[Path] = field(default_factory=list)
+    estimate: bytes | None = None
 
 
 def render_page(
@@ -87,6 +89,7 @@ def render_page(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
     environment.filters["data"] = _to_data_url
+    environment.filters["number"] = _format_value
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     text = (files("tasks.reports") / "page.html").read_text(encoding="utf-8")
     scans = list(dict.fromkeys(row.scan for row in rows)) or list(
@@ -114,5 +117,12 @@ def _add_up(rows: Sequence[Count], classes: Sequence[str]) -> dict[str, dict[str
     }
 
 
-def _to_data_url(content: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+def _to_data_url(content: bytes, kind: str = "jpeg") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _format_value(value: float | None, kind: str) -> str:
+    """Write an estimated number, or a share of 0..1 in percent; a dash where it is not known."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if kind == "share" else f"{value:.0f}"

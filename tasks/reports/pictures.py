@@ -13,7 +13,7 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from tasks.reports.counts import Box, ImageGroup, MarkedObject
 from tasks.reports.drawing import (
@@ -159,6 +159,13 @@ class _Thumbnails:
 
     def paste(self, piece: Piece) -> None:
         height, width = piece.pixels.shape[:2]
+        for place in np.flatnonzero(self._waiting).tolist():
+            number = int(self._wanted[place])
+            marked = self._group.objects[number]
+            # Of images that are called something the size is often not known before they come.
+            if marked.whole and (marked.image, marked.plane) == (piece.image, piece.plane):
+                self._waiting[place] = False
+                self._made[number] = encode_picture(_shrink(piece.pixels), quality=88)
         low, high = (piece.left, piece.top), (piece.left + width, piece.top + height)
         here = (self._rects[:, :2] < high).all(1) & (self._rects[:, 2:] > low).all(1)
         for place in np.flatnonzero(here & self._waiting).tolist():
@@ -188,6 +195,12 @@ class _Thumbnails:
         for place in [*self._begun]:
             self._finish_object(place)
         return self._made
+
+
+def _shrink(pixels: np.ndarray) -> Image.Image:
+    """An image in the middle of a thumbnail, as large as fits."""
+    picture = ImageOps.pad(Image.fromarray(pixels), (THUMBNAIL, THUMBNAIL), color=(_EMPTY,) * 3)
+    return picture
 
 
 def _measure_sides(box: Box) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ml_backend.counting.project import count_tasks
 from ml_backend.dataset.consensus import (
     Policy,
     Submission,
@@ -15,6 +16,7 @@ from ml_backend.dataset.consensus import (
     count_deciding,
     measure_agreement,
     settle_boxes,
+    settle_choices,
 )
 from ml_backend.dataset.corrections import (
     ShownRegions,
@@ -63,15 +65,15 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
     Raises:
         NotConnected: The project is not connected to this data folder.
         StudioError: Label Studio refuses something or does not answer.
-        ValueError: The project has no rectangle labels.
+        ValueError: The project has neither rectangle labels nor choices for images.
     """
     projects = Projects(settings.projects_database)
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
     found = studio.get_project(project_id)
     labels = parse_labels(found.label_config)
-    if not labels.controls:
-        raise ValueError(f"project {project_id} has no rectangle labels to count")
+    if not labels.controls and not labels.image_choices:
+        raise ValueError(f"project {project_id} has neither rectangles nor choices to count")
     tasks = list(studio.list_tasks(project_id))
     shown = {
         annotation: prediction
@@ -94,12 +96,13 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         corrections += made
         from_nothing += unaided
     groups = reader.read_groups()
+    classes = labels.choice_values if reader.names_images else labels.values
     return ReportSource(
         title=found.title,
         groups=groups,
-        classes=labels.values,
-        headline=choose_headline(labels.values),
-        colours=choose_colours(labels.values, found.label_config),
+        classes=classes,
+        headline=classes if reader.names_images else choose_headline(classes),
+        colours=choose_colours(classes, found.label_config),
         model=found.model_version,
         corrections=measure_usefulness(corrections),
         from_nothing=from_nothing,
@@ -108,6 +111,8 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         name_agreement=reader.evaluate_names(),
         pixels=_TaskPixels(project, settings.media, reader.addresses),
         skipped=reader.skipped,
+        names_images=reader.names_images,
+        count=count_tasks(project_id, tasks, labels, settings),
     )
 
 
@@ -126,6 +131,7 @@ class ProjectReader:
         skipped: What could not be read; filled by `read_groups`.
         agreements: How far the annotators of each task that has several agree, 0..1; filled by
             `read_groups`.
+        names_images: The labels have no rectangles, so what counts are choices of whole images.
         addresses: Where Label Studio has each image, by the name of its group and its number
             in it; filled by `read_groups`.
     """
@@ -144,6 +150,7 @@ class ProjectReader:
         self.agreements: list[float] = []
         self.addresses: dict[tuple[str, int], str] = {}
         self._tasks = tasks
+        self.names_images = not labels.controls
         self._labels = labels
         self._shown = shown
         self._version = version
@@ -157,8 +164,11 @@ class ProjectReader:
         members_by_name: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for task in self._tasks:
             data = task["data"]
-            placed = data.get("scan") and all(
-                _read_coordinate(data, key) is not None for key in "xy"
+            # An image that is called something counts by itself, whatever its neighbours are.
+            placed = (
+                not self.names_images
+                and data.get("scan")
+                and all(_read_coordinate(data, key) is not None for key in "xy")
             )
             name = str(data["scan"]) if placed else self._names.get(task["id"])
             members_by_name.setdefault((self._find_scan(data), name), []).append(task)
@@ -244,6 +254,10 @@ class ProjectReader:
         self, chosen: Submission, size: tuple[int, int], place: tuple[float, float]
     ) -> tuple[list[MarkedObject], list[str]]:
         """What counts of several annotators, and problems; notes how far they agree."""
+        if self.names_images:
+            several = count_deciding(chosen, self._policy)
+            named = [self._labels.read_choices(result) for result in chosen.results[:several]]
+            return _name_image(settle_choices(named, self._policy), size, None), []
         read = [self._labels.read_boxes(result, *size) for result in chosen.results]
         drawn = [boxes for boxes, _ in read]
         agreed = measure_agreement(drawn)
@@ -263,6 +277,11 @@ class ProjectReader:
         *,
         by_hand: bool,
     ) -> tuple[list[MarkedObject], list[str]]:
+        if self.names_images:
+            scores = [parse_number(item.get("score"), 0, 1) for item in list_items(result)]
+            least = min((value for value in scores if value is not None), default=1.0)
+            chosen = self._labels.read_choices(result)
+            return _name_image(chosen, size, None if by_hand else least), []
         regions: dict[str, list[dict[str, Any]]] = {}
         for number, item in enumerate(list_items(result)):
             regions.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
@@ -276,6 +295,14 @@ class ProjectReader:
                 confidence = None if by_hand else 1.0 if score is None else score
                 objects.append(MarkedObject(label, box, confidence))
         return objects, problems
+
+
+def _name_image(
+    chosen: Sequence[str] | None, size: tuple[int, int], confidence: float | None
+) -> list[MarkedObject]:
+    """Mark an image as a whole with each class that was chosen for it."""
+    box = (0.0, 0.0, float(size[0]), float(size[1]))
+    return [MarkedObject(label, box, confidence, whole=True) for label in chosen or ()]
 
 
 def _move(corners: Sequence[float], x: float, y: float) -> Box:

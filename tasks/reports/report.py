@@ -9,25 +9,32 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ml_backend.counting.estimates import ProjectCount
+from ml_backend.counting.records import to_json
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.system.atomic_files import replace_file
 from ml_backend.system.batching import make_batches
 from ml_backend.system.csv_cells import write_cell
 from tasks.exchange.image_names import flatten
 from tasks.reports import page, pictures
+from tasks.reports.class_shares import ClassShare, compute_shares
 from tasks.reports.counts import Count, ImageGroup, MarkedObject, count_objects
+from tasks.reports.estimate_picture import draw_estimates
 from tasks.reports.mitotic_index import INTERPHASE, MitoticIndex, compute_indices
 from tasks.reports.source import ReportSource
 from tasks.sources.discover import IMAGE_ENDINGS
 
 PAGE = "report.html"
-COUNTS, INDICES, OBJECTS, CORRECTIONS = (
+COUNTS, SHARES, INDICES, OBJECTS, CORRECTIONS = (
     "counts.csv",
+    "shares.csv",
     "indices.csv",
     "objects.csv",
     "corrections.csv",
 )
+ESTIMATES = "estimates.csv"
 PICTURES = "pictures"
+ESTIMATE_PICTURE = "estimate.png"
 
 # At most so many are on the page, which says so; the other thumbnails are in the files beside it.
 MOST_OVERVIEWS = 12
@@ -74,9 +81,16 @@ def write_report(
     files.append(_write_csv(out / OBJECTS, _COLUMNS, map(_to_object_record, objects)))
     if indices:
         files.append(_write_csv(out / INDICES, _INDEX_COLUMNS, map(_to_index_record, indices)))
+    shares = compute_shares(source.groups, source.classes) if source.names_images else []
+    if shares:
+        files.append(_write_csv(out / SHARES, ClassShare.__annotations__, map(asdict, shares)))
     if source.corrections:
         corrections = _to_correction_records(source)
         files.append(_write_csv(out / CORRECTIONS, _CORRECTION_COLUMNS, corrections))
+    estimated = None if source.count is None else to_json(source.count)
+    if estimated and estimated["estimates"]:
+        records = map(_to_estimate_record, estimated["estimates"])
+        files.append(_write_csv(out / ESTIMATES, _ESTIMATE_COLUMNS, records))
     shown = _write_pictures(source, objects, out / PICTURES, progress)
     files += shown.files
     states = [image.state for group in source.groups for image in group.images]
@@ -88,6 +102,7 @@ def write_report(
         "model": source.model,
         "classes": list(source.classes),
         "counts": [asdict(row) for row in rows],
+        "shares": [asdict(share) for share in shares],
         "indices": [_to_index_record(index) for index in indices],
         "why_no_index": _explain_missing_index(source, indices),
         "corrections": [asdict(version) for version in source.corrections],
@@ -96,6 +111,7 @@ def write_report(
         "several_annotators": len(source.agreements),
         "agreement": fmean(source.agreements) if source.agreements else None,
         "name_agreement": (source.name_agreement.to_json() if source.name_agreement else None),
+        "estimated": estimated,
         "skipped": source.skipped,
     }
     with replace_file(out / PAGE) as temporary:
@@ -131,20 +147,29 @@ _COLUMNS = (
 _INDEX_COLUMNS = (
     "scan", "kind", "of", "reviewed", "part", "whole", "value", "low", "high", "images",
 )  # fmt: skip
+_ESTIMATE_COLUMNS = (
+    "what", "kind", "value", "low", "high", "holds", "classical_low", "classical_high",
+    "counted", "naive", "method", "reviewed", "total",
+)  # fmt: skip
 _CORRECTION_COLUMNS = (
     "version", "label", "kept", "moved", "relabelled", "added", "deleted",
 )  # fmt: skip
 
 
 def _to_object_record(numbered: NumberedObject) -> dict[str, Any]:
-    """A row of the table; coordinates are px of the scan, or of the image if it is in none."""
+    """A row of the table; coordinates are px of the scan, or of the image if it is in none.
+
+    An image that is called something as a whole has no corners.
+    """
     group, marked = numbered.group, numbered.marked
+    x1, y1, x2, y2 = (round(value, 2) for value in marked.box)
+    corners = {} if marked.whole else {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     return {
         "number": numbered.number,
         "scan": group.scan,
         "image": group.images[marked.image].name,
         "label": marked.label,
-        **dict(zip(("x1", "y1", "x2", "y2"), (round(v, 2) for v in marked.box), strict=True)),
+        **corners,
         "plane": marked.plane,
         "reviewed": int(group.is_reviewed(marked)),
         "confidence": "" if marked.confidence is None else round(marked.confidence, 4),
@@ -157,6 +182,14 @@ def _to_index_record(index: MitoticIndex) -> dict[str, Any]:
     interval = record.pop("interval")
     low, high = interval or (None, None)
     return {**record, "low": low, "high": high}
+
+
+def _to_estimate_record(estimate: dict[str, Any]) -> dict[str, Any]:
+    record = dict(estimate)
+    record["low"], record["high"] = record.pop("interval") or (None, None)
+    classical = record.pop("classical_interval") or (None, None)
+    record["classical_low"], record["classical_high"] = classical
+    return record
 
 
 def _to_correction_records(source: ReportSource) -> Iterator[dict[str, Any]]:
@@ -189,6 +222,9 @@ def _write_pictures(
     progress: Callable[[float, float | None], None],
 ) -> page.Pictures:
     shown = page.Pictures()
+    if isinstance(source.count, ProjectCount) and (drawn := draw_estimates(source.count)):
+        shown.estimate = drawn
+        shown.files.append(_write_bytes(folder / ESTIMATE_PICTURE, drawn))
     if source.pixels is None:
         return shown
     whole = _choose_overviews(source)
@@ -226,7 +262,7 @@ def _write_pictures(
             shown.files.append(_write_bytes(folder / f"{name}.png", content))
             shown.overviews.append(page.Overview(group, pictures.encode_picture(made.overview)))
         progress(done + 1, len(groups))
-    shown.left_out = len(source.groups) - len(shown.overviews)
+    shown.left_out = 0 if source.names_images else len(source.groups) - len(shown.overviews)
     for label, members in thumbnails.items():
         members.sort(key=lambda thumbnail: thumbnail.number)
         shown.thumbnails[label] = members[:MOST_THUMBNAILS]
@@ -245,6 +281,8 @@ def _choose_overviews(source: ReportSource) -> set[int]:
     def count_headline(group: ImageGroup) -> int:
         return sum(marked.label in source.headline for marked in group.objects)
 
+    if source.names_images:  # each has its picture among those of its class
+        return set()
     ranked = sorted(source.groups, key=lambda group: (-len(group.images), -count_headline(group)))
     return {id(group) for group in ranked[:MOST_OVERVIEWS]}
 
@@ -273,10 +311,10 @@ def _write_bytes(path: Path, content: bytes) -> Path:
 def _remove_stale(out: Path, files: Sequence[Path]) -> None:
     """Remove the tables and pictures of an earlier report that this one does not have."""
     kept = set(files)
-    for name in (INDICES, CORRECTIONS):
+    for name in (ESTIMATES, SHARES, INDICES, CORRECTIONS):
         if out / name not in kept:
             (out / name).unlink(missing_ok=True)
-    for kind in ("overview-*.png", "contact-*.jpg"):
+    for kind in ("overview-*.png", "contact-*.jpg", ESTIMATE_PICTURE):
         for file in (out / PICTURES).glob(kind):
             if file not in kept:
                 file.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from ml_backend.counting.estimates import ProjectCount
 from ml_backend.dataset.corrections import Usefulness
+from ml_backend.estimation.prediction_powered import Refusal
 from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement
 from tasks.reports.counts import ImageGroup
 from tasks.sources.discover import Skipped
@@ -71,6 +73,8 @@ class ReportSource:
             named the same thing.
         pixels: None where there are no images to show.
         skipped: What was left out, and why.
+        names_images: Whether whole images are called something, in place of objects in them;
+            each of the groups is an image then.
     """
 
     title: str
@@ -86,3 +90,5 @@ class ReportSource:
     name_agreement: AnnotatorAgreement | None = None
     pixels: Pixels | None = None
     skipped: list[Skipped] = field(default_factory=list)
+    names_images: bool = False
+    count: ProjectCount | Refusal | None = None

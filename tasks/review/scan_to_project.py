@@ -28,7 +28,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.preannotation import PreAnnotator
 from ml_backend.settings import Settings
-from ml_backend.state.projects import Project, Projects
+from ml_backend.state.projects import Goal, Project, Projects
 from ml_backend.system.atomic_files import DiskFull
 from ml_backend.system.batching import make_batches
 from tasks.detection.scan_classifier import ScanClassifier, refuse_detector_options
@@ -60,6 +60,8 @@ class Options:
         store: The URL of a `Bucket` for the pictures; None for the media folder.
         int8: Detect with the version's INT8 form.
         skip_empty: See `ScanDetector`.
+        goal: What the project's queue serves from now on; None leaves it as it is. To count,
+            every tile is sent, once.
     """
 
     send: Send = "review"
@@ -71,6 +73,7 @@ class Options:
     store: str | None = None
     int8: bool = False
     skip_empty: bool = False
+    goal: Goal | None = None
 
 
 class Summary(TypedDict):
@@ -137,6 +140,14 @@ def scan(
     connected = projects.get(project)
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
+    if options.goal is not None:
+        projects.choose_goal(project, options.goal)
+    counting = projects.get_goal(project) == "count"
+    if counting and options.limit is not None:
+        raise ScanFailed(
+            f"project {project} counts, so every tile has to be sent: leave out --limit, and "
+            "review as many tiles as you like"
+        )
     registry = Registry(settings.versions, settings.champions)
     # Label Studio answers while the detector loads.
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
@@ -165,9 +176,9 @@ def scan(
             task_metadata.make_task_data,
             lambda: serving.open_queue(projects, project, preannotator.version),
         )
-        chosen = views.select(options.send, options.tile)
+        chosen = views.select("tiles" if counting else options.send, options.tile)
         if options.limit is not None:
-            strategy = serving.open_queue(projects, project, preannotator.version).strategy
+            strategy = serving.choose_strategy(projects, project)
 
             def score(pictures: Sequence[View]) -> np.ndarray:
                 candidates = [

@@ -23,7 +23,7 @@ from tasks.mosaic import rect_index
 from tasks.mosaic.mosaic import Mosaic
 from tasks.readers.planes import Rect
 
-Send = Literal["review", "found", "all"]
+Send = Literal["review", "found", "all", "tiles"]
 
 RANDOM = 0.02  # of the tiles where nothing was found or nearly found
 NEARLY = 0.5  # of the threshold; boxes as sure as that were nearly found
@@ -136,7 +136,7 @@ def select_for_review(
     Args:
         sheet: What was detected.
         send: "found": what was found; "review": what was nearly found too, and a random few of
-            the others; "all": everything.
+            the others; "all": everything; "tiles": each tile once and nothing else, to be counted.
         most: The largest side of a tile, px, see `lay_grid`.
         headline: The classes that a picture is sent for.
         threshold: The confidence, 0..1, from which an object is found.
@@ -157,6 +157,8 @@ def select_for_review(
         owned: dict[Tile, int] = {}
         held = rect_index.find_holders(here, squares, *sides, INNER)
         for box, holder in zip(here.tolist(), held.tolist(), strict=True):
+            if holder < 0 and send == "tiles":
+                continue
             tile = tiles[holder] if holder >= 0 else _place_over_seam(box, tiles, squares, mosaic)
             owned[tile] = owned.get(tile, 0) + 1
         doubts = sheet.doubts[plane]
@@ -173,7 +175,7 @@ def select_for_review(
                 continue
             elif number in nearly and send == "review":
                 chosen.append(_make_view(sheet, drawn, plane, tile, 0, 1.0, NEAR))
-            elif send == "all":
+            elif send in ("all", "tiles"):
                 chosen.append(_make_view(sheet, drawn, plane, tile, 0, 1.0, EVERY))
             elif send == "review" and draw_lot(key(mosaic, plane, tile)):
                 chosen.append(_make_view(sheet, drawn, plane, tile, 0, RANDOM, CHANCE))

@@ -43,7 +43,7 @@ def select_tiles(
     Args:
         scan: What its tiles show.
         send: "found": what was found; "review": what was nearly found too, and a random few of
-            the others; "all": everything.
+            the others; "all" or "tiles": everything.
         most: The largest side of a tile, px, as it was classified with.
         list_chosen: Chooses classes.
         threshold: The probability, 0..1, from which a class is chosen where several may be.
@@ -66,7 +66,7 @@ def select_tiles(
                 reason, found = FOUND, 1
             elif send == "review" and max(looked_for.values(), default=0) >= NEARLY * threshold:
                 reason = NEAR
-            elif send == "all":
+            elif send in ("all", "tiles"):
                 reason = EVERY
             elif send == "review" and draw_lot(key(scan.mosaic, plane, tile)):
                 reason, probability = CHANCE, RANDOM

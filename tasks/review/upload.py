@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tenacity
 
-from ml_backend.active_learning.queue import ReviewQueue
+from ml_backend.active_learning.queue import Queue
 from ml_backend.active_learning.strategies.certainty import measure_certainty
 from ml_backend.imaging.decode import decode, encode_png, strip_png
 from ml_backend.label_studio.client import Studio, make_prediction_check
@@ -72,7 +72,7 @@ class Uploader:
         checkpoint: Checkpoint,
         key: Callable[[View], str],
         data: Callable[[View, str], dict[str, Any]],
-        queue: Callable[[], ReviewQueue],
+        queue: Callable[[], Queue],
     ) -> None:
         """Prepare; nothing is read or sent before `start`.
 

@@ -30,6 +30,7 @@ COMMANDS = [
     ["serve"],
     ["worker"],
     ["connect"],
+    ["doctor"],
     ["train"],
     ["evaluate"],
     ["detect"],

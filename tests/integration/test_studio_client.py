@@ -194,15 +194,15 @@ def test_a_version_is_shown_once_it_has_pre_annotations_and_orders_the_tasks(
         {"type": "rectanglelabels", "value": {}},
     ],
 )
-def test_an_invalid_pre_annotation_is_refused_before_it_is_sent(
+def test_an_invalid_pre_annotation_is_left_out_alone(
     studio: Studio, project: int, bad: dict[str, Any]
 ) -> None:
     tasks = add(studio, project, 2)
-    with pytest.raises(ValueError, match=f"task {tasks[1]} is invalid"):
-        studio.import_predictions(
-            project, LABELS, [(tasks[0], "v1", 0.5, [region()]), (tasks[1], "v1", 0.5, [bad])]
-        )
-    assert studio.count_untouched(project, without="v1") == 2
+    ((task, reason),) = studio.import_predictions(
+        project, LABELS, [(tasks[0], "v1", 0.5, [region()]), (tasks[1], "v1", 0.5, [bad])]
+    )
+    assert task == tasks[1] and "does not fit the labels" in reason
+    assert studio.count_untouched(project, without="v1") == 1
 
 
 def test_the_server_refuses_an_annotation_whose_pre_annotation_was_deleted(

@@ -63,6 +63,14 @@ def test_the_rooms_and_modules_of_the_architecture_are_there(package: str) -> No
         assert named <= there, f"{room}: {sorted(named - there)}"
 
 
+def test_every_trouble_has_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| `(tests/[^`]*)::(\w+)` \|$", text, re.M)
+    assert len(rows) >= 20
+    for file, name in rows:
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
 def _commands() -> dict[str, set[str]]:
     """Every command, with its options."""
     found: dict[str, set[str]] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,24 +19,35 @@ class Candidate:
         boxes: What a person could have to correct there, from a confidence far below the
             threshold on: each answer of the version about a headline class, with its class and
             confidence. One about the whole image is a box as large as it.
+        features: (len(boxes), D) float32, how the version's own network sees each of the boxes,
+            of length 1; None except for strategies that need it.
+        committee: The same as `boxes` by other models, which learned from parts of the same
+            images; () except for strategies that need it.
     """
 
     key: str
     boxes: Boxes
+    features: np.ndarray | None = None
+    committee: tuple[Boxes, ...] = ()
 
 
 @dataclass(frozen=True)
 class Context:
     """What is known of the version that found the boxes, and is the same for all candidates.
 
-    What a later strategy must know besides (the round, the weights of the classes, a marked
-    cell) becomes a field here: the signature of the strategies stays.
-
     Attributes:
         threshold: The confidence from which a box is shown to the annotator, 0..1, exclusive.
+        round: How many versions the queue had before this one.
+        difficulty: How badly the version finds the objects of each class, 0..1, where that is
+            known; see `active_learning.difficulty`.
+        exemplars: (E, D) float32, features of marked cells that others shall be like; None where
+            nothing is marked.
     """
 
     threshold: float
+    round: int = 0
+    difficulty: Mapping[str, float] = field(default_factory=dict)
+    exemplars: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +67,14 @@ class Strategy:
             candidates of the call, for strategies that spread a batch over the queue. Scores of
             chunks are then provisional, so that tasks are in the queue at once, and when the
             last chunk is published the whole queue is scored in one call.
+        needs: What it must know besides the boxes, which the server does not keep: names of
+            fields of candidates and context. Such a strategy can be simulated only.
     """
 
     name: str
     function: Callable[[Sequence[Candidate], Context], np.ndarray]
     whole: bool = False
+    needs: frozenset[str] = frozenset()
 
     def score(self, candidates: Sequence[Candidate], context: Context) -> np.ndarray:
         """Score candidates by the function.

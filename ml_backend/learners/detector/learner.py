@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig, RectangleControl
-from ml_backend.learners.base import ExportFailed, Prediction, Progress
+from ml_backend.learners.base import ExportFailed, Picture, Prediction, Progress
+from ml_backend.learners.detector.features import describe_boxes
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import DETECTOR, IR_FILES, ModelCard
@@ -96,6 +97,12 @@ class DetectorLearner:
     def load(self, folder: Path, threads: int | None = None) -> Detector:
         """See `Learner.load`."""
         return Detector.load(folder, threads)
+
+    def describe(
+        self, folder: Path, pictures: Iterable[Picture], boxes: Iterable[Boxes]
+    ) -> Iterator[np.ndarray]:
+        """See `Learner.describe`."""
+        return describe_boxes(folder, pictures, boxes)
 
     def count(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard

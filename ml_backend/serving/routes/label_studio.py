@@ -53,7 +53,8 @@ def predict() -> Response:
     body = read_body(request)
     tasks = read_tasks(body)
     with state.turns:
-        response = Backend(state, read_project_id(body)).predict(tasks, deadline=deadline)
+        backend = Backend(state, read_project_id(body), read_label_config(body))
+        response = backend.predict(tasks, deadline=deadline)
     if response.model_version is None:
         return jsonify(results=response.predictions)
     return jsonify(results=response.predictions, model_version=response.model_version)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ml_backend.estimation.count import estimate_ratio, estimate_total, weigh_total
-from ml_backend.estimation.sampling import draw_tiles, learn_weights, mix_uniform
+from ml_backend.estimation.count import Expected, estimate_ratio, estimate_total, weigh_total
+from ml_backend.estimation.sampling import draw_tiles, expect_counts, mix_uniform, weigh_tiles
 
 Weigh = Callable[[list[int]], np.ndarray]
 
@@ -56,6 +56,45 @@ def test_unbiased_although_the_weights_follow_what_was_seen(counts, size) -> Non
         mean += chance * float(weigh_total(counts[order], probability, 5).value)
     assert total == pytest.approx(1)
     assert mean == pytest.approx(counts.sum())
+
+
+@pytest.mark.parametrize("counts", POPULATIONS)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_unbiased_whatever_was_expected(counts, size) -> None:
+    counts = np.array(counts)
+
+    def expect(drawn) -> np.ndarray:
+        # What is expected changes with what was seen, and is wrong.
+        return np.roll([0.5, 3.0, 0.0, 1.0, 2.0], int(counts[drawn].sum()))
+
+    mean = 0.0
+    for order, chance, probability in enumerate_draws(5, size, lambda drawn: 1 + expect(drawn)):
+        befores = [list(order[:place]) for place in range(size)]
+        own = np.array([expect(drawn)[tile] for drawn, tile in zip(befores, order, strict=True)])
+        left = np.array([np.delete(expect(drawn), drawn).sum() for drawn in befores])
+        found = weigh_total(counts[order], probability, 5, Expected(own, left))
+        mean += chance * float(found.value)
+    assert mean == pytest.approx(counts.sum())
+
+
+def test_where_the_expected_is_right_there_is_no_spread() -> None:
+    counts = np.array([0, 4, 1, 0, 2, 0, 0, 1.0])
+    draws = draw_tiles(np.random.default_rng(1), np.ones(8), np.ones(8, bool), 4)
+    own = counts[draws.index]
+    left = 8 - np.cumsum(own) + own
+    found = weigh_total(own, draws.probability, 8, Expected(own, left))
+    assert found.value == pytest.approx(8)
+    assert found.terms == pytest.approx(np.zeros(4))
+
+
+def test_a_share_with_tiles_beside_the_drawn_ones() -> None:
+    probability = 1 / (100 - np.arange(40))
+    part, whole = np.tile([1, 0], 20), np.full(40, 2)
+    alone = estimate_ratio(part, whole, probability, 100)
+    beside = estimate_ratio(part, whole, probability, 100, known_part=50, known_whole=50)
+    assert beside.value == pytest.approx((float(alone.value) * 200 + 50) / 250)
+    assert beside.counted == pytest.approx(70 / 130)
+    assert np.ptp(beside.interval) < np.ptp(alone.interval)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -180,7 +219,7 @@ def review(generator, claimed, truth, rounds):
     index, probability = np.zeros(0, int), np.zeros(0)
     left = np.ones(len(truth), bool)
     for _ in range(rounds):
-        weight = learn_weights(claimed, claimed[index], truth[index])
+        weight = weigh_tiles(expect_counts(claimed, claimed[index], truth[index]))
         draws = draw_tiles(generator, weight, left, 50)
         index, probability = np.r_[index, draws.index], np.r_[probability, draws.probability]
         left[draws.index] = False

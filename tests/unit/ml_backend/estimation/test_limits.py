@@ -11,6 +11,7 @@ from scipy.stats import binomtest, norm
 from ml_backend.estimation.limits import (
     find_quantile,
     find_sequence_quantile,
+    find_skew,
     find_variance,
     limit_share,
     limit_total,
@@ -90,3 +91,22 @@ def test_limits_of_a_share(value, variance, jump, quantile) -> None:
     low, high = limit_share(*map(np.asarray, (value, variance, jump)), quantile)
     assert 0 <= low <= value <= high <= 1
     assert low < high
+
+
+def test_the_skew_of_rare_large_terms_is_their_size() -> None:
+    random = np.random.default_rng(4)
+    for size in (1.0, 7.0):
+        rare = size * (random.poisson(0.05, (400, 1000)) - 0.05)
+        assert np.mean(find_skew(rare, np.array(0.0))) == pytest.approx(size, rel=0.05)
+    assert find_skew(np.zeros(5), np.array(0.0)) == 0
+    assert find_skew(-np.eye(1, 5)[0], np.array(0.0)) == 0
+
+
+def test_skew_moves_the_upper_limit_alone() -> None:
+    arguments = tuple(map(np.asarray, (30.0, 12.0, 25.0, 1.0)))
+    plain = limit_total(*arguments, 2.0)
+    skewed = limit_total(*arguments, 2.0, skew=6.0)
+    assert skewed[0] == plain[0] and skewed[1] > plain[1]
+    # Johnson's shift of a limit is z² skew / 3, here beyond what the count itself asks for.
+    tilt = norm.ppf(0.975) ** 2 * 6 / 3
+    assert skewed[1] == pytest.approx(30 + tilt + np.sqrt(4 * 25 + tilt**2))

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import chisquare
 
-from ml_backend.estimation.sampling import Draws, draw_tiles, learn_weights, mix_uniform
+from ml_backend.estimation.sampling import (
+    RELIANCE,
+    Draws,
+    draw_tiles,
+    expect_counts,
+    mix_uniform,
+    weigh_tiles,
+)
 
 weights = arrays(float, st.integers(1, 30), elements=st.floats(0, 100))
 
@@ -58,6 +65,17 @@ def test_recorded_probability_is_the_share_of_what_was_left(weight, seed) -> Non
     assert draws.probability[-1] == 1
 
 
+@given(weights, st.integers(0, 2**32), st.data())
+def test_what_was_expected_is_kept_with_the_draws(weight, seed, data) -> None:
+    left = data.draw(arrays(bool, len(weight)))
+    draws = draw_tiles(np.random.default_rng(seed), weight, left, 5, expected=weight)
+    assert draws.expected == pytest.approx(RELIANCE * weight[draws.index])
+    for place, expected_left in enumerate(draws.expected_left):
+        drawn = draws.index[:place]
+        rest = np.delete(RELIANCE * weight * left, drawn).sum()
+        assert expected_left == pytest.approx(rest)
+
+
 def test_orders_come_as_often_as_their_probabilities_say() -> None:
     generator = np.random.default_rng(3)
     weight, left = np.array([5.0, 1.0, 0.0, 9.0]), np.array([True, True, True, False])
@@ -77,7 +95,7 @@ def test_orders_come_as_often_as_their_probabilities_say() -> None:
 def learned(claimed, counts):
     """Weights after the first tiles of a scan were reviewed."""
     claimed, counts = np.asarray(claimed, float), np.asarray(counts, float)
-    return learn_weights(claimed, claimed[: len(counts)], counts)
+    return weigh_tiles(expect_counts(claimed, claimed[: len(counts)], counts))
 
 
 @given(st.integers(0, 2**32))
@@ -86,8 +104,8 @@ def test_weights_follow_their_tiles(seed) -> None:
     claimed = generator.gamma(0.3, 1, 50)
     counts = generator.poisson(claimed[:20])
     order = generator.permutation(50)
-    straight = learn_weights(claimed, claimed[:20], counts)
-    turned = learn_weights(claimed[order], claimed[:20], counts)
+    straight = weigh_tiles(expect_counts(claimed, claimed[:20], counts))
+    turned = weigh_tiles(expect_counts(claimed[order], claimed[:20], counts))
     assert turned == pytest.approx(straight[order])
     assert np.all(straight >= 0) and np.all(np.isfinite(straight))
 

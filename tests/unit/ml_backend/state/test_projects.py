@@ -219,3 +219,15 @@ def test_opening_twice_loses_nothing_to_another_process(tmp_path: Path) -> None:
     assert path.with_name("projects.sqlite-wal").exists()
     second.record_attempt(1, "snapshot", "outcome")
     assert first.get_last_attempt(1) == "snapshot"
+
+
+def test_the_goal_and_the_estimate_of_a_project(tmp_path: Path) -> None:
+    projects = Projects(tmp_path / "projects.sqlite")
+    assert (projects.get_goal(1), projects.get_estimate(1)) == ("learn", None)
+    projects.choose_goal(1, "count")
+    projects.keep_estimate(1, {"estimates": []})
+    projects.keep_estimate(1, {"estimates": [{"what": "x"}]})
+    assert projects.get_goal(1) == "count" and projects.get_goal(2) == "learn"
+    assert projects.get_estimate(1) == {"estimates": [{"what": "x"}]}
+    projects.forget(1)
+    assert (projects.get_goal(1), projects.get_estimate(1)) == ("learn", None)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ml_backend.dataset.annotation_formats.formats import FILES
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
+from tasks.detection.classify_files import classify
 from tasks.exchange.detection_files import open_writer, read_detections
 from tasks.reports.detections_source import read_detections_file
+from tasks.reports.pictures import GAP, THUMBNAIL
+from tasks.reports.report import write_report
+from tests.shades import Shades, paint
 
 CELL, OTHER = "Mitotic cell", "Other"
 SOURCES = (
@@ -56,3 +62,29 @@ def test_another_file_is_refused_in_a_line(tmp_path: Path, content: str) -> None
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match="is not a file that cytoloop detect wrote"):
             read_detections(tmp_path / name)
+
+
+def test_classes_of_whole_images_become_counts_shares_and_pictures(tmp_path: Path) -> None:
+    for name, shade in (("deep/a.png", 250), ("deep/b.png", 10), ("c.png", 200)):
+        paint(tmp_path / "in" / name, shade, (60, 40))
+    table = tmp_path / "found.csv"
+    classify(tmp_path / "in", Shades(), table, "v1", lambda *at: None)
+    source = read_detections_file(table, tmp_path / "in")
+    assert source.names_images and source.classes == source.headline == ("Chromosomes", "Others")
+    result = write_report(source, tmp_path / "report", lambda *at: None)
+    counts = {(row["scan"], row["label"]): row["detected"] for row in result["counts"]}
+    assert counts == {
+        ("found", "Chromosomes"): 1, ("found", "Others"): 0,
+        ("deep", "Chromosomes"): 1, ("deep", "Others"): 1,
+    }  # fmt: skip
+    total = [row for row in result["shares"] if row["scan"] == "all"]
+    assert [(row["part"], row["whole"], row["low"]) for row in total] == [
+        (2, 3, None),
+        (1, 3, None),
+    ]
+    names = sorted(path.name for path in (tmp_path / "report" / "pictures").iterdir())
+    assert names == ["contact-Chromosomes-1.jpg", "contact-Others-1.jpg"]
+    sheet = np.asarray(Image.open(tmp_path / "report" / "pictures" / names[1]).convert("L"))
+    assert sheet[GAP + THUMBNAIL // 2, GAP + THUMBNAIL // 2] == pytest.approx(10, abs=4)
+    without = read_detections_file(table, None)
+    assert len(without.groups) == 3 and without.pixels is None

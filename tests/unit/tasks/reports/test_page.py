@@ -27,6 +27,8 @@ def render(title: str, name: str, pictures: Pictures, **fields: Any) -> str:
         "annotators": "",
         "several_annotators": 0,
         "agreement": None,
+        "shares": [],
+        "estimated": None,
         "skipped": [{"source": name, "reason": "<gone>"}],
     }
     return render_page(result, source, count_objects([group], ("x",)), [], pictures)

@@ -88,3 +88,38 @@ def test_only_tasks_with_a_scan_and_a_place_share_coordinates() -> None:
     assert [marked.box[0] for marked in groups["s"].objects] == pytest.approx([5, 205])
     assert reader.addresses[groups["s"].name, 1] == "/data/2.png"
     assert {image.state for group in groups.values() for image in group.images} == {"detected"}
+
+
+IMAGES = LabelingConfig.parse(
+    (files("ml_backend.label_studio.configs") / "images.xml").read_text(encoding="utf-8")
+)
+
+
+def choose(name: str, score: float | None = None) -> list[dict[str, Any]]:
+    item = {"from_name": "kind", "to_name": "image", "type": "choices"}
+    return [{**item, "value": {"choices": [name]}, **({} if score is None else {"score": score})}]
+
+
+def test_choices_of_whole_images_count_one_by_one_under_their_scan() -> None:
+    place = {"scan": "slide", "x": 0, "y": 0}
+    tasks: list[dict[str, Any]] = [
+        {"id": 1, "data": {"image": "a.png", **place}, "predictions": [
+            {"id": 1, "model_version": "v1", "result": choose("Chromosomes", 0.7)}]},
+        {"id": 2, "data": {"image": "b.png", **place}, "annotations": [
+            {"id": 2, "updated_at": "2026-01-02", "completed_by": 1, "result": choose("Others")},
+            {"id": 3, "updated_at": "2026-01-01", "completed_by": 2,
+             "result": choose("Chromosomes")}]},
+        {"id": 3, "data": {"image": "c.png", "sample": "s"}},
+    ]  # fmt: skip
+    reader = ProjectReader(tasks, IMAGES, {}, version="v1", title="t", policy="newest")
+    groups = reader.read_groups()
+    assert reader.names_images and [(group.scan, len(group.images)) for group in groups] == [
+        ("s", 1),
+        ("slide", 1),
+        ("slide", 1),
+    ]
+    found = [(m.label, m.confidence, m.whole, m.partial) for g in groups for m in g.objects]
+    assert sorted(found, key=str) == [
+        ("Chromosomes", 0.7, True, False),
+        ("Others", None, True, False),
+    ]

@@ -1,0 +1,1 @@
+"""What a review queue would have been worth: a labelled folder is reviewed by a program."""
