@@ -158,7 +158,8 @@ class Projects:
         """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            for table in ("note", "left_out", "strategy", "goal", "agreement", "polled"):
+            kept = ("note", "left_out", "strategy", "goal", "agreement", "estimate", "polled")
+            for table in kept:
                 database.execute(f"delete from {table} where project = ?", (project,))
 
     def update_labels(self, project: int, label_config: str) -> None:
