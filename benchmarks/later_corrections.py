@@ -1,0 +1,259 @@
+"""Does every later correction count? A project in phase contrast, played round by round.
+
+    uv run python benchmarks/later_corrections.py [--rounds 3] [--batch 20] [--seeds 0]
+        [--order queue|blind] [--json FILE]
+
+The starter has never seen phase contrast. Frames of six blocks of time (beside the project) are a
+project's tasks; in each round the first of its queue are corrected: what lies on nothing is
+deleted, what is missing is drawn. Then the product's own pipeline trains, judges and perhaps
+promotes, and the champion marks and orders what is left. After every round the champion answers for
+the frames of the other four blocks, which nobody corrects. Only Label Studio is missing.
+
+With `--order blind` the frames are drawn by chance, and all of them train.
+
+Of each round: the champion's F1 at its threshold, F1 at the best threshold there is, AP50 and
+calibration error on the other blocks; the candidate's F1 in its trial beside the champion's; wrong
+boxes a frame; and the seconds of training, of the folds and of judging. *Clutter*: places where
+boxes were deleted in five frames or more; in how many of the other blocks' frames there is a box
+there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend.active_learning.queue import QueuedTask, ReviewQueue
+from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
+from ml_backend.active_learning.strategies.certainty import score_certainty
+from ml_backend.dataset import snapshot as snapshots
+from ml_backend.dataset.corrections import DeletedRegion
+from ml_backend.dataset.example import Example
+from ml_backend.dataset.folder import read_folder
+from ml_backend.dataset.snapshot import Item
+from ml_backend.dataset.split import assign, hash_to_unit
+from ml_backend.evaluation.class_matches import compute_class_f1, count_matches
+from ml_backend.imaging.boxes import Boxes, compute_iou, compute_overlap_of_smaller
+from ml_backend.learners.base import Model, Prediction
+from ml_backend.learners.kinds import find_learner, load_model
+from ml_backend.learners.model_file import ModelCard
+from ml_backend.promotion.predict_examples import predict_examples
+from ml_backend.registry.resolve import resolve_model
+from ml_backend.registry.versions import Registry
+from ml_backend.retraining.pipeline import Pipeline
+from ml_backend.settings import Settings
+from ml_backend.state.projects import Project, Projects
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "phase_contrast"
+CELL = "Mitotic cell"
+CONFIG = f"""<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
+<Label value="{CELL}"/></RectangleLabels></View>"""
+# Blocks of time that are judged, in turn by seed: early ones are nearly empty, late ones full.
+JUDGED = ((1, 4, 6, 9), (0, 3, 7, 8), (2, 5, 6, 8), (1, 3, 5, 9), (0, 4, 7, 9))
+PROJECT = 1
+SHARE = 0.2  # of the tasks that is held out
+SAME = 0.5  # see dataset.snapshot
+OFTEN = 5
+
+
+class Scene:
+    """A project, its frames, and what was corrected so far."""
+
+    def __init__(self, folder: Path, seed: int, order: str) -> None:
+        self.settings = Settings(data_dir=folder)
+        self.registry = Registry(self.settings.versions, self.settings.champions)
+        projects = Projects(self.settings.projects_database)
+        self.pipeline = Pipeline(self.settings, projects, self.registry)
+        projects.connect(Project(PROJECT, "http://127.0.0.1:1", "", "Scene", CONFIG))
+        starter = resolve_model("starter:mitosis", self.registry).name
+        self.registry.promote(str(PROJECT), starter, by="benchmark", reason="start")
+        self.order, self.random = order, np.random.default_rng(seed)
+        examples = [e for e in read_folder(DATA).examples if e.boxes is not None]
+        blocks = sorted({example.group for example in examples})
+        judged = {blocks[place] for place in JUDGED[seed % len(JUDGED)]}
+        self.judged = [e for e in examples if e.group in judged]
+        self.waiting = [e for e in examples if e.group not in judged]
+        self.items: list[Item] = []
+        self.images = self.settings.images / str(PROJECT)
+        self.images.mkdir(parents=True)
+
+    def load_champion(self) -> Model:
+        name = self.registry.get_champion(str(PROJECT))
+        assert name is not None
+        return load_model(self.registry.get_folder(name))
+
+    def correct(self, number: int) -> None:
+        """Correct the next tasks of the queue."""
+        model = self.load_champion()
+        kept, predictions, _ = predict_examples(model, self.waiting)
+        by_place = [self.waiting[i] for i in self._rank(kept, predictions, model.card)]
+        shown = {e.image: p.boxes for e, p in zip(kept, predictions, strict=True)}
+        for example in by_place[:number]:
+            boxes = shown[example.image]
+            self.items.append(
+                self._correct(example, boxes.select(boxes.confidence >= model.card.threshold))
+            )
+        self.waiting = by_place[number:]
+
+    def _rank(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
+    ) -> list[int]:
+        if self.order == "blind":
+            return [int(place) for place in self.random.permutation(len(examples))]
+        learner = find_learner(card.kind)
+        tasks = [
+            QueuedTask(
+                Candidate(example.image.name, learner.list_answers(prediction, card)),
+                hash_to_unit(f"place {example.image.name}") if is_held_out(example) else None,
+            )
+            for example, prediction in zip(examples, predictions, strict=True)
+        ]
+        queue = ReviewQueue(Strategy("certainty", score_certainty), lambda scores: scores)
+        return [int(i) for i in np.argsort(queue.score(tasks, Context(card.threshold)))]
+
+    def _correct(self, example: Example, shown: Boxes) -> Item:
+        """What an annotator makes of the boxes: all cells, and what was deleted."""
+        assert example.boxes is not None
+        true = example.boxes
+        overlap = compute_overlap_of_smaller(shown.xyxy, true.xyxy).max(axis=1, initial=0)
+        deleted = [
+            DeletedRegion(*(round(float(side), 2) for side in box), CELL, f"r{number}")
+            for number, box in enumerate(shown.xyxy[overlap < SAME])
+        ]
+        shutil.copyfile(example.image, self.images / example.image.name)
+        number = len(self.items) + 1
+        side = "holdout" if self.order == "queue" and is_held_out(example) else "train"
+        return Item(
+            task=number,
+            annotation=number,
+            updated="",
+            image=example.image.name,
+            image_hash=hashlib.sha256(example.image.read_bytes()).hexdigest(),
+            group=f"file:{example.image.name}",
+            split=side,
+            sampling_p=None,
+            sampling_reason="",
+            boxes=tuple((*map(float, row[:4]), CELL) for row in true.to_rows()),
+            deleted=tuple(deleted),
+        )
+
+    def learn(self) -> dict[str, Any]:
+        """Train, judge and perhaps promote, as the worker does; with the seconds of each part."""
+        snapshot = snapshots.build_snapshot(PROJECT, (CELL,), self.items, ())
+        snapshots.save_snapshot(snapshot, self.settings.snapshots)
+        times = [time.monotonic()]
+        version = self.pipeline.train(snapshot)
+        times.append(time.monotonic())
+        opponent = self.pipeline.find_opponent(version)
+        comparison = self.pipeline.open_comparison(version, snapshot, opponent)
+        self.pipeline.judge_folds(comparison)
+        times.append(time.monotonic())
+        decision = self.pipeline.judge(comparison)
+        if decision.promoted:
+            self.pipeline.promote(version.name, PROJECT, decision.reasons, by="benchmark")
+        times.append(time.monotonic())
+        kept = self.registry.get(version.name)
+        train, folds, judge = (round(float(seconds), 1) for seconds in np.diff(times))
+        return {
+            "tasks": len(self.items),
+            "cells": sum(len(item.boxes) for item in self.items),
+            "deleted": sum(len(item.deleted) for item in self.items),
+            "promoted": decision.promoted,
+            "trial": [round(kept.figures["f1"], 3), round(kept.decision["champion_f1"] or 0, 3)],
+            "seconds": {"train": train, "folds": folds, "judge": judge},
+        }
+
+    def measure(self) -> dict[str, Any]:
+        """Measure the champion on the frames of the judged blocks."""
+        model = self.load_champion()
+        kept, predictions, _ = predict_examples(model, self.judged)
+        card, boxes = model.card, [prediction.boxes for prediction in predictions]
+        figures = find_learner(card.kind).evaluate(kept, predictions, card).to_json()
+        shown = [found.select(found.confidence >= card.threshold) for found in boxes]
+        clutter = self.find_clutter()
+        at_clutter = sum(has_box_at(found, place) for place in clutter for found in shown)
+        return {
+            "f1": round(figures["f1"] or 0, 3),
+            "best_f1": round(find_best_f1(kept, boxes, card.headline), 3),
+            "ap50": round(figures["ap50"] or 0, 3),
+            "calibration_error": round(figures["calibration"]["error"] or 0, 3),
+            "threshold": round(card.threshold, 3),
+            "wrong_a_frame": round(count_wrong(kept, shown, card) / len(kept), 3),
+            "clutter": [len(clutter), at_clutter, len(clutter) * len(shown)],
+        }
+
+    def find_clutter(self) -> list[np.ndarray]:
+        """Find the places, (4,) each, at which boxes were deleted in OFTEN frames or more."""
+        deleted = np.array([box[:4] for item in self.items for box in item.deleted]).reshape(-1, 4)
+        places = []
+        while len(deleted):
+            same = compute_iou(deleted, deleted) >= SAME
+            best = int(same.sum(axis=1).argmax())
+            if same[best].sum() < OFTEN:
+                break
+            places.append(deleted[same[best]].mean(axis=0))
+            deleted = deleted[~same[best]]
+        return places
+
+
+def is_held_out(example: Example) -> bool:
+    return assign(f"file:{example.image.name}", SHARE).side == "holdout"
+
+
+def has_box_at(boxes: Boxes, place: np.ndarray) -> bool:
+    return bool((compute_iou(boxes.xyxy, place[None]) >= SAME).any())
+
+
+def find_best_f1(
+    examples: Sequence[Example], boxes: Sequence[Boxes], headline: Sequence[str]
+) -> float:
+    once = np.ones((1, len(examples)))
+    return max(
+        float(
+            compute_class_f1(
+                count_matches(examples, boxes, threshold=threshold, headline=headline), once
+            ).mean()
+        )
+        for threshold in np.arange(0.05, 0.95, 0.02)
+    )
+
+
+def count_wrong(examples: Sequence[Example], boxes: Sequence[Boxes], card: ModelCard) -> int:
+    counts = count_matches(examples, boxes, threshold=card.threshold, headline=card.headline)
+    return int(counts.wrong.sum())
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--batch", type=int, default=20)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments.add_argument("--order", choices=["queue", "blind"], default="queue")
+    arguments.add_argument("--json", type=Path, help="append one line a round to this file")
+    asked = arguments.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"the frames are not at {DATA}")
+    for seed in asked.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Scene(Path(folder), seed, asked.order)
+            for _ in range(asked.rounds):
+                scene.correct(asked.batch)
+                line = json.dumps({"seed": seed, **scene.learn(), **scene.measure()})
+                print(line, flush=True)
+                if asked.json:
+                    with asked.json.open("a") as file:
+                        file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
