@@ -292,6 +292,18 @@ class Learner(Protocol):
         """Count what was right, wrong and missed in every example, for each headline class."""
         ...
 
+    def tune(
+        self, card: ModelCard, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> ModelCard:
+        """Return the card with the threshold and calibration that suit answers to unseen images.
+
+        Args:
+            card: Of a version.
+            examples: That the version's like has not seen, with their truth.
+            predictions: For them, without any calibration, down to a low confidence.
+        """
+        ...
+
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> Figures:

@@ -98,6 +98,12 @@ class ChoiceLearner:
         chosen = [self.list_confident(prediction, card) for prediction in predictions]
         return count_choices([example.choices or () for example in examples], chosen, card.headline)
 
+    def tune(
+        self, card: ModelCard, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> ModelCard:
+        """See `Learner.tune`: the card stays as it is, the most probable class is the answer."""
+        return card
+
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard
     ) -> ClassificationFigures:

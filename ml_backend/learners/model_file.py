@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_backend.evaluation.calibration import PlattScaling
+from ml_backend.system.atomic_files import replace_file
 from ml_backend.system.numbers import parse_number
 
 FILE_NAME = "weights.safetensors"
@@ -48,6 +50,8 @@ class ModelCard:
             where the pixel size of most of them was not known.
         kind: The learner that made it; files without one are detectors.
         options: What the learner keeps for itself.
+        calibration: What the network's confidences go through before anybody sees them; None
+            where too little was known to fit one. The threshold is of what comes out.
     """
 
     architecture: str
@@ -59,12 +63,15 @@ class ModelCard:
     input_um: float | None = None
     kind: str = DETECTOR
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    calibration: PlattScaling | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """Give the card as safetensors metadata: strings only."""
         fields = asdict(self)
         if self.kind == DETECTOR:  # as release 0.1.0 wrote them, so that it reads them too
             del fields["kind"], fields["options"]
+        if self.calibration is None:
+            del fields["calibration"]
         return {"cytoloop": json.dumps(fields, sort_keys=True)}
 
     @classmethod
@@ -82,6 +89,8 @@ class ModelCard:
             fields = json.loads((metadata or {})["cytoloop"])
             fields["classes"] = tuple(fields["classes"])
             fields["headline"] = tuple(fields["headline"])
+            if fields.get("calibration") is not None:
+                fields["calibration"] = _read_calibration(fields["calibration"])
             card = cls(**fields)
             if not _ARCHITECTURE.fullmatch(card.architecture):
                 raise TypeError("the architecture that it names is none")
@@ -96,6 +105,30 @@ class ModelCard:
             return card
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{source} is not a cytoloop model file: {error}") from error
+
+
+def _read_calibration(value: Mapping[str, Any]) -> PlattScaling:
+    slope, offset = (
+        parse_number(value["slope"], 1e-3, 1e3),
+        parse_number(value["offset"], -1e3, 1e3),
+    )
+    if slope is None or offset is None:
+        raise TypeError("its calibration is none")
+    return PlattScaling(slope, offset)
+
+
+def rewrite_card(path: Path, card: ModelCard) -> None:
+    """Write another card into a .safetensors file; its tensors stay as they are.
+
+    Raises:
+        ValueError: The file was not written by cytoloop.
+    """
+    from safetensors.numpy import load_file, save_file
+
+    read_card(path)
+    tensors = load_file(path)
+    with replace_file(path) as temporary:
+        save_file(tensors, temporary, metadata=card.to_metadata())
 
 
 def read_card(path: Path) -> ModelCard:

@@ -57,7 +57,7 @@ def identify(job: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(identity)))
 
 
-def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
+def run_in_child(job: TrainingJob, on_progress: Progress, threads: int | None = None) -> Path:
     """Train in a child process at low priority.
 
     A training that was finished, and whose parent was killed before it took the result, is
@@ -67,6 +67,7 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
         job: What to train.
         on_progress: Called with what the child tells, except its last line. An exception from
             it ends the child.
+        threads: Of the CPU, that the network may take; all where None.
 
     Returns:
         The path of the weights.
@@ -84,6 +85,7 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
         file, log = Path(folder, "job.json"), Path(folder, "stderr.txt")
         write_json(file, job.to_json())
         last: dict[str, Any] = {}
+        environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
         with log.open("wb") as stderr:
             child = subprocess.Popen(
                 build_command("ml_backend.learners.training_child", file, str(os.getpid())),
@@ -91,6 +93,7 @@ def run_in_child(job: TrainingJob, on_progress: Progress) -> Path:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 encoding="utf-8",
+                env=environment,
             )
             assert child.stdout is not None
             try:

@@ -104,12 +104,16 @@ def plan_folds(version: str, snapshot: str) -> tuple[str | None, int]:
 
 @DBOS.step(name="fold")
 def judge_fold(version: str, snapshot: str, champion: str | None, number: int) -> None:
-    """Train and ask the model of one fold; `number` counts from 0."""
+    """Train and ask the models of the folds, all beside each other in the first of these steps.
+
+    There is a step for each fold, `number` from 0: jobs of an earlier release did one in each, and
+    what they did is not done again.
+    """
 
     def tell(progress: dict[str, Any]) -> None:
         log.info("judging %s: %s", version, _describe(progress))
 
-    context.pipeline.judge_fold(_open_comparison(version, snapshot, champion), number, tell)
+    context.pipeline.judge_folds(_open_comparison(version, snapshot, champion), tell)
 
 
 @DBOS.step(name="judge")

@@ -161,25 +161,22 @@ class Pipeline:
             imgsz=wishes.imgsz or self.settings.imgsz,
         )
 
-    def judge_fold(
-        self, comparison: Comparison, number: int, progress: Progress = lambda step: None
-    ) -> None:
-        """Train the model of one fold, and let it predict what it has not seen.
+    def judge_folds(self, comparison: Comparison, progress: Progress = lambda step: None) -> None:
+        """Train the models of the folds, and let each predict what it has not seen.
 
         Args:
-            comparison: Whose fold.
-            number: Of the fold, from 0.
-            progress: Called with what the training tells.
+            comparison: Whose folds; what was done of them is not done again.
+            progress: Called with what the trainings tell.
 
         Raises:
-            TrainingFailed: The training made no model.
+            TrainingFailed: A training made no model.
         """
         project = comparison.candidate.project
         with (
             self._training_lock(project),
             tell_progress(self.settings.progress, project, progress) as tell,
         ):
-            comparison.train_fold(number, tell)
+            comparison.train_folds(tell)
 
     def judge(self, comparison: Comparison) -> Decision:
         """Compare the candidate with the champion, all folds done; keep decision and figures.
@@ -212,7 +209,7 @@ class Pipeline:
         wishes: Wishes = Wishes(),
         progress: Progress = lambda step: None,
     ) -> Decision:
-        """Compare a version with the champion: all folds, one after the other, and the decision.
+        """Compare a version with the champion: all folds, and the decision.
 
         Args:
             version: The candidate.
@@ -225,8 +222,7 @@ class Pipeline:
         """
         comparison = self.open_comparison(version, snapshot, self.find_opponent(version), wishes)
         try:
-            for number in range(len(comparison.plan.folds)):
-                self.judge_fold(comparison, number, progress)
+            self.judge_folds(comparison, progress)
         except TrainingInterrupted:
             raise
         except TrainingFailed as error:

@@ -256,9 +256,12 @@ class Detector:
 
     def _decode(self, output: np.ndarray, place: _WindowPlace, floor: float) -> WindowDetections:
         """Decode one output (4 + classes, anchors) to boxes in pixels of the whole plane."""
+        scaling = self.card.calibration
         confidence = output[4:].max(axis=0)
-        confident = np.flatnonzero(confidence >= floor)
+        confident = np.flatnonzero(confidence >= (scaling.invert(floor) if scaling else floor))
         label, confidence = output[4:, confident].argmax(axis=0), confidence[confident]
+        if scaling:
+            confidence = scaling.scale(confidence).astype(np.float32)
         centre, size = output[:2, confident].T, output[2:4, confident].T
         corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
 

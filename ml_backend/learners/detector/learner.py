@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ml_backend.dataset.example import Example
-from ml_backend.evaluation.class_matches import MatchCounts, count_matches
+from ml_backend.evaluation.calibration import fit_platt_scaling
+from ml_backend.evaluation.class_matches import MatchCounts, count_matches, match_classes
 from ml_backend.evaluation.metrics import DetectionFigures, evaluate
+from ml_backend.evaluation.thresholds import choose_threshold
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig, RectangleControl
@@ -22,6 +24,10 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import DETECTOR, IR_FILES, ModelCard
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.system.child_module import ChildFailed, run_module
+
+# Boxes below this confidence, of which there are many and next to none right, would decide the
+# calibration where nobody looks at it.
+_FITTED_FROM = 0.05
 
 
 class DetectorLearner:
@@ -110,6 +116,23 @@ class DetectorLearner:
         """See `Learner.count`."""
         boxes = [prediction.boxes for prediction in predictions]
         return count_matches(examples, boxes, threshold=card.threshold, headline=card.headline)
+
+    def tune(
+        self, card: ModelCard, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> ModelCard:
+        """See `Learner.tune`: Platt scaling, then the threshold of the highest F1."""
+        images = [
+            (e, prediction.boxes) for e, prediction in zip(examples, predictions, strict=True)
+        ]
+        by_class = match_classes(images, np.zeros(len(images), int), 1, card.headline)
+        matches = [by_class[name] for name in card.headline]
+        counted = [~m.ignored[0] & (m.confidence >= _FITTED_FROM) for m in matches]
+        scaling = fit_platt_scaling(
+            np.concatenate([m.confidence[mask] for m, mask in zip(matches, counted, strict=True)]),
+            np.concatenate([m.hit[0][mask] for m, mask in zip(matches, counted, strict=True)]),
+        )
+        scaled = [replace(m, confidence=scaling.scale(m.confidence)) for m in matches]
+        return replace(card, calibration=scaling, threshold=choose_threshold(scaled))
 
     def evaluate(
         self, examples: Sequence[Example], predictions: Sequence[Prediction], card: ModelCard

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
-from ml_backend.evaluation.calibration import measure_calibration
+from ml_backend.evaluation.calibration import PlattScaling, fit_platt_scaling, measure_calibration
 from tests.unit.ml_backend.evaluation.test_metrics import example, judge, predicted, random_case
 
 
@@ -70,3 +71,51 @@ def test_in_the_figures() -> None:
     assert set(plain["bins"][0]) == {"low", "high", "boxes", "confidence", "right"}
     nothing = judge([example([])], [predicted([])]).calibration
     assert nothing.error.value is None and nothing.bins == ()
+
+
+scalings = st.builds(PlattScaling, slope=st.floats(0.05, 5), offset=st.floats(-5, 5))
+
+
+def draw_boxes(slope: float, offset: float, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences, and hits whose chance is the scaling of them."""
+    random = np.random.default_rng(number)
+    confidence = random.uniform(0.02, 0.98, number)
+    return confidence, random.random(number) < PlattScaling(slope, offset).scale(confidence)
+
+
+@pytest.mark.parametrize("number", [0, 3, 40, 4000])
+def test_the_fit_is_the_most_likely_one(number: int) -> None:
+    confidence, hit = draw_boxes(1.6, -0.8, number)
+    x = np.log(confidence) - np.log(1 - confidence)
+
+    def loss(weights: np.ndarray) -> float:
+        z = weights[0] * x + weights[1]
+        prior = ((weights[0] - 1) ** 2 + weights[1] ** 2) / 2
+        return float(np.logaddexp(0, np.where(hit, -z, z)).sum() + prior)
+
+    best = minimize(loss, [1.0, 0.0], tol=1e-12).x
+    fitted = fit_platt_scaling(confidence, hit)
+    assert [fitted.slope, fitted.offset] == pytest.approx(best, abs=1e-3)
+
+
+def test_many_boxes_tell_the_true_scaling() -> None:
+    fitted = fit_platt_scaling(*draw_boxes(0.7, 0.5, 40_000))
+    assert fitted.slope == pytest.approx(0.7, abs=0.03)
+    assert fitted.offset == pytest.approx(0.5, abs=0.05)
+
+
+@given(scalings, st.lists(st.floats(0, 1), min_size=2, max_size=20))
+def test_the_order_is_kept_and_can_be_inverted(
+    scaling: PlattScaling, confidence: list[float]
+) -> None:
+    scaled = scaling.scale(np.sort(confidence))
+    assert (np.diff(scaled) >= 0).all() and (scaled >= 0).all() and (scaled <= 1).all()
+    inner = np.clip(confidence, 0.01, 0.99)
+    for value, result in zip(inner, scaling.scale(inner), strict=True):
+        if 1e-5 < result < 1 - 1e-5:
+            assert scaling.invert(float(result)) == pytest.approx(value, abs=1e-4)
+
+
+def test_confidences_that_say_the_contrary_keep_their_order() -> None:
+    confidence = np.linspace(0.05, 0.95, 200)
+    assert fit_platt_scaling(confidence, confidence < 0.5).slope > 0

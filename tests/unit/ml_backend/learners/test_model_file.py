@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from ml_backend.learners.model_file import ModelCard, read_card
+from ml_backend.evaluation.calibration import PlattScaling
+from ml_backend.learners.model_file import ModelCard, read_card, rewrite_card
 
 names = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=4, unique=True).map(tuple)
 share = st.floats(0, 1)
@@ -23,6 +24,8 @@ cards = st.builds(
     threshold=share,
     nms_iou=share,
     input_um=st.none() | st.floats(0.01, 10),
+    calibration=st.none()
+    | st.builds(PlattScaling, slope=st.floats(0.05, 10), offset=st.floats(-10, 10)),
 )
 
 
@@ -40,6 +43,19 @@ def test_a_detector_s_card_is_as_release_0_1_0_wrote_it() -> None:
     }
 
 
+def test_another_card_leaves_the_tensors_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    tensors = {"a": np.arange(6, dtype=np.float16).reshape(2, 3), "n": np.array(7)}
+    card = ModelCard("yolov5n", ("a",), ("a",), 0.5, 0.3)
+    save_file(tensors, path, card.to_metadata())
+    tuned = ModelCard("yolov5n", ("a",), ("a",), 0.5, 0.6, calibration=PlattScaling(1.5, -1))
+    rewrite_card(path, tuned)
+    assert read_card(path) == tuned
+    kept = load_file(path)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(kept[name], tensor)
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -49,6 +65,9 @@ def test_a_detector_s_card_is_as_release_0_1_0_wrote_it() -> None:
         {"cytoloop": "{}"},
         ModelCard("../../etc/passwd", ("a",), ("a",), 0.5, 0.3).to_metadata(),
         ModelCard("yolov5n", ("a",), ("a",), 1e9, 0.3).to_metadata(),
+        ModelCard(
+            "yolov5n", ("a",), ("a",), 0.5, 0.3, calibration=PlattScaling(-1, 0)
+        ).to_metadata(),
     ],
 )
 def test_a_foreign_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml_backend.evaluation.calibration import PlattScaling
 from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.imaging.decode import decode
 from ml_backend.learners.detector import export as export_module
@@ -219,6 +221,17 @@ class Blobs:
                     found[:5, column] = x + w / 2, y + h / 2, w, h, confidence
                 rows.append(found)
             yield np.stack(rows)
+
+
+def test_calibrated_confidences_are_of_the_same_boxes(openvino: OpenVinoRuntime) -> None:
+    scaling = PlattScaling(1.5, -0.8)
+    cards = (CARD, replace(CARD, calibration=scaling))
+    plain, scaled = (Detector(card, openvino).detect([scene(96, 128)], 0.02)[0] for card in cards)
+    expected = scaling.scale(plain.confidence)
+    kept = expected >= 0.02
+    assert 0 < kept.sum() == len(scaled)
+    np.testing.assert_allclose(scaled.confidence, expected[kept], atol=1e-5)
+    np.testing.assert_array_equal(scaled.xyxy, plain.xyxy[kept])
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
