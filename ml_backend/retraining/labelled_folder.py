@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import Folder, read_folder
-from ml_backend.learners.base import Progress
-from ml_backend.learners.kinds import find_learner, load_model
+from ml_backend.learners.base import Model, Progress
+from ml_backend.learners.kinds import find_learner, finds_objects, load_model
 from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, REGION_CLASSIFIER
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
@@ -35,6 +35,13 @@ class OtherTask(ValueError):
 def choose_task(found: Folder) -> Task:
     """Choose what a labelled folder teaches: boxes come before names of whole images."""
     return "classify-image" if found.choices and not found.classes else "detect"
+
+
+def name_task(model: Model) -> Task:
+    """Name what a model is for."""
+    if finds_objects(model):
+        return "detect"
+    return "classify-region" if model.card.kind == REGION_CLASSIFIER else "classify-image"
 
 
 def train_folder(
@@ -133,9 +140,7 @@ def evaluate_folder(
     found = read_folder(folder)
     version = resolve.resolve_model(model, registry)
     loaded = load_model(registry.get_folder(version.name))
-    able: Task = next(
-        (task for task, kind in _KINDS.items() if kind == loaded.card.kind), "classify-image"
-    )
+    able = name_task(loaded)
     if task not in (None, able):
         raise OtherTask(f"{version.name} is for --task {able}; choose another --model or --task")
     examples = found.examples
