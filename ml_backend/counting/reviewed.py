@@ -22,7 +22,7 @@ from ml_backend.dataset.consensus import (
     settle_choices,
 )
 from ml_backend.label_studio.labeling_config import LabelingConfig, list_items
-from ml_backend.system.numbers import parse_size
+from ml_backend.system.numbers import LONGEST_SIDE, parse_number, parse_size
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,21 @@ def _list_objects(submission: Submission, labels: LabelingConfig, policy: Policy
     sizes = (parse_size(i.get("original_width"), i.get("original_height")) for i in items)
     size = next(filter(None, sizes), (0, 0))
     boxes = settle_boxes([labels.read_boxes(result, *size)[0] for result in results], policy)
+    if frame := _read_frame(submission.data):
+        left, top, right, bottom = frame
+        x, y = boxes.xyxy[:, 2:].T
+        boxes = boxes.select((left < x) & (x <= right) & (top < y) & (y <= bottom))
     chosen = settle_choices([labels.read_choices(result) for result in results], policy)
     return [*map(str, boxes.label), *(chosen or ())]
+
+
+def _read_frame(data: Mapping[str, Any]) -> list[float] | None:
+    """Read where on a tile the lower right corner of an object must lie to count there, px."""
+    frame = data.get("frame")
+    if not isinstance(frame, list) or len(frame) != 4:
+        return None
+    sides = [parse_number(side, 0, LONGEST_SIDE) for side in frame]
+    return None if None in sides else [side for side in sides if side is not None]
 
 
 def select_reviewed(

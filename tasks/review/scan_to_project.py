@@ -6,7 +6,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -164,6 +164,7 @@ def scan(
             options.how.pixel_size,
             options.tile,
             ScanDivider(lambda: retry_while_away(lambda: _read_task_data(studio, project))),
+            counting,
         )
         uploader = Uploader(
             studio,
@@ -177,6 +178,8 @@ def scan(
             lambda: serving.open_queue(projects, project, preannotator.version),
         )
         chosen = views.select("tiles" if counting else options.send, options.tile)
+        if counting:
+            chosen = _refuse_planes(chosen)
         if options.limit is not None:
             strategy = serving.choose_strategy(projects, project)
 
@@ -248,6 +251,17 @@ def _open_views(
 
         detector.notes.append(describe_agreement(folder))
     return DetectedViews(detector, model.card)
+
+
+def _refuse_planes(chosen: Iterable[View]) -> Iterator[View]:
+    """Pass pictures on that are to be counted; of a stack, each cell is on several planes."""
+    for view in chosen:
+        if view.mosaic.depth == "each" and view.mosaic.planes > 1:
+            raise ScanFailed(
+                f"{view.mosaic.name} has {view.mosaic.planes} planes, and a cell that shows on "
+                "several of them would count as often: use --z max or --z focus"
+            )
+        yield view
 
 
 def _choose_preannotator(

@@ -12,6 +12,8 @@ from ml_backend.dataset.split import BLOCK, Grid, Place, assign_tile
 from ml_backend.settings import Settings
 from tasks.mosaic.mosaic import Mosaic
 from tasks.readers.open import read_pixel_size
+from tasks.readers.planes import Rect
+from tasks.review.counting_frames import CountingFrame, lay_counting_frames
 from tasks.review.selection import Tile, View, fingerprint, lay_grid
 from tasks.sources.discover import SourceFile
 
@@ -25,13 +27,16 @@ class TaskMetadata:
         pixel_size: In µm; None for what the files say.
         most: The largest side of a tile, px, see `lay_grid`.
         divisions: Which side the parts of a scan are on.
+        counting: The tiles are to be counted, so each says where on it a cell counts.
     """
 
     settings: Settings
     pixel_size: float | None
     most: int
     divisions: ScanDivider
+    counting: bool = False
     _sizes: dict[str, Grid] = field(default_factory=dict)
+    _frames: dict[str, dict[Rect, CountingFrame]] = field(default_factory=dict)
 
     def make_task_data(self, view: View, key: str) -> dict[str, Any]:
         """Make the fields of a picture's task, without its image.
@@ -66,9 +71,17 @@ class TaskMetadata:
             **side.make_task_data(key, self.settings.blind_share),
             "sampling_p": round(view.probability, 6),
             "sampling_reason": view.reason,
+            **({"frame": self._find_frame(view)} if self.counting and not alone else {}),
         }
         microns = self.pixel_size or read_pixel_size(mosaic.tiles[0].files[0].path)
         return data | ({"pixel_size": microns} if microns else {})
+
+    def _find_frame(self, view: View) -> list[float]:
+        """Find where on a picture a cell counts, px of it."""
+        name = view.mosaic.name
+        if name not in self._frames:
+            self._frames[name] = lay_counting_frames(lay_grid(view.mosaic, self.most)[0])
+        return list(self._frames[name][view.tile.rect])
 
     def _count_tiles(self, mosaic: Mosaic) -> Grid:
         """Count the rows and columns of the tiles of a scan."""

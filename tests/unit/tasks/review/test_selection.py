@@ -176,3 +176,12 @@ def test_what_lies_under_a_rectangle_is_what_overlaps_it(seed: int) -> None:
     assert rect_index.RectIndex(rects).find_overlapping(asked) == overlapping
     assert rect_index.RectIndex(rects, cell=7).find_overlapping(asked) == overlapping
     assert rect_index.RectIndex(rects[:0]).find_overlapping(asked) == []
+
+
+def test_to_be_counted_each_tile_comes_once_and_nothing_else() -> None:
+    found = objects((10, 10, 30, 30, "Cell", 0.9), (90, 20, 112, 44, "Cell", 0.8))
+    sent = reviewed(sheet(mosaic(2, 3), found, NOTHING, {(4, 0)}), "tiles")
+    assert [(view.tile.row, view.tile.column) for view in sent] == [
+        (0, 0), (0, 1), (0, 2), (1, 0), (1, 2),
+    ]  # fmt: skip
+    assert not any(view.tile.stitched for view in sent)

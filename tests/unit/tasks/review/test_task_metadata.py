@@ -76,6 +76,10 @@ def test_the_data_of_a_task_say_where_its_picture_is_from(folder: Path, tmp_path
         assert data["pixel_size"] == 0.25 and not data["stitched"]
         assert (data["sampling_p"], data["sampling_reason"]) == (0.02, "at random")
         assert data["split"] in ("train", "holdout", "buffer")
+    assert not any("frame" in data for data in found)
+    counting = TaskMetadata(settings, 0.25, 1000, ScanDivider(list), counting=True)
+    data = counting.make_task_data(make_view(mosaic, tiles[0]), "first")
+    assert data["frame"] == [0, 0, WIDTH - 1, HEIGHT - 1]
     seam = Tile(0, 0, (30, 0, 90, HEIGHT), 1, 2)
     data = metadata.make_task_data(make_view(mosaic, seam), "seam")
     assert data["stitched"] and (data["down"], data["across"]) == (1, 2)
