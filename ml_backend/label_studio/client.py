@@ -129,13 +129,16 @@ class Studio:
         """
         return _read_project(self.session.call(self.session.sdk.projects.get, project))
 
-    def create_project(self, title: str, label_config: str, description: str = "") -> StudioProject:
+    def create_project(
+        self, title: str, label_config: str, description: str = "", instructions: str = ""
+    ) -> StudioProject:
         """Create a project that shows pre-annotations and offers the least certain task first.
 
         Args:
             title: At least 3 characters.
             label_config: The labeling config, XML.
             description: In plain text.
+            instructions: HTML, shown before labelling.
 
         Raises:
             StudioFault: The labeling config is not valid.
@@ -145,6 +148,8 @@ class Studio:
             title=title,
             label_config=label_config,
             description=description,
+            expert_instruction=instructions,
+            show_instruction=bool(instructions),
             sampling=SAMPLING,
             show_collab_predictions=True,
             again=False,
@@ -201,18 +206,34 @@ class Studio:
 
     def ensure_view(self, project: int) -> None:
         """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
-        views = self.session.call(self.session.sdk.views.list, project=project)
-        if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
-            return
+        self._ensure_view(project, VIEW_TITLE, ordering=["tasks:predictions_score"])
+
+    def ensure_view_of(self, project: int, title: str, tasks: Sequence[int]) -> int:
+        """Create a Data Manager tab of these tasks alone; an existing one of that title stays.
+
+        Returns:
+            The tab's id, which an address names as `?tab=`.
+        """
+        items = [_filter("id", "equal", task, "Number") for task in tasks]
+        filters = {"conjunction": "or", "items": items}
+        return self._ensure_view(project, title, ordering=["tasks:id"], filters=filters)
+
+    def _ensure_view(self, project: int, title: str, **settings: Any) -> int:
+        for view in self.session.call(self.session.sdk.views.list, project=project):
+            if (_json(view).get("data") or {}).get("title") == title:
+                return int(view.id)
         hidden = [f"tasks:{name}" for name in _HIDDEN]
         data = {
-            "title": VIEW_TITLE,
+            "title": title,
             "type": "list",
             "target": "tasks",
-            "ordering": ["tasks:predictions_score"],
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
+            **settings,
         }
-        self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
+        made = self.session.call(
+            self.session.sdk.views.create, project=project, data=data, again=False
+        )
+        return int(made.id)
 
     # Tasks.
 
