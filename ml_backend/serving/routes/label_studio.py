@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.backend import Backend, list_versions
+from ml_backend.serving.openapi import describe_api
 from ml_backend.serving.request_body import (
     read_action,
     read_body,
@@ -42,6 +43,12 @@ def setup() -> Response:
 def versions() -> Response:
     """Answer all version strings."""
     return jsonify(versions=list_versions(get_app_state()))
+
+
+@routes.get("/openapi.json")
+def openapi() -> Response:
+    """Describe the routes that a program may ask."""
+    return jsonify(describe_api())
 
 
 @routes.post("/predict")
