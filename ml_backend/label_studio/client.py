@@ -204,6 +204,28 @@ class Studio:
                 local.create, project=project, path=path, use_blob_urls=True, title=folder.name
             )
 
+    def show_tasks(self, project: int, title: str, tasks: Sequence[int]) -> None:
+        """Let a Data Manager tab of that title show these tasks alone, in place of an earlier one.
+
+        Args:
+            project: The project's id.
+            title: Of the tab.
+            tasks: Their ids; the tab goes away where there are none.
+        """
+        for view in self.session.call(self.session.sdk.views.list, project=project):
+            if (_json(view).get("data") or {}).get("title") == title:
+                self.session.call(self.session.sdk.views.delete, str(view.id))
+        if not tasks:
+            return
+        items = [_filter("id", "equal", task, "Number") for task in tasks]
+        data = {
+            "title": title,
+            "type": "list",
+            "target": "tasks",
+            "filters": {"conjunction": "or", "items": items},
+        }
+        self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
+
     def ensure_view(self, project: int) -> None:
         """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
         self._ensure_view(project, VIEW_TITLE, ordering=["tasks:predictions_score"])
@@ -343,6 +365,14 @@ class Studio:
     def list_annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         """List the tasks with a submitted annotation, with their annotations."""
         return self.list_tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
+
+    def list_annotated_or_skipped_tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        """List the tasks that somebody submitted or skipped, with what they submitted."""
+        submitted = _filter("total_annotations", "greater", 0, "Number")
+        skipped = _filter("cancelled_annotations", "greater", 0, "Number")
+        yield from self.list_tasks(project, only=[submitted])
+        only = [_filter("total_annotations", "equal", 0, "Number"), skipped]
+        yield from self.list_tasks(project, only=only)
 
     def list_untouched_tasks(
         self,
@@ -503,6 +533,26 @@ class Studio:
             request_options={"timeout_in_seconds": 150},
             again=False,
         )
+
+    def edit_annotation(
+        self,
+        annotation: int,
+        edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+    ) -> None:
+        """Edit a submitted annotation as it is now; nothing is sent where nothing changes.
+
+        Args:
+            annotation: Its id.
+            edit: From its `result` to the new one.
+
+        Raises:
+            ProjectGone: There is no such annotation (any more).
+        """
+        held = self.session.call(self.session.sdk.annotations.get, annotation)
+        result = _json(held).get("result") or []
+        edited = edit(result)
+        if edited != result:
+            self.session.call(self.session.sdk.annotations.update, annotation, result=edited)
 
     def wait_for_annotators(self, task: dict[str, Any], annotators: int) -> None:
         """Let a task wait for so many annotators, so that the queue offers it to one more.
