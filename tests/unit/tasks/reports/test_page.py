@@ -23,6 +23,7 @@ def render(title: str, name: str, pictures: Pictures, **fields: Any) -> str:
         "classes": ["x"],
         "why_no_index": "nothing is marked",
         "corrections": [],
+        "shares": [],
         "started_from_nothing": 0,
         "annotators": "",
         "several_annotators": 0,
