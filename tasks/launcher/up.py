@@ -58,6 +58,7 @@ TITLES = {
     "mitosis": "Dividing cells",
     "phases": "Phases of mitosis",
     "mitosis-stages": "Dividing cells and their stages",
+    "click": "Dividing cells by one click",
     "tetrads": "Tetrads",
     "spreads": "Chromosomes in their spreads",
     "images": "Images with chromosomes",

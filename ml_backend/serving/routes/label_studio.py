@@ -13,6 +13,7 @@ from ml_backend.serving.openapi import describe_api
 from ml_backend.serving.request_body import (
     read_action,
     read_body,
+    read_context,
     read_label_config,
     read_project_id,
     read_tasks,
@@ -58,10 +59,10 @@ def predict() -> Response:
     # Reading thousands of tasks takes its time too.
     deadline = time.monotonic() + state.settings.predict_seconds
     body = read_body(request)
-    tasks = read_tasks(body)
+    tasks, context = read_tasks(body), read_context(body)
     with state.turns:
         backend = Backend(state, read_project_id(body), read_label_config(body))
-        response = backend.predict(tasks, deadline=deadline)
+        response = backend.predict(tasks, context, deadline=deadline)
     if response.model_version is None:
         return jsonify(results=response.predictions)
     return jsonify(results=response.predictions, model_version=response.model_version)
