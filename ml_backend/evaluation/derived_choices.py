@@ -20,6 +20,8 @@ from ml_backend.evaluation.bootstrap import (
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import canonicalize, is_clutter
 
+LEAST = 1e-6  # a box at the threshold itself counts: its class is more probable than clutter
+
 
 class NoDerivation(ValueError):
     """Boxes do not tell which of the classes an image is of."""
@@ -50,8 +52,11 @@ def derive_choices(boxes: Boxes, classes: Sequence[str], threshold: float) -> di
     for name in classes:
         mine = [label == canonicalize(name) for label in found]
         best = float(boxes.confidence[mine].max(initial=0.0))
-        above = 0.5 + 0.5 * (best - threshold) / (1 - threshold)
-        chances[name] = above if best >= threshold else 0.5 * best / threshold
+        if np.float32(best) >= np.float32(threshold):  # as boxes are counted
+            best = max(best, threshold + LEAST)
+            chances[name] = 0.5 + 0.5 * (best - threshold) / (1 - threshold)
+        else:
+            chances[name] = 0.5 * best / threshold
     others = max(chance for name, chance in chances.items() if name not in clutter)
     return {**chances, clutter[0]: 1 - others}
 

@@ -28,7 +28,6 @@ def render(title: str, name: str, pictures: Pictures, **fields: Any) -> str:
         "annotators": "",
         "several_annotators": 0,
         "agreement": None,
-        "shares": [],
         "estimated": None,
         "skipped": [{"source": name, "reason": "<gone>"}],
     }
