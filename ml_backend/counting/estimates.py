@@ -48,12 +48,15 @@ class ProjectCount:
         missing: What is left to find, of the first figure.
         plan: What the next reviews will bring for the first figure; None with fewer than two
             reviewed tiles, or when all are reviewed.
+        is_even: Whether every tile was as likely to be reviewed as any other. Else what was
+            counted must not be divided by the number of reviewed tiles, nor class by class.
         notes: What else has to be known, in sentences.
     """
 
     figures: tuple[Figure, ...]
     missing: Missing
     plan: Plan | None
+    is_even: bool = True
     notes: tuple[str, ...] = ()
 
     @property
@@ -81,7 +84,7 @@ def estimate_project(tiles: ReviewedTiles, method: str) -> ProjectCount:
             expect_classes(tiles, rows),
         )
     missing = find_missing(figures[0].estimate)
-    return ProjectCount(figures, missing, plan, tuple(_list_notes(tiles)))
+    return ProjectCount(figures, missing, plan, tiles.is_even, tuple(_list_notes(tiles)))
 
 
 def _select_headline(tiles: ReviewedTiles) -> list[int]:

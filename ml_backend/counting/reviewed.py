@@ -61,6 +61,15 @@ class ReviewedTiles:
     missing: int | None = None
     uncounted: int = 0
 
+    @property
+    def is_even(self) -> bool:
+        """Whether every tile was as likely to be reviewed as any other, or all were."""
+        number = len(self.probability)
+        if number == self.tiles:
+            return True
+        uniform = 1 / (self.tiles - np.arange(number))
+        return not self.known_tiles and np.allclose(self.probability, uniform)
+
 
 def count_classes(
     tasks: Iterable[dict[str, Any]], labels: LabelingConfig, policy: Policy

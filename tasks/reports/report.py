@@ -76,12 +76,15 @@ def write_report(
     """
     objects = _number_objects(source.groups)
     rows = count_objects(source.groups, source.classes)
-    indices = compute_indices(source.groups)
+    # A share among tiles that were drawn unevenly is not that of all; the estimate is.
+    uneven = isinstance(source.count, ProjectCount) and not source.count.is_even
+    indices = [] if uneven else compute_indices(source.groups)
     files = [_write_csv(out / COUNTS, Count.__annotations__, map(asdict, rows))]
     files.append(_write_csv(out / OBJECTS, _COLUMNS, map(_to_object_record, objects)))
     if indices:
         files.append(_write_csv(out / INDICES, _INDEX_COLUMNS, map(_to_index_record, indices)))
-    shares = compute_shares(source.groups, source.classes) if source.names_images else []
+    named = source.names_images and not uneven
+    shares = compute_shares(source.groups, source.classes) if named else []
     if shares:
         files.append(_write_csv(out / SHARES, ClassShare.__annotations__, map(asdict, shares)))
     if source.corrections:
@@ -133,6 +136,11 @@ def _explain_missing_index(source: ReportSource, indices: Sequence[MitoticIndex]
     """Why there is no mitotic index, in words; "" where there is one."""
     if indices:
         return ""
+    if isinstance(source.count, ProjectCount) and not source.count.is_even:
+        return (
+            "tiles with many cells were more likely to be reviewed, so that a share among the "
+            "reviewed ones is not that of all; the estimate above is"
+        )
     if INTERPHASE not in map(canonicalize, source.classes):
         return "the labels have no class of interphase nuclei to divide by"
     return "no interphase nuclei are marked, so there is nothing to divide by"

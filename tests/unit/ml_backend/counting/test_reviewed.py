@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,3 +120,12 @@ def test_nothing_drawn_or_reviewed(counts) -> None:
     found = select([], counts)
     assert found.counts.shape == (1, 0) and found.tiles == 0
     assert (found.waiting, found.missing) == (len(counts), None)
+
+
+def test_whether_every_tile_was_as_likely() -> None:
+    assert not select(drawn(1, 2, 3), {1: 0, 2: 1}).is_even
+    even = [replace(tile, probability=1 / tile.tiles_left) for tile in drawn(1, 2, 3)]
+    assert select(even, {1: 0, 2: 1}).is_even
+    known = drawn(7, 8, left=2, version="") + even
+    assert not select(known, {7: 0, 8: 0, 1: 0}).is_even
+    assert select(drawn(1, 2, 3, left=3), {1: 0, 2: 1, 3: 0}).is_even

@@ -64,6 +64,13 @@ def test_the_page_the_table_and_the_picture(tmp_path: Path) -> None:
     assert "is not estimated: only 3 were reviewed at random." in page
 
 
+def test_no_share_among_tiles_that_were_drawn_unevenly(tmp_path: Path) -> None:
+    source = replace(make_source(replace(count(60), is_even=False)), colours={"Metaphase": "#1"})
+    result = write_report(source, tmp_path, lambda done, total: None)
+    assert result["indices"] == []
+    assert result["why_no_index"].startswith("tiles with many cells were more likely")
+
+
 def test_the_picture_shows_what_has_an_interval() -> None:
     assert draw_estimates(count(20)) is None
     content = draw_estimates(count(60))
