@@ -56,8 +56,7 @@ def main() -> None:
     options.add_argument("--one", type=Path, nargs=2, help=argparse.SUPPRESS)
     asked = options.parse_args()
     if asked.one:
-        folder, model = asked.one
-        measure(folder, model, asked.z)
+        measure(*asked.one, asked.z)
         return
     if not REAL.is_dir():
         sys.exit(f"the real images are not at {REAL}")

@@ -114,11 +114,6 @@ class Settings(BaseSettings):
         return self.data_dir / "snapshots"
 
     @property
-    def questions(self) -> Path:
-        """What was asked about labels in a second look, a file a project."""
-        return self.data_dir / "questions"
-
-    @property
     def images(self) -> Path:
         """Images fetched for training, by project; may be deleted at any time."""
         return self.data_dir / "images"

@@ -52,6 +52,8 @@ def simulate(
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
     names = tuple(dict.fromkeys(name.strip() for name in strategies.split(",") if name.strip()))
+    if not names:
+        raise typer.BadParameter("name at least one, such as random", param_hint="--strategies")
     plan = Plan(dataset, names, tile, seeds, batch, rounds, base, epochs)
     with console.show_progress("Simulating") as bar:
         result = simulate(plan, registry, settings.simulations, bar)

@@ -177,12 +177,6 @@ def evaluate(
     dataset: Annotated[Path, typer.Option(help="A labelled folder.")],
     model: ModelOption = "starter:mitosis",
     task: TaskOption = None,
-    beside: Annotated[
-        str | None,
-        typer.Option(
-            help="With a classifier of images: a detector whose boxes answer the same question."
-        ),
-    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The figures of a model on a labelled folder."""
@@ -193,7 +187,7 @@ def evaluate(
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
     with console.show_progress("Evaluating") as bar:
-        figures, skipped = evaluate_folder(registry, dataset, model, bar, task, beside)
+        figures, skipped = evaluate_folder(registry, dataset, model, bar, task)
     rows = [{"source": source, "reason": reason} for source, reason in skipped]
     result = {**figures, "skipped": rows}
     console.print_result(result, as_json=as_json, text=lambda: tables.render_figures(result))

@@ -129,16 +129,13 @@ class Studio:
         """
         return _read_project(self.session.call(self.session.sdk.projects.get, project))
 
-    def create_project(
-        self, title: str, label_config: str, description: str = "", instructions: str = ""
-    ) -> StudioProject:
+    def create_project(self, title: str, label_config: str, description: str = "") -> StudioProject:
         """Create a project that shows pre-annotations and offers the least certain task first.
 
         Args:
             title: At least 3 characters.
             label_config: The labeling config, XML.
             description: In plain text.
-            instructions: HTML, shown before labelling.
 
         Raises:
             StudioFault: The labeling config is not valid.
@@ -148,8 +145,6 @@ class Studio:
             title=title,
             label_config=label_config,
             description=description,
-            expert_instruction=instructions,
-            show_instruction=bool(instructions),
             sampling=SAMPLING,
             show_collab_predictions=True,
             again=False,
@@ -204,58 +199,20 @@ class Studio:
                 local.create, project=project, path=path, use_blob_urls=True, title=folder.name
             )
 
-    def show_tasks(self, project: int, title: str, tasks: Sequence[int]) -> None:
-        """Let a Data Manager tab of that title show these tasks alone, in place of an earlier one.
-
-        Args:
-            project: The project's id.
-            title: Of the tab.
-            tasks: Their ids; the tab goes away where there are none.
-        """
-        for view in self.session.call(self.session.sdk.views.list, project=project):
-            if (_json(view).get("data") or {}).get("title") == title:
-                self.session.call(self.session.sdk.views.delete, str(view.id))
-        if not tasks:
-            return
-        items = [_filter("id", "equal", task, "Number") for task in tasks]
-        data = {
-            "title": title,
-            "type": "list",
-            "target": "tasks",
-            "filters": {"conjunction": "or", "items": items},
-        }
-        self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
-
     def ensure_view(self, project: int) -> None:
         """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
-        self._ensure_view(project, VIEW_TITLE, ordering=["tasks:predictions_score"])
-
-    def ensure_view_of(self, project: int, title: str, tasks: Sequence[int]) -> int:
-        """Create a Data Manager tab of these tasks alone; an existing one of that title stays.
-
-        Returns:
-            The tab's id, which an address names as `?tab=`.
-        """
-        items = [_filter("id", "equal", task, "Number") for task in tasks]
-        filters = {"conjunction": "or", "items": items}
-        return self._ensure_view(project, title, ordering=["tasks:id"], filters=filters)
-
-    def _ensure_view(self, project: int, title: str, **settings: Any) -> int:
-        for view in self.session.call(self.session.sdk.views.list, project=project):
-            if (_json(view).get("data") or {}).get("title") == title:
-                return int(view.id)
+        views = self.session.call(self.session.sdk.views.list, project=project)
+        if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
+            return
         hidden = [f"tasks:{name}" for name in _HIDDEN]
         data = {
-            "title": title,
+            "title": VIEW_TITLE,
             "type": "list",
             "target": "tasks",
+            "ordering": ["tasks:predictions_score"],
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
-            **settings,
         }
-        made = self.session.call(
-            self.session.sdk.views.create, project=project, data=data, again=False
-        )
-        return int(made.id)
+        self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
 
     # Tasks.
 
@@ -365,14 +322,6 @@ class Studio:
     def list_annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         """List the tasks with a submitted annotation, with their annotations."""
         return self.list_tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
-
-    def list_annotated_or_skipped_tasks(self, project: int) -> Iterator[dict[str, Any]]:
-        """List the tasks that somebody submitted or skipped, with what they submitted."""
-        submitted = _filter("total_annotations", "greater", 0, "Number")
-        skipped = _filter("cancelled_annotations", "greater", 0, "Number")
-        yield from self.list_tasks(project, only=[submitted])
-        only = [_filter("total_annotations", "equal", 0, "Number"), skipped]
-        yield from self.list_tasks(project, only=only)
 
     def list_untouched_tasks(
         self,
@@ -533,26 +482,6 @@ class Studio:
             request_options={"timeout_in_seconds": 150},
             again=False,
         )
-
-    def edit_annotation(
-        self,
-        annotation: int,
-        edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
-    ) -> None:
-        """Edit a submitted annotation as it is now; nothing is sent where nothing changes.
-
-        Args:
-            annotation: Its id.
-            edit: From its `result` to the new one.
-
-        Raises:
-            ProjectGone: There is no such annotation (any more).
-        """
-        held = self.session.call(self.session.sdk.annotations.get, annotation)
-        result = _json(held).get("result") or []
-        edited = edit(result)
-        if edited != result:
-            self.session.call(self.session.sdk.annotations.update, annotation, result=edited)
 
     def wait_for_annotators(self, task: dict[str, Any], annotators: int) -> None:
         """Let a task wait for so many annotators, so that the queue offers it to one more.

@@ -25,15 +25,7 @@ EVENTS = (
 )
 
 
-def connect_backend(
-    session: Session,
-    project: int,
-    url: str,
-    user: str,
-    password: str,
-    *,
-    interactive: bool = False,
-) -> None:
+def connect_backend(session: Session, project: int, url: str, user: str, password: str) -> None:
     """Connect the ML backend at `url` to a project, and a webhook that carries its password.
 
     Doing it again replaces the earlier pair. Meanwhile the server asks the backend's /health and
@@ -46,7 +38,6 @@ def connect_backend(
         url: Of the ML backend, as Label Studio reaches it.
         user: The name that Label Studio must send to the backend.
         password: The password that it must send.
-        interactive: Whether smart tools ask it at every click.
 
     Raises:
         AddressBlocked: Label Studio's protection forbids that address. What was connected before
@@ -63,7 +54,6 @@ def connect_backend(
         "url": url,
         "title": BACKEND_TITLE,
         "description": "Pre-annotates images and learns from corrections.",
-        "is_interactive": interactive,
         "auth_method": "BASIC_AUTH",
         "basic_auth_user": user,
         "basic_auth_pass": password,

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from flask import current_app
 
-from ml_backend.imaging.decode import UnreadableImage, decode, measure_decoded
-from ml_backend.imaging.decode_budget import BUDGET
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
-from ml_backend.serving.decoded_images import DecodedImages
 from ml_backend.serving.metrics import ServerMetrics
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
@@ -38,7 +33,6 @@ class ImageSources:
     def __init__(self, media: Path) -> None:
         self._media = media
         self._sources: dict[Project, ImageSource] = {}
-        self._decoded = DecodedImages()
         self._lock = threading.Lock()
 
     def get(self, project: Project) -> ImageSource:
@@ -49,39 +43,6 @@ class ImageSources:
                     project.url, project.token, media=self._media, project=project.id
                 )
             return self._sources[project]
-
-    def get_pixels(
-        self, project: Project, address: str, deadline: float | None = None
-    ) -> np.ndarray | None:
-        """Return an image, (H, W, 3) uint8 RGB, that somebody looks at and will ask for again.
-
-        Args:
-            project: Whose task it is of.
-            address: Of the image, as the task has it.
-            deadline: On `time.monotonic()`.
-
-        Returns:
-            None where it cannot be had, or not in time.
-        """
-        key = project.id, address
-        pixels = self._decoded.find(key)
-        if pixels is None:
-            for _, content in self.get(project).fetch([address], deadline):
-                if isinstance(content, Exception):
-                    return None
-                try:
-                    taken = measure_decoded(content)
-                    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
-                    if not BUDGET.take(taken, seconds):
-                        return None
-                    try:
-                        pixels = decode(content)
-                    finally:
-                        BUDGET.give_back(taken)
-                except UnreadableImage:
-                    return None
-                self._decoded.keep(key, pixels)
-        return pixels
 
 
 @dataclass(frozen=True)

@@ -153,14 +153,7 @@ def connect(
         disconnect_backend(studio.session, found.id)
     else:
         password = read_backend_password(settings)
-        connect_backend(
-            studio.session,
-            found.id,
-            backend_url,
-            settings.backend_user,
-            password,
-            interactive=labels.smart,
-        )
+        connect_backend(studio.session, found.id, backend_url, settings.backend_user, password)
     projects.choose_polling(found.id, polled=backend_url is None)
     if version:
         studio.set_model_version(found.id, version)

@@ -152,7 +152,16 @@ class ModelCache:
         everything = self._settings.preannotate == "all"
         classes = model.card.classes if everything else model.card.headline
         shown = frozenset(classes) & frozenset(matching.mapping)
-        return PreAnnotator(version, model, labels, matching, shown, answers=self._answers)
+        before = {change.version for change in self._registry.list_changes(str(project.id))}
+        return PreAnnotator(
+            version,
+            model,
+            labels,
+            matching,
+            shown,
+            answers=self._answers,
+            round=len(before - {version}),
+        )
 
 
 @lru_cache(maxsize=256)

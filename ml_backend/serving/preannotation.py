@@ -93,6 +93,7 @@ class PreAnnotator:
             shown, classes without a label cannot be.
         dropped: How often a confident class without a label was found.
         answers: Predictions of before, which several projects may share.
+        round: How many champions the project had before this one.
     """
 
     version: str
@@ -102,6 +103,7 @@ class PreAnnotator:
     shown: frozenset[str]
     dropped: Counter[str] = field(default_factory=Counter)
     answers: AnswerCache = field(default_factory=AnswerCache)
+    round: int = 0
 
     def preannotate(
         self,
@@ -252,7 +254,7 @@ class PreAnnotator:
     @property
     def context(self) -> Context:
         """What a strategy may know of the version."""
-        return Context(self.model.card.threshold)
+        return Context(self.model.card.threshold, self.round)
 
     def score_in_queue(
         self,

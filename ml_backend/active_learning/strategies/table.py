@@ -21,7 +21,9 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("foreground", score_foreground, whole=True),
         Strategy("clasp", score_clasp, whole=True),
         Strategy("ppal", score_ppal, whole=True, needs=frozenset({"features", "difficulty"})),
-        Strategy("exemplar", score_exemplar, needs=frozenset({"features", "exemplars"})),
+        Strategy(
+            "exemplar", score_exemplar, whole=True, needs=frozenset({"features", "exemplars"})
+        ),
         Strategy("committee", score_committee, needs=frozenset({"committee"})),
     )
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.active_learning.strategies.committee import measure_disagreement, score_committee
-from ml_backend.active_learning.strategies.exemplar import score_exemplar
+from ml_backend.active_learning.strategies.exemplar import score_exemplar, whiten
 from ml_backend.active_learning.strategies.ppal import (
     BETA,
     order_farthest_first,
@@ -30,12 +30,30 @@ def make_candidate(key: str, angle: float, confidence: float = 0.5) -> Candidate
 
 
 def test_more_like_this_one() -> None:
-    queue = [make_candidate("far", 2), make_candidate("near", 0.1), Candidate("empty", Boxes())]
-    marked = np.array([[1, 0], [0, -1]], np.float32)
+    # What all have in common, the third number, says nothing.
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(0, 2 * np.pi, 200)
+    rows = np.stack([np.cos(angles), 0.2 * np.sin(angles), np.full(200, 5.0)], axis=1)
+    boxes = make_boxes(0.5)
+    queue = [Candidate(f"{n}", boxes, rows[n : n + 1].astype(np.float32)) for n in range(200)]
+    queue.append(Candidate("empty", Boxes(), np.zeros((0, 3), np.float32)))
+    marked = np.array([[np.cos(1), 0.2 * np.sin(1), 5]], np.float32)
     scores = score_exemplar(queue, Context(0.25, exemplars=marked))
-    assert scores[1] < scores[0] < scores[2]
-    assert scores[1] == pytest.approx(0.75 * (1 - np.cos(0.1)) / 2, abs=1e-6)
+    away = np.abs((angles - 1 + np.pi) % (2 * np.pi) - np.pi)
+    nearest = np.argsort(away)[:20]
+    assert set(np.argsort(scores)[:15]) < set(nearest.tolist())
+    assert (scores[:200] <= 0.75).all() and scores[200] >= 0.75
     assert (score_exemplar(queue, Context(0.25)) >= 0.75).all()
+
+
+@given(st.integers(2, 6), st.integers(0, 1000))
+def test_whitened_features_have_no_mean_and_one_spread(width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(50, width)) * rng.uniform(0.1, 9, width) + rng.normal(size=width)
+    (shown,) = whiten([rows], rows)
+    assert np.allclose(np.linalg.norm(shown, axis=1), 1)
+    (moved,) = whiten([rows * 3 + 7], rows * 3 + 7)  # neither place nor size matters
+    assert np.allclose(np.abs(shown @ shown.T), np.abs(moved @ moved.T), atol=1e-6)
 
 
 def test_a_class_weighs_from_1_to_its_most() -> None:
