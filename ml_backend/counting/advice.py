@@ -34,7 +34,7 @@ def advise(count: ProjectCount) -> tuple[Verdict, str]:
         return "go on", f"Go on: there is no interval before {format_count(few, 'more tile')}."
     if not _is_known(estimate, float(count.missing.found)):
         return "go on", f"Go on: {_describe_plan(count)}."
-    rare = [other for other in count.figures[1:] if _is_rare(other)]
+    rare = [other for other in count.figures[1:] if not other.sample and _is_rare(other)]
     if rare:
         least = min(rare, key=lambda other: float(other.estimate.counted))
         return "label more", (

@@ -30,6 +30,7 @@ class Figure:
         estimate: Its value and how sure that is.
         method: How the tiles were chosen, and what the estimate rests on.
         naive: What the detector's claims add up to; None where that is not known.
+        sample: The scan, sample or slide that it is about; "" for all together.
     """
 
     what: str
@@ -37,6 +38,7 @@ class Figure:
     estimate: Estimate
     method: str
     naive: float | None = None
+    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def estimate_project(tiles: ReviewedTiles, method: str) -> ProjectCount:
         tiles: What was reviewed.
         method: How the tiles were chosen, in words.
     """
-    figures = tuple(_list_figures(tiles, method))
+    figures = (*_list_figures(tiles, method), *_list_figures_of_samples(tiles, method))
     rows = _select_headline(tiles)
     plan = None
     if 2 <= len(tiles.probability) < tiles.tiles:
@@ -94,21 +96,58 @@ def _select_headline(tiles: ReviewedTiles) -> list[int]:
 def _list_figures(tiles: ReviewedTiles, method: str) -> Iterator[Figure]:
     headline = _select_headline(tiles)
     if len(headline) != 1:
-        yield Figure("all", "count", _estimate_count(tiles, headline), method, tiles.naive)
+        yield Figure(
+            _name_headline(tiles), "count", _estimate_count(tiles, headline), method, tiles.naive
+        )
     for row, name in sorted(enumerate(tiles.classes), key=lambda item: item[0] not in headline):
         naive = tiles.naive if [row] == headline else None
         yield Figure(name, "count", _estimate_count(tiles, [row]), method, naive)
-    names = [canonicalize(name) for name in tiles.classes]
+    for what, kind, estimate in _estimate_mitotic_index(tiles):
+        yield Figure(what, kind, estimate, method)
     dividing = [n for n, name in enumerate(tiles.classes) if is_mitotic(name)]
-    resting = [n for n, name in enumerate(names) if name == INTERPHASE]
-    if dividing and resting:
-        whole = [*dividing, *resting]
-        yield Figure("mitotic index", "share", _estimate_share(tiles, dividing, whole), method)
     for stage in STAGES:
-        part = [n for n in dividing if names[n] == stage]
+        part = [n for n in dividing if canonicalize(tiles.classes[n]) == stage]
         if part and len(dividing) > 1:
             what = f"{tiles.classes[part[0]]} of dividing"
             yield Figure(what, "share", _estimate_share(tiles, part, dividing), method)
+
+
+def _name_headline(tiles: ReviewedTiles) -> str:
+    return tiles.headline[0] if len(tiles.headline) == 1 else "all"
+
+
+def _estimate_mitotic_index(tiles: ReviewedTiles) -> list[tuple[str, Kind, Estimate]]:
+    """The mitotic index, where both dividing and resting cells have a label."""
+    dividing = [n for n, name in enumerate(tiles.classes) if is_mitotic(name)]
+    resting = [n for n, name in enumerate(tiles.classes) if canonicalize(name) == INTERPHASE]
+    if not dividing or not resting:
+        return []
+    estimate = _estimate_share(tiles, dividing, [*dividing, *resting])
+    return [("mitotic index", "share", estimate)]
+
+
+def _list_figures_of_samples(tiles: ReviewedTiles, method: str) -> Iterator[Figure]:
+    """The headline of each scan, sample or slide: on the tiles outside of it there is nothing."""
+    if len(tiles.sizes) < 2:
+        return
+    headline = _select_headline(tiles)
+    nothing = np.zeros(len(tiles.probability))
+    for name in sorted(tiles.sizes):
+        inside = np.array(tiles.samples) == name
+        part = replace(
+            tiles,
+            counts=tiles.counts * inside,
+            known=tiles.known_in.get(name, np.zeros(len(tiles.classes))),
+            expected=nothing,
+            expected_left=nothing,
+        )
+        reviewed = int(inside.sum())
+        for what, kind, estimate in (
+            (_name_headline(tiles), "count", _estimate_count(part, headline)),
+            *_estimate_mitotic_index(part),
+        ):
+            here = replace(estimate, reviewed=reviewed, tiles=tiles.sizes[name])
+            yield Figure(what, kind, here, method, sample=name)
 
 
 def _estimate_count(tiles: ReviewedTiles, rows: Sequence[int]) -> Estimate:

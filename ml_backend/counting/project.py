@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ml_backend.counting.random_reviews import (
 from ml_backend.counting.reviewed import count_classes, list_classes, select_reviewed
 from ml_backend.counting.sample import DrawnTile, SampleStore
 from ml_backend.dataset.consensus import Policy
-from ml_backend.dataset.split import read_group
+from ml_backend.dataset.split import GROUP_FIELDS, read_group
 from ml_backend.estimation.estimate import FEWEST_REVIEWED
 from ml_backend.estimation.prediction_powered import Refusal
 from ml_backend.label_studio.class_names import choose_headline
@@ -68,7 +68,8 @@ def count_tasks(
     """
     store = SampleStore(settings.samples_database)
     there = [task["id"] for task in tasks]
-    if found := count_drawn(project, tasks, there, labels, settings.annotators, store):
+    samples = read_samples(tasks)
+    if found := count_drawn(project, tasks, there, labels, settings.annotators, store, samples):
         return found
     if Projects(settings.projects_database).get_goal(project) == "count":
         return Refusal("no tiles were drawn yet: keep `cytoloop worker` running")
@@ -85,6 +86,7 @@ def count_drawn(
     labels: LabelingConfig,
     policy: Policy,
     store: SampleStore,
+    samples: Mapping[int, str] | None = None,
 ) -> ProjectCount | None:
     """Estimate from the tiles of a project that were drawn by lot.
 
@@ -95,6 +97,8 @@ def count_drawn(
         labels: Of the project.
         policy: What counts of several annotators of a task.
         store: Knows what was drawn.
+        samples: By task, the scan, sample or slide that it belongs to; what is given gets
+            estimates of its own.
 
     Returns:
         The estimates; None where nothing was drawn.
@@ -110,8 +114,18 @@ def count_drawn(
         choose_headline(list_classes(labels)),
         present=present,
         naive=sum(claim.cells for claim in claims.values()) if claims else None,
+        samples=samples,
     )
     return estimate_project(tiles, DRAWN)
+
+
+def read_samples(tasks: Iterable[dict[str, Any]]) -> dict[int, str]:
+    """Read which scan, sample or slide each task belongs to, where its data say so."""
+    return {
+        task["id"]: str(task["data"][name])
+        for task in tasks
+        for name in list(filter(task["data"].get, GROUP_FIELDS))[:1]
+    }
 
 
 def count_at_random(
@@ -152,6 +166,7 @@ def count_at_random(
         headline,
         present=[task["id"] for task in tasks],
         naive=sum(predicted.values()) if len(predicted) == number else None,
+        samples=read_samples(tasks),
     )
     count = estimate_project(tiles, AT_RANDOM)
     if version is None or len(sample) == number:

@@ -68,7 +68,8 @@ def describe(count: ProjectCount | Refusal) -> list[str]:
     for figure in count.figures:
         estimate = figure.estimate
         limits = choose_limits(estimate)
-        text = f"{figure.what}: {_show(figure, float(estimate.value))}"
+        where = f" in {figure.sample}" if figure.sample else ""
+        text = f"{figure.what}{where}: {_show(figure, float(estimate.value))}"
         if limits is not None:
             holds = _say_when(estimate, limits)
             text += f", 95 % interval {_show_range(figure, limits)} ({holds})"
@@ -91,6 +92,7 @@ def _to_record(figure: Figure) -> dict[str, Any]:
     return {
         "what": figure.what,
         "kind": figure.kind,
+        "sample": figure.sample,
         "value": _number(estimate.value),
         "interval": None if limits is None else _limits(limits),
         "holds": None if limits is None else _say_when(estimate, limits),

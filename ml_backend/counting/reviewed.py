@@ -6,8 +6,9 @@ the number worthless.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ class ReviewedTiles:
         waiting: Reviewed tiles that do not count yet.
         missing: The task that must be reviewed before those count; None where none waits.
         uncounted: Tiles that came after the last draw: they are in no number yet.
+        samples: Of each of the n tiles, the scan, sample or slide that it belongs to.
+        sizes: By scan, sample or slide, how many tiles it has; empty where there are none.
+        known_in: By scan, sample or slide, the part of `known` that is there.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +64,9 @@ class ReviewedTiles:
     waiting: int = 0
     missing: int | None = None
     uncounted: int = 0
+    samples: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    known_in: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def is_even(self) -> bool:
@@ -130,6 +137,7 @@ def select_reviewed(
     *,
     present: Iterable[int],
     naive: float | None = None,
+    samples: Mapping[int, str] | None = None,
 ) -> ReviewedTiles:
     """Select the tiles that count: the unbroken beginning of the order.
 
@@ -144,7 +152,9 @@ def select_reviewed(
         headline: Those that the claims are about.
         present: The tasks that are there now.
         naive: What the detector claims for all tiles together.
+        samples: By task, the scan, sample or slide that it belongs to.
     """
+    samples = samples or {}
     there = set(present)
     nothing = np.zeros(len(classes))
     reviewed: list[np.ndarray] = []
@@ -179,7 +189,20 @@ def select_reviewed(
         len(counts.keys() & there) - sum(tile.task in counts for tile in counted),
         missing,
         max(0, len(there) - first - tiles),
+        tuple(samples.get(tile.task, "") for tile in used),
+        Counter(samples.values()),
+        _add_up_by_sample([tile.task for tile in drawn[:first]], known, samples),
     )
+
+
+def _add_up_by_sample(
+    tasks: Sequence[int], counts: Sequence[np.ndarray], samples: Mapping[int, str]
+) -> dict[str, np.ndarray]:
+    totals: dict[str, np.ndarray] = {}
+    for task, found in zip(tasks, counts, strict=True):
+        if task in samples:
+            totals[samples[task]] = totals.get(samples[task], 0) + found
+    return totals
 
 
 def _find_last_beginning(drawn: Sequence[DrawnTile]) -> int:

@@ -13,6 +13,8 @@ from ml_backend.counting.estimates import Figure, ProjectCount
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST = 40  # figures in the picture; the table has all
+
 ESTIMATE, COUNTED, CLAIMED = "#0072B2", "#1f2328", "#D55E00"
 
 
@@ -28,6 +30,7 @@ def draw_estimates(count: ProjectCount) -> bytes | None:
     from matplotlib.figure import Figure as Canvas
 
     known = [figure for figure in count.figures if np.all(np.isfinite(figure.estimate.interval))]
+    known = known[:MOST]
     kinds = [
         (title, figures)
         for title, kind in (("objects in all images", "count"), ("share, %", "share"))
@@ -64,6 +67,7 @@ def _draw_axes(axes: Axes, title: str, figures: Sequence[Figure]) -> None:
     if claimed:
         places, naive = zip(*claimed, strict=True)
         axes.plot(naive, places, "x", color=CLAIMED, label="the detector's claims, added up")
-    axes.set_yticks(rows, [figure.what for figure in figures])
+    names = [f"{figure.what}{f' in {figure.sample}' * bool(figure.sample)}" for figure in figures]
+    axes.set_yticks(rows, names)
     axes.set(xlabel=title, xlim=(0, None), ylim=(len(figures) - 0.5, -0.5))
     axes.spines[["top", "right"]].set_visible(False)

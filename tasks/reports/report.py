@@ -156,7 +156,7 @@ _INDEX_COLUMNS = (
     "scan", "kind", "of", "reviewed", "part", "whole", "value", "low", "high", "images",
 )  # fmt: skip
 _ESTIMATE_COLUMNS = (
-    "what", "kind", "value", "low", "high", "holds", "classical_low", "classical_high",
+    "sample", "what", "kind", "value", "low", "high", "holds", "classical_low", "classical_high",
     "counted", "naive", "method", "reviewed", "total",
 )  # fmt: skip
 _CORRECTION_COLUMNS = (

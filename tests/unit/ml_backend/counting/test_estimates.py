@@ -177,3 +177,32 @@ def test_a_refusal_is_told() -> None:
     assert to_json(refusal)["refused"] == "nobody looked"
     assert to_json(refusal)["estimates"] == []
     assert describe(refusal) == ["There is no estimate: nobody looked."]
+
+
+def test_each_scan_has_its_own_number_and_together_they_are_all() -> None:
+    totals, values = [], []
+    for seed in range(40):
+        reviewed, _ = review(120, seed)
+        names = tuple("slide 1" if place % 3 else "slide 2" for place in range(120))
+        known = {"slide 2": np.array([5.0, 1.0, 0.0])}
+        sampled = replace(
+            reviewed,
+            samples=names,
+            sizes={"slide 1": 270, "slide 2": 130},
+            known=known["slide 2"],
+            known_in=known,
+            expected=np.zeros(120),
+            expected_left=np.zeros(120),
+        )
+        count = estimate_project(sampled, "drawn")
+        parts = [figure for figure in count.figures if figure.sample and figure.what == "all"]
+        assert [figure.sample for figure in parts] == ["slide 1", "slide 2"]
+        assert [figure.estimate.tiles for figure in parts] == [270, 130]
+        assert [figure.estimate.reviewed for figure in parts] == [80, 40]
+        totals.append(float(count.headline.estimate.value))
+        values.append([float(figure.estimate.value) for figure in parts])
+        assert parts[1].estimate.counted >= 6
+    # No part is below what was counted there, so their sum may be a little above the whole.
+    assert np.sum(values, axis=1) == pytest.approx(np.array(totals), rel=0.05)
+    shares = [figure for figure in count.figures if figure.what == "mitotic index"]
+    assert [figure.sample for figure in shares] == ["", "slide 1", "slide 2"]

@@ -129,3 +129,13 @@ def test_whether_every_tile_was_as_likely() -> None:
     known = drawn(7, 8, left=2, version="") + even
     assert not select(known, {7: 0, 8: 0, 1: 0}).is_even
     assert select(drawn(1, 2, 3, left=3), {1: 0, 2: 1, 3: 0}).is_even
+
+
+def test_tiles_know_their_scan() -> None:
+    tiles = drawn(7, 8, left=2, version="") + drawn(1, 2, left=8)
+    samples = {task: "a" if task < 8 else "b" for task in range(1, 11)}
+    counts = {task: np.array([2.0]) for task in (7, 8, 1, 2)}
+    classes = ("Metaphase",)
+    found = select_reviewed(tiles, counts, classes, classes, present=range(1, 11), samples=samples)
+    assert found.samples == ("a", "a") and found.sizes == {"a": 7, "b": 3}
+    assert {name: known.tolist() for name, known in found.known_in.items()} == {"a": [2], "b": [2]}
