@@ -81,7 +81,9 @@ def read_cohesion(scratch: Path) -> list[Example]:
         x, y, width, height = annotation["bbox"]
         side = round(max(width, height) * MARGIN)
         centre = (x + width / 2, y + height / 2)
-        crop = cv2.getRectSubPix(spreads[annotation["image_id"]], (side, side), centre)
+        spread = spreads[annotation["image_id"]]
+        assert spread is not None
+        crop = cv2.getRectSubPix(spread, (side, side), centre)
         path = scratch / f"{number}.png"
         cv2.imwrite(str(path), crop)
         examples.append(

@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_backend.promotion.detect_examples import FLOOR, judge
 from plain import Plain
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation.metrics import DetectionFigures
+from ml_backend.evaluation.metrics import DetectionFigures, evaluate
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.class_names import choose_headline, is_clutter
@@ -36,6 +35,7 @@ from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
+from ml_backend.promotion.predict_examples import FLOOR
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TILE = (480, 640)  # height, width
@@ -128,6 +128,11 @@ class Answers:
 
     def of_tiles(self, card: ModelCard) -> DetectionFigures:
         return judge(card, self.tiles, self.tile_boxes)
+
+
+def judge(card: ModelCard, examples: list[Example], boxes: list[Boxes]) -> DetectionFigures:
+    """The figures at the card's own threshold."""
+    return evaluate(examples, boxes, threshold=card.threshold, headline=card.headline)
 
 
 def folds(examples: list[Example], number: int, seed: int) -> list[set[str]]:

@@ -56,7 +56,8 @@ def main() -> None:
     options.add_argument("--one", type=Path, nargs=2, help=argparse.SUPPRESS)
     asked = options.parse_args()
     if asked.one:
-        measure(*asked.one, asked.z)
+        folder, model = asked.one
+        measure(folder, model, asked.z)
         return
     if not REAL.is_dir():
         sys.exit(f"the real images are not at {REAL}")

@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         return self.data_dir / "snapshots"
 
     @property
+    def questions(self) -> Path:
+        """What was asked about labels in a second look, a file a project."""
+        return self.data_dir / "questions"
+
+    @property
     def images(self) -> Path:
         """Images fetched for training, by project; may be deleted at any time."""
         return self.data_dir / "images"
@@ -147,16 +152,6 @@ class Settings(BaseSettings):
     def studio(self) -> Path:
         """Label Studio's own environment, database and credentials."""
         return self.data_dir / "label-studio"
-
-    @property
-    def catalogue(self) -> Path:
-        """What the projects' tasks show, a SQLite file each; may be deleted at any time."""
-        return self.data_dir / "catalogue"
-
-    @property
-    def crops(self) -> Path:
-        """Pictures of single cells, by project; may be deleted at any time."""
-        return self.data_dir / "crops"
 
     @property
     def login_links(self) -> Path:

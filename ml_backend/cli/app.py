@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend.cli import console, counting, doctor, models, service, simulation, training
+from ml_backend.cli import (
+    console,
+    counting,
+    doctor,
+    models,
+    second_look,
+    service,
+    simulation,
+    training,
+)
 
 app = typer.Typer()
 app.add_typer(service.app)
@@ -17,6 +26,7 @@ app.add_typer(doctor.app)
 app.add_typer(training.app)
 app.add_typer(counting.app)
 app.add_typer(simulation.app)
+app.add_typer(second_look.app)
 app.add_typer(models.app, name="models")
 
 

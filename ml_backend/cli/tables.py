@@ -45,6 +45,7 @@ def render_figures(result: dict[str, Any]) -> RenderableType:
         *([_lay_out_stages(result["stage_table"])] if boxed else []),
         _lay_out_confusion(result["confusion"]),
         *_lay_out_choices(result.get("region_choices")),
+        *_lay_out_beside(result),
         *(_describe_curves(result) if boxed else []),
         *list_skipped(result["skipped"]),
     )
@@ -65,6 +66,24 @@ def _lay_out_choices(choices: dict[str, Any] | None) -> list[RenderableType]:
         table.add_row(name, *(format_number(rates[column]) for column in names))
     balanced = format_number(choices["balanced_accuracy"])
     return [table, f"Balanced accuracy of the choices: {balanced}."]
+
+
+def _lay_out_beside(result: dict[str, Any]) -> list[RenderableType]:
+    """A classifier beside what a detector's boxes say; nothing where no detector was asked."""
+    beside = result.get("beside")
+    if not beside:
+        return []
+    title = f"the same images by the boxes of {beside['model']}"
+    table = Table(title=title, title_justify="left")
+    for column in ("figure", "classifier", "detector", "difference", "95 % interval"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    gap = beside["difference"]
+    for name in ("accuracy", "balanced_accuracy"):
+        values = (result[name], beside[name], gap[name])
+        table.add_row(_title(name), *map(format_number, values), format_interval(gap, name))
+    seen = beside["trained_on"]
+    flattered = [f"The detector was trained on {seen} of these images."] if seen else []
+    return [table, *flattered]
 
 
 def _warn_of_other_classes(result: dict[str, Any]) -> list[str]:

@@ -177,6 +177,12 @@ def evaluate(
     dataset: Annotated[Path, typer.Option(help="A labelled folder.")],
     model: ModelOption = "starter:mitosis",
     task: TaskOption = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            help="With a classifier of images: a detector whose boxes answer the same question."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The figures of a model on a labelled folder."""
@@ -187,7 +193,7 @@ def evaluate(
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
     with console.show_progress("Evaluating") as bar:
-        figures, skipped = evaluate_folder(registry, dataset, model, bar, task)
+        figures, skipped = evaluate_folder(registry, dataset, model, bar, task, beside)
     rows = [{"source": source, "reason": reason} for source, reason in skipped]
     result = {**figures, "skipped": rows}
     console.print_result(result, as_json=as_json, text=lambda: tables.render_figures(result))

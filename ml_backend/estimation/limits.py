@@ -134,13 +134,15 @@ def limit_total(
     left = np.maximum(value - counted, 0)
     everything = np.maximum(value, counted)
     bases = (everything, left) if widest else ((everything + left) / 2,) * 2
+    # Student's quantile is for a spread that is known badly, and φ is a guess about just that.
+    lean = np.minimum(quantile, NORMAL)
     sides = []
     for sign, base in zip((-1, 1), bases, strict=True):
         whole = base + jump
         unit = np.where(whole > 0, variance + jump**2, 0) / np.where(whole > 0, whole, 1)
-        tilt = np.square(quantile) * unit / 2
+        tilt = np.square(quantile if widest and sign > 0 else lean) * unit / 2
         if sign > 0:
-            tilt = np.maximum(tilt, NORMAL**2 * skew / 3)
+            tilt = np.maximum(tilt, np.square(lean) * skew / 3)
         sides.append(value + tilt + sign * np.sqrt(np.square(quantile) * variance + tilt**2))
     return np.maximum(np.stack(sides, axis=-1), np.asarray(counted)[..., None])
 

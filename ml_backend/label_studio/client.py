@@ -129,13 +129,16 @@ class Studio:
         """
         return _read_project(self.session.call(self.session.sdk.projects.get, project))
 
-    def create_project(self, title: str, label_config: str, description: str = "") -> StudioProject:
+    def create_project(
+        self, title: str, label_config: str, description: str = "", instructions: str = ""
+    ) -> StudioProject:
         """Create a project that shows pre-annotations and offers the least certain task first.
 
         Args:
             title: At least 3 characters.
             label_config: The labeling config, XML.
             description: In plain text.
+            instructions: HTML, shown before labelling.
 
         Raises:
             StudioFault: The labeling config is not valid.
@@ -145,6 +148,8 @@ class Studio:
             title=title,
             label_config=label_config,
             description=description,
+            expert_instruction=instructions,
+            show_instruction=bool(instructions),
             sampling=SAMPLING,
             show_collab_predictions=True,
             again=False,
@@ -199,20 +204,58 @@ class Studio:
                 local.create, project=project, path=path, use_blob_urls=True, title=folder.name
             )
 
-    def ensure_view(self, project: int) -> None:
-        """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
-        views = self.session.call(self.session.sdk.views.list, project=project)
-        if VIEW_TITLE in {(_json(view).get("data") or {}).get("title") for view in views}:
+    def show_tasks(self, project: int, title: str, tasks: Sequence[int]) -> None:
+        """Let a Data Manager tab of that title show these tasks alone, in place of an earlier one.
+
+        Args:
+            project: The project's id.
+            title: Of the tab.
+            tasks: Their ids; the tab goes away where there are none.
+        """
+        for view in self.session.call(self.session.sdk.views.list, project=project):
+            if (_json(view).get("data") or {}).get("title") == title:
+                self.session.call(self.session.sdk.views.delete, str(view.id))
+        if not tasks:
             return
-        hidden = [f"tasks:{name}" for name in _HIDDEN]
+        items = [_filter("id", "equal", task, "Number") for task in tasks]
         data = {
-            "title": VIEW_TITLE,
+            "title": title,
             "type": "list",
             "target": "tasks",
-            "ordering": ["tasks:predictions_score"],
-            "hiddenColumns": {"explore": hidden, "labeling": hidden},
+            "filters": {"conjunction": "or", "items": items},
         }
         self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
+
+    def ensure_view(self, project: int) -> None:
+        """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
+        self._ensure_view(project, VIEW_TITLE, ordering=["tasks:predictions_score"])
+
+    def ensure_view_of(self, project: int, title: str, tasks: Sequence[int]) -> int:
+        """Create a Data Manager tab of these tasks alone; an existing one of that title stays.
+
+        Returns:
+            The tab's id, which an address names as `?tab=`.
+        """
+        items = [_filter("id", "equal", task, "Number") for task in tasks]
+        filters = {"conjunction": "or", "items": items}
+        return self._ensure_view(project, title, ordering=["tasks:id"], filters=filters)
+
+    def _ensure_view(self, project: int, title: str, **settings: Any) -> int:
+        for view in self.session.call(self.session.sdk.views.list, project=project):
+            if (_json(view).get("data") or {}).get("title") == title:
+                return int(view.id)
+        hidden = [f"tasks:{name}" for name in _HIDDEN]
+        data = {
+            "title": title,
+            "type": "list",
+            "target": "tasks",
+            "hiddenColumns": {"explore": hidden, "labeling": hidden},
+            **settings,
+        }
+        made = self.session.call(
+            self.session.sdk.views.create, project=project, data=data, again=False
+        )
+        return int(made.id)
 
     # Tasks.
 
@@ -319,19 +362,17 @@ class Studio:
         )
         return [_json(task) for task in answer.items or []]
 
-    def list_changed_tasks(self, project: int, after: str | None) -> Iterator[dict[str, Any]]:
-        """List the tasks that were made or annotated since a moment, with all that they hold.
-
-        Args:
-            project: The project's id.
-            after: The moment in UTC, as "2026-01-31T12:00:00.000000Z"; None for all tasks.
-        """
-        only = [_filter("updated_at", "greater", after, "Datetime")] if after else []
-        return self.list_tasks(project, only=only)
-
     def list_annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         """List the tasks with a submitted annotation, with their annotations."""
         return self.list_tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
+
+    def list_annotated_or_skipped_tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        """List the tasks that somebody submitted or skipped, with what they submitted."""
+        submitted = _filter("total_annotations", "greater", 0, "Number")
+        skipped = _filter("cancelled_annotations", "greater", 0, "Number")
+        yield from self.list_tasks(project, only=[submitted])
+        only = [_filter("total_annotations", "equal", 0, "Number"), skipped]
+        yield from self.list_tasks(project, only=only)
 
     def list_untouched_tasks(
         self,
@@ -359,7 +400,7 @@ class Studio:
         """
         only = _untouched(without)
         if having is not None:
-            only.append(_having(having))
+            only.append(_filter("predictions_model_versions", "contains", [having], "List"))
         if several:
             only.append(_filter("total_predictions", "greater", 1, "Number"))
         return self.list_tasks(project, only=only, ids=ids, full=full, after=after)
@@ -379,10 +420,6 @@ class Studio:
         if split is not None:
             only.append(_filter("data.split", "equal", split, "String"))
         return self._count(project, only)
-
-    def count_drawn(self, project: int, version: str) -> int:
-        """Count the tasks that hold a pre-annotation of a version, with one quick request."""
-        return self._count(project, [_having(version)])
 
     def _count(self, project: int, only: Sequence[dict[str, Any]]) -> int:
         query = {"filters": {"conjunction": "and", "items": list(only)}}
@@ -497,6 +534,26 @@ class Studio:
             again=False,
         )
 
+    def edit_annotation(
+        self,
+        annotation: int,
+        edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+    ) -> None:
+        """Edit a submitted annotation as it is now; nothing is sent where nothing changes.
+
+        Args:
+            annotation: Its id.
+            edit: From its `result` to the new one.
+
+        Raises:
+            ProjectGone: There is no such annotation (any more).
+        """
+        held = self.session.call(self.session.sdk.annotations.get, annotation)
+        result = _json(held).get("result") or []
+        edited = edit(result)
+        if edited != result:
+            self.session.call(self.session.sdk.annotations.update, annotation, result=edited)
+
     def wait_for_annotators(self, task: dict[str, Any], annotators: int) -> None:
         """Let a task wait for so many annotators, so that the queue offers it to one more.
 
@@ -523,37 +580,29 @@ class Studio:
         *,
         parent_prediction: int | None = None,
         seconds: float = 1.0,
-        completed_by: int | None = None,
     ) -> int:
-        """Submit an annotation.
+        """Submit an annotation as this user.
 
         Args:
             task: The task's id.
             result: The regions, as Label Studio writes them.
             parent_prediction: The pre-annotation that it started from.
             seconds: The time spent on it.
-            completed_by: Who made it, by the number of the user; this user where None.
 
         Returns:
             The annotation's id.
         """
-        fields = {"parent_prediction": parent_prediction, "completed_by": completed_by}
-        given = {name: value for name, value in fields.items() if value is not None}
+        parent = {} if parent_prediction is None else {"parent_prediction": parent_prediction}
         made = self.session.call(
             self.session.sdk.annotations.create,
             task,
             result=result,
             lead_time=seconds,
-            **given,
+            **parent,
             again=False,
         )
         assert made.id is not None
         return made.id
-
-    def delete_annotation(self, annotation: int) -> None:
-        """Delete an annotation; one that is gone already is skipped."""
-        with suppress(ProjectGone):
-            self.session.call(self.session.sdk.annotations.delete, annotation)
 
 
 def _filter(column: str, operator: str, value: Any, kind: str) -> dict[str, Any]:
@@ -563,10 +612,6 @@ def _filter(column: str, operator: str, value: Any, kind: str) -> dict[str, Any]
         "value": value,
         "type": kind,
     }
-
-
-def _having(version: str) -> dict[str, Any]:
-    return _filter("predictions_model_versions", "contains", [version], "List")
 
 
 def _untouched(without: str | None) -> list[dict[str, Any]]:

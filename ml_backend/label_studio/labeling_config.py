@@ -26,6 +26,9 @@ MOST_TAGS = 5_000
 MOST_LABELS = 2_000  # of all rectangles, where each Rectangle has the labels of each Labels
 LONGEST_LABEL = 1_000
 
+# The tools whose clicks and boxes the backend answers.
+SMART_TAGS = ("RectangleLabels", "Rectangle", "KeyPointLabels", "KeyPoint")
+
 # The editor rounds: a side this many pixels outside the image lies on its edge.
 BEYOND = 0.5
 
@@ -122,11 +125,13 @@ class LabelingConfig:
         image_key: The field of a task's data that holds the image; "" without such a control.
         controls: Those that draw rectangles.
         choices: Those that choose classes, for the image or for each region.
+        smart: A tool of it asks the backend at every click or box.
     """
 
     image_key: str
     controls: tuple[RectangleControl, ...]
     choices: tuple[ChoicesControl, ...] = ()
+    smart: bool = False
 
     @classmethod
     def parse(cls, label_config: str) -> LabelingConfig:
@@ -182,6 +187,7 @@ class LabelingConfig:
             images.get(shown, ""),
             tuple(control for control in controls if control.image == shown),
             tuple(control for control in choices if control.image == shown),
+            any(_is_smart(tag) and shown in _targets(tag) for tag in root.iter()),
         )
 
     @cached_property
@@ -474,6 +480,11 @@ def _check_number(labels: int) -> None:
             f"the labeling config cannot be used: it has {labels} labels, and {MOST_LABELS} can "
             "be read"
         )
+
+
+def _is_smart(tag: ElementTree.Element) -> bool:
+    flags = (tag.get("smart", ""), tag.get("smartOnly", ""))
+    return tag.tag in SMART_TAGS and "true" in map(str.lower, flags)
 
 
 def _targets(tag: ElementTree.Element) -> list[str]:

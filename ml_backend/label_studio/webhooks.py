@@ -25,7 +25,15 @@ EVENTS = (
 )
 
 
-def connect_backend(session: Session, project: int, url: str, user: str, password: str) -> None:
+def connect_backend(
+    session: Session,
+    project: int,
+    url: str,
+    user: str,
+    password: str,
+    *,
+    interactive: bool = False,
+) -> None:
     """Connect the ML backend at `url` to a project, and a webhook that carries its password.
 
     Doing it again replaces the earlier pair. Meanwhile the server asks the backend's /health and
@@ -38,6 +46,7 @@ def connect_backend(session: Session, project: int, url: str, user: str, passwor
         url: Of the ML backend, as Label Studio reaches it.
         user: The name that Label Studio must send to the backend.
         password: The password that it must send.
+        interactive: Whether smart tools ask it at every click.
 
     Raises:
         AddressBlocked: Label Studio's protection forbids that address. What was connected before
@@ -54,6 +63,7 @@ def connect_backend(session: Session, project: int, url: str, user: str, passwor
         "url": url,
         "title": BACKEND_TITLE,
         "description": "Pre-annotates images and learns from corrections.",
+        "is_interactive": interactive,
         "auth_method": "BASIC_AUTH",
         "basic_auth_user": user,
         "basic_auth_pass": password,

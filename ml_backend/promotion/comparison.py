@@ -36,6 +36,7 @@ from ml_backend.promotion.decision import (
     select_unseen,
 )
 from ml_backend.promotion.predict_examples import predict_examples
+from ml_backend.promotion.second_look import Finding, list_findings
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.system.atomic_files import read_json, write_json
@@ -119,6 +120,7 @@ class Judgement:
         tasks: Ids of the judged tasks.
         folds: How many models were trained to judge.
         by_review: The figures of the held-out tasks, blind and pre-annotated.
+        findings: Labels of the judged tasks that may be wrong.
     """
 
     decision: Decision
@@ -128,6 +130,7 @@ class Judgement:
     tasks: tuple[int, ...]
     folds: int
     by_review: FiguresByReview
+    findings: tuple[Finding, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values what is kept beside the decision and the candidate's figures."""
@@ -287,6 +290,14 @@ class Comparison:
             tuple(sorted(item.task for item in judged)),
             len(self.plan.folds),
             FiguresByReview(numbers, by_review, before_by_review),
+            tuple(self._look_again(of_candidate)),
+        )
+
+    def _look_again(self, answers: Predictions) -> list[Finding]:
+        """Find labels that may be wrong: each answer is of a model that never saw the task."""
+        looked_at = [item for item in self.plan.items if item.task in answers]
+        return list_findings(
+            [(item, *answers[item.task]) for item in looked_at], self._card.threshold
         )
 
     def _predict_for_candidate(self) -> Predictions:

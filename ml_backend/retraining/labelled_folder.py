@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import Folder, read_folder
+from ml_backend.evaluation.classification import evaluate_choices
+from ml_backend.evaluation.derived_choices import compare_choices, derive_choices
 from ml_backend.learners.base import Model, Progress
-from ml_backend.learners.kinds import find_learner, finds_objects, load_model
-from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, REGION_CLASSIFIER
+from ml_backend.learners.kinds import find_learner, finds_objects, load_detector, load_model
+from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, REGION_CLASSIFIER, ModelCard
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, hash_file
@@ -119,6 +121,7 @@ def evaluate_folder(
     model: str,
     progress: Callable[[int, int], None],
     task: Task | None = None,
+    beside: str | None = None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Evaluate a model on a labelled folder.
 
@@ -128,6 +131,8 @@ def evaluate_folder(
         model: As the user names it.
         progress: Called with how many images are done, and of how many.
         task: What the model must be for, where it is given.
+        beside: A detector, as the user names it, whose boxes say what the same images show; of
+            classifiers of whole images alone.
 
     Returns:
         The figures, and what could not be used. "headline" are the classes that the means are
@@ -135,7 +140,8 @@ def evaluate_folder(
 
     Raises:
         ValueError: Nothing in the folder is labelled for the model.
-        OtherTask: The model is for another task.
+        OtherTask: The model, or the one beside it, is for another task.
+        NoDerivation: Boxes do not tell the model's classes apart.
     """
     found = read_folder(folder)
     version = resolve.resolve_model(model, registry)
@@ -154,12 +160,60 @@ def evaluate_folder(
         )
     kept, predictions, unreadable = predict_examples(loaded, examples, progress)
     figures = learner.evaluate(kept, predictions, loaded.card)
-    known = set(version.seen_hashes)
-    seen = sum(hash_file(example.image) in known for example in kept)
     result = {
         "model": version.name,
         "headline": list(loaded.card.headline),
         **figures.to_json(),
-        "trained_on": seen,
+        "trained_on": _count_seen(version, kept),
     }
+    if beside is not None:
+        if able != "classify-image":
+            raise OtherTask(f"--beside: {version.name} is no classifier of whole images")
+        answers = [prediction.choices for prediction in predictions]
+        result["beside"] = _evaluate_beside(registry, beside, kept, answers, loaded.card, progress)
     return result, [*found.skipped, *unreadable]
+
+
+def _evaluate_beside(
+    registry: Registry,
+    model: str,
+    examples: Sequence[Example],
+    answers: Sequence[Mapping[str, float]],
+    card: ModelCard,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Evaluate what a detector's boxes say of images that a classifier answered for.
+
+    Returns:
+        Its figures, with "model", and "difference": by how much it is better than the classifier,
+        paired; of images that are of one class.
+    """
+    version = resolve.resolve_model(model, registry)
+    detector = load_detector(registry.get_folder(version.name))
+    kept, predictions, _ = predict_examples(detector, examples, progress)
+    derived = [
+        derive_choices(prediction.boxes, card.classes, detector.card.threshold)
+        for prediction in predictions
+    ]
+    groups = [example.group for example in kept]
+    truth = [example.choices or () for example in kept]
+    figures = evaluate_choices(truth, derived, groups, classes=card.classes)
+    single = [place for place, names in enumerate(truth) if len(names) == 1]
+    difference = compare_choices(
+        [truth[place][0] for place in single],
+        [derived[place] for place in single],
+        [answers[place] for place in single],
+        [groups[place] for place in single],
+    )
+    return {
+        "model": version.name,
+        **figures.to_json(),
+        "trained_on": _count_seen(version, kept),
+        "difference": difference.to_json(),
+    }
+
+
+def _count_seen(version: Version, examples: Sequence[Example]) -> int:
+    """Count the images that a version, or an ancestor, was trained on."""
+    known = set(version.seen_hashes)
+    return sum(hash_file(example.image) in known for example in examples)

@@ -19,7 +19,7 @@ from ml_backend.evaluation import plots
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
 from ml_backend.learners.kinds import choose_learner, match_labels
-from ml_backend.promotion import rollback_test
+from ml_backend.promotion import rollback_test, second_look
 from ml_backend.promotion.comparison import Comparison, Judgement
 from ml_backend.promotion.decision import Decision
 from ml_backend.registry.starters import choose_starter
@@ -174,7 +174,7 @@ class Pipeline:
         project = comparison.candidate.project
         with (
             self._training_lock(project),
-            tell_progress(self.settings.progress, project, progress, "trial") as tell,
+            tell_progress(self.settings.progress, project, progress) as tell,
         ):
             comparison.train_folds(tell)
 
@@ -200,6 +200,11 @@ class Pipeline:
             )
             decision = replace(decision, promoted=False, reasons=(reason, *decision.reasons))
         self._keep(version, judgement, decision)
+        second_look.keep_findings(
+            self.registry.get_folder(version.name),
+            [item for item in comparison.plan.items if item.task in judgement.tasks],
+            judgement.findings,
+        )
         return decision
 
     def try_out(

@@ -12,8 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend.imaging.pixel_size import read_task_pixel_size
+from ml_backend.label_studio.smart_tools import read_prompt
+from ml_backend.learners.kinds import finds_objects
 from ml_backend.serving.app_state import AppState
 from ml_backend.serving.model_cache import name_untrained, parse_labels
+from ml_backend.serving.one_click import fit_box, write_answer
 from ml_backend.serving.preannotation import QUEUED, LeftOut, PreAnnotation
 from ml_backend.state.projects import Note
 
@@ -106,7 +110,8 @@ class Backend:
 
         Args:
             tasks: Label Studio's tasks, with their `data`.
-            context: What an annotator just drew; not used.
+            context: What an annotator just drew with a smart tool; the first task is then
+                answered with a box fitted to it, and the others with nothing.
             deadline: When the answer is due, on `time.monotonic()`; by default
                 `settings.predict_seconds` from now.
             **kwargs: What else Label Studio sends; not used.
@@ -118,6 +123,9 @@ class Backend:
         if deadline is None:
             deadline = time.monotonic() + state.settings.predict_seconds
         predictions: list[Any] = [[] for _ in tasks]
+        if context and context.get("result") and tasks:
+            predictions[0] = self._answer_click(tasks[0], context, deadline)
+            return ModelResponse(predictions, self.model_version)
         preannotator = state.models.get_preannotator(project)
         if preannotator is None:
             return ModelResponse(predictions)
@@ -134,6 +142,36 @@ class Backend:
             predictions[index] = preannotation.to_json()
         self._record([tasks[index].get("id") for index, _ in drawn], left_out)
         return ModelResponse(predictions, preannotator.version)
+
+    def _answer_click(
+        self, task: dict[str, Any], context: dict[str, Any], deadline: float
+    ) -> dict[str, Any]:
+        """Answer what was drawn with a smart tool; with nothing where there is nothing."""
+        state, project = self._state, self._project
+        nothing: dict[str, Any] = {"result": []}
+        labels = parse_labels(project.label_config)
+        data = task.get("data")
+        address = data.get(labels.image_key) if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(address, str) or not labels.controls:
+            return nothing
+        pixels = state.images.get_pixels(project, address, deadline)
+        if pixels is None:
+            return nothing
+        size = pixels.shape[1], pixels.shape[0]
+        prompt = read_prompt(context, size)
+        if prompt is None:
+            return nothing
+        preannotator = state.models.get_preannotator(project)
+        detector, classes = None, tuple[str, ...]()
+        if preannotator is not None and data.get("blind") is not True:
+            model = preannotator.model
+            detector = model if finds_objects(model) else None
+            classes = tuple(preannotator.matching.mapping)
+        fitted = fit_box(prompt, pixels, detector, classes, read_task_pixel_size(data))
+        if fitted is None:
+            return nothing
+        result = write_answer(fitted, prompt, size, labels, self.model_version)
+        return {"result": result, "score": round(fitted.confidence, 4)}
 
     def fit(self, event: str, data: dict[str, Any], **kwargs: Any) -> bool:
         """Leave a note of an event for the worker, which learns from what Label Studio holds then.

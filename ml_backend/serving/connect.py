@@ -153,12 +153,19 @@ def connect(
         disconnect_backend(studio.session, found.id)
     else:
         password = read_backend_password(settings)
-        connect_backend(studio.session, found.id, backend_url, settings.backend_user, password)
+        connect_backend(
+            studio.session,
+            found.id,
+            backend_url,
+            settings.backend_user,
+            password,
+            interactive=labels.smart,
+        )
     projects.choose_polling(found.id, polled=backend_url is None)
     if version:
         studio.set_model_version(found.id, version)
     if backend_url is not None and is_seen_by_browsers(backend_url):
-        studio.link_page(found.id, f"{backend_url.rstrip('/')}/projects/{found.id}/")
+        studio.link_page(found.id, f"{backend_url.rstrip('/')}/")
     projects.add_note(found.id, "publish")
     return _describe_connection(settings, found, labels, version, backend_url)
 

@@ -63,6 +63,13 @@ def read_tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
     return tasks
 
 
+def read_context(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what an annotator just drew with a smart tool; None where nobody did."""
+    params = body.get("params")
+    context = params.get("context") if isinstance(params, dict) else None
+    return context if isinstance(context, dict) else None
+
+
 def read_label_config(body: dict[str, Any]) -> str | None:
     """Return the labeling config that `/setup` or `/predict` brings; None where it brings none.
 

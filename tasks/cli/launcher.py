@@ -23,9 +23,9 @@ def up(
     labels: Annotated[
         str,
         typer.Option(
-            help="Boxes: mitosis, phases, tetrads, spreads; boxes with a stage each: "
-            "mitosis-stages. Names of whole images: images, stages, shapes, adviser. Or a "
-            "labeling config FILE.xml."
+            help="Boxes: mitosis, phases, tetrads, spreads; boxes by one click: click; boxes "
+            "with a stage each: mitosis-stages. Names of whole images: images, stages, shapes, "
+            "adviser. Or a labeling config FILE.xml."
         ),
     ] = "mitosis",
     port: Annotated[int, PortOption(help="Port of Label Studio.")] = 8080,

@@ -25,6 +25,7 @@ def render_summary(
     account: Account,
     settings: Settings,
     origin: str,
+    advice: str = "",
     left_out: Sequence[tuple[str, str]],
 ) -> Panel:
     """Lay out the summary.
@@ -37,6 +38,7 @@ def render_summary(
         account: The account to log in with.
         settings: Of the data folder.
         origin: Where the images come from, in a sentence; "" where the user knows.
+        advice: What to do where no shipped detector knows these images; "" where one does.
         left_out: (task, reason) of the tasks that cannot be pre-annotated.
     """
     lines = [
@@ -54,7 +56,9 @@ def render_summary(
     lines.append(escape(connection.describe_labels()))
     lines += _list_problems("could not be read", result.unreadable)
     lines += _list_problems("could not be pre-annotated", left_out)
-    boxed = connection.trained
+    if advice:
+        lines += ["", f"[yellow]{escape(advice)}[/]"]
+    boxed = connection.trained and not advice
     task, detector = ("correct its boxes", "a better") if boxed else ("box its cells", "a first")
     lines += [
         "",

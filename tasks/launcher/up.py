@@ -10,7 +10,7 @@ import os
 import signal
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +26,9 @@ from ml_backend.cli import console
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.installation import StudioInstallation
+from ml_backend.label_studio.instructions import write_instructions
 from ml_backend.label_studio.session import ProjectGone
+from ml_backend.learners.kinds import load_model
 from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry
@@ -41,6 +43,13 @@ from ml_backend.system.child_module import build_command
 from ml_backend.system.plurals import format_count
 from ml_backend.system.processes import Children, Process, check_port
 from ml_backend.system.retry import wait_until
+from tasks.launcher.first_images import (
+    MARK_FIRST,
+    FirstLook,
+    choose_opening,
+    choose_to_mark,
+    look_at,
+)
 from tasks.launcher.import_images import FolderImage, ImportResult, find_images, import_images
 from tasks.launcher.summary import render_summary
 from tasks.launcher.worker_log import WorkerLog, describe_trainings
@@ -49,6 +58,7 @@ TITLES = {
     "mitosis": "Dividing cells",
     "phases": "Phases of mitosis",
     "mitosis-stages": "Dividing cells and their stages",
+    "click": "Dividing cells by one click",
     "tetrads": "Tetrads",
     "spreads": "Chromosomes in their spreads",
     "images": "Images with chromosomes",
@@ -223,20 +233,27 @@ class Launcher:
         self._projects.add_note(number, "publish")
         if connection.trained:
             self._wait_pre_annotated(connection)
+        address, advice = self._address(number), ""
+        if result.new and self._options.demo:
+            self._order_opening(number)
+        elif result.new and not (look := self._look_at(images, connection)).is_known:
+            advice = look.describe()
+            address += f"?tab={self._list_to_mark(number)}"
         summary = render_summary(
             connection,
             replace(result, unreadable=(*skipped, *result.unreadable)),
-            address=self._address(number),
+            address=address,
             page=self._make_page_link(number),
             account=self.account,
             settings=self._settings,
             origin=origin,
+            advice=advice,
             left_out=[(f"task {task['task']}", task["reason"]) for task in self._left_out(number)],
         )
         console.open_terminal().print(summary)
         if self._options.browser:
             webbrowser.open(self._make_page_link(number))
-            webbrowser.open(self._address(number))
+            webbrowser.open(address)
 
     def _open_project(self, label_config: str) -> ConnectedProject:
         """Connect the project that an earlier start made for these labels, else a new one."""
@@ -250,7 +267,10 @@ class Launcher:
         kind = TITLES.get(self._options.labels, Path(self._options.labels).stem)
         # Label Studio accepts no title of less than three characters.
         title = f"{kind} (demo)" if self._options.demo else kind
-        number = self.studio.create_project(f"{title:_<3}", label_config).id
+        instructions = write_instructions(parse_learnable_labels(label_config))
+        number = self.studio.create_project(
+            f"{title:_<3}", label_config, instructions=instructions
+        ).id
         state.setdefault("projects", {})[name] = number
         write_json(self._state_file, state)
         return self._connect(number)
@@ -305,6 +325,7 @@ class Launcher:
                 media=self._settings.media,
                 holdout_share=self._settings.holdout_share,
                 blind_share=self._settings.blind_share,
+                brighten=self._options.demo,
                 progress=bar,
             )
 
@@ -330,6 +351,26 @@ class Launcher:
                     return
                 time.sleep(0.5)
 
+    def _order_opening(self, number: int) -> None:
+        """Let the demo begin with a clear image and a doubtful one, before all others."""
+        opening = choose_opening(self.studio.list_tasks(number))
+        for place, prediction in enumerate(opening):
+            self.studio.set_score(prediction, place * 1e-4)
+
+    def _look_at(self, images: Sequence[FolderImage], connection: ConnectedProject) -> FirstLook:
+        """Look whether what pre-annotates the project knows such images."""
+        if not connection.trained:
+            return FirstLook(0, 0)
+        registry = Registry(self._settings.versions, self._settings.champions)
+        with console.open_stderr().status("Looking whether the detector knows these images"):
+            model = load_model(registry.get_folder(connection.version))
+            return look_at(model, [image.path for image in images])
+
+    def _list_to_mark(self, number: int) -> int:
+        """Make a tab of the images to be marked first; return its id."""
+        chosen = choose_to_mark(list(self.studio.list_tasks(number, full=False)))
+        return self.studio.ensure_view_of(number, MARK_FIRST, chosen)
+
     def _left_out(self, number: int) -> list[dict[str, Any]]:
         listed = self._projects.list_left_out(number, limit=1_000_000)
         return [task for task in listed if task["reason"] != QUEUED]
@@ -341,7 +382,7 @@ class Launcher:
         """Make a link to the project's page that logs in once."""
         folder = self._settings.login_links
         secret = make_link_secret(folder, self.studio.get_person())
-        return f"{self._backend_url}/login?link={secret}&next=/projects/{number}/"
+        return f"{self._backend_url}/login?link={secret}"
 
     def watch(self) -> None:
         """Show what the worker does until a process dies.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.labelled_folder import train_folder
+from ml_backend.retraining.labelled_folder import OtherTask, evaluate_folder, train_folder
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tasks.cli.app import app
@@ -21,7 +23,7 @@ CONFIG = (files("ml_backend.label_studio.configs") / "images.xml").read_text(enc
 
 
 def test_tiles_come_named_are_corrected_and_counted(
-    label_studio: RunningStudio, tmp_path: Path
+    label_studio: RunningStudio, starter_versions: Path, tmp_path: Path
 ) -> None:
     def run(*arguments: str) -> dict[str, Any]:
         done = CliRunner().invoke(app, [*arguments, "--json"], obj=settings.data_dir)
@@ -29,6 +31,7 @@ def test_tiles_come_named_are_corrected_and_counted(
         return json.loads(done.stdout)
 
     settings = Settings(data_dir=label_studio.media.parent)
+    shutil.copytree(starter_versions, settings.versions, dirs_exist_ok=True)
     registry = Registry(settings.versions, settings.champions)
     for number in range(8):
         paint(tmp_path / "learned" / "Chromosomes" / f"{number}.png", 200 + number)
@@ -43,6 +46,26 @@ def test_tiles_come_named_are_corrected_and_counted(
     assert named["classes"] == {"Chromosomes": 4, "Others": 2}
     laid = run("sort", source, "--model", version.name, "--out", str(tmp_path / "sorted"))
     assert laid["folders"] == {"Chromosomes": 4, "Others": 2}
+
+    # Beside a detector, which finds nothing in even images: the difference is all that it misses.
+    figures, _ = evaluate_folder(
+        registry,
+        tmp_path / "learned",
+        version.name,
+        lambda done, total: None,
+        beside="starter:mitosis",
+    )
+    beside = figures["beside"]
+    assert beside["accuracy"] == 0.5 and beside["trained_on"] == 0
+    assert beside["difference"]["accuracy"] == 0.5 - figures["accuracy"] == -0.5
+    with pytest.raises(OtherTask, match="no classifier of whole images"):
+        evaluate_folder(
+            registry,
+            tmp_path / "learned",
+            "starter:mitosis",
+            lambda done, total: None,
+            beside="starter:mitosis",
+        )
 
     # Into a project.
     studio = label_studio.studio

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ml_backend.demo.synthetic_images import generate_field
+from ml_backend.imaging.boxes import compute_iou
 from ml_backend.label_studio.http import open_studio_client
 from ml_backend.label_studio.image_source import AccessToken
 from ml_backend.label_studio.session import StudioFault
@@ -220,3 +221,54 @@ def test_a_backend_with_another_password_is_told(
     project = label_studio.studio.create_project("Wrong password", MITOSIS).id
     with pytest.raises(StudioFault, match="could not use the ML backend"):
         connect(other, label_studio.url, label_studio.account.token, project, backend.url)
+
+
+def test_a_click_in_label_studio_is_answered_with_a_fitted_box(
+    label_studio: RunningStudio, settings: Settings, backend: Backend
+) -> None:
+    """The editor's own request, through Label Studio to the backend and back."""
+    studio = label_studio.studio
+    labels = (files("ml_backend.label_studio.configs") / "click.xml").read_text(encoding="utf-8")
+    number = studio.create_project("One click", MITOSIS).id
+    folder = label_studio.media / str(number)
+    folder.mkdir(parents=True)
+    pixels, boxes = generate_field(np.random.default_rng(3))
+    cv2.imwrite(str(folder / "a.png"), pixels[..., ::-1])
+    studio.add_media_folder(number, folder)
+    address = f"/data/local-files/?d={number}/a.png"
+    (task,) = studio.import_tasks(number, [{"data": {"image": address}}])
+    token = label_studio.account.token
+    connect(settings, label_studio.url, token, number, backend.url)
+    ml = studio.session.sdk.ml
+    (ours,) = ml.list(project=number)
+    assert ours.id is not None and not ours.is_interactive
+
+    # Smart tools are switched on when a project whose labels have some is connected.
+    studio.session.sdk.projects.update(number, label_config=labels)
+    connect(settings, label_studio.url, token, number, backend.url)
+    assert ml.get(ours.id).is_interactive
+
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = boxes.xyxy[boxes.label == "Mitotic cell"][0].tolist()
+    percent = {"x": 50 * (x1 + x2) / width, "y": 50 * (y1 + y2) / height}
+    drawn = {
+        "original_width": width, "original_height": height, "image_rotation": 0, "id": "Zx1",
+        "value": {**percent, "width": 0.3, "keypointlabels": ["Cell"]}, "is_positive": True,
+        "from_name": "click", "to_name": "image", "type": "keypointlabels", "origin": "manual",
+    }  # fmt: skip
+    with open_studio_client(label_studio.url) as http:
+        header = AccessToken(f"{label_studio.url}/", token, http).header()
+        reply = http.post(
+            f"{label_studio.url}/api/ml/{ours.id}/interactive-annotating",
+            json={"task": task, "context": {"result": [drawn]}},
+            headers={"Authorization": header},
+        ).json()
+    (region,) = reply["data"]["result"]
+    assert region["type"] == "rectanglelabels" and region["from_name"] == "label"
+    value = region["value"]
+    assert value["rectanglelabels"] == ["Mitotic cell"]
+    left, top = value["x"] * width / 100, value["y"] * height / 100
+    right = left + value["width"] * width / 100
+    bottom = top + value["height"] * height / 100
+    true = np.array([[x1, y1, x2, y2]])
+    assert compute_iou(np.array([[left, top, right, bottom]]), true)[0, 0] > 0.5

@@ -60,8 +60,8 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     [
         (
             "mitoses",
-            "neither one of mitosis, phases, mitosis-stages, tetrads, spreads, images, stages, "
-            "shapes, adviser nor a file",
+            "neither one of mitosis, phases, mitosis-stages, click, tetrads, spreads, "
+            "images, stages, shapes, adviser nor a file",
         ),
         (".", "nor a file"),
     ],

@@ -9,9 +9,11 @@ from flask import Blueprint, Response, jsonify, request
 from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.backend import Backend, list_versions
+from ml_backend.serving.openapi import describe_api
 from ml_backend.serving.request_body import (
     read_action,
     read_body,
+    read_context,
     read_label_config,
     read_project_id,
     read_tasks,
@@ -44,6 +46,12 @@ def versions() -> Response:
     return jsonify(versions=list_versions(get_app_state()))
 
 
+@routes.get("/openapi.json")
+def openapi() -> Response:
+    """Describe the routes that a program may ask."""
+    return jsonify(describe_api())
+
+
 @routes.post("/predict")
 def predict() -> Response:
     """Answer one entry for each task, in time."""
@@ -51,10 +59,10 @@ def predict() -> Response:
     # Reading thousands of tasks takes its time too.
     deadline = time.monotonic() + state.settings.predict_seconds
     body = read_body(request)
-    tasks = read_tasks(body)
+    tasks, context = read_tasks(body), read_context(body)
     with state.turns:
         backend = Backend(state, read_project_id(body), read_label_config(body))
-        response = backend.predict(tasks, deadline=deadline)
+        response = backend.predict(tasks, context, deadline=deadline)
     if response.model_version is None:
         return jsonify(results=response.predictions)
     return jsonify(results=response.predictions, model_version=response.model_version)

@@ -24,6 +24,7 @@ READY_MADE = {
     "mitosis": ("Mitotic cell", "Other"),
     "phases": ("Interphase", "Prophase", "Metaphase", "Anaphase", "Telophase"),
     "mitosis-stages": ("Mitotic cell", "Other"),
+    "click": ("Mitotic cell", "Other"),
     "tetrads": ("Tetrad", "Triad", "Dyad", "Monad"),
     "spreads": ("A", "B", "C"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ MITOSIS = (
     '<Label value="Mitotic cell"/></RectangleLabels></View>'
 )
 STARTER = name_starter("starter:mitosis")
-TASK = {"id": 5, "data": {"image": "/data/local-files/?d=field.png"}}
+TASK: dict[str, Any] = {"id": 5, "data": {"image": "/data/local-files/?d=field.png"}}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,51 @@ def test_what_is_not_ready_in_time_is_left_to_the_worker(state: AppState) -> Non
     ]
     Backend(state, 1).predict([TASK])
     assert TASK["id"] not in [row["task"] for row in state.projects.list_left_out(1)]
+
+
+def ask(state: AppState, project: int, data: dict[str, Any], **value: Any) -> dict[str, Any]:
+    """Click, or draw a loose box, as the editor does."""
+    kind = "rectanglelabels" if "width" in value else "keypointlabels"
+    item = {"id": "r", "type": kind, "value": {**value, kind: ["Mitotic cell"]}}
+    response = Backend(state, project).predict([{"id": 9, "data": data}], {"result": [item]})
+    (answer,) = response.predictions
+    return answer
+
+
+def test_a_click_is_answered_with_a_box_and_nothing_is_recorded(state: AppState) -> None:
+    left_out = state.projects.list_left_out(1)
+    (known,) = Backend(state, 1).predict([TASK]).predictions
+    drawn = known["result"][0]["value"]
+    x, y = drawn["x"] + drawn["width"] / 2, drawn["y"] + drawn["height"] / 2
+    for project in (1, 2):  # 2 has no detector: by contrast
+        (region,) = ask(state, project, TASK["data"], x=x, y=y)["result"]
+        assert region["value"]["rectanglelabels"] == ["Mitotic cell"]
+        fitted = region["value"]
+        assert fitted["x"] < x < fitted["x"] + fitted["width"]
+        assert fitted["y"] < y < fitted["y"] + fitted["height"]
+        assert (region["score"] > 0) == (project == 1)
+    box = {key: drawn[key] for key in ("x", "y", "width", "height")}
+    (region,) = ask(state, 1, TASK["data"], **box)["result"]
+    assert region["value"]["width"] == pytest.approx(drawn["width"], abs=5)
+    assert state.projects.list_left_out(1) == left_out
+
+
+def test_a_blind_task_is_answered_without_the_model(state: AppState) -> None:
+    (known,) = Backend(state, 1).predict([TASK]).predictions
+    drawn = known["result"][0]["value"]
+    x, y = drawn["x"] + drawn["width"] / 2, drawn["y"] + drawn["height"] / 2
+    answer = ask(state, 1, {**TASK["data"], "blind": True}, x=x, y=y)
+    assert [region["score"] for region in answer["result"]] == [0.0]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"image": 3}, {"image": "/data/local-files/?d=gone.png"}, {"image": "file:///x"}]
+)
+def test_a_click_on_what_cannot_be_seen_is_answered_with_nothing(
+    state: AppState, data: dict[str, Any]
+) -> None:
+    assert ask(state, 1, data, x=50, y=50)["result"] == []
+    assert ask(state, 1, TASK["data"], x="left", y=50)["result"] == []
 
 
 def test_an_untrained_project_is_answered_with_nothing_to_store(state: AppState) -> None:

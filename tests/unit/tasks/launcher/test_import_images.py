@@ -14,6 +14,7 @@ from tasks.launcher.import_images import (
     FolderImage,
     ImportResult,
     assign_sides,
+    brighten_dim,
     find_images,
     make_task_data,
 )
@@ -96,3 +97,14 @@ def test_a_task_says_how_large_a_pixel_is_where_the_file_does(tmp_path: Path) ->
         for name in ("a.ome.tif", "b.tif")
     )
     assert with_size["pixel_size"] == 0.25 and "pixel_size" not in without
+
+
+def test_only_what_is_too_dim_to_be_judged_is_brightened() -> None:
+    dim = np.random.default_rng(0).integers(0, 60, (40, 50, 3), np.uint8)
+    brightened = brighten_dim(dim)
+    assert brightened is not None and brightened.dtype == np.uint8
+    assert np.percentile(brightened.max(axis=2), 99.9) >= 250
+    order = np.argsort(dim.reshape(-1), kind="stable")
+    assert (np.diff(brightened.reshape(-1)[order].astype(int)) >= 0).all()
+    assert brighten_dim(np.full((40, 50, 3), 200, np.uint8)) is None
+    assert brighten_dim(np.zeros((40, 50, 3), np.uint8)) is None

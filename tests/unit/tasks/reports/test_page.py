@@ -23,11 +23,11 @@ def render(title: str, name: str, pictures: Pictures, **fields: Any) -> str:
         "classes": ["x"],
         "why_no_index": "nothing is marked",
         "corrections": [],
+        "shares": [],
         "started_from_nothing": 0,
         "annotators": "",
         "several_annotators": 0,
         "agreement": None,
-        "shares": [],
         "estimated": None,
         "skipped": [{"source": name, "reason": "<gone>"}],
     }
