@@ -154,6 +154,16 @@ class Settings(BaseSettings):
         return self.data_dir / "label-studio"
 
     @property
+    def catalogue(self) -> Path:
+        """What the projects' tasks show, a SQLite file each; may be deleted at any time."""
+        return self.data_dir / "catalogue"
+
+    @property
+    def crops(self) -> Path:
+        """Pictures of single cells, by project; may be deleted at any time."""
+        return self.data_dir / "crops"
+
+    @property
     def login_links(self) -> Path:
         """Links that log a browser in, a file each until it is used."""
         return self.data_dir / "login-links"

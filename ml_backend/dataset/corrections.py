@@ -102,17 +102,50 @@ class DeletedRegion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _BoxRegion:
+class BoxRegion:
+    """A region that is a box.
+
+    Attributes:
+        id: Label Studio's, unique in its annotation; made up where it has none.
+        origin: Where the editor says that it comes from.
+        boxes: The box, once for each of its labels, in px.
+        label: Its label; several are joined by " + ".
+        choices: What was chosen of it.
+        score: The model's confidence, 0..1; None where it is not known.
+    """
+
     id: str
     origin: str
     boxes: Boxes
     label: str
     choices: tuple[str, ...] = ()
+    score: float | None = None
 
     @property
     def name(self) -> str:
         """Its label, with what was chosen of it in parentheses."""
         return f"{self.label} ({', '.join(self.choices)})" if self.choices else self.label
+
+    @property
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in px."""
+        x1, y1, x2, y2 = self.boxes.xyxy[0].tolist()
+        return x1, y1, x2, y2
+
+
+@dataclass(frozen=True)
+class RegionChange:
+    """What became of one region, with its places before and after.
+
+    Attributes:
+        edit: The change.
+        before: As shown; None where the annotator added it.
+        after: As submitted; None where the annotator deleted it.
+    """
+
+    edit: Edit
+    before: BoxRegion | None
+    after: BoxRegion | None
 
 
 def find_shown_regions(task: dict[str, Any]) -> dict[int, ShownRegions]:
@@ -192,14 +225,45 @@ def compare_regions(
     (IoU from 0.5 on, the same label first), unless the annotator drew them. Regions that are
     no boxes of the project's labels are left out on both sides.
     """
-    pairs, gone, new = _match_regions(shown, submitted, labels, read_size([*shown, *submitted]))
-    edits = [_make_edit(*pair) for pair in pairs]
-    edits += [Edit("deleted", region.name) for region in gone]
-    edits += [Edit("added", region.name) for region in new]
+    size = read_size([*shown, *submitted])
+    edits = [change.edit for change in list_changes(shown, submitted, labels, size)]
     edits += _compare_choices(labels.read_choices(shown), labels.read_choices(submitted))
     return sorted(
         edits, key=lambda edit: (EDIT_KINDS.index(edit.change), edit.label, edit.iou or 0)
     )
+
+
+def list_changes(
+    shown: Sequence[dict[str, Any]],
+    submitted: Sequence[dict[str, Any]],
+    labels: LabelingConfig,
+    size: tuple[int, int],
+) -> list[RegionChange]:
+    """List what became of every region, see `compare_regions`.
+
+    Args:
+        shown: The `result` of the pre-annotation.
+        submitted: The `result` of the annotation.
+        labels: Those of the project.
+        size: Width and height of the image, in pixels.
+    """
+    pairs, gone, new = _match_regions(shown, submitted, labels, size)
+    changes = [RegionChange(_make_edit(*pair), *pair) for pair in pairs]
+    changes += [RegionChange(Edit("deleted", region.name), region, None) for region in gone]
+    return changes + [RegionChange(Edit("added", region.name), None, region) for region in new]
+
+
+def list_box_regions(
+    result: Sequence[dict[str, Any]], labels: LabelingConfig, size: tuple[int, int]
+) -> list[BoxRegion]:
+    """List the regions of a `result` that are boxes of the project's labels.
+
+    Args:
+        result: Of an annotation or a pre-annotation.
+        labels: Those of the project.
+        size: Width and height of the image, in pixels.
+    """
+    return list(_read_regions(result, labels, size).values())
 
 
 def _compare_choices(
@@ -243,11 +307,11 @@ def _match_regions(
     submitted: Sequence[dict[str, Any]],
     labels: LabelingConfig,
     size: tuple[int, int],
-) -> tuple[list[tuple[_BoxRegion, _BoxRegion]], list[_BoxRegion], list[_BoxRegion]]:
+) -> tuple[list[tuple[BoxRegion, BoxRegion]], list[BoxRegion], list[BoxRegion]]:
     """Return pairs of regions (shown, submitted), those only shown, and those only submitted."""
     before, after = _read_regions(shown, labels, size), _read_regions(submitted, labels, size)
     ids = before.keys() & after.keys()
-    pairs = [(before[key], after[key]) for key in ids]
+    pairs = [(before[key], after[key]) for key in before if key in ids]
     gone = [region for key, region in before.items() if key not in ids]
     new = [region for key, region in after.items() if key not in ids]
     by_place = _match_by_place(gone, new)
@@ -260,7 +324,7 @@ def _match_regions(
     )
 
 
-def _make_edit(shown: _BoxRegion, submitted: _BoxRegion) -> Edit:
+def _make_edit(shown: BoxRegion, submitted: BoxRegion) -> Edit:
     before, after = shown.boxes.xyxy[:1], submitted.boxes.xyxy[:1]
     overlap = float(compute_iou(before, after)[0, 0])
     if shown.name != submitted.name:
@@ -269,7 +333,7 @@ def _make_edit(shown: _BoxRegion, submitted: _BoxRegion) -> Edit:
     return Edit("moved" if moved else "kept", shown.name, overlap)
 
 
-def _match_by_place(gone: Sequence[_BoxRegion], new: Sequence[_BoxRegion]) -> list[tuple[int, int]]:
+def _match_by_place(gone: Sequence[BoxRegion], new: Sequence[BoxRegion]) -> list[tuple[int, int]]:
     """Match regions (gone, new) at the same place, each in one pair at most."""
     if not gone or not new:
         return []
@@ -286,7 +350,7 @@ def _match_by_place(gone: Sequence[_BoxRegion], new: Sequence[_BoxRegion]) -> li
 
 def _read_regions(
     result: Sequence[dict[str, Any]], labels: LabelingConfig, size: tuple[int, int]
-) -> dict[str, _BoxRegion]:
+) -> dict[str, BoxRegion]:
     parts: dict[str, list[dict[str, Any]]] = {}
     for number, item in enumerate(list_items(result)):
         parts.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
@@ -297,9 +361,9 @@ def _read_regions(
             # A region may carry several labels: together they are its label.
             label = " + ".join(sorted(map(str, boxes.label)))
             chosen = labels.read_regions(items, *size)[0][0].choices
-            found[key] = _BoxRegion(
-                key, str(items[0].get("origin") or ""), boxes, label, tuple(sorted(chosen))
-            )
+            origin = str(items[0].get("origin") or "")
+            score = parse_number(items[0].get("score"), 0, 1)
+            found[key] = BoxRegion(key, origin, boxes, label, tuple(sorted(chosen)), score)
     return found
 
 

@@ -362,6 +362,16 @@ class Studio:
         )
         return [_json(task) for task in answer.items or []]
 
+    def list_changed_tasks(self, project: int, after: str | None) -> Iterator[dict[str, Any]]:
+        """List the tasks that were made or annotated since a moment, with all that they hold.
+
+        Args:
+            project: The project's id.
+            after: The moment in UTC, as "2026-01-31T12:00:00.000000Z"; None for all tasks.
+        """
+        only = [_filter("updated_at", "greater", after, "Datetime")] if after else []
+        return self.list_tasks(project, only=only)
+
     def list_annotated_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         """List the tasks with a submitted annotation, with their annotations."""
         return self.list_tasks(project, only=[_filter("total_annotations", "greater", 0, "Number")])
@@ -400,7 +410,7 @@ class Studio:
         """
         only = _untouched(without)
         if having is not None:
-            only.append(_filter("predictions_model_versions", "contains", [having], "List"))
+            only.append(_having(having))
         if several:
             only.append(_filter("total_predictions", "greater", 1, "Number"))
         return self.list_tasks(project, only=only, ids=ids, full=full, after=after)
@@ -420,6 +430,10 @@ class Studio:
         if split is not None:
             only.append(_filter("data.split", "equal", split, "String"))
         return self._count(project, only)
+
+    def count_drawn(self, project: int, version: str) -> int:
+        """Count the tasks that hold a pre-annotation of a version, with one quick request."""
+        return self._count(project, [_having(version)])
 
     def _count(self, project: int, only: Sequence[dict[str, Any]]) -> int:
         query = {"filters": {"conjunction": "and", "items": list(only)}}
@@ -580,29 +594,37 @@ class Studio:
         *,
         parent_prediction: int | None = None,
         seconds: float = 1.0,
+        completed_by: int | None = None,
     ) -> int:
-        """Submit an annotation as this user.
+        """Submit an annotation.
 
         Args:
             task: The task's id.
             result: The regions, as Label Studio writes them.
             parent_prediction: The pre-annotation that it started from.
             seconds: The time spent on it.
+            completed_by: Who made it, by the number of the user; this user where None.
 
         Returns:
             The annotation's id.
         """
-        parent = {} if parent_prediction is None else {"parent_prediction": parent_prediction}
+        fields = {"parent_prediction": parent_prediction, "completed_by": completed_by}
+        given = {name: value for name, value in fields.items() if value is not None}
         made = self.session.call(
             self.session.sdk.annotations.create,
             task,
             result=result,
             lead_time=seconds,
-            **parent,
+            **given,
             again=False,
         )
         assert made.id is not None
         return made.id
+
+    def delete_annotation(self, annotation: int) -> None:
+        """Delete an annotation; one that is gone already is skipped."""
+        with suppress(ProjectGone):
+            self.session.call(self.session.sdk.annotations.delete, annotation)
 
 
 def _filter(column: str, operator: str, value: Any, kind: str) -> dict[str, Any]:
@@ -612,6 +634,10 @@ def _filter(column: str, operator: str, value: Any, kind: str) -> dict[str, Any]
         "value": value,
         "type": kind,
     }
+
+
+def _having(version: str) -> dict[str, Any]:
+    return _filter("predictions_model_versions", "contains", [version], "List")
 
 
 def _untouched(without: str | None) -> list[dict[str, Any]]:

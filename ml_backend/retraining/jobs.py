@@ -223,6 +223,8 @@ def _run(kind: Kind, project: int, act: Callable[[int], str]) -> str:
     finally:
         context.running.discard(workflow)
     context.backoff.succeed((kind, project))
+    with suppress(OSError, sqlite3.Error):
+        context.projects.clear_trouble(project, kind)
     return outcome
 
 
@@ -248,6 +250,8 @@ def put_off(kind: Kind, project: int, error: Exception) -> None:
     wait = context.backoff.fail((kind, project), longest)
     # SQLAlchemy adds the statement to its messages.
     reason = " ".join(str(error).split("\n[SQL")[0].split())
+    with suppress(OSError, sqlite3.Error):
+        context.projects.keep_trouble(project, kind, reason)
     log.error("project %s: not %s: %s; again in %.0f s", project, _DONE[kind], reason, wait)
 
 

@@ -174,7 +174,7 @@ class Pipeline:
         project = comparison.candidate.project
         with (
             self._training_lock(project),
-            tell_progress(self.settings.progress, project, progress) as tell,
+            tell_progress(self.settings.progress, project, progress, "trial") as tell,
         ):
             comparison.train_folds(tell)
 

@@ -10,8 +10,9 @@ from ml_backend.serving.access.browser_session import configure_sessions
 from ml_backend.serving.app_state import EXTENSION, AppState
 from ml_backend.serving.errors import register_error_handlers
 from ml_backend.serving.extra_pages import add_pages
+from ml_backend.serving.project_page.words import FILTERS
 from ml_backend.serving.request_body import MOST_BODY_BYTES
-from ml_backend.serving.routes import label_studio, login, metrics, pages
+from ml_backend.serving.routes import cells, label_studio, login, metrics, pages, projects
 from ml_backend.settings import Settings
 
 
@@ -40,6 +41,9 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(label_studio.routes)
     app.register_blueprint(login.routes)
     app.register_blueprint(pages.routes)
+    app.register_blueprint(projects.routes)
+    app.register_blueprint(cells.routes)
+    app.jinja_env.filters.update(FILTERS)
     register_error_handlers(app)
     add_pages(app, state)
     return app

@@ -14,7 +14,9 @@ from ml_backend.imaging.decode import UnreadableImage, decode, measure_decoded
 from ml_backend.imaging.decode_budget import BUDGET
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.registry.versions import Registry
+from ml_backend.serving.catalogue.refresh import Catalogues
 from ml_backend.serving.decoded_images import DecodedImages
+from ml_backend.serving.gallery.galleries import Galleries
 from ml_backend.serving.metrics import ServerMetrics
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
@@ -98,6 +100,8 @@ class AppState:
         session_key: Signs the cookies of browsers.
         attempts: The failed logins.
         turns: Held while a request predicts: more than these would only slow each other down.
+        catalogues: What the tasks of the projects show.
+        galleries: Their cells as pictures, and what is decided about them.
         password: What each request must carry, with `settings.backend_user`.
     """
 
@@ -107,6 +111,8 @@ class AppState:
     models: ModelCache
     metrics: ServerMetrics
     images: ImageSources
+    catalogues: Catalogues
+    galleries: Galleries
     password: str = field(repr=False)
     session_key: bytes = field(repr=False)
     attempts: AttemptLimit = field(default_factory=AttemptLimit, repr=False)
@@ -118,13 +124,19 @@ class AppState:
     def open(cls, settings: Settings) -> AppState:
         """Open the data folder that the settings name; a new one is made."""
         registry = Registry(settings.versions, settings.champions)
+        projects, models = Projects(settings.projects_database), ModelCache(settings, registry)
+        images, catalogues = ImageSources(settings.media), Catalogues(settings.catalogue)
         return cls(
             settings=settings,
-            projects=Projects(settings.projects_database),
+            projects=projects,
             registry=registry,
-            models=ModelCache(settings, registry),
+            models=models,
             metrics=ServerMetrics(settings.progress),
-            images=ImageSources(settings.media),
+            images=images,
+            catalogues=catalogues,
+            galleries=Galleries(
+                settings.crops, catalogues, projects, images.get, models.choose_version
+            ),
             password=read_backend_password(settings),
             session_key=read_session_key(settings),
         )

@@ -165,7 +165,7 @@ def connect(
     if version:
         studio.set_model_version(found.id, version)
     if backend_url is not None and is_seen_by_browsers(backend_url):
-        studio.link_page(found.id, f"{backend_url.rstrip('/')}/")
+        studio.link_page(found.id, f"{backend_url.rstrip('/')}/projects/{found.id}/")
     projects.add_note(found.id, "publish")
     return _describe_connection(settings, found, labels, version, backend_url)
 

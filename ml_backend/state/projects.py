@@ -28,6 +28,11 @@ Note = Literal["changed", "train", "publish"]
 # probabilities, so that what is reviewed tells how many cells there are.
 Goal = Literal["learn", "count"]
 
+# Tables of what goes with a project; its history stays.
+_OF_PROJECTS = (
+    "note", "left_out", "trouble", "strategy", "goal", "agreement", "estimate", "polled",
+)  # fmt: skip
+
 # Tasks whose scores say how a version's scores of a project are distributed.
 _ENOUGH = 20
 
@@ -52,6 +57,13 @@ create table if not exists attempt (
 );
 create table if not exists agreement (project integer primary key, measured text not null);
 create table if not exists polled (project integer primary key);
+create table if not exists trouble (
+    project integer not null, job text not null, reason text not null, at real not null,
+    primary key (project, job)
+);
+create table if not exists request (
+    project integer not null, what text not null, person text not null, at real not null
+);
 create table if not exists strategy (project integer primary key, name text not null);
 create table if not exists estimate (project integer primary key, found text not null);
 create table if not exists goal (project integer primary key, goal text not null);
@@ -158,7 +170,16 @@ class Projects:
         """Remove a project that was deleted in Label Studio; its versions stay."""
         with self._open() as database:
             database.execute("delete from project where id = ?", (project,))
-            kept = ("note", "left_out", "strategy", "goal", "agreement", "estimate", "polled")
+            kept = (
+                "note",
+                "left_out",
+                "trouble",
+                "strategy",
+                "goal",
+                "agreement",
+                "estimate",
+                "polled",
+            )
             for table in kept:
                 database.execute(f"delete from {table} where project = ?", (project,))
 
@@ -443,6 +464,60 @@ class Projects:
                 (project,),
             ).fetchone()
         return None if row is None else row[0]
+
+    def list_attempts(self, project: int, limit: int = 20) -> list[tuple[str, float]]:
+        """Return (what came of it, seconds since 1970) of the trainings, newest first."""
+        with self._open() as database:
+            return list(
+                database.execute(
+                    "select outcome, at from attempt where project = ? order by at desc limit ?",
+                    (project, limit),
+                )
+            )
+
+    # What keeps a job from being done, until it is done after all.
+
+    def keep_trouble(self, project: int, job: str, reason: str) -> None:
+        """Note why a job of the worker could not be done."""
+        with self._open() as database:
+            database.execute(
+                "insert or replace into trouble values (?, ?, ?, ?)",
+                (project, job, escape_controls(reason), time.time()),
+            )
+
+    def clear_trouble(self, project: int, job: str) -> None:
+        """Forget that a job could not be done, because now it was."""
+        with self._open() as database:
+            database.execute("delete from trouble where project = ? and job = ?", (project, job))
+
+    def list_troubles(self, project: int) -> list[tuple[str, str, float]]:
+        """Return (job, reason, seconds since 1970) of what could not be done."""
+        with self._open() as database:
+            return list(
+                database.execute(
+                    "select job, reason, at from trouble where project = ? order by at", (project,)
+                )
+            )
+
+    # What people asked for on the pages.
+
+    def record_request(self, project: int, what: str, person: str) -> None:
+        """Keep who asked for something, and when."""
+        with self._open() as database:
+            database.execute(
+                "insert into request values (?, ?, ?, ?)", (project, what, person, time.time())
+            )
+
+    def list_requests(self, project: int, limit: int = 20) -> list[tuple[str, str, float]]:
+        """Return (what, who, seconds since 1970) of what was asked for, newest first."""
+        with self._open() as database:
+            return list(
+                database.execute(
+                    "select what, person, at from request where project = ?"
+                    " order by at desc limit ?",
+                    (project, limit),
+                )
+            )
 
     # Pre-annotations that annotations started from: whoever deletes one in Label Studio,
     # or its link, what the annotator saw is still known.

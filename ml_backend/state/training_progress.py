@@ -26,6 +26,7 @@ class Training:
         project: What is trained for: a project's id, or "dataset".
         started: When it began (seconds since 1970).
         told: When it last told how far it is (seconds since 1970).
+        stage: What it is a training for, in words; "" for a candidate.
         epoch: The last one finished; 0 while the images are read.
         epochs: How many there will be.
         loss: The mean of that epoch; None before the first has ended.
@@ -35,6 +36,7 @@ class Training:
     project: str
     started: float
     told: float
+    stage: str = ""
     epoch: int = 0
     epochs: int = 0
     loss: float | None = None
@@ -43,7 +45,7 @@ class Training:
 
 @contextmanager
 def tell_progress(
-    folder: Path, project: str, on: Callable[[Step], None]
+    folder: Path, project: str, on: Callable[[Step], None], stage: str = ""
 ) -> Iterator[Callable[[Step], None]]:
     """Tell a training's steps to other processes while the block runs.
 
@@ -53,13 +55,14 @@ def tell_progress(
         folder: Gets one file for the project, which goes when the block ends.
         project: A project's id, or "dataset".
         on: Called with every step as well.
+        stage: See `Training`.
 
     Yields:
         What is to be called with every step.
     """
     path = folder / f"{project}.json"
     now = time.time()
-    state = Training(project, now, now)
+    state = Training(project, now, now, stage)
 
     def tell(step: Step) -> None:
         nonlocal state

@@ -382,7 +382,7 @@ class Launcher:
         """Make a link to the project's page that logs in once."""
         folder = self._settings.login_links
         secret = make_link_secret(folder, self.studio.get_person())
-        return f"{self._backend_url}/login?link={secret}"
+        return f"{self._backend_url}/login?link={secret}&next=/projects/{number}/"
 
     def watch(self) -> None:
         """Show what the worker does until a process dies.

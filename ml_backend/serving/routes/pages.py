@@ -12,30 +12,21 @@ from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.extra_pages import list_menu
 from ml_backend.serving.negotiation import prefers_html
-from ml_backend.serving.status import describe_project, group_by_reason, read_status
+from ml_backend.serving.project_page.now import describe_now
+from ml_backend.serving.status import read_status
 
 routes = Blueprint("pages", __name__)
-
-# Tasks left out that the page looks at, of one project; the newest.
-MOST_LEFT_OUT = 1000
 
 
 @routes.get("/")
 def root() -> Response:
-    """Show the projects: what pre-annotates each, and its tasks that were left out."""
+    """Show the projects: what pre-annotates each, what happens, and what does not work."""
     state = get_app_state()
     if not prefers_html():
         return jsonify(read_status(state))
-    projects = [
-        describe_project(project, state.models)
-        | {
-            "annotators": state.projects.get_agreement(project.id),
-            "url": f"{project.url.rstrip('/')}/projects/{project.id}/data",
-            "left_out": group_by_reason(state.projects.list_left_out(project.id, MOST_LEFT_OUT)),
-        }
-        for project in state.projects.list_projects()
-    ]
-    page = render_template("cytoloop/projects.html", projects=projects, most=MOST_LEFT_OUT)
+    projects = [describe_now(state, project) for project in state.projects.list_projects()]
+    agreements = {now.project.id: state.projects.get_agreement(now.project.id) for now in projects}
+    page = render_template("cytoloop/projects.html", projects=projects, agreements=agreements)
     return make_response(page)
 
 

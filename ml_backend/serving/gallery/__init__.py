@@ -1,0 +1,1 @@
+"""The cells of a project as pictures, and what people decide about them."""
