@@ -3,7 +3,7 @@
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 
-.PHONY: demo test uv
+.PHONY: audit demo sbom test uv
 
 demo: $(UV)
 	@[ -d .venv ] || echo "The first start downloads about 3 GB (PyTorch, Label Studio, 20 images): some \
@@ -12,6 +12,14 @@ demo: $(UV)
 
 test: $(UV)
 	$(UV) run pytest
+
+# Known vulnerabilities of what is installed here, by pip-audit. 3: nobody could be asked.
+audit: $(UV)
+	@$(UV) run --quiet --with pip-audit python scripts/audit.py
+
+# What is installed here, with versions and licences, as CycloneDX in sbom.json.
+sbom: $(UV)
+	$(UV) run --with cyclonedx-bom cyclonedx-py environment --output-file sbom.json
 
 uv: $(UV)
 	@echo $(UV)

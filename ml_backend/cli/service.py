@@ -95,7 +95,7 @@ def connect(
     from ml_backend.serving.connect import connect as run
 
     settings = console.load_settings(context)
-    token = _read_token() if token == "-" else token
+    token = _read_token() if token == "-" else token  # noqa: S105 (a dash is none)
     address = None if poll else backend_url
     result = run(settings, url, token, project, address, strategy, goal)
     console.print_result(result.to_json(), as_json=as_json, text=result.describe)

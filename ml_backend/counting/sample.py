@@ -117,10 +117,11 @@ class SampleStore:
 
     def list_draws(self, project: int) -> list[DrawnTile]:
         """Return the tiles that were drawn, in their order."""
-        names = ", ".join(field.name for field in fields(DrawnTile))
+        names = ", ".join(field.name for field in fields(DrawnTile))  # our own, from nobody
         with self._open() as database:
             rows = database.execute(
-                f"select {names} from draw where project = ? order by place", (project,)
+                f"select {names} from draw where project = ? order by place",  # noqa: S608
+                (project,),
             )
             return [DrawnTile(*row) for row in rows]
 

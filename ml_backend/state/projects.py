@@ -181,7 +181,7 @@ class Projects:
                 "polled",
             )
             for table in kept:
-                database.execute(f"delete from {table} where project = ?", (project,))
+                database.execute(f"delete from {table} where project = ?", (project,))  # noqa: S608
 
     def update_labels(self, project: int, label_config: str) -> None:
         """Keep a project's labelling configuration (XML), which changed in Label Studio."""
