@@ -14,15 +14,22 @@ from ml_backend.cli import (
     counting,
     doctor,
     models,
+<<<<<<< HEAD
     second_look,
     service,
     simulation,
+=======
+    service,
+    simulation,
+    storage,
+>>>>>>> 266e833 (wip)
     training,
 )
 
 app = typer.Typer()
 app.add_typer(service.app)
 app.add_typer(doctor.app)
+app.add_typer(storage.app)
 app.add_typer(training.app)
 app.add_typer(counting.app)
 app.add_typer(simulation.app)
@@ -32,6 +39,11 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """Run the command line."""
+    console.run(build_command())
+
+
+def build_command() -> Any:
+    """Build the command line of all packages that are installed, as click has it."""
     root = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -59,7 +71,7 @@ def main() -> None:
     group = typer.main.get_command(root)
     option = next(option for option in group.params if option.name == "data_dir")
     _accept_after_commands(group, option)
-    console.run(group)
+    return group
 
 
 def _accept_after_commands(group: Any, option: Any) -> None:

@@ -353,8 +353,11 @@ class Launcher:
 
     def _order_opening(self, number: int) -> None:
         """Let the demo begin with a clear image and a doubtful one, before all others."""
-        opening = choose_opening(self.studio.list_tasks(number))
-        for place, prediction in enumerate(opening):
+        self._put_first(choose_opening(self.studio.list_tasks(number)))
+
+    def _put_first(self, predictions: Sequence[int]) -> None:
+        """Let the queue begin with these pre-annotations' tasks, by the lowest scores."""
+        for place, prediction in enumerate(predictions):
             self.studio.set_score(prediction, place * 1e-4)
 
     def _look_at(self, images: Sequence[FolderImage], connection: ConnectedProject) -> FirstLook:
@@ -367,8 +370,15 @@ class Launcher:
             return look_at(model, [image.path for image in images])
 
     def _list_to_mark(self, number: int) -> int:
-        """Make a tab of the images to be marked first; return its id."""
-        chosen = choose_to_mark(list(self.studio.list_tasks(number, full=False)))
+        """Make a tab of the images to be marked first, and let the queue begin with them.
+
+        Returns:
+            The tab's id.
+        """
+        tasks = list(self.studio.list_tasks(number))
+        chosen = choose_to_mark(tasks)
+        drawn = {task["id"]: task["predictions"] for task in tasks}
+        self._put_first([made["id"] for task in chosen for made in drawn[task][:1]])
         return self.studio.ensure_view_of(number, MARK_FIRST, chosen)
 
     def _left_out(self, number: int) -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ COMMANDS = [
     ["worker"],
     ["connect"],
     ["doctor"],
+    ["backup"],
+    ["restore"],
     ["train"],
     ["evaluate"],
     ["detect"],

@@ -22,7 +22,9 @@ from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import AccessToken, ImageSource
+from ml_backend.label_studio.installation import StudioInstallation
 from ml_backend.settings import Settings
+from ml_backend.state.projects import Projects
 from ml_backend.system.atomic_files import NotWritable, read_json
 from ml_backend.system.processes import PortTaken
 from tasks.launcher.up import UpFailed, UpOptions, launch, name_project
@@ -296,3 +298,33 @@ def test_a_project_deleted_in_label_studio_is_made_anew(
         assert project.id != 1 and project.tasks == 4
     finally:
         anew.end()
+
+
+def test_a_backup_restores_projects_annotations_and_the_account(
+    data: Path, tmp_path: Path, label_studio_env: Path
+) -> None:
+    file, restored = tmp_path / "backup.tar", tmp_path / "restored"
+    for folder, command in ((data, "backup"), (restored, "restore")):
+        done = subprocess.run(
+            [sys.executable, "-m", "ml_backend", "--data-dir", str(folder), command, str(file)],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    settings = Settings(data_dir=restored)
+    studio = StudioInstallation(settings.studio, label_studio_env)
+    studio.start(free_port(), settings.media, settings.logs / "label-studio.log")
+    try:
+        studio.wait_ready()
+        account = studio.prepare_account()
+        found = Studio(studio.url, account.token)
+        assert account.password == read_json(data / "label-studio" / "account.json")["password"]
+        (project,) = found.list_projects()
+        tasks = list(found.list_tasks(project.id))
+        assert len(tasks) == 4 and all(task["predictions"] for task in tasks)
+        source = ImageSource(studio.url, account.token)
+        images = source.fetch([task["data"]["image"] for task in tasks])
+        assert all(isinstance(content, bytes) for _, content in images)
+        (connected,) = Projects(settings.projects_database).list_projects()
+        assert connected.id == project.id
+    finally:
+        studio.stop()

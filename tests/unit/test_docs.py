@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
+from ml_backend.cli.app import build_command
 from ml_backend.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -43,6 +47,37 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         assert not unknown, f"{line}: {unknown}"
 
 
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_the_command_line_takes_every_command_of_a_guide(page: Path) -> None:
+    """Each is parsed by the real command line: its words, the types and ranges of its values."""
+    lines = re.findall(r"^    .*?\bcytoloop (.*)$", page.read_text(encoding="utf-8"), re.M)
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split("  #")[0])
+        context, command, name = None, build_command(), "cytoloop"
+        while True:
+            context = command.make_context(name, words, parent=context)
+            if not hasattr(command, "commands") or not (rest := _list_rest(context)):
+                break
+            name, command, words = command.resolve_command(context, rest)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_every_step_of_a_guide_ends_in_what_one_has_then(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    steps = [step for step in re.split(r"^## ", text, flags=re.M)[1:] if "\n    " in step]
+    assert steps
+    for step in steps:
+        assert "**You have now:**" in step, step.splitlines()[0]
+
+
+def test_the_site_leads_to_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r": ([\w/-]+\.md)$", text, re.M))
+    written = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert written <= named
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_named_exist(page: Path) -> None:
     named = set(re.findall(r"CYTOLOOP_([A-Z_]+)", page.read_text(encoding="utf-8")))
@@ -69,6 +104,11 @@ def test_every_trouble_has_a_test_that_is_there() -> None:
     assert len(rows) >= 20
     for file, name in rows:
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+def _list_rest(context: Any) -> list[str]:
+    """List the words that a group of commands left to the command that they name."""
+    return [*getattr(context, "_protected_args", ()), *context.args]
 
 
 def _commands() -> dict[str, set[str]]:

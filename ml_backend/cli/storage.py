@@ -1,0 +1,59 @@
+"""The commands about the data folder as a whole: back it up, restore it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml_backend.cli import console
+from ml_backend.cli.options import JsonOption
+from ml_backend.system.plurals import format_count
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: cytoloop backup cytoloop-2026-11-29.tar")
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The backup to write, a .tar.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Everything into one file, Label Studio's annotations included; while it runs, too.
+
+    Left out is what can be made again: Label Studio's packages, fetched images, trainings under
+    way, logs.
+    """
+    from ml_backend.state.backup import make_backup
+
+    settings = console.load_settings(context)
+    with console.show_progress("Backing up") as bar:
+        made = make_backup(settings.data_dir, file, bar)
+    value = {"file": str(made.file), "files": made.files, "bytes": made.size}
+    text = (
+        f"{format_count(made.files, 'file')} of {settings.data_dir} are in {made.file} "
+        f"({made.size / 1e6:.0f} MB). It holds passwords and tokens: keep it to yourself. "
+        f"cytoloop --data-dir NEW restore {made.file} makes a data folder of it."
+    )
+    console.print_result(value, as_json=as_json, text=lambda: text)
+
+
+@app.command(epilog="Example: cytoloop --data-dir NEW restore cytoloop-2026-11-29.tar")
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A backup that cytoloop backup wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make a data folder from a backup; the folder must be new or empty."""
+    from ml_backend.state.backup import restore_backup
+
+    folder = console.load_settings(context).data_dir
+    with console.show_progress("Restoring") as bar:
+        found = restore_backup(file, folder, bar)
+    value = {"data_dir": str(folder), "files": found.files, "release": found.release}
+    text = (
+        f"{format_count(found.files, 'file')} restored into {folder}, as release {found.release} "
+        f"kept them. Go on with: cytoloop --data-dir {folder} up"
+    )
+    console.print_result(value, as_json=as_json, text=lambda: text)
