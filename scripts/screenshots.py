@@ -1,10 +1,11 @@
-"""The pictures of the README: real screens on real images.
+"""The pictures of the README and the guides: real screens on real images.
 
     uv run python scripts/screenshots.py --dataset ../shared/data/plant_mitosis
 
 Starts `cytoloop up` on the images of samples that the starter never saw, and photographs
 the screens in headless Chromium: what the starter marked, and the least certain marked
-image before and after it was corrected with the dataset's boxes.
+image before and after it was corrected with the dataset's boxes. A second start, with
+labels that no shipped detector knows, shows which ten images are to be marked first.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
+from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.class_names import choose_headline
 from ml_backend.label_studio.client import Studio
@@ -60,6 +62,20 @@ def main() -> None:
             shutil.copyfile(example.image, images / name)
         with running(Path(folder) / "data", images) as product, browser(product) as page:
             photograph(product, page, examples, chosen.shown)
+    photograph_marking_first()
+
+
+def photograph_marking_first() -> None:
+    """Photograph the tab of the images to be marked first, where no detector knows the labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
+        for number in range(24):
+            path = images / f"slide-{number % 3 + 1}" / f"{number + 1:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = generate_field(np.random.default_rng(number), dividing=2)[0]
+            Image.fromarray(pixels).save(path)
+        with running(Path(folder) / "data", images, "phases") as product, browser(product) as page:
+            data_manager(product, page, "?tab=2").save(OUT / "mark-first.png")
 
 
 @dataclass(frozen=True)
@@ -106,9 +122,9 @@ def correct(studio: Studio, task: dict[str, Any], example: Example) -> None:
     studio.submit_annotation(task["id"], regions, parent_prediction=parent)
 
 
-def data_manager(product: Product, page: Page) -> Image.Image:
-    page.goto(f"{product.url}/projects/1/data", wait_until="commit")
-    page.get_by_text("Prediction score").first.wait_for()
+def data_manager(product: Product, page: Page, tab: str = "") -> Image.Image:
+    page.goto(f"{product.url}/projects/1/data{tab}", wait_until="commit")
+    page.get_by_text("Label All Tasks").first.wait_for()
     page.wait_for_timeout(5000)  # the small images come one by one
     return picture(page)
 
@@ -143,12 +159,13 @@ def loop(steps: list[tuple[str, Image.Image]]) -> Image.Image:
 
 
 @contextmanager
-def running(data: Path, images: Path) -> Iterator[Product]:
+def running(data: Path, images: Path, labels: str = "mitosis") -> Iterator[Product]:
     """`cytoloop up` on the images, until the end of the block."""
     port, backend_port = free_port(), free_port()
     command = [
         sys.executable, "-m", "ml_backend", "--data-dir", str(data), "up", "--no-browser",
-        "--images", str(images), "--port", str(port), "--backend-port", str(backend_port),
+        "--images", str(images), "--labels", labels,
+        "--port", str(port), "--backend-port", str(backend_port),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -14,15 +14,10 @@ from ml_backend.cli import (
     counting,
     doctor,
     models,
-<<<<<<< HEAD
     second_look,
     service,
     simulation,
-=======
-    service,
-    simulation,
     storage,
->>>>>>> 266e833 (wip)
     training,
 )
 
