@@ -24,7 +24,7 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_folder
-from ml_backend.evaluation.label_issues import LabelIssue
+from ml_backend.evaluation.label_quality.label_issues import LabelIssue
 from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.base import Prediction

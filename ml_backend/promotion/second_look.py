@@ -18,7 +18,7 @@ import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.snapshot import Item
-from ml_backend.evaluation.label_issues import (
+from ml_backend.evaluation.label_quality.label_issues import (
     LabelIssue,
     find_box_issues,
     find_choice_issue,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_backend.dataset.consensus import Submission
 from ml_backend.dataset.disputes import find_disputes, list_ratings, summarize_disputes
-from ml_backend.evaluation.annotator_agreement import evaluate_agreement
+from ml_backend.evaluation.label_quality.annotator_agreement import evaluate_agreement
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.state.projects import Projects
 

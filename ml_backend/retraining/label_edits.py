@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ml_backend.evaluation.label_issues import Corners, LabelIssue
+from ml_backend.evaluation.label_quality.label_issues import Corners, LabelIssue
 from ml_backend.imaging.boxes import Boxes, compute_iou
 from ml_backend.label_studio.labeling_config import LabelingConfig, list_items
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from tasks.cli import detection, exchange, launcher, reports
+from tasks.cli import detection, exchange, launcher, reports, stacks
 
 app = typer.Typer()
 app.add_typer(launcher.app)
 app.add_typer(detection.app)
 app.add_typer(exchange.app)
 app.add_typer(reports.app, name="report")
+app.add_typer(stacks.app, name="stacks")

@@ -26,7 +26,10 @@ from ml_backend.dataset.corrections import (
 )
 from ml_backend.dataset.disputes import list_ratings
 from ml_backend.dataset.split import GROUP_FIELDS, LEAST_CHANCE
-from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement, evaluate_agreement
+from ml_backend.evaluation.label_quality.annotator_agreement import (
+    AnnotatorAgreement,
+    evaluate_agreement,
+)
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
 from ml_backend.label_studio.class_names import choose_headline

@@ -11,7 +11,7 @@ import numpy as np
 from ml_backend.counting.estimates import ProjectCount
 from ml_backend.dataset.corrections import Usefulness
 from ml_backend.estimation.prediction_powered import Refusal
-from ml_backend.evaluation.annotator_agreement import AnnotatorAgreement
+from ml_backend.evaluation.label_quality.annotator_agreement import AnnotatorAgreement
 from tasks.reports.counts import ImageGroup
 from tasks.sources.discover import Skipped
 

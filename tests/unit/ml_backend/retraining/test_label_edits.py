@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ml_backend.evaluation.label_issues import LabelIssue
+from ml_backend.evaluation.label_quality.label_issues import LabelIssue
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.retraining.label_edits import NotFound, edit_result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml_backend.evaluation.annotator_agreement import evaluate_agreement
+from ml_backend.evaluation.label_quality.annotator_agreement import evaluate_agreement
 from tasks.reports.counts import ReportImage, count_objects, group_images
 from tasks.reports.page import Pictures, Thumbnail, render_page
 from tasks.reports.source import ReportSource

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from ml_backend.evaluation.label_issues import (
+from ml_backend.evaluation.label_quality.label_issues import (
     LabelIssue,
     ModelHabits,
     find_box_issues,

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.evaluation.annotator_agreement import compute_alpha, evaluate_agreement
+from ml_backend.evaluation.label_quality.annotator_agreement import (
+    compute_alpha,
+    evaluate_agreement,
+)
 
 RATINGS = st.lists(
     st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"), max_size=3), max_size=12
