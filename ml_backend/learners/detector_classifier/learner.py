@@ -12,6 +12,7 @@ from ml_backend.dataset.example import Example
 from ml_backend.evaluation.class_matches import MatchCounts
 from ml_backend.evaluation.classification import choose_classes
 from ml_backend.evaluation.region_choices import ChosenBoxes, count_chosen, evaluate_chosen
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfig, RectangleControl
 from ml_backend.learners.base import Prediction, Progress
 from ml_backend.learners.classifier.learner import LEARNER as CLASSIFIER
@@ -59,6 +60,30 @@ class DetectorClassifierLearner(DetectorLearner):
             version=version,
             chosen=[chosen[place] for place in drawn.tolist()],
             choice_matching=labels.match_region_choices(card.options["choices"]),
+        )
+
+    def list_answers(self, prediction: Prediction, card: ModelCard) -> Boxes:
+        """See `Learner.list_answers`: the headline boxes, and for each that is shown its choice.
+
+        A choice is an answer at the place of its box. What is as probable as not stands at the
+        threshold, where a box is as likely as not to be corrected.
+        """
+        boxes = super().list_answers(prediction, card)
+        shown = np.isin(prediction.boxes.label, list(card.headline))
+        chosen = [
+            (place, name, probability)
+            for place, names in enumerate(choose_for_boxes(prediction, card))
+            if shown[place]
+            for name, probability in names.items()
+        ]
+        if not chosen:
+            return boxes
+        places, names, probabilities = zip(*chosen, strict=True)
+        sureness = np.clip(2 * np.array(probabilities) - 1, 0, 1)
+        return Boxes(
+            np.concatenate([boxes.xyxy, prediction.boxes.xyxy[list(places)]]),
+            np.concatenate([boxes.label, names]),
+            np.concatenate([boxes.confidence, card.threshold + sureness * (1 - card.threshold)]),
         )
 
     def train(self, job: TrainingJob, progress: Progress) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml_backend.active_learning.strategies.certainty import measure_certainty
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
@@ -93,6 +94,21 @@ def test_a_choice_counts_where_its_box_is_found() -> None:
     assert figures.f1.value == pytest.approx(2 / 3)
     assert figures.to_json()["f1_with_choice"] == pytest.approx(1 / 3)
     assert figures.to_json()["region_choices"]["accuracy"] == 0.5
+
+
+def test_a_doubtful_choice_brings_its_task_forward() -> None:
+    """Three sure boxes each; of one task a choice is doubtful, of one nothing was asked."""
+    rows = Boxes.from_rows([(x, 0, x + 20, 20, "Cell") for x in (0, 30, 60)])
+    boxes = replace(rows, confidence=np.full(3, 0.99, np.float32))
+    sure, doubtful = {"Disc": 0.99, "Cross": 0.01}, {"Disc": 0.55, "Cross": 0.45}
+    scores = [
+        measure_certainty(
+            LEARNER.list_answers(Prediction((90, 20), boxes, region_choices=choices), CARD),
+            CARD.threshold,
+        )
+        for choices in ((sure, doubtful, sure), (sure, sure, sure), ())
+    ]
+    assert scores == sorted(scores) and scores[0] < 0.7 < 0.99 < scores[1]
 
 
 def test_two_models_are_one_file_and_come_out_as_they_went_in(
