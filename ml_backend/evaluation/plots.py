@@ -48,7 +48,8 @@ def make_canvas(name: str, figures: Plain, other: str = "", before: Plain | None
 
     Returns:
         The figure. Its axes are, of a detector: precision and recall, FROC, calibration,
-        confusion matrix; of a classifier: the last two.
+        confusion matrix, and the last two of the choices of boxes, where there are any; of a
+        classifier: calibration and confusion matrix.
     """
     from matplotlib.figure import Figure as Canvas
 
@@ -64,6 +65,17 @@ def make_canvas(name: str, figures: Plain, other: str = "", before: Plain | None
             lambda axes: _plot_precision_recall(axes, sides),
             lambda axes: _plot_froc(axes, sides),
             *panels,
+        ]
+    chosen = figures.get("region_choices") or {}
+    if chosen.get("items"):  # what boxes were called beside their label
+        of_choices = [
+            (title, side["region_choices"], colour)
+            for title, side, colour in sides
+            if "region_choices" in side
+        ]
+        panels += [
+            lambda axes: _plot_calibration(axes, of_choices, "Choices of boxes: calibration"),
+            lambda axes: _plot_confusion(axes, chosen["confusion"], "Choices of boxes"),
         ]
     rows = len(panels) // 2
     canvas = Canvas(figsize=(11, 4.25 * rows), layout="constrained")
@@ -109,7 +121,11 @@ def _plot_froc(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
     _set_unit_range(axes)
 
 
-def _plot_calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
+def _plot_calibration(
+    axes: Axes,
+    sides: list[tuple[str, Plain, str]],
+    title: str = "Does a confidence mean what it says? (larger: more of them)",
+) -> None:
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="what it should be")
     for _, figures, colour in sides:
         bins = figures["calibration"]["bins"]
@@ -118,7 +134,7 @@ def _plot_calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
         confidence, right = ([bin_[key] for bin_ in bins] for key in ("confidence", "right"))
         axes.scatter(confidence, right, s=sizes, color=colour, alpha=0.7, linewidth=0)
     axes.set(
-        title="Does a confidence mean what it says? (larger: more of them)",
+        title=title,
         xlabel="confidence",
         ylabel="share that is right",
     )
@@ -126,7 +142,9 @@ def _plot_calibration(axes: Axes, sides: list[tuple[str, Plain, str]]) -> None:
     axes.legend(loc="upper left", fontsize="small")
 
 
-def _plot_confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
+def _plot_confusion(
+    axes: Axes, counts: dict[str, dict[str, int]], title: str = "What was taken for what"
+) -> None:
     rows, columns = list(counts), list(next(iter(counts.values())))
     # Shares of the true class, so that a rare class shows as well as a common one.
     shares = [
@@ -140,7 +158,7 @@ def _plot_confusion(axes: Axes, counts: dict[str, dict[str, int]]) -> None:
                 axes.text(x, y, str(counts[row][column]), ha="center", va="center")
     axes.set_xticks(range(len(columns)), columns, rotation=20 if len(columns) > 4 else 0)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set(title="What was taken for what", xlabel="predicted", ylabel="marked")
+    axes.set(title=title, xlabel="predicted", ylabel="marked")
 
 
 def _set_unit_range(axes: Axes, both: bool = False) -> None:

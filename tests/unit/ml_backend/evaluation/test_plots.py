@@ -103,7 +103,12 @@ def test_a_classifier_has_calibration_and_confusion_matrix_only() -> None:
         ["a", "b"],
         classes=("round", "thin"),
     )
-    canvas = plots.make_canvas("1-v2-b", figures.to_json())
+    plain = figures.to_json()
+    canvas = plots.make_canvas("1-v2-b", plain)
     calibration, confusion = canvas.axes
+    # Boxes with choices have both beside the panels of the boxes.
+    boxed = {**PLAIN, "region_choices": plain}
+    (*_, below) = plots.make_canvas("1-v3-c", boxed, "1-v2-b", PLAIN).axes
+    assert [int(text.get_text()) for text in below.texts] == [1, 0, 1, 0]
     assert calibration.get_xlabel() == "confidence" and confusion.get_xlabel() == "predicted"
     assert [int(text.get_text()) for text in confusion.texts] == [1, 0, 1, 0]

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from ml_backend.active_learning.strategies.certainty import measure_certainty
+from ml_backend.cli.tables import render_figures
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.imaging.decode import decode
@@ -94,6 +96,12 @@ def test_a_choice_counts_where_its_box_is_found() -> None:
     assert figures.f1.value == pytest.approx(2 / 3)
     assert figures.to_json()["f1_with_choice"] == pytest.approx(1 / 3)
     assert figures.to_json()["region_choices"]["accuracy"] == 0.5
+    whole = {"model": "m", "headline": ["Cell"], "trained_on": 0, "skipped": []}
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(render_figures({**whole, **figures.to_json()}))
+    assert "F1 of boxes with their choice" in capture.get()
+    assert "choices of 2 boxes that were found" in capture.get()
 
 
 def test_a_doubtful_choice_brings_its_task_forward() -> None:
