@@ -84,6 +84,9 @@ class Settings(BaseSettings):
         None, description="Certificate, a PEM file; with it the ML backend serves by TLS."
     )
     tls_key: Path | None = Field(None, description="The certificate's private key, a PEM file.")
+    keep_days: float = Field(
+        30.0, ge=1, description="What `cytoloop tidy` removes is older than so many days."
+    )
     mlflow_tracking_uri: str | None = Field(
         None, description="A shared MLflow server; else a SQLite file in the data folder."
     )

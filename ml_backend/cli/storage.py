@@ -1,4 +1,4 @@
-"""The commands about the data folder as a whole: back it up, restore it."""
+"""The commands about the data folder as a whole: back it up, restore it, tidy it."""
 
 from __future__ import annotations
 
@@ -57,3 +57,31 @@ def restore(
         f"kept them. Go on with: cytoloop --data-dir {folder} up"
     )
     console.print_result(value, as_json=as_json, text=lambda: text)
+
+
+@app.command(epilog="Example: cytoloop tidy --dry-run")
+def tidy(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what nothing refers to and is older than CYTOLOOP_KEEP_DAYS (30).
+
+    Versions, annotations, figures and all that they refer to stay.
+    """
+    from ml_backend.cli import tables
+    from ml_backend.retraining.retention import find_superfluous, remove
+
+    settings = console.load_settings(context)
+    with console.open_stderr().status("Looking what may go"):
+        items = find_superfluous(settings)
+    if not dry_run:
+        remove(items, settings)
+    rows = [{"path": str(i.path), "bytes": i.size, "reason": i.reason} for i in items]
+    console.print_result(
+        {"removed": not dry_run, "items": rows},
+        as_json=as_json,
+        text=lambda: tables.render_superfluous(rows, removed=not dry_run),
+    )

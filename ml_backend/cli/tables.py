@@ -202,6 +202,25 @@ def render_findings(rows: list[dict[str, Any]]) -> RenderableType:
     return Group(table, f"{format_count(wrong, 'finding')} to mend" if wrong else "All is well.")
 
 
+def render_superfluous(rows: list[dict[str, Any]], *, removed: bool) -> RenderableType:
+    """Lay out what goes from a data folder, by reason.
+
+    Args:
+        rows: The "items" of what `cytoloop tidy --json` prints.
+        removed: It is gone; else it would go.
+    """
+    if not rows:
+        return "Nothing may go."
+    table = Table()
+    for column in ("files", "MB", "why"):
+        table.add_column(column, justify="left" if column == "why" else "right")
+    for reason in dict.fromkeys(row["reason"] for row in rows):
+        sizes = [row["bytes"] for row in rows if row["reason"] == reason]
+        table.add_row(str(len(sizes)), f"{sum(sizes) / 1e6:.1f}", reason)
+    total = sum(row["bytes"] for row in rows) / 1e6
+    return Group(table, f"{total:.1f} MB {'are free now' if removed else 'would be free'}")
+
+
 def render_corrections(result: dict[str, Any]) -> RenderableType:
     """Lay out what annotators changed, by version and label.
 

@@ -33,6 +33,7 @@ COMMANDS = [
     ["doctor"],
     ["backup"],
     ["restore"],
+    ["tidy"],
     ["train"],
     ["evaluate"],
     ["detect"],
