@@ -10,7 +10,7 @@ import numpy as np
 from ml_backend.learners.base import ObjectDetector
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.preprocess import prepare_input
-from ml_backend.learners.model_file import FILE_NAME, read_card
+from ml_backend.learners.model_file import DETECTOR, FILE_NAME, read_card
 from ml_backend.learners.openvino_runtime import IR_NAME, OpenVinoRuntime
 from ml_backend.system.child_module import ChildFailed, run_module
 
@@ -25,8 +25,14 @@ def load_form(version: Path, form: Path) -> ObjectDetector:
     Args:
         version: The folder of the version, with its card.
         form: The folder of the form's IR; the version's own for full precision.
+
+    Raises:
+        NotQuantized: The version is no detector, or not a detector alone.
     """
-    return Detector(read_card(version / FILE_NAME), OpenVinoRuntime(form / IR_NAME))
+    card = read_card(version / FILE_NAME)
+    if card.kind != DETECTOR:
+        raise NotQuantized(f"only a detector has an INT8 form, and this version is a {card.kind}")
+    return Detector(card, OpenVinoRuntime(form / IR_NAME))
 
 
 def make_int8(

@@ -10,7 +10,8 @@ imported as it is: `cytoloop up --images OUT --labels shapes`.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
@@ -131,7 +132,7 @@ def crop_objects(
         OSError: `out` cannot be written.
     """
     check_folders(source, out)
-    root = source if source.is_dir() else source.parent
+    root = Path(os.path.abspath(source if source.is_dir() else source.parent))
     found = read_folder(root)
     examples = [e for e in found.examples if source.is_dir() or e.image.samefile(source)]
     if not examples:
@@ -146,10 +147,13 @@ def crop_objects(
     ):
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for number, example in enumerate(examples, start=1):
-            name = example.image.relative_to(root.absolute())
+        names = [example.image.relative_to(root) for example in examples]
+        shelves = name_shelves(names)
+        for number, (example, name, shelf) in enumerate(
+            zip(examples, names, shelves, strict=True), start=1
+        ):
             try:
-                for row in _cut(example, name, cutter, folder, tone):
+                for row in _cut(example, name, folder / shelf, cutter, tone):
                     table.writerow(map(write_cell, row))
                     crops += 1
                 images += 1
@@ -159,24 +163,39 @@ def crop_objects(
     return {"images": images, "crops": crops, "skipped": skipped}
 
 
+def name_shelves(images: Sequence[Path]) -> list[str]:
+    """Name the folder of each image's crops: the shortest names by which all differ.
+
+    They lie side by side, because the folders next to the root are what `up` calls samples.
+
+    Args:
+        images: Their paths within the source.
+    """
+    choices = (
+        [image.stem for image in images],
+        ["_".join(image.with_suffix("").parts) for image in images],
+        ["_".join(image.parts) for image in images],
+        [f"{number:04} {image.stem}" for number, image in enumerate(images, start=1)],
+    )
+    # As a disk that knows no upper and lower case sees them.
+    return next(names for names in choices if len({n.lower() for n in names}) == len(names))
+
+
 def _cut(
-    example: Example, name: Path, cutter: Cutter, folder: Path, tone: Tone | None
+    example: Example, name: Path, shelf: Path, cutter: Cutter, tone: Tone | None
 ) -> Iterator[tuple[str | float, ...]]:
     """Write the crops of one image; a row of the table for each."""
     pixels = decode(example.image)
     boxes = cutter.find(example, pixels)
     if tone is not None:
         pixels = set_tone(pixels, tone)
-    shelf = folder / name.with_suffix("")
-    if shelf.exists():  # of another image with the same stem
-        shelf = folder / name
     if len(boxes):
         shelf.mkdir(parents=True, exist_ok=True)
     for number, (*corners, label, confidence) in enumerate(boxes.to_rows(), start=1):
         path = shelf / f"{name.stem}-{number:03}.png"
         path.write_bytes(encode_png(cut_square(pixels, np.array(corners))))
         yield (
-            path.relative_to(folder).as_posix(),
+            f"{shelf.name}/{path.name}",
             example.group,
             label if cutter.is_truth() else "",
             name.as_posix(),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_backend.dataset.folder import read_folder
 from ml_backend.imaging.decode import decode
@@ -20,6 +22,7 @@ from tasks.detection.crop_objects import (
     DetectorCutter,
     MarkCutter,
     crop_objects,
+    name_shelves,
 )
 from tests.blobs import Blobs
 from tests.regions import CLASSES, paint
@@ -69,9 +72,19 @@ def test_marked_boxes_become_a_labelled_folder_of_images(tmp_path: Path) -> None
         corners = tuple(float(row[name]) for name in ("x1", "y1", "x2", "y2"))
         assert (*corners, row["image_label"]) in truth[row["source"]]
         assert decode(out / row["image"]).shape == (37, 37, 3)  # 1.08 · 34
+    assert {Path(row["image"]).parent.as_posix() for row in rows} == {"a_spread", "b_spread"}
     made = read_folder(out)
     assert made.choices == tuple(sorted(CLASSES)) and not made.skipped
     assert {example.group for example in made.examples} == set(truth)
+
+
+@given(st.lists(st.sampled_from(["a.png", "A.tif", "a.tif", "a_b.png", "a/b.png", "c/a.png"])))
+def test_each_image_has_a_shelf_of_its_own(names: list[str]) -> None:
+    images = [Path(name) for name in dict.fromkeys(names)]
+    shelves = name_shelves(images)
+    assert len({shelf.lower() for shelf in shelves}) == len(images)
+    assert not any("/" in shelf for shelf in shelves)
+    assert name_shelves([Path("x/1.png"), Path("y/2.png")]) == ["1", "2"]
 
 
 def test_contours_say_where_and_not_what(tmp_path: Path) -> None:
