@@ -10,7 +10,12 @@ from ml_backend.doctor import connection, data_folder, machine, project
 from ml_backend.doctor.finding import SEVERITIES, Check, Finding, Result, Severity
 from ml_backend.doctor.project import Patient
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.session import STUDIO_ERRORS
+from ml_backend.label_studio.session import (
+    STUDIO_ERRORS,
+    ProjectGone,
+    StudioRefused,
+    StudioUnreachable,
+)
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 
@@ -18,6 +23,13 @@ Subject = TypeVar("Subject")
 
 # What a look may run into; it is found, and the other checks go on.
 _FAULTS = (*STUDIO_ERRORS, ValueError, LookupError, OSError, RuntimeError, sqlite3.Error)
+# What to do where the error does not say it.
+_MENDS: dict[type[Exception], str] = {
+    StudioUnreachable: "start it (cytoloop up, or as you start yours); where it has another "
+    "address now, cytoloop connect with that one",
+    StudioRefused: "cytoloop connect with a new token",
+    ProjectGone: "nothing, if it was deleted on purpose: the worker forgets it",
+}
 
 
 def examine(settings: Settings, number: int | None = None) -> Iterator[Result]:
@@ -82,5 +94,6 @@ def _look(
             for finding in check.look(subject):
                 yield Result(check.name, number, finding)
         except _FAULTS as error:
+            mend = _MENDS.get(type(error), "")
             reason = str(error) or type(error).__name__
-            yield Result(check.name, number, Finding("error", reason))
+            yield Result(check.name, number, Finding("error", reason, mend))

@@ -125,6 +125,9 @@ MEANINGS = (
 _RECORD = re.compile(
     r"\[?(?P<at>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)?.*?\b(?P<level>ERROR|CRITICAL|WARNING)\b"
 )
+# What Label Studio logs as an error and is none: a version is chosen before its first
+# pre-annotation is there, and again after it.
+_HARMLESS = re.compile("Model version doesn't exist either as live model")
 # The last line of a traceback.
 _RAISED = re.compile(r"^\s*(\w+\.)*\w*(Error|Exception)\b: ")
 _LONGEST = 240
@@ -140,7 +143,7 @@ def find_last_error(lines: Sequence[str]) -> LoggedError | None:
         line = lines[number].strip()
         record = _RECORD.match(line)
         raised = _RAISED.match(line)
-        if not (record or raised):
+        if not (record or raised) or _HARMLESS.search(line):
             continue
         meaning = find_meaning(line)
         if record and record["level"] == "WARNING" and meaning is None:

@@ -56,7 +56,7 @@ def test_where_label_studio_does_not_answer_that_is_found_once(tmp_path: Path) -
     connect(settings, jwt.encode({"exp": time.time() + 1e8}, "k" * 32))
     about = [result for result in examine(settings) if result.project == 1]
     assert [result.check for result in about] == ["token", "Label Studio"]
-    assert "does not answer" in about[1].finding.seen
+    assert "does not answer" in about[1].finding.seen and "cytoloop up" in about[1].finding.mend
     assert find_worst(about) == "error"
 
 

@@ -63,3 +63,10 @@ def test_an_unknown_error_is_shown_shortened_with_the_time_of_its_record() -> No
     assert error is not None and error.meaning is None
     assert error.line.startswith("ValueError") and len(error.line) < 300
     assert error.at == datetime(2026, 11, 29, 3, 4, 5)
+
+
+def test_what_label_studio_logs_while_all_is_well_is_no_error() -> None:
+    line = "rest_framework.exceptions.ValidationError: {'model_version': [\"Model version doesn't "
+    assert (
+        find_last_error([f'{line}exist either as live model or as static predictions."]}}']) is None
+    )
