@@ -24,7 +24,7 @@ from io import BytesIO
 from pathlib import Path
 
 from ml_backend import __version__
-from ml_backend.system.atomic_files import replace_file
+from ml_backend.system.atomic_files import is_leftover, replace_file
 
 Report = Callable[[int, int | None], None]
 
@@ -35,7 +35,8 @@ _LEFT_OUT = (
     "label-studio/environment-*", "label-studio/partial-*", "images", "training", "logs", "demo",
     "children.json",
 )  # fmt: skip
-_LEFT_OUT_NAMES = ("*.lock", "*-wal", "*-shm", ".*")
+# Not all hidden files: Label Studio signs its tokens with the key in label-studio/data/.env.
+_LEFT_OUT_NAMES = ("*.lock", "*-wal", "*-shm", ".lock")
 # What points to files goes before the files; all else comes in between.
 _FIRST, _LAST = ("champions", "jobs.sqlite", "projects.sqlite"), ("versions", "snapshots", "media")
 
@@ -147,7 +148,11 @@ def _list_files(folder: Path) -> Iterator[Path]:
 
 def _is_left_out(path: Path) -> bool:
     named = any(fnmatch(path.as_posix(), pattern) for pattern in _LEFT_OUT)
-    return named or any(fnmatch(path.name, pattern) for pattern in _LEFT_OUT_NAMES)
+    return (
+        named
+        or is_leftover(path)
+        or any(fnmatch(path.name, pattern) for pattern in _LEFT_OUT_NAMES)
+    )
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> str:

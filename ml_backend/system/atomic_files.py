@@ -128,11 +128,16 @@ def create_folder(folder: Path) -> Iterator[Path]:
 _LEFTOVER = re.compile(r"\.(export-\w+|.+\.[0-9a-f]{8}(\.\w+)?)")
 
 
+def is_leftover(path: Path) -> bool:
+    """Tell by its name whether a file or folder is one that is being written, or was left so."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
 def sweep(folder: Path, age: float = 3600.0) -> None:
     """Remove what killed processes left half-written below `folder`, `age` seconds ago or more."""
     for path in [*folder.rglob(".*")]:
         with suppress(OSError):  # another process may be quicker
-            if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
+            if is_leftover(path) and time.time() - path.stat().st_mtime >= age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -186,6 +186,7 @@ class Launcher:
             self.account = self._environment.prepare_account()
             self.studio = Studio(self._environment.url, self.account.token)
         self._note_address()
+        self._show_media()
 
     def _install(self) -> None:
         with console.open_stderr().status("Installing Label Studio (once, about 0.5 GB)") as status:
@@ -216,6 +217,17 @@ class Launcher:
         url, token = self._environment.url, self.account.token
         self._projects.move(state.get("url", url), url, token)
         write_json(self._state_file, state | {"url": url})
+
+    def _show_media(self) -> None:
+        """Let Label Studio show the images of all projects where the data folder lies now.
+
+        It keeps whole paths, and a folder that was restored or moved has others.
+        """
+        for project in self._projects.list_projects():
+            folder = self._settings.media / str(project.id)
+            if folder.is_dir():
+                with suppress(ProjectGone):
+                    self.studio.add_media_folder(project.id, folder)
 
     # The project.
 

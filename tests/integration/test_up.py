@@ -321,6 +321,7 @@ def test_a_backup_restores_projects_annotations_and_the_account(
         (project,) = found.list_projects()
         tasks = list(found.list_tasks(project.id))
         assert len(tasks) == 4 and all(task["predictions"] for task in tasks)
+        found.add_media_folder(project.id, settings.media / str(project.id))  # as `up` does
         source = ImageSource(studio.url, account.token)
         images = source.fetch([task["data"]["image"] for task in tasks])
         assert all(isinstance(content, bytes) for _, content in images)

@@ -30,11 +30,13 @@ def settings(tmp_path: Path) -> Settings:
     Projects(settings.projects_database).connect(Project(1, "http://x", "t", "Zellen ü", "<View/>"))
     for left_out in (
         "label-studio/environment-1/bin/python", "images/1/a.png", "logs/worker.log",
-        "worker.lock", "versions/.half/version.json",
+        "worker.lock", "versions/.half.0a1b2c3d/version.json",
     ):  # fmt: skip
         path = settings.data_dir / left_out
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made again")
+    (settings.studio / "data").mkdir(parents=True)
+    (settings.studio / "data" / ".env").write_text("SECRET_KEY=abc")
     (settings.media / "1").mkdir(parents=True)
     (settings.media / "1" / "ä c.png").write_bytes(os.urandom(1000))
     return settings
@@ -51,6 +53,9 @@ def test_what_was_kept_is_restored_and_what_can_be_made_again_is_not(
     assert after.list_versions() == before.list_versions() != []
     assert after.get_champion("1") == before.get_champion("1") is not None
     assert Projects(restored.projects_database).get(1).title == "Zellen ü"
+    # Label Studio signs its tokens with a key that it keeps in a hidden file.
+    key = restored.studio / "data" / ".env"
+    assert key.read_text() == "SECRET_KEY=abc"
     image = "media/1/ä c.png"
     assert (restored.data_dir / image).read_bytes() == (settings.data_dir / image).read_bytes()
     there = {
