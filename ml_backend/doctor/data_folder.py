@@ -69,6 +69,9 @@ def check_worker(settings: Settings) -> Iterator[Finding]:
     if is_worker_running(settings):
         yield Finding("ok", "a worker runs")
         return
+    if _is_held(settings.data_dir / "up.lock"):
+        yield Finding("note", "cytoloop up runs, and its worker is about to start", "ask again")
+        return
     connected = settings.projects_database.exists() and bool(
         Projects(settings.projects_database).list_projects()
     )
@@ -127,7 +130,11 @@ def check_logs(settings: Settings) -> Iterator[Finding]:
 
 def is_worker_running(settings: Settings) -> bool:
     """Tell whether a worker holds the data folder."""
-    lock = settings.data_dir / "worker.lock"
+    return _is_held(settings.data_dir / "worker.lock")
+
+
+def _is_held(lock: Path) -> bool:
+    """Tell whether a process holds a lock."""
     if not lock.exists():
         return False
     try:

@@ -146,7 +146,9 @@ def find_last_error(lines: Sequence[str]) -> LoggedError | None:
         if not (record or raised) or _HARMLESS.search(line):
             continue
         meaning = find_meaning(line)
-        if record and record["level"] == "WARNING" and meaning is None:
+        # Warnings of Label Studio, which begin with a bracket, tell of tries that went well later.
+        noise = meaning is None or line.startswith("[")
+        if record and record["level"] == "WARNING" and noise:
             continue
         before = (_RECORD.match(lines[index].strip()) for index in range(number, -1, -1))
         found = next((match["at"] for match in before if match and match["at"]), None)

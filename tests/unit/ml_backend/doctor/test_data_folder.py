@@ -28,14 +28,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @contextmanager
-def working(settings: Settings) -> Iterator[None]:
-    """Another process that holds the lock of the worker."""
+def working(settings: Settings, lock: str = "worker.lock") -> Iterator[None]:
+    """Another process that holds the lock of the worker, or of `up`."""
     program = (
         "import sys, filelock\n"
         "with filelock.FileLock(sys.argv[1]):\n    print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(settings.data_dir / "worker.lock")],
+        [sys.executable, "-c", program, str(settings.data_dir / lock)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -72,6 +72,9 @@ def test_a_worker_that_does_not_run_is_an_error_once_a_project_is_connected(
     with working(settings):
         (finding,) = data_folder.check_worker(settings)
         assert finding.severity == "ok"
+    with working(settings, "up.lock"):
+        (finding,) = data_folder.check_worker(settings)
+        assert finding.severity == "note" and "about to start" in finding.seen
 
 
 def test_what_waits_too_long_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

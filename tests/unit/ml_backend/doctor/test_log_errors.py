@@ -66,6 +66,9 @@ def test_an_unknown_error_is_shown_shortened_with_the_time_of_its_record() -> No
 
 
 def test_what_label_studio_logs_while_all_is_well_is_no_error() -> None:
+    retry = f"[{STAMP}] [urllib3::urlopen::8] [WARNING] Retrying after 'Connection refused'"
+    assert find_last_error([retry]) is None
+    assert find_last_error([retry.replace("WARNING", "ERROR")]) is not None
     line = "rest_framework.exceptions.ValidationError: {'model_version': [\"Model version doesn't "
     assert (
         find_last_error([f'{line}exist either as live model or as static predictions."]}}']) is None
