@@ -382,6 +382,8 @@ def test_a_region_keeps_what_was_chosen_for_it() -> None:
         chosen=[{"Late": 0.9}, {"early": 0.75}],
         choice_matching=labels.match_region_choices(("early", "Late")),
     )
+    checked = interface(CHOICES).validate_prediction({"result": result}, return_errors=True)
+    assert checked == []
     plain, chosen, choice = result  # the config has no choice that says Late
     assert choice["id"] == chosen["id"] != plain["id"]
     assert choice["from_name"] == "stage" and choice["score"] == 0.75

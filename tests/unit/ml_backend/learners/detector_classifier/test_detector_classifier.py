@@ -104,6 +104,19 @@ def test_a_choice_counts_where_its_box_is_found() -> None:
     assert "choices of 2 boxes that were found" in capture.get()
 
 
+def test_a_champion_that_chooses_nothing_is_judged_beside_one_that_does() -> None:
+    """The detector that a project started with: right boxes, none with its choice."""
+    rows = [(0, 0, 20, 20, "Cell"), (40, 0, 60, 20, "Cell")]
+    truth = Example(Path("a"), "a", Boxes.from_rows(rows), region_choices=(("Disc",), ("Cross",)))
+    detector = ModelCard("yolov5n", ("Cell",), ("Cell",), 1.0, 0.6)
+    found = Prediction((100, 100), Boxes.from_rows(rows))
+    figures = LEARNER.evaluate([truth], [found], detector).to_json()
+    assert (figures["f1"], figures["f1_with_choice"]) == (1, 0)
+    assert figures["region_choices"]["accuracy"] == 0
+    counts = LEARNER.count([truth], [found], detector)
+    assert counts.missed.tolist() == [[0, 2]] and counts.wrong.tolist() == [[0, 0]]
+
+
 def test_a_doubtful_choice_brings_its_task_forward() -> None:
     """Three sure boxes each; of one task a choice is doubtful, of one nothing was asked."""
     rows = Boxes.from_rows([(x, 0, x + 20, 20, "Cell") for x in (0, 30, 60)])
