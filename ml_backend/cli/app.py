@@ -14,6 +14,7 @@ from ml_backend.cli import (
     counting,
     doctor,
     models,
+    repeats,
     second_look,
     service,
     simulation,
@@ -29,6 +30,7 @@ app.add_typer(training.app)
 app.add_typer(counting.app)
 app.add_typer(simulation.app)
 app.add_typer(second_look.app)
+app.add_typer(repeats.app)
 app.add_typer(models.app, name="models")
 
 

@@ -276,8 +276,10 @@ def render_annotators(result: dict[str, Any]) -> RenderableType:
     Args:
         result: What `cytoloop report agreement --json` prints.
     """
+    again = _lay_out_repeats(result)
     if not result["tasks"]:
-        return "no task has several annotators yet; let two people annotate the same ones"
+        none = "no task has several annotators yet; let two people annotate the same ones"
+        return Group(none, *again)
     table = Table(
         title=f"{format_count(result['tasks'], 'task')} with several annotators",
         title_justify="left",
@@ -298,7 +300,23 @@ def render_annotators(result: dict[str, Any]) -> RenderableType:
         disputed.add_column(column, overflow="fold")
     for row in result["disputed"]:
         disputed.add_row(str(row["task"]), str(row["annotators"]), row["reason"])
-    return Group(table, *([disputed] if result["disputed"] else ["no task is disputed"]))
+    return Group(table, *([disputed] if result["disputed"] else ["no task is disputed"]), *again)
+
+
+def _lay_out_repeats(result: dict[str, Any]) -> list[RenderableType]:
+    """What people answered twice; nothing where no task was repeated."""
+    if not result.get("repeats"):
+        return []
+    table = Table(title="the same image twice", title_justify="left")
+    table.add_column("of")
+    for column in ("tasks", "F1 of boxes", "same names"):
+        table.add_column(column, justify="right")
+    for who, part in result["repeats"].items():
+        f1, same = format_number(part["f1"]), format_number(part["same"])
+        table.add_row(who, str(part["tasks"]), f1, same)
+    between = result["between"]
+    words = f"between people the mean F1 of boxes is {format_number(between)}"
+    return [table, *([] if between is None else [words])]
 
 
 def render_versions(rows: Iterable[dict[str, Any]]) -> RenderableType:

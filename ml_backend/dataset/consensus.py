@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ml_backend.dataset.split import REPEAT_OF
 from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
 from ml_backend.label_studio.labeling_config import LabelingConfig
 
@@ -48,15 +49,22 @@ class Submission:
     annotators: tuple[str, ...] = ()
 
 
-def collect_submissions(tasks: Iterable[dict[str, Any]]) -> list[Submission]:
+def collect_submissions(
+    tasks: Iterable[dict[str, Any]], *, repeats: bool = False
+) -> list[Submission]:
     """Collect what was submitted for every corrected task, in the order of task ids.
 
     Args:
         tasks: Label Studio's, with annotations. Cancelled (skipped) annotations do not count.
             Of several by one annotator a ground truth counts, else the newest.
+        repeats: Collect the tasks that were shown a second time instead, see `repeats`: the image
+            of each is another task's, which counts.
     """
     submissions = []
     for task in tasks:
+        data = task.get("data")
+        if (isinstance(data, dict) and REPEAT_OF in data) != repeats:
+            continue
         newest: dict[str, dict[str, Any]] = {}
         for annotation in task.get("annotations") or []:
             if not annotation.get("was_cancelled"):

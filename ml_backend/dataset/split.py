@@ -24,6 +24,8 @@ from ml_backend.system.numbers import parse_whole_number
 
 # buffer: reviewed like any other, but neither trained on nor judged with.
 Side = Literal["train", "holdout", "buffer"]
+# The field of a task's data that names the task that it shows a second time: see `repeats`.
+REPEAT_OF = "repeat_of"
 SIDES: tuple[Side, ...] = ("train", "holdout", "buffer")
 
 # In this order: the first field that a task's data has names its group.
@@ -339,14 +341,17 @@ def find_leaking(tasks: Iterable[tuple[int, Side, str, Place | None]]) -> dict[i
 
 
 def compute_queue_place(data: Mapping[str, Any], image: str) -> float | None:
-    """Compute where a held-out task comes in the queue: 0 first, 1 last; None for the others.
+    """Compute where a held-out task or a repeat comes in the queue: 0 first, 1 last; else None.
 
-    Random, by a hash: the hold-out must not consist of the least certain images.
+    Random, by a hash: the hold-out must not consist of the least certain images, and a repeat must
+    not come right after the first showing.
 
     Args:
         data: The task's data.
         image: The address of its image, for tasks whose data hold no hash of it.
     """
+    if REPEAT_OF in data:
+        return hash_to_unit(f"cytoloop queue/repeat/{data.get('sha256') or image}")
     if data.get("split") != "holdout":
         return None
     return hash_to_unit(f"cytoloop queue/{data.get('sha256') or image}")

@@ -19,12 +19,20 @@ import numpy as np
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.snapshot import Item
 from ml_backend.evaluation.label_quality.label_issues import (
+    Corners,
     LabelIssue,
     find_box_issues,
     find_choice_issue,
     learn_habits,
 )
+from ml_backend.evaluation.label_quality.odd_cells import (
+    Shape,
+    find_halves,
+    find_odd_cells,
+    measure_cell,
+)
 from ml_backend.imaging.boxes import Boxes
+from ml_backend.imaging.decode import decode
 from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.base import Prediction
 from ml_backend.registry.versions import Registry
@@ -99,7 +107,55 @@ def find_doubtful(
             found += [(place, issue) for issue in issues]
         if issue := find_choice_issue(example.choices or (), prediction.choices):
             found.append((place, issue))
-    return sorted(found, key=lambda pair: (pair[1].score, pair[0]))
+    found += _find_odd([example for example, _ in answers])
+    worst: dict[tuple[Any, ...], tuple[int, LabelIssue]] = {}
+    for place, issue in sorted(found, key=lambda pair: (pair[1].score, pair[0])):
+        what = issue.box or issue.suggested_box
+        worst.setdefault((place, what), (place, issue))
+    return list(worst.values())
+
+
+def _find_odd(examples: Sequence[Example]) -> list[tuple[int, LabelIssue]]:
+    """What stands out by size and brightness, and halves that were marked apart.
+
+    A box is a cell; where nothing is boxed, an image with a single choice is one.
+    """
+    places: list[int] = []
+    labels: list[str] = []
+    boxes: list[Corners | None] = []
+    shapes: list[Shape] = []
+    found: list[tuple[int, LabelIssue]] = []
+    for place, example in enumerate(examples):
+        rows = example.boxes.to_rows() if example.boxes is not None else []
+        chosen = example.choices or ()
+        if not rows and len(chosen) != 1:
+            continue
+        try:
+            pixels = decode(example.image)
+        except ValueError:
+            continue  # the model could not read it either, and said so
+        if not rows:
+            cells: list[tuple[str, Corners | None]] = [(chosen[0], None)]
+        else:
+            cells = [(label, (x1, y1, x2, y2)) for x1, y1, x2, y2, label, _ in rows]
+        measured = [measure_cell(_cut(pixels, box)) for _, box in cells]
+        if example.boxes is not None and rows:
+            found += [(place, issue) for issue in find_halves(example.boxes, measured)]
+        places += [place] * len(cells)
+        labels += [label for label, _ in cells]
+        boxes += [box for _, box in cells]
+        shapes += measured
+    features = np.array(shapes, np.float64).reshape(-1, 4)[:, :2]
+    odd = find_odd_cells(features, labels, boxes)
+    return [*found, *((places[number], issue) for number, issue in odd)]
+
+
+def _cut(pixels: np.ndarray, box: Corners | None) -> np.ndarray:
+    if box is None:
+        return pixels
+    x1, y1, x2, y2 = (max(0, round(side)) for side in box)
+    part = pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    return part if part.size else pixels[:1, :1]
 
 
 def _rename(boxes: Boxes, meant: Mapping[str, str]) -> Boxes:

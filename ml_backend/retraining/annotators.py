@@ -7,10 +7,13 @@ publishing puts the disputed tasks before all others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
-from ml_backend.dataset.consensus import Submission
+from ml_backend.dataset.consensus import Submission, measure_agreement
+from ml_backend.dataset.corrections import read_size
 from ml_backend.dataset.disputes import find_disputes, list_ratings, summarize_disputes
+from ml_backend.dataset.repeats import group_by_annotator, pair_answers, summarize_repeats
 from ml_backend.evaluation.label_quality.annotator_agreement import evaluate_agreement
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.state.projects import Projects
@@ -36,6 +39,38 @@ def measure_annotators(submissions: Sequence[Submission], labels: LabelingConfig
         "tasks": len(shared),
         "agreement": agreement.to_json() if agreement else None,
         "disputed": summarize_disputes(find_disputes(shared, labels)),
+    }
+
+
+def measure_repeats(
+    first: Sequence[Submission], again: Sequence[Submission], labels: LabelingConfig
+) -> dict[str, Any]:
+    """Measure how far people agree with themselves, beside how far they agree with each other.
+
+    Args:
+        first: What was submitted, by task.
+        again: What was submitted for repeats of them.
+        labels: Those of the project.
+
+    Returns:
+        `repeats`: of all and by annotator, see `summarize_repeats`; `between`: the mean F1 of
+        boxes of different people, None without. Empty where nothing was answered twice.
+    """
+    pairs = pair_answers(first, again, labels)
+    if not pairs:
+        return {}
+    between = []
+    for made in first if labels.controls else ():
+        size = read_size([item for result in made.results for item in result])
+        drawn = [labels.read_boxes(result, *size)[0] for result in made.results]
+        if (agreed := measure_agreement(drawn)) is not None:
+            between.append(agreed)
+    return {
+        "repeats": {
+            "all": summarize_repeats(pairs),
+            **{who: summarize_repeats(own) for who, own in group_by_annotator(pairs).items()},
+        },
+        "between": fmean(between) if between else None,
     }
 
 

@@ -16,7 +16,7 @@ from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.annotators import measure_annotators
+from ml_backend.retraining.annotators import measure_annotators, measure_repeats
 from ml_backend.retraining.image_cache import fetch_images
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -94,11 +94,15 @@ class Collector:
         studio = Studio(project.url, project.token)
         labels = parse_labels(studio.get_project(project_id).label_config)
         names = studio.list_annotators()
-        submissions = [
-            replace(made, annotators=tuple(names.get(who, who) for who in made.annotators))
-            for made in collect_submissions(self.read_annotated_tasks(project))
-        ]
-        return measure_annotators(submissions, labels)
+        tasks = list(self.read_annotated_tasks(project))
+        first, again = (
+            [
+                replace(made, annotators=tuple(names.get(who, who) for who in made.annotators))
+                for made in collect_submissions(tasks, repeats=repeats)
+            ]
+            for repeats in (False, True)
+        )
+        return measure_annotators(first, labels) | measure_repeats(first, again, labels)
 
     def take_snapshot(self, project_id: int) -> Snapshot:
         """Read the project's corrections, once, and keep them as a snapshot.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ml_backend.evaluation.label_quality.label_issues import Corners, LabelIssue
-from ml_backend.imaging.boxes import Boxes, compute_iou
+from ml_backend.imaging.boxes import Boxes, compute_iou, compute_overlap_of_smaller
 from ml_backend.label_studio.labeling_config import LabelingConfig, list_items
 
 # as the model sees it; neither the label nor the model is right: nothing is there.
@@ -45,7 +45,11 @@ def edit_result(
         NotFound: The region is not there, or the config has no such label.
     """
     edited = copy.deepcopy(list_items(result))
-    if issue.kind == "other choice":
+    if issue.kind.startswith("too ") and answer == "suggested":
+        return edited  # nothing is suggested but that it stays
+    if issue.kind == "halves":
+        return _join(edited, issue, answer, labels, size)
+    if issue.box is None and issue.suggested_box is None:
         if answer == "neither":
             raise NotFound("neither of the two choices: choose another one in the task itself")
         return _choose(edited, issue.suggested, labels)
@@ -58,14 +62,38 @@ def edit_result(
     region = _find_region(edited, issue.box, issue.label, labels, size)
     if answer == "neither" or issue.kind == "nothing there":
         return [item for item in edited if item.get("id") != region]
-    assert issue.suggested_box is not None
-    name = issue.suggested if issue.kind == "swapped" else issue.label
-    corners = issue.box if issue.kind == "swapped" else issue.suggested_box
+    renamed = issue.kind in ("swapped", "like another")
+    name = issue.suggested if renamed else issue.label
+    corners = issue.box if renamed else issue.suggested_box
+    assert corners is not None
     drawn = {item["type"]: item for item in _draw(corners, name, labels, size)}
     for item in edited:
         if item.get("id") == region and item.get("type") in drawn:
             item["value"] = {**item["value"], **drawn[item["type"]]["value"]}
     return edited
+
+
+def _join(
+    result: list[dict[str, Any]],
+    issue: LabelIssue,
+    answer: Answer,
+    labels: LabelingConfig,
+    size: tuple[int, int],
+) -> list[dict[str, Any]]:
+    """Replace the two halves by a box around both."""
+    whole = issue.suggested_box
+    if answer == "neither" or whole is None:
+        raise NotFound("neither one cell nor two: correct it in the task itself")
+    halves = {
+        region.id
+        for region in labels.read_regions(result, *size)[0]
+        if issue.label in region.labels
+        and compute_overlap_of_smaller(np.array([region.xyxy]), np.array([whole]))[0, 0] >= 0.99
+    }
+    if len(halves) != 2:
+        raise NotFound(f"the annotation has no two {issue.label} there any more")
+    kept = [item for item in result if item.get("id") not in halves]
+    return [*kept, *_draw(whole, issue.label, labels, size)]
 
 
 def _find_region(

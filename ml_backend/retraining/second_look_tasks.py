@@ -86,7 +86,7 @@ def send_questions(
     """
     known = {task["data"].get("finding") for task in studio.list_tasks(project, full=False)}
     new = [finding for finding in findings if finding.key not in known]
-    tasks, scores, left_out = [], [], []
+    tasks, chosen, left_out = [], [], []
     for number, finding in enumerate(new):
         try:
             picture = draw_finding(finding, decode(images / finding.image))
@@ -102,22 +102,24 @@ def send_questions(
             "finding": finding.key,
         }
         tasks.append({"data": data})
-        scores.append(finding.issue.score)
+        # What only stands out is right as it is marked, unless somebody says otherwise.
+        stands_out = finding.issue.kind.startswith("too ")
+        chosen.append((finding.issue.score, MARKED if stands_out else SUGGESTED))
     if tasks:
         ids = studio.import_tasks(project, tasks, chunk=50)
-        answer = [
-            {
-                "id": "answer",
-                "type": "choices",
-                "from_name": "answer",
-                "to_name": "image",
-                "value": {"choices": [SUGGESTED]},
-            }
+        made = [
+            (task, VERSION, score, _choose(name))
+            for task, (score, name) in zip(ids, chosen, strict=True)
         ]
-        made = [(task, VERSION, score, answer) for task, score in zip(ids, scores, strict=True)]
         studio.import_predictions(project, _CONFIG, made)
         studio.set_model_version(project, VERSION)
     return len(tasks), left_out
+
+
+def _choose(name: str) -> list[dict[str, Any]]:
+    value = {"choices": [name]}
+    source = {"from_name": "answer", "to_name": "image"}
+    return [{"id": "answer", "type": "choices", **source, "value": value}]
 
 
 def draw_finding(finding: Finding, pixels: np.ndarray) -> str:

@@ -141,7 +141,7 @@ def agreement(
     project: ProjectOption,
     as_json: JsonOption = False,
 ) -> None:
-    """How far several annotators agree: Krippendorff's alpha, and the tasks they dispute."""
+    """How far annotators agree, with each other (Krippendorff's alpha) and with themselves."""
     from ml_backend.cli import tables
     from ml_backend.registry.versions import Registry
     from ml_backend.retraining.collect import open_collector

@@ -25,7 +25,7 @@ from ml_backend.dataset.corrections import (
     read_corrections,
 )
 from ml_backend.dataset.disputes import list_ratings
-from ml_backend.dataset.split import GROUP_FIELDS, LEAST_CHANCE
+from ml_backend.dataset.split import GROUP_FIELDS, LEAST_CHANCE, REPEAT_OF
 from ml_backend.evaluation.label_quality.annotator_agreement import (
     AnnotatorAgreement,
     evaluate_agreement,
@@ -152,7 +152,7 @@ class ProjectReader:
         self.skipped: list[Skipped] = []
         self.agreements: list[float] = []
         self.addresses: dict[tuple[str, int], str] = {}
-        self._tasks = tasks
+        self._tasks = [task for task in tasks if REPEAT_OF not in task["data"]]
         self.names_images = not labels.controls
         self._labels = labels
         self._shown = shown

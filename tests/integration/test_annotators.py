@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ml_backend.cli.app import app as backend_app
 from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import parse_labels
@@ -145,3 +146,17 @@ def test_a_disputed_task_comes_first_and_the_majority_decides(
         (item,) = (item for item in collector.take_snapshot(number).items if item.task == disputed)
         assert item.choices == ("Chromosomes",)
         assert dict(item.choice_shares) == pytest.approx({"Chromosomes": 2 / 3, "Others": 1 / 3})
+
+        # Shown a second time: the same person answers otherwise, and nothing else notices.
+        before = collector.take_snapshot(number).name
+        asked = ["repeat", "--project", str(number), "--share", "1", "--json"]
+        done = CliRunner().invoke(backend_app, asked, obj=tmp_path)
+        assert done.exit_code == 0, done.output
+        repeats = json.loads(done.stdout)["tasks"]
+        assert len(repeats) == 9
+        submit(second, repeats[0], "Chromosomes")
+        submit(second, repeats[1], "Chromosomes")
+        assert collector.take_snapshot(number).name == before
+        printed = json.loads(CliRunner().invoke(app, arguments, obj=tmp_path).stdout)
+        assert printed["tasks"] == 8
+        assert printed["repeats"]["b@localhost.org"] == {"tasks": 2, "f1": None, "same": 0.5}

@@ -34,7 +34,11 @@ from scipy.stats import t as student
 
 from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou, compute_overlap_of_smaller
 
-IssueKind = Literal["overlooked", "swapped", "badly placed", "nothing there", "other choice"]
+# The first five are of models, the others of `odd_cells`.
+IssueKind = Literal[
+    "overlooked", "swapped", "badly placed", "nothing there", "other choice",
+    "too large", "too small", "too bright", "too dark", "like another", "halves",
+]  # fmt: skip
 Corners = tuple[float, float, float, float]
 
 # The share of labels that are wrong, and of objects without one, before a model is asked. People
@@ -84,7 +88,10 @@ class LabelIssue:
             "badly placed": f"{self.label}: the model places the box differently ({seen})",
             "nothing there": f"marked {self.label}, the model sees nothing there",
             "other choice": f"called {self.label}, the model says {seen}",
-        }[self.kind]
+            "like another": f"marked {self.label}, its size and brightness are those of "
+            f"{self.suggested}",
+            "halves": f"two {self.label} that lie like the halves of one",
+        }.get(self.kind, f"{self.label}: {self.kind} for its class")
 
     def to_json(self) -> dict[str, Any]:
         """Give plain values; `from_json` reads them back."""

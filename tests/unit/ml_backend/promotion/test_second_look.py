@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from ml_backend.dataset.example import Example
@@ -47,6 +49,24 @@ def test_whole_images_are_doubted_by_their_choices() -> None:
     made = [Prediction((9, 9), choices={"x": p, "y": 1 - p}) for p in (0.8, 0.2)]
     ((place, issue),) = find_doubtful(zip(examples, made, strict=True), 0.5)
     assert place == 1 and issue.kind == "other choice"
+
+
+def test_what_stands_out_needs_no_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    answers = []
+    for number in range(20):
+        name, radius = ("large", 20) if number % 2 else ("small", 8)
+        pixels = rng.normal(20, 3, (60, 60)).clip(0, 255).astype(np.uint8)
+        cv2.circle(pixels, (30, 30), radius + int(rng.integers(-1, 2)), 200, -1)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+        given = "large" if number == 4 else name
+        example = Example(tmp_path / f"{number}.png", "g", Boxes(), choices=(given,))
+        answers.append((example, Prediction((60, 60), choices={given: 0.9})))
+    answers.append(
+        (Example(tmp_path / "gone.png", "g", Boxes(), choices=("small",)), answers[0][1])
+    )
+    (place, issue), *_ = find_doubtful(answers, 0.5)
+    assert place == 4 and (issue.kind, issue.suggested) == ("like another", "small")
 
 
 @pytest.fixture

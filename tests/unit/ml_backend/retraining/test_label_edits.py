@@ -83,6 +83,30 @@ def test_an_answer_changes_one_region_and_no_other(
     assert found == sorted((*map(round, row[:4]), row[4]) for row in expected)
 
 
+def test_halves_become_one_box_and_what_stands_out_stays() -> None:
+    labels = LabelingConfig.parse(ONE_TAG)
+    near = (40.0, 10.0, 58.0, 30.0)
+    boxes = Boxes.from_rows([(*FIRST, "A"), (*near, "A"), (*SECOND, "B")])
+    matching = labels.match_classes(["A", "B"])
+    before = labels.write_regions(boxes, width=200, height=100, matching=matching, version="v")
+    whole = (10.0, 10.0, 58.0, 30.0)
+    issue = LabelIssue("halves", 0.4, "A", "A", 0.0, FIRST, whole)
+    joined, _ = labels.read_boxes(edit_result(before, issue, "suggested", labels, SIZE), *SIZE)
+    assert sorted((*map(round, row[:4]), row[4]) for row in joined.to_rows()) == [
+        (10, 10, 58, 30, "A"),
+        (60, 20, 90, 50, "B"),
+    ]
+    with pytest.raises(NotFound, match="correct it in the task itself"):
+        edit_result(before, issue, "neither", labels, SIZE)
+    large = LabelIssue("too large", 0.2, "A", "", 0.0, FIRST)
+    assert edit_result(before, large, "suggested", labels, SIZE) == before
+    removed, _ = labels.read_boxes(edit_result(before, large, "neither", labels, SIZE), *SIZE)
+    assert len(removed) == 2
+    like = LabelIssue("like another", 0.2, "A", "B", 0.0, FIRST)
+    renamed, _ = labels.read_boxes(edit_result(before, like, "suggested", labels, SIZE), *SIZE)
+    assert sorted(renamed.label.tolist()) == ["A", "B", "B"]
+
+
 def test_a_choice_is_replaced_and_neither_is_left_to_a_person() -> None:
     labels = LabelingConfig.parse(CHOICES)
     matching = labels.match_choices(["X"])

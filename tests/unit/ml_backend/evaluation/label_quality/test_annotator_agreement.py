@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.evaluation.label_quality.annotator_agreement import (
@@ -32,6 +32,7 @@ def alpha_by_pairs(ratings: list[dict[str, str]]) -> float | None:
     return 1 - observed / expected
 
 
+@settings(deadline=None, max_examples=40)  # a thousand resamples each
 @given(RATINGS)
 def test_alpha_is_that_of_the_pairs(ratings: list[dict[str, str]]) -> None:
     found = evaluate_agreement(ratings)
