@@ -246,7 +246,9 @@ class Launcher:
         if connection.trained:
             self._wait_pre_annotated(connection)
         address, advice = self._address(number), ""
-        if result.new and self._options.demo:
+        if self._projects.get_goal(number) == "count":
+            pass  # the queue was drawn by lot, and nothing may come before it
+        elif result.new and self._options.demo:
             self._order_opening(number)
         elif result.new and not (look := self._look_at(images, connection)).is_known:
             advice = look.describe()
@@ -342,7 +344,11 @@ class Launcher:
             )
 
     def _wait_pre_annotated(self, connection: ConnectedProject) -> None:
-        """Wait until every untouched task is pre-annotated, or left out with a reason."""
+        """Wait until every untouched task is pre-annotated, or left out with a reason.
+
+        And until they are in the order of the queue: before the project points to the version,
+        Label Studio hands out any.
+        """
         number, version = connection.project.id, connection.version
         total = self.studio.count_untouched(number)
         best, moved = total + 1, time.monotonic()
@@ -352,7 +358,8 @@ class Launcher:
                 waiting = self.studio.count_untouched(number, without=version)
                 open_tasks = max(0, waiting - len(self._left_out(number)))
                 bar(total - open_tasks, total)
-                if open_tasks == 0:
+                ordered = self.studio.get_project(number).model_version == version
+                if open_tasks == 0 and (ordered or not total - len(self._left_out(number))):
                     return
                 if open_tasks < best:
                     best, moved = open_tasks, time.monotonic()
