@@ -175,6 +175,7 @@ def select_reviewed(
         tiles = len(used) + used[-1].tiles_left - 1
     else:
         tiles = drawn[first].tiles_left if first < len(drawn) else 0
+    uncounted = max(0, len(there) - first - tiles)
     return ReviewedTiles(
         classes,
         headline,
@@ -185,10 +186,10 @@ def select_reviewed(
         tiles,
         np.sum(known, axis=0) if known else nothing,
         len(known),
-        naive,
+        None if uncounted else naive,  # the claims are of all tiles that are there
         len(counts.keys() & there) - sum(tile.task in counts for tile in counted),
         missing,
-        max(0, len(there) - first - tiles),
+        uncounted,
         tuple(samples.get(tile.task, "") for tile in used),
         Counter(samples.values()),
         _add_up_by_sample([tile.task for tile in drawn[:first]], known, samples),

@@ -39,12 +39,13 @@ def draw_estimates(count: ProjectCount) -> bytes | None:
     if not kinds:
         return None
     longest = max(len(figures) for _, figures in kinds)
-    canvas = Canvas(figsize=(4.6 * len(kinds) + 1, 1.4 + 0.5 * longest), layout="constrained")
+    size = 4.6 * len(kinds) + 2.4, 2.0 + 0.5 * longest
+    canvas = Canvas(figsize=size, layout="constrained")
     axes = canvas.subplots(1, len(kinds), squeeze=False)[0]
     for place, (title, figures) in zip(axes, kinds, strict=True):
         _draw_axes(place, title, figures)
     handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
+    canvas.legend(handles, labels, frameon=False, loc="outside lower center", ncols=1 + len(kinds))
     content = BytesIO()
     canvas.savefig(content, format="png", dpi=110)
     return content.getvalue()
