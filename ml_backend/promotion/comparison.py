@@ -19,7 +19,6 @@ from typing import Any
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
-from ml_backend.dataset.folds import Fold, make_folds
 from ml_backend.dataset.snapshot import Item, Snapshot
 from ml_backend.learners.base import Figures, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
@@ -28,84 +27,17 @@ from ml_backend.learners.training_child import run_in_child
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import blind_review, operating_point
 from ml_backend.promotion.blind_review import FiguresByReview, ReviewKind
-from ml_backend.promotion.decision import (
-    RULE,
-    Decision,
-    JudgedVersion,
-    decide_promotion,
-    select_unseen,
-)
+from ml_backend.promotion.comparison_plan import plan_comparison
+from ml_backend.promotion.decision import Decision, JudgedVersion, decide_promotion
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.promotion.second_look import Finding, list_findings
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.system.atomic_files import read_json, write_json
 
-# Two folds cost as much again as the training itself: each learns from half of the lent
-# tasks. More folds come closer to what the candidate learned, for a training's time each.
-FOLDS = 2
-# Fewer lent tasks than this are not worth trainings of their own.
-FEWEST_LENT = 5
-
 Progress = Callable[[dict[str, Any]], None]
 # By task: its image with the truth, and a model's prediction for it.
 Predictions = dict[int, tuple[Example, Prediction]]
-
-
-@dataclass(frozen=True)
-class ComparisonPlan:
-    """Which model predicts which task.
-
-    Attributes:
-        held_out: Tasks that the candidate itself predicts.
-        folds: Tasks lent from training, with those that each fold's model is trained on.
-        left_out: How many corrected tasks cannot be judged fairly.
-    """
-
-    held_out: tuple[Item, ...]
-    folds: tuple[Fold, ...]
-    left_out: int
-
-    @property
-    def items(self) -> list[Item]:
-        """All tasks to be judged."""
-        return [*self.held_out, *(item for fold in self.folds for item in fold.judged)]
-
-
-def plan_comparison(
-    snapshot: Snapshot, candidate: Version, base: Version | None, champion: Version | None
-) -> ComparisonPlan:
-    """Plan which model predicts which task.
-
-    Tasks that the champion or the base was trained on, or their group, are left out; so are,
-    where the candidate itself predicts, those that it was trained on.
-
-    Args:
-        snapshot: The corrected tasks.
-        candidate: The new version.
-        base: What the candidate, and so the models of the folds, were trained from, if it is a
-            version of ours.
-        champion: None where the project has none.
-    """
-    past = [version for version in (base, champion) if version is not None]
-    held_out, left_out = _select_unseen(snapshot.select_side("holdout"), [*past, candidate])
-    train = snapshot.select_side("train")
-    wanted = RULE.many - len(held_out)
-    if wanted <= 0:
-        return ComparisonPlan(tuple(held_out), (), left_out)
-    lent, train_left_out = _select_unseen(train, past)
-    folds: list[Fold] = []
-    for fold in make_folds(train, lent, FOLDS) if len(lent) >= FEWEST_LENT else []:
-        if wanted > 0:
-            folds.append(fold)
-            wanted -= len(fold.judged)
-    return ComparisonPlan(tuple(held_out), tuple(folds), left_out + train_left_out)
-
-
-def _select_unseen(items: Sequence[Item], past: Sequence[Version]) -> tuple[list[Item], int]:
-    hashes = {image_hash for version in past for image_hash in version.seen_hashes}
-    groups = {group for version in past for group in version.seen_groups}
-    return select_unseen(items, hashes, groups)
 
 
 @dataclass(frozen=True)
@@ -201,22 +133,26 @@ class Comparison:
             for number in range(len(self.plan.folds))
             if not self._get_predictions_file(number).exists()
         ]
-        if not missing:
-            return
-        threads = max(1, (os.cpu_count() or 1) // len(missing))
         telling = Lock()
 
         def tell(step: dict[str, Any]) -> None:
             with telling:
                 progress(step)
 
-        with ThreadPoolExecutor(len(missing)) as pool:
-            trained = [pool.submit(self._train_fold, number, threads, tell) for number in missing]
-            for future in trained:
-                future.result()
+        if missing:
+            threads = max(1, (os.cpu_count() or 1) // len(missing))
+            with ThreadPoolExecutor(len(missing)) as pool:
+                trained = [
+                    pool.submit(self._train_fold, number, threads, tell) for number in missing
+                ]
+                for future in trained:
+                    future.result()
+        # Also those of a process that was killed before it came so far.
+        for number in range(len(self.plan.folds)):
+            shutil.rmtree(self._get_fold_folder(number), ignore_errors=True)
 
     def _train_fold(self, number: int, threads: int, progress: Progress) -> None:
-        out = self._workspace / f"{self.candidate.name}-fold-{number + 1}"
+        out = self._get_fold_folder(number)
         fold = self.plan.folds[number]
         job = TrainingJob(
             examples=self._make_examples(fold.learned),
@@ -235,7 +171,6 @@ class Comparison:
             self._get_predictions_file(number),
             {str(task): prediction.to_json() for task, (_, prediction) in predictions.items()},
         )
-        shutil.rmtree(out, ignore_errors=True)
 
     def judge(self) -> Judgement:
         """Judge candidate and champion on the planned tasks; all folds must be trained.
@@ -339,6 +274,9 @@ class Comparison:
 
     def _make_examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]
+
+    def _get_fold_folder(self, number: int) -> Path:
+        return self._workspace / f"{self.candidate.name}-fold-{number + 1}"
 
     def _get_predictions_file(self, number: int) -> Path:
         against = self.champion.name if self.champion else "nothing"

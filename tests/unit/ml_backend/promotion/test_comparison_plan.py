@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from ml_backend.dataset.snapshot import Item, Snapshot
-from ml_backend.promotion.comparison import plan_comparison
+from ml_backend.promotion.comparison_plan import plan_comparison
 from ml_backend.registry.versions import Version
 from tests.unit.ml_backend.dataset.test_folds import BOX, items, leaks
 
