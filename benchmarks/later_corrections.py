@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,7 @@ class Scene:
         starter = resolve_model("starter:mitosis", self.registry).name
         self.registry.promote(str(PROJECT), starter, by="benchmark", reason="start")
         self.order, self.random = order, np.random.default_rng(seed)
-        examples = [e for e in read_folder(DATA).examples if e.boxes is not None]
-        blocks = sorted({example.group for example in examples})
-        judged = {blocks[place] for place in JUDGED[seed % len(JUDGED)]}
-        self.judged = [e for e in examples if e.group in judged]
-        self.waiting = [e for e in examples if e.group not in judged]
+        self.waiting, self.judged = select_frames(seed)
         self.items: list[Item] = []
         self.images = self.settings.images / str(PROJECT)
         self.images.mkdir(parents=True)
@@ -175,22 +172,9 @@ class Scene:
 
     def measure(self) -> dict[str, Any]:
         """Measure the champion on the frames of the judged blocks."""
-        model = self.load_champion()
-        kept, predictions, _ = predict_examples(model, self.judged)
-        card, boxes = model.card, [prediction.boxes for prediction in predictions]
-        figures = find_learner(card.kind).evaluate(kept, predictions, card).to_json()
-        shown = [found.select(found.confidence >= card.threshold) for found in boxes]
-        clutter = self.find_clutter()
-        at_clutter = sum(has_box_at(found, place) for place in clutter for found in shown)
-        return {
-            "f1": round(figures["f1"] or 0, 3),
-            "best_f1": round(find_best_f1(kept, boxes, card.headline), 3),
-            "ap50": round(figures["ap50"] or 0, 3),
-            "calibration_error": round(figures["calibration"]["error"] or 0, 3),
-            "threshold": round(card.threshold, 3),
-            "wrong_a_frame": round(count_wrong(kept, shown, card) / len(kept), 3),
-            "clutter": [len(clutter), at_clutter, len(clutter) * len(shown)],
-        }
+        name = self.registry.get_champion(str(PROJECT))
+        assert name is not None
+        return measure_champion(self.registry.get_folder(name), self.judged, self.find_clutter())
 
     def find_clutter(self) -> list[np.ndarray]:
         """Find the places, (4,) each, at which boxes were deleted in OFTEN frames or more."""
@@ -204,6 +188,37 @@ class Scene:
             places.append(deleted[same[best]].mean(axis=0))
             deleted = deleted[~same[best]]
         return places
+
+
+def select_frames(seed: int) -> tuple[list[Example], list[Example]]:
+    """Select the frames of the project, and those of the judged blocks of time."""
+    examples = [e for e in read_folder(DATA).examples if e.boxes is not None]
+    blocks = sorted({example.group for example in examples})
+    judged = {blocks[place] for place in JUDGED[seed % len(JUDGED)]}
+    inside = [example.group in judged for example in examples]
+    outside = [not is_judged for is_judged in inside]
+    return list(compress(examples, outside)), list(compress(examples, inside))
+
+
+def measure_champion(
+    folder: Path, judged: Sequence[Example], clutter: Sequence[np.ndarray] = ()
+) -> dict[str, Any]:
+    """Measure a version on frames that nobody corrects; `clutter`: see `find_clutter`."""
+    model = load_model(folder)
+    kept, predictions, _ = predict_examples(model, judged)
+    card, boxes = model.card, [prediction.boxes for prediction in predictions]
+    figures = find_learner(card.kind).evaluate(kept, predictions, card).to_json()
+    shown = [found.select(found.confidence >= card.threshold) for found in boxes]
+    at_clutter = sum(has_box_at(found, place) for place in clutter for found in shown)
+    return {
+        "f1": round(figures["f1"] or 0, 3),
+        "best_f1": round(find_best_f1(kept, boxes, card.headline), 3),
+        "ap50": round(figures["ap50"] or 0, 3),
+        "calibration_error": round(figures["calibration"]["error"] or 0, 3),
+        "threshold": round(card.threshold, 3),
+        "wrong_a_frame": round(count_wrong(kept, shown, card) / len(kept), 3),
+        "clutter": [len(clutter), at_clutter, len(clutter) * len(shown)],
+    }
 
 
 def is_held_out(example: Example) -> bool:
