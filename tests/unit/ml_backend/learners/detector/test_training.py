@@ -23,7 +23,7 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
 from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import train
+from ml_backend.learners.detector.training import choose_pace, train
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.learners.training_child import is_finished, run_in_child
 from ml_backend.learners.training_job import TrainingJob
@@ -308,3 +308,18 @@ def test_a_real_lack_of_memory_is_known(tmp_path: Path) -> None:
         told = [json.loads(child.stdout.readline() or "{}")]
         child.kill()
     assert told == [{"again": "not enough memory; with 4 images a step"}]
+
+
+@pytest.mark.parametrize(
+    ("shown", "passes"),
+    [
+        (8, 40),  # one step a pass: as many passes as are allowed
+        (32, 25),  # four steps: 100 of them
+        (40, 20),
+        (400, 20),
+    ],
+)
+def test_a_base_that_finds_nothing_is_adapted_in_few_passes(shown: int, passes: int) -> None:
+    assert choose_pace(RECIPE, shown, True, False) == (RECIPE.lr_adapted, passes)
+    assert choose_pace(RECIPE, shown, True, True) == (RECIPE.lr_tuned, RECIPE.epochs_tuned)
+    assert choose_pace(RECIPE, shown, False, False) == (RECIPE.lr, RECIPE.epochs)
