@@ -21,7 +21,6 @@ def render_summary(
     result: ImportResult,
     *,
     address: str,
-    page: str,
     account: Account,
     settings: Settings,
     origin: str,
@@ -34,7 +33,6 @@ def render_summary(
         connection: The connected project.
         result: What became of its images.
         address: The address of the project in Label Studio.
-        page: A link to its page, which logs in once.
         account: The account to log in with.
         settings: Of the data folder.
         origin: Where the images come from, in a sentence; "" where the user knows.
@@ -46,8 +44,7 @@ def render_summary(
         f"[bold]Login[/]         {account.username}",
         f"[bold]Password[/]      {escape(account.password)}",
         f"[bold]Data folder[/]   {escape(str(settings.data_dir))}",
-        f"[bold]How it learns[/] {page}",
-        "              (this link logs you in once; later: cytoloop page)",
+        "[bold]How it learns[/] the link below, or: cytoloop page",
         "",
         result.describe(),
     ]

@@ -257,14 +257,17 @@ class Launcher:
             connection,
             replace(result, unreadable=(*skipped, *result.unreadable)),
             address=address,
-            page=self._make_page_link(number),
             account=self.account,
             settings=self._settings,
             origin=origin,
             advice=advice,
             left_out=[(f"task {task['task']}", task["reason"]) for task in self._left_out(number)],
         )
-        console.open_terminal().print(summary)
+        terminal = console.open_terminal()
+        terminal.print(summary)
+        # Outside the frame, which would break it: a link that is broken cannot be opened.
+        link = self._make_page_link(number)
+        terminal.print(f"How it learns, logged in once: {link}", soft_wrap=True, markup=False)
         if self._options.browser:
             webbrowser.open(self._make_page_link(number))
             webbrowser.open(address)

@@ -23,7 +23,6 @@ def print_summary(folder: Path, result: ImportResult, *, trained: bool) -> str:
         connection,
         result,
         address="http://studio/projects/3/data",
-        page="http://127.0.0.1:9090/login?link=secret",
         account=Account("me@here", "pass[word]", "token"),
         settings=Settings(data_dir=folder),
         origin="",
