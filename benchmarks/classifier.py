@@ -18,25 +18,25 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ml_backend.dataset.example import Example
+from ml_backend.dataset.folder import read_folder
 from ml_backend.evaluation.classification import evaluate_choices
+from ml_backend.imaging.crops import cut_square
+from ml_backend.imaging.decode import decode, encode_png
 from ml_backend.learners.classifier.inference import Classifier
 from ml_backend.learners.classifier.training import train
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion.predict_examples import predict_examples
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-MARGIN = 1.08  # side of a chromosome's crop, by the longest side of its box
 STAGES = ("G0", "G1", "PF", "PM", "MF", "AF")  # of at least five cells
 
 
@@ -70,25 +70,16 @@ def read_by2(scratch: Path) -> list[Example]:
 
 def read_cohesion(scratch: Path) -> list[Example]:
     """Chromosomes cut out of their spread; the group is the spread."""
-    folder = DATA / "chromatid_cohesion"
-    content = json.loads((folder / "annotations.json").read_text("utf-8"))
-    spreads = {
-        image["id"]: cv2.imread(str(folder / image["file_name"])) for image in content["images"]
-    }
-    names = {category["id"]: category["name"] for category in content["categories"]}
     examples = []
-    for number, annotation in enumerate(content["annotations"]):
-        x, y, width, height = annotation["bbox"]
-        side = round(max(width, height) * MARGIN)
-        centre = (x + width / 2, y + height / 2)
-        spread = spreads[annotation["image_id"]]
-        assert spread is not None
-        crop = cv2.getRectSubPix(spread, (side, side), centre)
-        path = scratch / f"{number}.png"
-        cv2.imwrite(str(path), crop)
-        examples.append(
-            Example(path, str(annotation["image_id"]), choices=(names[annotation["category_id"]],))
-        )
+    for spread in read_folder(DATA / "chromatid_cohesion").examples:
+        assert spread.boxes is not None
+        pixels = decode(spread.image)
+        for number, (box, name) in enumerate(
+            zip(spread.boxes.xyxy, spread.boxes.label, strict=True)
+        ):
+            path = scratch / f"{spread.image.stem}-{number}.png"
+            path.write_bytes(encode_png(cut_square(pixels, box)))
+            examples.append(Example(path, spread.image.stem, choices=(str(name),)))
     return examples
 
 
