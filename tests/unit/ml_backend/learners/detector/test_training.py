@@ -211,7 +211,7 @@ def test_diverging_loss_starts_again_slower(
     """A rate at which the weights really become NaN."""
     from ml_backend.learners.detector import training
 
-    wild = replace(RECIPE, lr_tuned=1e30, warmup_steps=1)
+    wild = replace(RECIPE, lr_adapted=1e30, warmup_steps=1)
     monkeypatch.setattr(training, "RECIPE", wild)
     told: list[dict[str, Any]] = []
     with pytest.raises(TrainingFailed, match="at every learning rate"):
@@ -243,7 +243,7 @@ def test_a_diverged_training_recovers_at_a_lower_rate(
 ) -> None:
     from ml_backend.learners.detector.train_loop import Diverged
 
-    first = RECIPE.lr_tuned
+    first = RECIPE.lr_adapted
     nan = Diverged("the loss became nan in epoch 1")
     tried = fails(monkeypatch, lambda recipe: nan if recipe.lr > first / 10 else None)
     told: list[dict[str, Any]] = []
