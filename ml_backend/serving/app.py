@@ -12,7 +12,7 @@ from ml_backend.serving.errors import register_error_handlers
 from ml_backend.serving.extra_pages import add_pages
 from ml_backend.serving.project_page.words import FILTERS
 from ml_backend.serving.request_body import MOST_BODY_BYTES
-from ml_backend.serving.routes import cells, label_studio, login, metrics, pages, projects
+from ml_backend.serving.routes import cells, compare, label_studio, login, metrics, pages, projects
 from ml_backend.settings import Settings
 
 
@@ -43,6 +43,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(pages.routes)
     app.register_blueprint(projects.routes)
     app.register_blueprint(cells.routes)
+    app.register_blueprint(compare.routes)
     app.jinja_env.filters.update(FILTERS)
     register_error_handlers(app)
     add_pages(app, state)

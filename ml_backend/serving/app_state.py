@@ -13,6 +13,7 @@ from flask import current_app
 from ml_backend.imaging.decode import UnreadableImage, decode, measure_decoded
 from ml_backend.imaging.decode_budget import BUDGET
 from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.learners.kinds import load_model
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.catalogue.refresh import Catalogues
 from ml_backend.serving.decoded_images import DecodedImages
@@ -135,7 +136,12 @@ class AppState:
             images=images,
             catalogues=catalogues,
             galleries=Galleries(
-                settings.crops, catalogues, projects, images.get, models.choose_version
+                settings.crops,
+                catalogues,
+                projects,
+                images.get,
+                models.choose_version,
+                lambda version: load_model(registry.get_folder(version)),
             ),
             password=read_backend_password(settings),
             session_key=read_session_key(settings),

@@ -48,6 +48,10 @@ create table if not exists correction (
 create index if not exists correction_task on correction (task);
 create table if not exists fact (name text primary key, value text not null);
 create table if not exists look (number integer primary key, vector blob not null);
+create table if not exists answer (
+    task integer not null, version text not null, content text not null,
+    primary key (task, version)
+);
 create table if not exists decision (
     number integer primary key, task integer not null, person integer not null,
     kind text not null, label text not null, batch integer not null, seconds real not null

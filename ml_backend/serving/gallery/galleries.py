@@ -10,11 +10,13 @@ from pathlib import Path
 
 from ml_backend.imaging.decode import UnreadableImage
 from ml_backend.label_studio.image_source import ImageSource
+from ml_backend.learners.base import Model
 from ml_backend.serving.catalogue.cells import Cell
 from ml_backend.serving.catalogue.crops import Crops
 from ml_backend.serving.catalogue.refresh import Catalogues
 from ml_backend.serving.catalogue.store import Catalogue, CellFilter
 from ml_backend.serving.gallery.storing import Storer
+from ml_backend.serving.side_by_side.comparer import Comparer
 from ml_backend.state.projects import Project, Projects
 
 # Cells are looked at in the background for so many seconds at a time, after likeness was asked for.
@@ -29,11 +31,15 @@ class Gallery:
         catalogue: The cells.
         crops: Their pictures.
         storer: Stores what was decided.
+        comparer: Lets two versions draw the same tasks.
+        fetch: Returns an image by its address, or why it cannot be had.
     """
 
     catalogue: Catalogue
     crops: Crops
     storer: Storer
+    comparer: Comparer
+    fetch: Callable[[str], bytes | Exception]
     _looking: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def find_alike(self, number: int, wanted: CellFilter, limit: int) -> tuple[list[Cell], int]:
@@ -74,6 +80,7 @@ class Galleries:
         projects: The connected projects.
         get_source: Returns the images of a project.
         choose_version: Returns the version that is shown in a project.
+        load: Loads a version.
     """
 
     def __init__(
@@ -83,12 +90,14 @@ class Galleries:
         projects: Projects,
         get_source: Callable[[Project], ImageSource],
         choose_version: Callable[[Project], str],
+        load: Callable[[str], Model],
     ) -> None:
         self._folder = folder
         self._catalogues = catalogues
         self._projects = projects
         self._get_source = get_source
         self._choose_version = choose_version
+        self._load = load
         self._opened: dict[int, Gallery] = {}
         self._lock = threading.Lock()
 
@@ -111,4 +120,10 @@ class Galleries:
             return UnreadableImage("it cannot be fetched")
 
         crops = Crops(self._folder / str(number), catalogue, fetch)
-        return Gallery(catalogue, crops, Storer(catalogue, connect, self._choose_version))
+        return Gallery(
+            catalogue,
+            crops,
+            Storer(catalogue, connect, self._choose_version),
+            Comparer(catalogue, fetch, self._load),
+            fetch,
+        )
