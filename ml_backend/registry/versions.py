@@ -93,6 +93,8 @@ class Registry:
     def __init__(self, versions: Path, champions: Path) -> None:
         self._versions = versions
         self._champions = champions
+        # Records as they were read, with what changes when their file does.
+        self._known: dict[str, tuple[tuple[int, int, int], Version]] = {}
 
     # Versions.
 
@@ -110,13 +112,24 @@ class Registry:
         Raises:
             UnknownVersion: There is none of that name.
         """
-        record = read_json(self.get_folder(name) / _RECORD) if _is_name(name) else None
+        path = self.get_folder(name) / _RECORD
+        try:
+            state = path.stat() if _is_name(name) else None
+        except OSError:
+            state = None
+        mark = (state.st_mtime_ns, state.st_ino, state.st_size) if state else (0, 0, 0)
+        kept = self._known.get(name)
+        if state and kept and kept[0] == mark:
+            return kept[1]
+        record = read_json(path) if state else None
         if record is None:
             known = ", ".join(version.name for version in self.list_versions()) or "none yet"
             raise UnknownVersion(f"there is no version {name!r}; known versions: {known}")
         record["seen_hashes"] = tuple(record["seen_hashes"])
         record["seen_groups"] = tuple(record["seen_groups"])
-        return Version(**record)
+        version = Version(**record)
+        self._known[name] = mark, version
+        return version
 
     def list_versions(self, project: str | None = None) -> list[Version]:
         """List the versions, oldest first; of one project where it is named."""

@@ -121,6 +121,12 @@ def open_gallery(browser_page: Any, pages: Pages, person: Person, query: str = "
     raise AssertionError(browser_page.locator("main").inner_text())
 
 
+def wait_states(browser_page: Any, state: str, number: int) -> None:
+    """Until so many cells are in a state; no script, which the pages' security policy refuses."""
+    expect = sync_api.expect(browser_page.locator(f"[data-state={state}]"))
+    expect.to_have_count(number, timeout=15_000)
+
+
 def wait_annotated(pages: Pages, task: int, number: int = 1) -> list[dict[str, Any]]:
     for _ in range(60):
         found = pages.annotations(task)
@@ -138,10 +144,10 @@ def test_what_is_decided_is_what_the_labeling_screen_stores(
     page.locator(".crop a").first.focus()
     page.keyboard.press("c")  # 0.87 is confirmed
     page.keyboard.press("2")  # 0.6 is the other class
-    page.wait_for_function("document.querySelectorAll('[data-state=decided]').length === 2")
+    wait_states(page, "decided", 2)
     assert pages.annotations(here) == [], "nothing is stored before all is decided"
     page.keyboard.press("x")  # 0.42 is none
-    page.wait_for_function("document.querySelectorAll('[data-state=stored]').length === 3")
+    wait_states(page, "stored", 3)
     (ours,) = wait_annotated(pages, here)
 
     studio_url = pages.studio.url
@@ -173,9 +179,9 @@ def test_one_key_undoes_it(page: Any, pages: Pages, ada: Person) -> None:
     page.keyboard.press("a")
     page.keyboard.press("c")
     wait_annotated(pages, task)
-    page.wait_for_function("document.querySelectorAll('[data-state=stored]').length === 3")
+    wait_states(page, "stored", 3)
     page.keyboard.press("z")
-    page.wait_for_function("document.querySelectorAll('[data-state=open]').length === 3")
+    wait_states(page, "open", 3)
     assert pages.annotations(task) == []
 
 

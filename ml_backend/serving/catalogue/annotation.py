@@ -51,7 +51,17 @@ def write_annotation(
         if str(item["id"]) in changed and item["type"] in _NAMING:
             value[item["type"]] = [decision.label]
         origin = _CHANGED if str(item["id"]) in changed else _UNCHANGED
-        fields = {**item, "value": value, "origin": origin}
+        fields = {**_write_as_browsers_do(item), "value": _write_as_browsers_do(value)}
+        fields["origin"] = origin
         order = [name for name in _FIELDS if name in fields]
         written.append({name: fields[name] for name in dict.fromkeys((*order, *fields))})
     return written
+
+
+def _write_as_browsers_do(value: Any) -> Any:
+    """Write whole numbers without a fraction: a browser knows no other numbers, so 10.0 is 10."""
+    if isinstance(value, dict):
+        return {name: _write_as_browsers_do(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_write_as_browsers_do(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

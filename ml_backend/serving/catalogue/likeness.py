@@ -13,8 +13,9 @@ import numpy as np
 _SIDE, _PARTS, _DIRECTIONS = 64, 4, 8
 # Numbers of a description.
 LENGTH = _PARTS * _PARTS * (_DIRECTIONS + 1)
-# Brightness beside edges, chosen on the cells of plant_mitosis by `benchmarks/likeness.py`.
+# How much brightness counts beside edges.
 _BRIGHTNESS = 0.5
+_CHUNK = 16_384
 
 
 def describe_look(crop: np.ndarray) -> bytes:
@@ -61,9 +62,12 @@ def compare_looks(wanted: bytes, looks: np.ndarray) -> np.ndarray:
     """
     turned = np.stack(_turn(np.frombuffer(wanted, np.int8).astype(np.float32)))
     turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)
-    others = looks.astype(np.float32)
-    lengths = np.maximum(np.linalg.norm(others, axis=1), 1e-9)
-    return (others @ turned.T).max(axis=1) / lengths
+    likeness = np.empty(len(looks), np.float32)
+    for start in range(0, len(looks), _CHUNK):  # so that 200,000 take little memory
+        others = looks[start : start + _CHUNK].astype(np.float32)
+        lengths = np.maximum(np.linalg.norm(others, axis=1), 1e-9)
+        likeness[start : start + _CHUNK] = (others @ turned.T).max(axis=1) / lengths
+    return likeness
 
 
 def _turn(vector: np.ndarray) -> list[np.ndarray]:

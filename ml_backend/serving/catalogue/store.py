@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.serving.catalogue.cells import Cell, TaskCells
 from ml_backend.serving.catalogue.likeness import LENGTH, compare_looks
 from ml_backend.system.private_files import create_private
+
+T = TypeVar("T")
 
 _SCHEMA = """
 create table if not exists task (
@@ -37,7 +39,8 @@ create table if not exists cell (
     confidence real, disagreement real not null, sample text not null
 );
 create index if not exists cell_task on cell (task);
-create index if not exists cell_confidence on cell (confidence);
+create index if not exists cell_unsure on cell (coalesce(confidence, 2));
+create index if not exists cell_confident on cell (coalesce(confidence, -1));
 create index if not exists cell_disagreement on cell (disagreement);
 create index if not exists cell_class on cell (shown, label, confidence);
 create index if not exists cell_sample on cell (sample, confidence);
@@ -69,13 +72,14 @@ create table if not exists stored (
 _CELL = "number, task, region, x1, y1, x2, y2, label, shown, state, confidence, disagreement"
 
 Order = Literal["unsure", "confident", "disagreement", "class", "sample", "newest"]
+# Each has its index; the number is the key of a row, so it stands at the end of each.
 ORDERS: dict[Order, str] = {
-    "unsure": "confidence is null, confidence, number",
-    "confident": "confidence is null, confidence desc, number",
-    "disagreement": "disagreement desc, number",
+    "unsure": "coalesce(confidence, 2), number",
+    "confident": "coalesce(confidence, -1) desc, number desc",
+    "disagreement": "disagreement desc, number desc",
     "class": "shown, label, confidence, number",
     "sample": "sample, confidence, number",
-    "newest": "task desc, number",
+    "newest": "task desc, number desc",
 }
 
 
@@ -161,6 +165,7 @@ class Catalogue:
         self._path = path
         self._local = threading.local()
         self._writing = threading.Lock()
+        self._remembered: dict[str, tuple[str, Any]] = {}
         self._looks: tuple[np.ndarray, np.ndarray] | None = None
         with self.write() as database:
             database.executescript(_SCHEMA)
@@ -264,6 +269,19 @@ class Catalogue:
         """Changes whenever tasks or cells do."""
         return self.get_fact("revision", "0")
 
+    def remember(self, name: str, make: Callable[[], T]) -> T:
+        """Make something of what the catalogue holds, once for each revision of it.
+
+        Args:
+            name: Of what is made.
+            make: Makes it; the result must not be changed.
+        """
+        revision = self.revision
+        known = self._remembered.get(name)
+        if known is None or known[0] != revision:
+            known = self._remembered[name] = revision, make()
+        return known[1]
+
     # Tasks.
 
     def list_task_ids(self, *, without: str | None = None) -> list[int]:
@@ -290,25 +308,27 @@ class Catalogue:
 
     def list_submitted(self) -> list[tuple[int, int, str, str]]:
         """List (task, annotation that counts, when it was changed, side) of the reviewed tasks."""
+        return self.remember("submitted", self._list_submitted)
+
+    def _list_submitted(self) -> list[tuple[int, int, str, str]]:
         query = "select id, annotation, updated, split from task where state = 'reviewed'"
         return list(self.read().execute(f"{query} order by id"))
 
     def count(self) -> Counts:
         """Count tasks and cells."""
+        return self.remember("counts", self._count)
+
+    def _count(self) -> Counts:
         rows = self.read().execute("select state, count(*) from task group by state")
         states: dict[str, int] = dict(rows)
-        cells, undecided = (
-            self.read()
-            .execute("select count(*), coalesce(sum(state = 'detected'), 0) from cell")
-            .fetchone()
-        )
+        cells = dict(self.read().execute("select state, count(*) from cell group by state"))
         return Counts(
             sum(states.values()),
             states.get("reviewed", 0),
             states.get("detected", 0),
             states.get("waiting", 0),
-            cells,
-            undecided,
+            sum(cells.values()),
+            cells.get("detected", 0),
         )
 
     # Cells.
@@ -343,13 +363,18 @@ class Catalogue:
     def list_values(self, column: Literal["shown", "label", "sample"]) -> list[str]:
         """List what occurs in a column of the cells, without ""."""
         query = f"select distinct {column} from cell where {column} <> '' order by {column}"
-        return [row[0] for row in self.read().execute(query)]
+        return self.remember(
+            f"values of {column}", lambda: [row[0] for row in self.read().execute(query)]
+        )
 
     def count_changes(self) -> dict[tuple[str, str], int]:
         """Count the cells of reviewed tasks by what was shown and what was submitted.
 
         "" is nothing: shown where a person added the cell, submitted where one deleted it.
         """
+        return self.remember("changes", self._count_changes)
+
+    def _count_changes(self) -> dict[tuple[str, str], int]:
         rows = self.read().execute(
             "select shown, label, count(*) from cell where state <> 'detected'"
             " group by shown, label"
@@ -372,12 +397,13 @@ class Catalogue:
         if row is None:
             return self.get_cells([number]), 0
         numbers, looks = self._load_looks()
-        order = numbers[np.argsort(-compare_looks(row[0], looks), kind="stable")].tolist()
         condition, values = wanted.to_sql()
         query = f"select number from cell where {condition}"
-        allowed = {found for (found,) in self.read().execute(query, values)} | {number}
-        alike = [found for found in order if found in allowed]
-        return self.get_cells(alike[:limit]), len(alike)
+        allowed = np.fromiter((r[0] for r in self.read().execute(query, values)), np.int64)
+        kept = np.isin(numbers, allowed) & (numbers != number)
+        numbers, likeness = numbers[kept], compare_looks(row[0], looks)[kept]
+        order = np.argsort(-likeness, kind="stable")[: limit - 1]
+        return self.get_cells([number, *numbers[order].tolist()]), len(numbers) + 1
 
     def _load_looks(self) -> tuple[np.ndarray, np.ndarray]:
         """The numbers (N,) and descriptions (N, LENGTH) of all cells that were cut."""

@@ -78,7 +78,9 @@ def describe_learning(registry: Registry, project: Project, catalogue: Catalogue
     promoted = {change.version for change in changes}
     figures = [_read_figure(version, version.name in promoted) for version in versions]
     judged = next((v for v in reversed(versions) if v.figures.get("f1") is not None), None)
-    corrections, from_nothing = catalogue.list_corrections()
+    usefulness, from_nothing = catalogue.remember(
+        "usefulness", lambda: _measure_usefulness(catalogue)
+    )
     labels, matrix = make_matrix(catalogue.count_changes())
     bins = (judged.figures.get("calibration") or {}).get("bins", []) if judged else []
     return Learning(
@@ -87,12 +89,17 @@ def describe_learning(registry: Registry, project: Project, catalogue: Catalogue
         earlier=find_earlier_champion(changes),
         curve=place_curve(figures),
         judged=judged,
-        usefulness=measure_usefulness(corrections)[::-1],
+        usefulness=usefulness[::-1],
         from_nothing=from_nothing,
         labels=labels,
         matrix=matrix,
         calibration=place_calibration(bins),
     )
+
+
+def _measure_usefulness(catalogue: Catalogue) -> tuple[list[Usefulness], int]:
+    corrections, from_nothing = catalogue.list_corrections()
+    return measure_usefulness(corrections), from_nothing
 
 
 def _read_figure(version: Version, promoted: bool) -> Figure:

@@ -147,8 +147,11 @@ def refresh_now(state: AppState, project: Project, *, at_once: bool = True) -> N
 
 
 def _count_shown(catalogue: Catalogue, version: str) -> int:
-    query = "select count(*) from task where state = 'detected' and drawn = ?"
-    return int(catalogue.read().execute(query, (version,)).fetchone()[0])
+    def count() -> int:
+        query = "select count(*) from task where state = 'detected' and drawn = ?"
+        return int(catalogue.read().execute(query, (version,)).fetchone()[0])
+
+    return catalogue.remember(f"shown by {version}", count)
 
 
 def _count_corrected(
@@ -156,6 +159,14 @@ def _count_corrected(
 ) -> tuple[int, int, int]:
     """Tasks submitted since the last training; held-out ones submitted, and not yet."""
     name = state.projects.get_last_attempt(project.id)
+
+    def count() -> tuple[int, int, int]:
+        return _count_since(name, state, catalogue)
+
+    return catalogue.remember(f"corrected since {name}", count)
+
+
+def _count_since(name: str | None, state: AppState, catalogue: Catalogue) -> tuple[int, int, int]:
     snapshot = load_snapshot(name, state.settings.snapshots) if name else None
     submitted = catalogue.list_submitted()
     corrected = count_corrected_since(

@@ -12,7 +12,13 @@ from ml_backend.label_studio.session import STUDIO_ERRORS
 from ml_backend.serving.access.browser_session import get_person
 from ml_backend.serving.app_state import AppState, get_app_state
 from ml_backend.serving.catalogue.cells import Cell
-from ml_backend.serving.catalogue.decisions import KINDS, count_begun_tasks, decide, list_decisions
+from ml_backend.serving.catalogue.decisions import (
+    KINDS,
+    count_begun_tasks,
+    decide,
+    list_decisions,
+    list_whole_tasks,
+)
 from ml_backend.serving.gallery.wish import PAGE, STATES, read_wish
 from ml_backend.serving.project_page.now import refresh_now
 from ml_backend.state.projects import Project
@@ -144,6 +150,7 @@ def _describe(state: AppState, project: Project, numbers: list[int]) -> dict[str
         "cells": {
             str(value): _describe_cell(cells.get(value), made.get(value)) for value in numbers
         },
+        "storing": len(list_whole_tasks(tools.catalogue)),
         "begun": count_begun_tasks(tools.catalogue),
         "problems": [f"Task {task}: {why}" for task, why in tools.storer.problems],
         "away": tools.storer.away,

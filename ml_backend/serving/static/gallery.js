@@ -132,7 +132,9 @@ async function follow() {
   const open = cells.filter((cell) => cell.dataset.state === "decided");
   if (!open.length || waiting) return;
   try {
-    tell(await ask(`${list.dataset.status}?numbers=${asNumbers(open).join(",")}`));
+    const told = await ask(`${list.dataset.status}?numbers=${asNumbers(open).join(",")}`);
+    tell(told);
+    if (told.storing && !told.away) setTimeout(follow, 1500);
   } catch {
     // told with the next decision
   }
@@ -159,7 +161,7 @@ const ACTIONS = {
     if (about) location.href = `${list.dataset.alike}?alike=${about.dataset.number}`;
   },
   all: () => {
-    const open = cells.filter((cell) => cell.dataset.state !== "stored");
+    const open = cells.filter((cell) => !["decided", "stored"].includes(cell.dataset.state));
     const some = open.some((cell) => !box(cell).checked);
     for (const cell of open) box(cell).checked = some;
     count();
