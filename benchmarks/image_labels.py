@@ -82,6 +82,9 @@ def run(
             ("classifier of tiles", CLASSIFIER, tiles, CLASSES),
         ]
         for name, kind, material, names in kinds:
+            if kind == CLASSIFIER and len({example.choices for example in material}) < 2:
+                print(f"  {name}: all {number} are of one class, which teaches nothing", flush=True)
+                continue
             model = train(kind, material, names, folder / name)
             for what, judged in (("images", test), ("tiles", test_tiles)):
                 for example, answer in zip(judged, ask(model, judged), strict=True):

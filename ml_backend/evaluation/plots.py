@@ -22,6 +22,9 @@ FILE_NAME = "curves.png"
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 VERSION_COLOUR, CHAMPION_COLOUR, GREY = "#0072B2", "#D55E00", "#999999"
 
+MANY_CLASSES = 8  # of a confusion matrix; with more its columns are narrow and zeros left out
+DARK = 0.75  # share from which a cell is so dark that black cannot be read on it
+
 # The figures of a version, as its `to_json` gives them.
 Plain = dict[str, Any]
 
@@ -78,7 +81,8 @@ def make_canvas(name: str, figures: Plain, other: str = "", before: Plain | None
             lambda axes: _plot_confusion(axes, chosen["confusion"], "Choices of boxes"),
         ]
     rows = len(panels) // 2
-    canvas = Canvas(figsize=(11, 4.25 * rows), layout="constrained")
+    height = 5.5 if len(figures["confusion"]) > MANY_CLASSES else 4.25
+    canvas = Canvas(figsize=(11, height * rows), layout="constrained")
     for panel, axes in zip(panels, canvas.subplots(rows, 2, squeeze=False).flat, strict=True):
         panel(axes)
     f1 = "undefined" if figures["f1"] is None else f"{figures['f1']:.3f}"
@@ -127,12 +131,13 @@ def _plot_calibration(
     title: str = "Does a confidence mean what it says? (larger: more of them)",
 ) -> None:
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="what it should be")
-    for _, figures, colour in sides:
+    for name, figures, colour in sides:
         bins = figures["calibration"]["bins"]
         most = max((bin_["boxes"] for bin_ in bins), default=1)
         sizes = [20 + 120 * bin_["boxes"] / most for bin_ in bins]
         confidence, right = ([bin_[key] for bin_ in bins] for key in ("confidence", "right"))
-        axes.scatter(confidence, right, s=sizes, color=colour, alpha=0.7, linewidth=0)
+        dots = axes.scatter(confidence, right, s=sizes, color=colour, alpha=0.7, linewidth=0)
+        dots.set(label=name, clip_on=False)
     axes.set(
         title=title,
         xlabel="confidence",
@@ -152,12 +157,18 @@ def _plot_confusion(
         for row in rows
     ]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+    many = len(columns) > MANY_CLASSES
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
-            if (row, column) != (BACKGROUND, MISSED):
-                axes.text(x, y, str(counts[row][column]), ha="center", va="center")
-    axes.set_xticks(range(len(columns)), columns, rotation=20 if len(columns) > 4 else 0)
-    axes.set_yticks(range(len(rows)), rows)
+            number = counts[row][column]
+            if (row, column) != (BACKGROUND, MISSED) and (number or not many):
+                colour = "white" if shares[y][x] > DARK else "black"
+                size = "x-small" if many else "medium"
+                axes.text(x, y, str(number), ha="center", va="center", color=colour, size=size)
+    # Names under a narrow column are read upwards, so that none covers its neighbour.
+    turn = 90 if many else 20 if len(columns) > 4 else 0
+    axes.set_xticks(range(len(columns)), columns, rotation=turn, fontsize="small")
+    axes.set_yticks(range(len(rows)), rows, fontsize="small")
     axes.set(title=title, xlabel="predicted", ylabel="marked")
 
 

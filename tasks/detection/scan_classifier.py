@@ -23,7 +23,7 @@ from tasks.detection.scan_walk import Progress, ScanWalk
 from tasks.detection.window_detector import DetectionMemory, NoMemory, WindowDetector
 from tasks.mosaic.mosaic import Mosaic
 from tasks.mosaic.rect_index import plan_tiles
-from tasks.readers.planes import Rect, ScanPlane
+from tasks.readers.planes import DecodedPlane, Rect, ScanPlane
 from tasks.sources.scan_source import SourceOptions
 
 ENDLESS = 1 << 40  # px; a window of such a side splits nothing
@@ -77,7 +77,7 @@ class ScanClassifier(ScanWalk):
         check_names_images(model)
         super().__init__(source, options, progress)
         self._model, self._most = model, most
-        self._memory = memory or NoMemory()
+        self._memory = memory
 
     def classify_scans(self) -> Iterator[ClassifiedScan]:
         """Yield what the scans show, in natural order.
@@ -86,11 +86,12 @@ class ScanClassifier(ScanWalk):
         """
         detector = WindowDetector(
             _WindowClassifier(self._model, self.pixel_size),
-            self._memory,
+            self._memory or NoMemory(),
             self._most or 0,
             0,
             self._open_tiled,
-            lambda unit: unit.mark,
+            # Without a memory nobody reads the marks, and of small images they cost a tenth.
+            (lambda unit: unit.mark) if self._memory else (lambda unit: ""),
         )
         for scan in self.walk(detector):
             yield from self._read_stacks(scan)
@@ -133,6 +134,9 @@ class _TiledPlane(ScanPlane):
     def read_windows(self, side: int, overlap: int, halved: int = 0) -> Iterator[Window]:
         if not side and 3 * self.width * self.height > MAX_DECODED:
             self.failure = "it is too large to be looked at as a whole; cut it into tiles"
+            return
+        if not side and isinstance(self.plane, DecodedPlane):  # nothing is copied
+            yield Window(0, 0, self.plane.pixels)
             return
         rows, columns = plan_tiles(self.width, self.height, side or max(self.width, self.height))
         rects = [(left, top, right, bottom) for top, bottom in rows for left, right in columns]
