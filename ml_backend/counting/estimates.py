@@ -117,10 +117,11 @@ def _name_headline(tiles: ReviewedTiles) -> str:
 
 
 def _estimate_mitotic_index(tiles: ReviewedTiles) -> list[tuple[str, Kind, Estimate]]:
-    """The mitotic index, where both dividing and resting cells have a label."""
+    """The mitotic index, where resting cells are marked too: else nothing is to be divided by."""
     dividing = [n for n, name in enumerate(tiles.classes) if is_mitotic(name)]
     resting = [n for n, name in enumerate(tiles.classes) if canonicalize(name) == INTERPHASE]
-    if not dividing or not resting:
+    marked = tiles.counts[resting].sum() + tiles.known[resting].sum()
+    if not dividing or not marked:
         return []
     estimate = _estimate_share(tiles, dividing, [*dividing, *resting])
     return [("mitotic index", "share", estimate)]

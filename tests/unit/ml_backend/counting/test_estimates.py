@@ -70,6 +70,13 @@ def test_every_figure_is_about_the_truth() -> None:
     assert np.mean(values, axis=0) == pytest.approx(np.ones(7), abs=0.06)
 
 
+def test_there_is_no_index_where_nobody_marks_resting_cells() -> None:
+    reviewed, _ = review(60)
+    counts = reviewed.counts * [[1], [1], [0]]
+    figures = estimate_project(replace(reviewed, counts=counts), "drawn").figures
+    assert "mitotic index" not in [figure.what for figure in figures]
+
+
 def test_a_single_class_is_the_first_figure() -> None:
     reviewed, _ = review(60)
     alone = replace(reviewed, classes=CLASSES[:1], headline=CLASSES[:1], counts=reviewed.counts[:1])
