@@ -22,6 +22,7 @@ from ml_backend.system.atomic_files import NotWritable, check_data_folder
 _DATABASES = {
     "projects.sqlite": None,
     "jobs.sqlite": "select max(version) from dbos_migrations",
+    "samples.sqlite": None,
     "mlflow.sqlite": "select version_num from alembic_version",
 }
 # A note that waits longer, in seconds, although a worker runs, is stuck; a training that tells
