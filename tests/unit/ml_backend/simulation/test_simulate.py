@@ -1,21 +1,19 @@
-"""A whole simulation on generated images, killed on its way and continued."""
+"""A whole simulation on generated images, stopped on its way and continued."""
 
 from __future__ import annotations
 
 import csv
 import json
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.decode import encode_png
+from ml_backend.registry.versions import Registry
 from ml_backend.simulation.effort import LOOK_SECONDS
-from ml_backend.simulation.simulate import split_groups
+from ml_backend.simulation.simulate import Plan, simulate, split_groups
 
 IMAGES, GROUPS = 12, 4
 
@@ -46,45 +44,44 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(labelled: Path, data: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ml_backend", "simulate", "--data-dir", str(data)]
-    command += ["--dataset", str(labelled), "--strategies", "random", "--seeds", "1"]
-    command += ["--batch", "3", "--rounds", "1", "--epochs", "1", "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Stopped(Exception):
+    """What ends a simulation from outside."""
 
 
-def test_goes_on_where_it_was_killed(labelled: Path, tmp_path: Path) -> None:
-    killed = start(labelled, tmp_path)
-    deadline = time.monotonic() + 120
-    while not (first := list(tmp_path.rglob("round-1.json"))) and time.monotonic() < deadline:
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    before = first[0].read_bytes(), first[0].stat().st_mtime_ns
+def stop(done: float, total: float | None) -> None:
+    raise Stopped
 
-    finished = start(labelled, tmp_path)
-    told, errors = finished.communicate(timeout=200)
-    assert finished.returncode == 0, errors
-    assert (first[0].read_bytes(), first[0].stat().st_mtime_ns) == before
-    result = json.loads(told)
+
+def test_goes_on_where_it_was_stopped(
+    labelled: Path, starter_versions: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(starter_versions, tmp_path / "versions")
+    registry = Registry(tmp_path / "versions", tmp_path / "champions")
+    plan = Plan(labelled, ("random",), seeds=1, batch=3, rounds=1, epochs=1)
+    with pytest.raises(Stopped):  # told after the first round
+        simulate(plan, registry, tmp_path, stop)
+    (first,) = tmp_path.rglob("round-1.json")
+    before = first.read_bytes(), first.stat().st_mtime_ns
+
+    told: list[tuple[float, float | None]] = []
+    result = simulate(plan, registry, tmp_path, lambda done, total: told.append((done, total)))
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+    assert told[-1][0] == told[-1][1] and [done for done, _ in told] == sorted(d for d, _ in told)
     rounds = result["strategies"]["random"]["rounds"]
     assert [row["images"] for row in rounds] == [0, 3]
     assert rounds[0]["seconds"] == 0 and rounds[1]["seconds"] >= 3 * LOOK_SECONDS
     assert all(0 <= row["f1"] <= 1 and 0 <= row["ap50"] <= 1 for row in rounds)
     assert result["strategies"]["random"]["to_95"].keys() >= {"images", "boxes", "seconds"}
-    assert 0 <= result["full"]["0"] <= 1 and not result["skipped"]
+    assert 0 <= result["full"][0] <= 1 and not result["skipped"]
 
-    reviewed = [
-        name
-        for file in sorted(Path(result["folder"]).rglob("round-*.json"))
-        for name in json.loads(file.read_text())["deleted"]
-    ]
+    # What was reviewed is of groups that do not judge.
+    folder = Path(result["folder"])
+    reviewed = json.loads(first.read_text())["deleted"]
     judged = split_groups([f"sample {number % GROUPS}" for number in range(IMAGES)], 0)
-    assert len(reviewed) == len(set(reviewed)) == 3
+    assert len(reviewed) == 3
     assert not {f"sample {int(Path(name).stem) % GROUPS}" for name in reviewed} & judged
-    assert (Path(result["folder"]) / "curves.png").stat().st_size > 10_000
-    with (Path(result["folder"]) / "curves.csv").open(newline="") as file:
+    assert (folder / "curves.png").stat().st_size > 10_000
+    with (folder / "curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["f1"]) for row in rows] == [row["f1"] for row in rounds]
 
