@@ -21,6 +21,8 @@ def render_figures(result: dict[str, Any]) -> RenderableType:
         result: What `cytoloop evaluate --json` prints.
     """
     title = f"{result['model']} on {format_count(result['images'], 'image')}"
+    if result.get("items", result["images"]) != result["images"]:
+        title += f", {format_count(result['items'], 'box')}"
     whole = Table(title=title, title_justify="left")
     whole.add_column("figure")
     whole.add_column("value", justify="right")
