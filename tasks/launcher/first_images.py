@@ -25,7 +25,7 @@ LOOKED_AT = 12
 # phase_contrast and none of 52 of mitocheck_cells.
 SURE = 0.5
 KNOWN_SHARE = 1 / 3
-# Images to be marked first where no detector knows them: half an hour of a person's work.
+# Images to be marked first where no detector knows them: as many as one marks at a sitting.
 MARKED_FIRST = 10
 # The title of the tab that holds them.
 MARK_FIRST = "Mark these first"
