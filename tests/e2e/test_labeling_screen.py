@@ -280,3 +280,67 @@ def test_the_data_manager_shows_the_score(
     page.get_by_text("Prediction score").first.wait_for()
     page.get_by_text(VERSION).first.wait_for()
     assert page.get_by_text("0.42").first.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown", "keys", "submitted", "change"),
+    [
+        ("images", ["Chromosomes"], "2", {"Others"}, "relabelled"),
+        (
+            "adviser",
+            ["Overdigested", "Debris"],
+            "96",
+            {"Overdigested", "Out of focus"},
+            "relabelled",
+        ),
+        ("adviser", ["Too bright"], "", {"Too bright"}, "kept"),
+    ],
+)
+def test_choices_come_chosen_are_corrected_by_keys_and_counted(
+    page: Any,
+    label_studio: RunningStudio,
+    labels: str,
+    shown: list[str],
+    keys: str,
+    submitted: set[str],
+    change: str,
+) -> None:
+    studio = label_studio.studio
+    text = (files("ml_backend.label_studio.configs") / f"{labels}.xml").read_text(encoding="utf-8")
+    config = LabelingConfig.parse(text)
+    project = studio.create_project("Choices screen", text).id
+    folder = label_studio.media / str(project)
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "field.png"), a_field()[..., ::-1])
+    studio.add_media_folder(project, folder)
+    address = f"/data/local-files/?d={project}/field.png"
+    (task,) = studio.import_tasks(project, [{"data": {"image": address}}])
+    drawn = config.write_choices(
+        dict.fromkeys(shown, 0.8), matching=config.match_choices(shown), version=VERSION
+    )
+    studio.import_predictions(project, text, [(task, VERSION, 0.8, drawn)])
+    assert studio.set_model_version(project, VERSION)
+    parent = predictions_of(studio, project)[0]["id"]
+
+    page.goto(f"{label_studio.url}/projects/{project}/data?task={task}", wait_until="commit")
+    chosen = (
+        "() => (window.Htx?.annotationStore?.selected?.serializeAnnotation() ?? [])"
+        ".flatMap(item => item.value.choices ?? [])"
+    )
+    page.wait_for_function(f"count => ({chosen})().length === count", arg=len(shown))
+    assert set(page.evaluate(chosen)) == set(shown)
+    page.get_by_text(shown[0]).first.wait_for()
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+    assert set(page.evaluate(chosen)) == submitted
+    with page.expect_response(lambda reply: "/annotations" in reply.url) as answer:
+        page.get_by_role("button", name="Submit").click()
+    assert answer.value.status == 201
+
+    (found,) = studio.list_annotated_tasks(project)
+    (annotation,) = found["annotations"]
+    assert annotation["parent_prediction"] == parent
+    assert set(config.read_choices(annotation["result"]) or ()) == submitted
+    (correction,), from_nothing = read_corrections(found, find_shown_regions(found), config)
+    assert [edit.change for edit in correction.edits] == [change] and from_nothing == 0
