@@ -9,10 +9,10 @@ from ml_backend.serving.access import security
 from ml_backend.serving.access.browser_session import configure_sessions
 from ml_backend.serving.app_state import EXTENSION, AppState
 from ml_backend.serving.errors import register_error_handlers
-from ml_backend.serving.extra_pages import add_pages
 from ml_backend.serving.project_page.words import FILTERS
 from ml_backend.serving.request_body import MOST_BODY_BYTES
 from ml_backend.serving.routes import cells, compare, label_studio, login, metrics, pages, projects
+from ml_backend.serving.routes.extra_pages import add_pages
 from ml_backend.settings import Settings
 
 

@@ -19,8 +19,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ml_backend.serving.access.security import CHALLENGE
 from ml_backend.serving.backend import BadLabelingConfig
-from ml_backend.serving.negotiation import prefers_html
 from ml_backend.serving.request_body import BadRequest
+from ml_backend.serving.routes.negotiation import prefers_html
 from ml_backend.state.projects import NotConnected
 
 # The faults of a caller, each with its status.

@@ -10,9 +10,9 @@ from ml_backend import __version__
 from ml_backend.serving.access.browser_session import get_name, get_token
 from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
-from ml_backend.serving.extra_pages import list_menu
-from ml_backend.serving.negotiation import prefers_html
 from ml_backend.serving.project_page.now import describe_now
+from ml_backend.serving.routes.extra_pages import list_menu
+from ml_backend.serving.routes.negotiation import prefers_html
 from ml_backend.serving.status import read_status
 
 routes = Blueprint("pages", __name__)
