@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ml_backend.state.projects import Project, Projects
 from ml_backend.system.credentials import read_backend_password
 from tasks.readers import vendor
 from tasks.readers.open import open_scan, read_pixel_size
+from tasks.readers.reading_child import ReadingChild
 from tasks.sources import discover
 from tests.extending import count_lines, install, load_module, read_blocks
 
@@ -100,12 +102,18 @@ def test_a_reader_is_a_short_file_and_a_line(
     monkeypatch.setattr(
         discover, "IMAGE_ENDINGS", discover.IMAGE_ENDINGS | frozenset(vendor.READERS)
     )
-    module = load_module("stack_reader", blocks["stack_reader.py"])
-    monkeypatch.setitem(sys.modules, "stack_reader", module)
+    installed = tmp_path / "installed"  # where a package lies that is installed beside cytoloop
+    installed.mkdir()
+    (installed / "stack_reader.py").write_text(blocks["stack_reader.py"], encoding="utf-8")
+    monkeypatch.syspath_prepend(str(installed))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setattr(vendor, "CHILD", ReadingChild())  # it knows the new path
 
     stack = np.random.default_rng(0).integers(0, 256, (3, 40, 60), np.uint8)
-    np.save(tmp_path / "leaf.npy", stack)
-    (group,) = discover.discover_scans(tmp_path).groups
+    images = tmp_path / "images"
+    images.mkdir()
+    np.save(images / "leaf.npy", stack)
+    (group,) = discover.discover_scans(images).groups
     path = group.tiles[0].files[0].path
     planes = open_scan(path)
     assert [(plane.width, plane.height) for plane in planes] == [(60, 40)] * 3

@@ -10,9 +10,9 @@ import numpy as np
 
 from ml_backend.evaluation.matching import match_boxes
 from ml_backend.label_studio.class_names import canonicalize
-from ml_backend.learners.detector.augmentation import TrainingImage
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
+from ml_backend.learners.detector.training_data.augmentation import TrainingImage
 from ml_backend.learners.model_file import read_card
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from ultralytics.utils.tal import make_anchors
 
-from ml_backend.learners.detector.augmentation import DELETED, TrainingImage
 from ml_backend.learners.detector.hyperparameters import Recipe
+from ml_backend.learners.detector.training_data.augmentation import DELETED, TrainingImage
 
 # A logit this low is a certain 'nothing': no gradient, next to no loss.
 _NOTHING = -20.0

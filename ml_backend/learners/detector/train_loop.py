@@ -17,16 +17,16 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.torch_utils import ModelEMA
 
 from ml_backend.learners.base import Progress
-from ml_backend.learners.detector.augmentation import DELETED, TrainingImage, augment
-from ml_backend.learners.detector.class_balancing import (
+from ml_backend.learners.detector.hyperparameters import Recipe
+from ml_backend.learners.detector.loss import compute_loss
+from ml_backend.learners.detector.preprocess import STRIDE
+from ml_backend.learners.detector.training_data.augmentation import DELETED, TrainingImage, augment
+from ml_backend.learners.detector.training_data.class_balancing import (
     compute_image_weights,
     resample_indices,
     weight_objects,
 )
-from ml_backend.learners.detector.copy_paste import paste_objects
-from ml_backend.learners.detector.hyperparameters import Recipe
-from ml_backend.learners.detector.loss import compute_loss
-from ml_backend.learners.detector.preprocess import STRIDE
+from ml_backend.learners.detector.training_data.copy_paste import paste_objects
 
 T = TypeVar("T")
 

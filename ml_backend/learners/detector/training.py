@@ -43,7 +43,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     architecture = job.architecture or ARCHITECTURE
     # Torch is imported where it is needed: a server that imports this module goes without,
     # and a child can tell at once which images it cannot read.
-    from ml_backend.learners.detector.training_images import (
+    from ml_backend.learners.detector.training_data.training_images import (
         choose_canvas,
         choose_scale,
         compute_median_pixel_size,

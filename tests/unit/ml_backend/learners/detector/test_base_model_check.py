@@ -14,11 +14,11 @@ from ml_backend.dataset.example import Example
 from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.detector import weights
-from ml_backend.learners.detector.augmentation import TrainingImage
 from ml_backend.learners.detector.base_model_check import measure_base_f1
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.torch_runtime import TorchRuntime
 from ml_backend.learners.detector.training import train
+from ml_backend.learners.detector.training_data.augmentation import TrainingImage
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.learners.training_job import TrainingJob
 

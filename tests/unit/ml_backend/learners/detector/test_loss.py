@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ml_backend.learners.detector.augmentation import DELETED, TrainingImage
 from ml_backend.learners.detector.loss import compute_deleted_loss, mask_ignored
+from ml_backend.learners.detector.training_data.augmentation import DELETED, TrainingImage
 
 
 def anchors() -> torch.Tensor:

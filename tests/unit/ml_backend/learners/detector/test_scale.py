@@ -22,7 +22,7 @@ from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.learners.detector import inference as module
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.preprocess import FAR, compute_scale
-from ml_backend.learners.detector.training_images import (
+from ml_backend.learners.detector.training_data.training_images import (
     compute_median_pixel_size,
     read_training_images,
 )

@@ -17,7 +17,7 @@ from ml_backend.learners.detector.train_loop import (
     is_out_of_memory,
     repeat_by_area,
 )
-from ml_backend.learners.detector.training_images import TrainingImage
+from ml_backend.learners.detector.training_data.training_images import TrainingImage
 
 RECIPE = Recipe()
 

@@ -95,7 +95,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
 
     from ml_backend.learners.detector import weights
     from ml_backend.learners.detector.train_loop import fit
-    from ml_backend.learners.detector.training_images import read_training_images
+    from ml_backend.learners.detector.training_data.training_images import read_training_images
 
     views = list(read_training_images([blobs(tmp_path, 0)], CLASSES, 1.0, print))
 

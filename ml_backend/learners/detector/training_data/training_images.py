@@ -11,9 +11,9 @@ from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import read_shown_size
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.learners.base import Progress
-from ml_backend.learners.detector.augmentation import DELETED, TrainingImage
 from ml_backend.learners.detector.hyperparameters import Recipe
 from ml_backend.learners.detector.preprocess import STRIDE, compute_scale, resample
+from ml_backend.learners.detector.training_data.augmentation import DELETED, TrainingImage
 
 
 def choose_scale(

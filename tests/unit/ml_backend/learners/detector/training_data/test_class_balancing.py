@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.learners.detector.augmentation import DELETED, TrainingImage, choose_index
-from ml_backend.learners.detector.class_balancing import (
+from ml_backend.learners.detector.training_data.augmentation import (
+    DELETED,
+    TrainingImage,
+    choose_index,
+)
+from ml_backend.learners.detector.training_data.class_balancing import (
     MOST,
     RARE,
     compute_image_weights,

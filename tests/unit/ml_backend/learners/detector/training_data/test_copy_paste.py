@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.learners.detector.augmentation import TrainingImage
-from ml_backend.learners.detector.copy_paste import MARGIN, paste_objects
+from ml_backend.learners.detector.training_data.augmentation import TrainingImage
+from ml_backend.learners.detector.training_data.copy_paste import MARGIN, paste_objects
 
 LIGHT = 200
 

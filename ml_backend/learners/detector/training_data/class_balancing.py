@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml_backend.learners.detector.augmentation import DELETED, TrainingImage
+from ml_backend.learners.detector.training_data.augmentation import DELETED, TrainingImage
 
 # A class is rare when it has less than a quarter of the objects of the most frequent class. So
 # nothing is changed for, say, mitotic cells and three times as many others.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ml_backend.learners.detector.augmentation import TrainingImage, choose_index
+from ml_backend.learners.detector.training_data.augmentation import TrainingImage, choose_index
 
 # Around a pasted object, as a share of its sides: there it fades into the image.
 MARGIN = 0.15

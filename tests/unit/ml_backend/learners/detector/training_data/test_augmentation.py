@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.learners.detector.augmentation import (
+from ml_backend.learners.detector.hyperparameters import RECIPE
+from ml_backend.learners.detector.preprocess import PADDING
+from ml_backend.learners.detector.training_data.augmentation import (
     DELETED,
     TrainingImage,
     augment,
     transform_boxes,
 )
-from ml_backend.learners.detector.hyperparameters import RECIPE
-from ml_backend.learners.detector.preprocess import PADDING
 
 # Nothing but geometry: the marked pixels can be found again.
 PLAIN = replace(RECIPE, gain=1.0, gamma=1.0, noise=0.0, blur=0.0)

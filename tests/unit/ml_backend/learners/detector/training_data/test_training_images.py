@@ -11,12 +11,12 @@ import pytest
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.learners.detector.augmentation import (
+from ml_backend.learners.detector.hyperparameters import RECIPE
+from ml_backend.learners.detector.training_data.augmentation import (
     DELETED,
     TrainingImage,
 )
-from ml_backend.learners.detector.hyperparameters import RECIPE
-from ml_backend.learners.detector.training_images import (
+from ml_backend.learners.detector.training_data.training_images import (
     choose_canvas,
     choose_scale,
     prepare_training_image,
