@@ -99,6 +99,7 @@ def describe_now(state: AppState, project: Project) -> Now:
             wanted=state.settings.retrain_after,
             held_out=held_out,
             held_out_left=held_out_left,
+            outlook=(state.projects.get_estimate(project.id) or {}).get("advice") or "",
         )
     )
     if not counts.tasks and refresher.state.finished is None:

@@ -37,6 +37,7 @@ def show(number: int) -> str:
         project=project,
         now=describe_now(state, project),
         learning=describe_learning(state.registry, project, catalogue),
+        estimate=state.projects.get_estimate(number),
     )
 
 

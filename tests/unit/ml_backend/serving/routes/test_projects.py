@@ -15,6 +15,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.app_state import EXTENSION, AppState
 from ml_backend.settings import Settings
 from ml_backend.state.login_links import make_link_secret
+from ml_backend.state.projects import Projects
 
 PAGES = ["", "now", "versions/", "confirm/train", "cells/"]
 
@@ -113,3 +114,22 @@ def test_only_a_person_of_label_studio_decides(client: FlaskClient) -> None:
     for address in ("decisions", "undo"):
         answer = client.post(f"/projects/1/cells/{address}", json=decision)
         assert answer.status_code == 403 and "Log in" in answer.get_json()["error"]
+
+
+def test_what_a_project_that_counts_holds_is_shown(
+    client: FlaskClient, browser: dict[str, str], settings: Settings
+) -> None:
+    record = {
+        **{"what": "Stoma", "kind": "count", "sample": "", "value": 41.6, "counted": 12.0},
+        **{"interval": [30.2, 55.9], "holds": "whenever you stop", "naive": 20, "method": "drawn"},
+        **{"classical_interval": [33.0, 50.0], "reviewed": 60, "total": 400},
+    }
+    unknown = {**record, "what": "index", "kind": "share", "value": None, "interval": None}
+    projects = Projects(settings.projects_database)
+    page = client.get("/projects/1/", headers=browser).text
+    assert "How many there are" not in page
+    advice = "Stop: the next 50 would bring under a cell."
+    projects.keep_estimate(1, {"estimates": [record, unknown], "advice": advice})
+    page = client.get("/projects/1/", headers=browser).text
+    assert "How many there are" in page and "Of all 400 tiles, from the 60" in page
+    assert "42" in page and "30 to 56" in page and "whenever you stop" in page
