@@ -107,14 +107,21 @@ def test_a_file_that_kills_the_child_is_not_tried_for_ever(
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded on Linux")
 def test_more_memory_than_was_allowed_is_refused(
-    child: ReadingChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    child: ReadingChild,
+    store: tuple[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     zarr = pytest.importorskip("zarr")
+    root, pixels = store
     group = zarr.open_group(str(tmp_path / "large.zarr"), mode="w", zarr_format=2)
-    group.create_array("0", shape=(30_000, 30_000), chunks=(30_000, 30_000), dtype="u1")
-    monkeypatch.setattr(reading_child, "MEMORY", 300_000_000)
+    large = np.ones((16_000, 16_000), np.uint8)
+    group.create_array("0", data=large, chunks=large.shape)  # a few hundred kB on the disk
+    read(child, root)  # so that its libraries are there already
+    monkeypatch.setattr(reading_child, "MEMORY", 100_000_000)
     with pytest.raises(UnreadableImage, match="memory|corrupt|crashed"):
         child.call("zarr", str(tmp_path / "large.zarr"), "0", [[0, 4], [0, 4]])
+    assert np.array_equal(read(child, root), pixels[2, 10:40, 5:69])
 
 
 def test_an_image_is_read_anew_when_its_file_was_replaced(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_the_server_shows_the_page_by_its_entry_point(tmp_path: Path, scans: Pat
         Project(1, "http://127.0.0.1:9", "token", "<b>Roots</b>", "<View/>")
     )
     client, asked = create_app(settings).test_client(), {"Accept": "text/html"}
-    assert client.get("/scans/", headers=asked).status_code == 401
+    assert client.get("/scans/").status_code == 401
+    answer = client.get("/scans/", headers=asked)  # a browser is led to the login
+    assert answer.status_code == 303 and answer.location.startswith("/login")
     login = (settings.backend_user, "password")
     assert "No scan was sent" in client.get("/scans/", auth=login, headers=asked).text
     write_checkpoint(scans / "1-abc.sqlite")
