@@ -13,8 +13,9 @@ def measure_entropy(probabilities: Mapping[str, float]) -> float:
         0 where one class is certain; log₂ n where all n are alike.
     """
     total = sum(probabilities.values())
-    shares = [value / total for value in probabilities.values() if value > 0] if total > 0 else []
-    return max(0.0, -sum(share * math.log2(share) for share in shares))
+    shares = [value / total for value in probabilities.values()] if total > 0 else []
+    # A tiny value may have a share of 0, which adds nothing.
+    return max(0.0, -sum(share * math.log2(share) for share in shares if share > 0))
 
 
 def choose_surest(answers: Sequence[Mapping[str, float]]) -> int:

@@ -78,8 +78,10 @@ def task(number: int, name: str) -> dict[str, Any]:
     return {"id": number, "data": {"image": f"/data/local-files/?d=1/{name}"}}
 
 
-def predict(client: FlaskClient, tasks: list[dict[str, Any]], project: int = 1) -> Any:
-    body = {"tasks": tasks, "project": f"{project}.1700000000", "label_config": MITOSIS}
+def predict(
+    client: FlaskClient, tasks: list[dict[str, Any]], project: int = 1, labels: str = MITOSIS
+) -> Any:
+    body = {"tasks": tasks, "project": f"{project}.1700000000", "label_config": labels}
     return client.post("/predict", json={**body, "params": {"context": None}})
 
 
@@ -104,7 +106,7 @@ def test_a_project_without_a_matching_model_draws_nothing_and_says_so(
 ) -> None:
     body = {"project": "2.17", "schema": NO_MATCH}
     assert client.post("/setup", json=body).get_json()["model_version"] == "2-untrained"
-    assert predict(client, [task(1, "good.png")], 2).get_json()["results"] == [[]]
+    assert predict(client, [task(1, "good.png")], 2, NO_MATCH).get_json()["results"] == [[]]
     (_, second) = client.get("/health").get_json()["projects"]
     assert "nothing is pre-annotated" in second["note"]
 

@@ -17,21 +17,17 @@ class Recipe:
         epochs: The most passes over the training images.
         images_shown: With many images, fewer passes, until no more images than this are shown.
         epochs_least: But no fewer passes than this.
-        epochs_tuned: The most passes from a base that knows the classes and finds them: more passes
-            over few images make it forget what it knew of others.
-        epochs_adapted: The passes from a base that knows the classes but does not find them in
-            these images, of another microscope say.
-        steps_adapted: But at least so many steps, in at most epochs_tuned passes.
+        epochs_tuned: The most passes from a base that knows the task: more passes over few images
+            make it forget what it knew of others.
         few_images: Below so many images, a base that already finds them is tuned gently: only the
             head learns, because a few images tell little of all others that the base knew.
-        known_f1: The F1 from which a base counts as one that already finds the objects.
+        known_f1: The F1 from which a base counts as one that already finds them.
         kept_share: The share of the head's old weights in the mean with the new ones, then.
         batch: Images a step; halved when memory runs out.
         head: Channels of the head's hidden layers, of which the pretrained one has 64.
         frozen: The first layers of the backbone that keep the pretrained weights.
         lr: AdamW's peak rate of a new head.
-        lr_tuned: The same where the base knows the classes and finds them.
-        lr_adapted: The same where it knows them but does not find them.
+        lr_tuned: The same where the base knows the task.
         lr_backbone: The rate of pretrained layers, as a share of the head's.
         warmup: Share of the steps in which the rate rises; then it falls as a cosine.
         warmup_steps: But at least so many steps.
@@ -66,8 +62,6 @@ class Recipe:
     images_shown: int = 9000
     epochs_least: int = 15
     epochs_tuned: int = 40
-    epochs_adapted: int = 20
-    steps_adapted: int = 100
     few_images: int = 60
     known_f1: float = 0.6
     kept_share: float = 0.5
@@ -76,7 +70,6 @@ class Recipe:
     frozen: int = 4
     lr: float = 2e-3
     lr_tuned: float = 5e-4
-    lr_adapted: float = 1e-3
     lr_backbone: float = 0.5
     warmup: float = 0.05
     warmup_steps: int = 20

@@ -13,7 +13,7 @@ from ml_backend.learners.base import (
     TrainingFailed,
     TrainingInterrupted,
 )
-from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
+from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.preprocess import compute_scale
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.training_job import TrainingJob
@@ -79,25 +79,23 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     shown = len(repeat_by_area(images, canvas))
     epochs = min(max(recipe.images_shown // shown, recipe.epochs_least), recipe.epochs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    finds_objects: bool | None = None
+    only_head: bool | None = None
     rate = 1.0
     while True:
         torch.manual_seed(job.seed)
         model: Any = weights.build_network(architecture, job.classes, recipe.head)
         knows_task = weights.load_base(model, job.base, job.classes)
-        if finds_objects is None:
-            seen = images[: recipe.few_images]
-            finds_objects = (
+        if only_head is None:
+            only_head = (
                 knows_task
-                and measure_base_f1(job.base, seen, job.classes, job.headline, device)
+                and shown < recipe.few_images
+                and measure_base_f1(job.base, images, job.classes, job.headline, device)
                 >= recipe.known_f1
             )
-        only_head = finds_objects and shown < recipe.few_images
-        peak, passes = choose_pace(recipe, shown, knows_task, finds_objects)
         attempt = replace(
             recipe,
-            lr=rate * peak,
-            epochs=job.epochs or min(epochs, passes),
+            lr=rate * (recipe.lr_tuned if knows_task else recipe.lr),
+            epochs=job.epochs or (min(epochs, recipe.epochs_tuned) if knows_task else epochs),
             frozen=len(model.model) - 1 if only_head else recipe.frozen,
         )
         try:
@@ -131,26 +129,6 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     weights.save_weights(tensors, card, path)
     export(path, job.out)
     return path
-
-
-def choose_pace(
-    recipe: Recipe, shown: int, knows_task: bool, finds_objects: bool
-) -> tuple[float, int]:
-    """Choose the peak of the learning rate, and the most passes.
-
-    Args:
-        recipe: The hyperparameters.
-        shown: Images a pass.
-        knows_task: Whether the base knows all classes.
-        finds_objects: Whether it also finds them in these images.
-    """
-    if finds_objects:
-        return recipe.lr_tuned, recipe.epochs_tuned
-    if knows_task:
-        steps = -(-shown // recipe.batch)
-        passes = max(recipe.epochs_adapted, -(-recipe.steps_adapted // steps))
-        return recipe.lr_adapted, min(passes, recipe.epochs_tuned)
-    return recipe.lr, recipe.epochs
 
 
 def _read_base_scale(job: TrainingJob, pixel_size: float | None) -> float | None:

@@ -23,7 +23,7 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
 from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import choose_pace, train
+from ml_backend.learners.detector.training import train
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.learners.training_child import is_finished, run_in_child
 from ml_backend.learners.training_job import TrainingJob
@@ -211,7 +211,7 @@ def test_diverging_loss_starts_again_slower(
     """A rate at which the weights really become NaN."""
     from ml_backend.learners.detector import training
 
-    wild = replace(RECIPE, lr_adapted=1e30, warmup_steps=1)
+    wild = replace(RECIPE, lr_tuned=1e30, warmup_steps=1)
     monkeypatch.setattr(training, "RECIPE", wild)
     told: list[dict[str, Any]] = []
     with pytest.raises(TrainingFailed, match="at every learning rate"):
@@ -243,7 +243,7 @@ def test_a_diverged_training_recovers_at_a_lower_rate(
 ) -> None:
     from ml_backend.learners.detector.train_loop import Diverged
 
-    first = RECIPE.lr_adapted
+    first = RECIPE.lr_tuned
     nan = Diverged("the loss became nan in epoch 1")
     tried = fails(monkeypatch, lambda recipe: nan if recipe.lr > first / 10 else None)
     told: list[dict[str, Any]] = []
@@ -308,18 +308,3 @@ def test_a_real_lack_of_memory_is_known(tmp_path: Path) -> None:
         told = [json.loads(child.stdout.readline() or "{}")]
         child.kill()
     assert told == [{"again": "not enough memory; with 4 images a step"}]
-
-
-@pytest.mark.parametrize(
-    ("shown", "passes"),
-    [
-        (8, 40),  # one step a pass: as many passes as are allowed
-        (32, 25),  # four steps: 100 of them
-        (40, 20),
-        (400, 20),
-    ],
-)
-def test_a_base_that_finds_nothing_is_adapted_in_few_passes(shown: int, passes: int) -> None:
-    assert choose_pace(RECIPE, shown, True, False) == (RECIPE.lr_adapted, passes)
-    assert choose_pace(RECIPE, shown, True, True) == (RECIPE.lr_tuned, RECIPE.epochs_tuned)
-    assert choose_pace(RECIPE, shown, False, False) == (RECIPE.lr, RECIPE.epochs)
