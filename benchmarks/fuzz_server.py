@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from latency import free_port
+from latency import free_port, wait_for
 
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -55,7 +55,7 @@ def main() -> None:
             settings.data_dir,
         )
         try:
-            wait_for(f"{address}/health")
+            wait_for(address)
             password = f"{settings.backend_user}:{read_backend_password(settings)}"
             with httpx.Client() as client, open(Path(folder) / "fuzz.log", "w+") as output:
                 fuzzing = subprocess.Popen(
@@ -94,18 +94,6 @@ def watch(
         memory.append(sum(process.memory_info().rss for process in processes))
         time.sleep(1)
     return seconds, memory
-
-
-def wait_for(address: str, seconds: float = 120) -> None:
-    """Wait until a server answers."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if httpx.get(address).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    sys.exit(f"{address} does not answer")
 
 
 if __name__ == "__main__":

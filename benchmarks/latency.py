@@ -176,14 +176,16 @@ def click(base: str, auth: tuple[str, str], names: list[str]) -> dict[str, list[
     return times
 
 
-def wait_for(base: str) -> None:
-    for _ in range(120):
+def wait_for(base: str, seconds: float = 120) -> None:
+    """Wait until the backend at an address says that it is up."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         try:
-            httpx.get(f"{base}/health")
-            return
+            if httpx.get(f"{base}/health").status_code == 200:
+                return
         except httpx.TransportError:
-            time.sleep(0.25)
-    raise SystemExit("the backend did not start")
+            time.sleep(0.2)
+    sys.exit(f"{base} does not answer")
 
 
 def free_port() -> int:

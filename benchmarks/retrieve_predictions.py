@@ -41,6 +41,7 @@ import httpx
 import numpy as np
 import psutil
 import pyvips  # type: ignore[import-untyped]
+from latency import wait_for
 from studio import running
 
 from ml_backend.dataset.example import Example
@@ -230,12 +231,12 @@ def main() -> None:
                         settings.data_dir,
                     )
                 )
-                wait_for(f"{BACKEND}/health")
+                wait_for(BACKEND)
                 token = server.prepare_account().token
                 if asked.peer:
                     scratch = Path(folder) / "peer"
                     started.append(start_peer(asked.peer, scratch, server.url, token))
-                    wait_for(f"{PEER}/health")
+                    wait_for(PEER)
                 processes = [psutil.Process(child.popen.pid) for child in (process, *started)]
                 bench = Bench(settings, Studio(server.url, token), token, processes, chosen())
                 measure(bench, asked.rounds)
@@ -332,18 +333,6 @@ def chosen() -> dict[str, Example]:
     examples = [example for example in read_folder(REAL).examples if example.boxes is not None]
     examples.sort(key=lambda example: (example.group not in UNSEEN, example.image.name))
     return {example.image.name: example for example in examples[:IMAGES]}
-
-
-def wait_for(address: str, seconds: float = 120) -> None:
-    """Wait until a server answers."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if httpx.get(address).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    sys.exit(f"{address} does not answer")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+
+from ml_backend.system.sqlite_files import open_transaction
 
 _SCHEMA = """
 create table if not exists claim (
@@ -78,14 +80,8 @@ class SampleStore:
         with self._open() as database:
             database.executescript(_SCHEMA)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=10)
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return open_transaction(self._path)
 
     # Claims.
 

@@ -10,8 +10,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from ml_backend.dataset.corrections import ShownRegions
 from ml_backend.system.printable import escape_controls
 from ml_backend.system.private_files import create_private
+from ml_backend.system.sqlite_files import open_transaction
 
 # changed: annotations or tasks changed. train: a person pressed Start training.
 # publish: tasks may lack pre-annotations of the champion.
@@ -126,14 +127,8 @@ class Projects:
         self._waiting: dict[tuple[int, Note], tuple[float, float]] = {}
         self._waiting_lock, self._turn = threading.Lock(), threading.Lock()
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=10)
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return open_transaction(self._path)
 
     # The projects.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from tasks.cli.source_options import (
     ZOption,
     parse_source_options,
 )
+
+if TYPE_CHECKING:
+    from ml_backend.retraining.collect import Collector
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -119,14 +122,8 @@ def corrections(
     """How much annotators had to change, by the version that drew the boxes."""
     from ml_backend.cli import tables
     from ml_backend.dataset.corrections import measure_usefulness
-    from ml_backend.registry.versions import Registry
-    from ml_backend.retraining.collect import open_collector
-    from ml_backend.state.projects import Projects
 
-    settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
-    collector = open_collector(settings, Projects(settings.projects_database), registry)
-    corrections, from_nothing = collector.read_corrections(project)
+    corrections, from_nothing = _open_collector(context).read_corrections(project)
     result = {
         "project": project,
         "versions": [asdict(version) for version in measure_usefulness(corrections)],
@@ -143,13 +140,18 @@ def agreement(
 ) -> None:
     """How far annotators agree, with each other (Krippendorff's alpha) and with themselves."""
     from ml_backend.cli import tables
+
+    measured = _open_collector(context).measure_annotators(project)
+    result = {"project": project, "tasks": 0, "agreement": None, "disputed": [], **measured}
+    console.print_result(result, as_json=as_json, text=lambda: tables.render_annotators(result))
+
+
+def _open_collector(context: typer.Context) -> Collector:
+    """Open what reads the annotations of the data folder's projects."""
     from ml_backend.registry.versions import Registry
     from ml_backend.retraining.collect import open_collector
     from ml_backend.state.projects import Projects
 
     settings = console.load_settings(context)
     registry = Registry(settings.versions, settings.champions)
-    collector = open_collector(settings, Projects(settings.projects_database), registry)
-    measured = collector.measure_annotators(project)
-    result = {"project": project, "tasks": 0, "agreement": None, "disputed": [], **measured}
-    console.print_result(result, as_json=as_json, text=lambda: tables.render_annotators(result))
+    return open_collector(settings, Projects(settings.projects_database), registry)

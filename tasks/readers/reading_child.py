@@ -24,7 +24,6 @@ from typing import IO, Any
 import numpy as np
 
 from ml_backend.imaging.decode import UnreadableImage
-from ml_backend.learners.child_process import end_with_parent
 from ml_backend.system.child_module import build_command
 
 CRASHES = 3  # after which a file is left alone
@@ -161,6 +160,8 @@ def _answer(function: str, path: str, arguments: list[Any]) -> tuple[dict[str, A
 
 def main() -> None:
     """Answer requests, a line each, until the parent ends."""
+    from ml_backend.learners.child_process import end_with_parent
+
     end_with_parent(int(sys.argv[1]))
     # Libraries may print; the parent reads only what is meant for it.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

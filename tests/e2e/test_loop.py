@@ -32,6 +32,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.webhooks import start_training
 from ml_backend.registry.versions import Registry
 from ml_backend.system.atomic_files import read_json
+from tests.annotated import make_rectangles
 from tests.conftest import free_port
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "plant_mitosis"
@@ -177,25 +178,7 @@ def shown(task: dict[str, Any], version: str) -> Boxes:
 def correction(field: Field) -> list[dict[str, Any]]:
     """The true boxes as a user's regions."""
     height, width = decode(field.path).shape[:2]
-    return [
-        {
-            "id": f"user{number}",
-            "type": "rectanglelabels",
-            "from_name": "label",
-            "to_name": "image",
-            "original_width": width,
-            "original_height": height,
-            "value": {
-                "x": 100 * x1 / width,
-                "y": 100 * y1 / height,
-                "width": 100 * (x2 - x1) / width,
-                "height": 100 * (y2 - y1) / height,
-                "rotation": 0,
-                "rectanglelabels": ["Mitotic cell"],
-            },
-        }
-        for number, (x1, y1, x2, y2) in enumerate(field.truth.tolist())
-    ]
+    return make_rectangles(field.truth.tolist(), (width, height))
 
 
 @pytest.mark.timeout(1200)

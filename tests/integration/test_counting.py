@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,22 +23,11 @@ from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from tests.annotated import make_rectangles
 from tests.conftest import RunningStudio
 
 CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
 TILES, SIZE = 80, (96, 96)
-
-
-@pytest.fixture
-def registry(tmp_path: Path, starter_versions: Path) -> Registry:
-    """The starter, and the same once more as the project's next version."""
-    settings = Settings(data_dir=tmp_path)
-    shutil.copytree(starter_versions, settings.versions)
-    registry = Registry(settings.versions, settings.champions)
-    (starter,) = registry.list_versions()
-    files = [path for path in registry.get_folder(starter.name).iterdir() if path.suffix != ".json"]
-    registry.add(replace(starter, name="next-v1", created=1.0), files)
-    return registry
 
 
 @pytest.fixture
@@ -87,26 +75,7 @@ def take_next(http: httpx.Client, project: int) -> dict[str, Any]:
 
 
 def submit(http: httpx.Client, task: dict[str, Any], truth: Boxes) -> None:
-    width, height = SIZE
-    result = [
-        {
-            "id": f"r{number}",
-            "type": "rectanglelabels",
-            "from_name": "label",
-            "to_name": "image",
-            "original_width": width,
-            "original_height": height,
-            "value": {
-                "x": 100 * x1 / width,
-                "y": 100 * y1 / height,
-                "width": 100 * (x2 - x1) / width,
-                "height": 100 * (y2 - y1) / height,
-                "rotation": 0,
-                "rectanglelabels": ["Mitotic cell"],
-            },
-        }
-        for number, (x1, y1, x2, y2) in enumerate(truth.xyxy.tolist())
-    ]
+    result = make_rectangles(truth.xyxy.tolist(), SIZE)
     answer = http.post(
         f"/api/tasks/{task['id']}/annotations/",
         json={"result": result, "lead_time": 1.0},

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -39,18 +38,6 @@ from ml_backend.state.projects import Project, Projects
 from tests.conftest import RunningStudio
 
 CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
-
-
-@pytest.fixture
-def registry(tmp_path: Path, starter_versions: Path) -> Registry:
-    """The starter, and the same once more as a version of a project."""
-    settings = Settings(data_dir=tmp_path)
-    shutil.copytree(starter_versions, settings.versions)
-    registry = Registry(settings.versions, settings.champions)
-    (starter,) = registry.list_versions()
-    files = [path for path in registry.get_folder(starter.name).iterdir() if path.suffix != ".json"]
-    registry.add(replace(starter, name="next-v1", created=1.0), files)
-    return registry
 
 
 def versions(task: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Classifier:
         self._runtime = runtime
 
     @classmethod
-    def load(cls, folder: Path, threads: int | None = None) -> Classifier:
+    def load(cls, folder: Path, threads: int | None = None) -> Self:
         """Load a version's folder: weights.safetensors with model.xml and model.bin.
 
         Args:

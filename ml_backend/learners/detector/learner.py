@@ -30,6 +30,12 @@ from ml_backend.system.child_module import ChildFailed, run_module
 _FITTED_FROM = 0.05
 
 
+def find_drawn(prediction: Prediction, card: ModelCard, shown: frozenset[str]) -> np.ndarray:
+    """Find the places of the boxes that are confident enough, and of a class that is shown."""
+    boxes = prediction.boxes
+    return np.flatnonzero((boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown)))
+
+
 class DetectorLearner:
     """See `learners.base.Learner`."""
 
@@ -63,10 +69,7 @@ class DetectorLearner:
         version: str,
     ) -> list[dict[str, Any]]:
         """See `Learner.write_result`."""
-        boxes = prediction.boxes
-        drawn = boxes.select(
-            (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
-        )
+        drawn = prediction.boxes.select(find_drawn(prediction, card, shown))
         width, height = prediction.size
         return labels.write_regions(
             drawn, width=width, height=height, matching=matching, version=version

@@ -17,7 +17,7 @@ from ml_backend.label_studio.labeling_config import ClassMatching, LabelingConfi
 from ml_backend.learners.base import Prediction, Progress
 from ml_backend.learners.classifier.learner import LEARNER as CLASSIFIER
 from ml_backend.learners.detector.learner import LEARNER as DETECTOR
-from ml_backend.learners.detector.learner import DetectorLearner
+from ml_backend.learners.detector.learner import DetectorLearner, find_drawn
 from ml_backend.learners.detector_classifier.figures import DetectorClassifierFigures
 from ml_backend.learners.detector_classifier.inference import DetectorClassifier
 from ml_backend.learners.detector_classifier.parts import PART_FILES, PARTS, unpack
@@ -46,14 +46,11 @@ class DetectorClassifierLearner(DetectorLearner):
         version: str,
     ) -> list[dict[str, Any]]:
         """See `Learner.write_result`."""
-        boxes = prediction.boxes
-        drawn = np.flatnonzero(
-            (boxes.confidence >= card.threshold) & np.isin(boxes.label, list(shown))
-        )
+        drawn = find_drawn(prediction, card, shown)
         chosen = choose_for_boxes(prediction, card)
         width, height = prediction.size
         return labels.write_regions(
-            boxes.select(drawn),
+            prediction.boxes.select(drawn),
             width=width,
             height=height,
             matching=matching,

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from ml_backend.imaging.crops import cut_square
 from ml_backend.learners.base import Picture, Prediction
+from ml_backend.learners.classifier.inference import Classifier
 from ml_backend.learners.classifier.preprocess import to_square
-from ml_backend.learners.model_file import FILE_NAME, IR_FILES, ModelCard, read_card
-from ml_backend.learners.openvino_runtime import OpenVinoRuntime
 
 # Crops that go through the network together.
 BATCH = 16
 
 
-class RegionClassifier:
-    """A version ready to classify. May be used by several threads at a time."""
-
-    def __init__(self, card: ModelCard, runtime: OpenVinoRuntime) -> None:
-        self.card = card
-        self.size = int(card.options["size"])
-        self._runtime = runtime
-
-    @classmethod
-    def load(cls, folder: Path, threads: int | None = None) -> RegionClassifier:
-        """Load a version's folder: weights.safetensors with model.xml and model.bin.
-
-        Args:
-            folder: Of the version.
-            threads: Of the CPU, that classifying may take; all of them where None.
-
-        Raises:
-            FileNotFoundError: A file is missing.
-            ValueError: The file is not ours.
-        """
-        card = read_card(folder / FILE_NAME)
-        return cls(card, OpenVinoRuntime(folder / IR_FILES[0], threads))
+class RegionClassifier(Classifier):
+    """A version ready to classify boxes. May be used by several threads at a time."""
 
     def predict(
         self, pictures: Iterable[Picture], floor: float | None = None

@@ -68,7 +68,7 @@ class RegionClassifierLearner(ClassifierLearner):
 
         return train(job, progress)
 
-    def load(self, folder: Path, threads: int | None = None) -> RegionClassifier:  # type: ignore[override]
+    def load(self, folder: Path, threads: int | None = None) -> RegionClassifier:
         """Load a version's folder."""
         return RegionClassifier.load(folder, threads)
 

@@ -41,19 +41,6 @@ class Decision:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Undone:
-    """What undoing a batch changed.
-
-    Attributes:
-        numbers: The cells that are decided as before, or not at all, again.
-        annotations: (annotation, task) of what had been stored because of the batch.
-    """
-
-    numbers: tuple[int, ...]
-    annotations: tuple[tuple[int, int], ...]
-
-
 def decide(
     catalogue: Catalogue, person: int, numbers: Sequence[int], kind: DecisionKind, label: str = ""
 ) -> list[int]:
