@@ -8,11 +8,11 @@ it, whatever the task is called.
 from __future__ import annotations
 
 import hashlib
-import threading
 
 from cachetools import LRUCache
 
 from ml_backend.learners.base import Prediction
+from ml_backend.system.bounded_cache import BoundedCache
 
 BYTES = 64_000_000  # of all predictions kept, about
 
@@ -20,27 +20,15 @@ BYTES = 64_000_000  # of all predictions kept, about
 Key = tuple[str, str, float | None]
 
 
-class AnswerCache:
-    """Keeps the predictions that were used last; safe for threads.
+class AnswerCache(BoundedCache[Key, Prediction]):
+    """Keeps the predictions that were used last, made from FLOOR on; safe for threads.
 
     Args:
         size: Bytes, about, that they take together.
     """
 
     def __init__(self, size: int = BYTES) -> None:
-        self._kept: LRUCache[Key, Prediction] = LRUCache(size, getsizeof=_measure)
-        self._lock = threading.Lock()
-
-    def find(self, key: Key) -> Prediction | None:
-        """Find a prediction; None where it was not made, or not lately."""
-        with self._lock:
-            return self._kept.get(key)
-
-    def keep(self, key: Key, prediction: Prediction) -> None:
-        """Keep a prediction that was made from FLOOR on."""
-        with self._lock:
-            if _measure(prediction) <= self._kept.maxsize:
-                self._kept[key] = prediction
+        super().__init__(LRUCache(size, getsizeof=_measure))
 
 
 def make_key(version: str, content: bytes, pixel_size: float | None) -> Key:

@@ -6,7 +6,6 @@ float32 (B, C): the probability of each class, calibrated, the mean over quarter
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from ml_backend.learners.base import ExportFailed
 from ml_backend.learners.classifier.network import PooledClassifier
 from ml_backend.learners.classifier.train_loop import average_views, to_floats
 from ml_backend.learners.classifier.weights import load
+from ml_backend.learners.export_command import run_export
+from ml_backend.learners.openvino_runtime import IR_NAME
 
-IR_NAME = "model.xml"
 # What the two may differ by on noise, in probability.
 TOLERANCE = 1e-3
 
@@ -97,18 +97,22 @@ def _check(answer: Answer, path: Path, size: int) -> None:
         )
 
 
+def export_file(weights: Path, folder: Path) -> None:
+    """Make the IR of a file of weights; see `export`.
+
+    Raises:
+        ValueError: The file is not ours.
+        KeyError: Its card lacks what a classifier keeps.
+        ExportFailed: torch and the IR disagree.
+    """
+    networks, card = load(weights)
+    options = card.options
+    export(networks, options["size"], options["temperature"], options["several"], folder)
+
+
 def main() -> None:
-    """Make the IR of a file of weights: `python -m …export WEIGHTS.safetensors FOLDER`."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m ml_backend.learners.classifier.export WEIGHTS FOLDER")
-    weights, folder = map(Path, sys.argv[1:])
-    torch.set_num_threads(1)  # tracing is no work for many
-    try:
-        networks, card = load(weights)
-        options = card.options
-        export(networks, options["size"], options["temperature"], options["several"], folder)
-    except (OSError, ValueError, KeyError, ExportFailed) as error:
-        sys.exit(str(error))
+    """Export from the command line."""
+    run_export("ml_backend.learners.classifier.export", export_file)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Torch is imported here, so a server runs this as a child process:
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -26,6 +25,7 @@ from openvino.preprocess import PrePostProcessor
 
 from ml_backend.learners.base import ExportFailed
 from ml_backend.learners.detector.weights import load_network
+from ml_backend.learners.export_command import run_export
 from ml_backend.learners.model_file import FILE_NAME
 from ml_backend.learners.openvino_runtime import IR_NAME
 
@@ -100,15 +100,8 @@ def _check(network: torch.nn.Module, path: Path) -> None:
 
 
 def main() -> None:
-    """Export from the command line; errors are one line."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m ml_backend.learners.detector.export WEIGHTS.safetensors FOLDER")
-    weights, folder = map(Path, sys.argv[1:])
-    torch.set_num_threads(1)  # tracing is no work for many
-    try:
-        export(weights, folder)
-    except (OSError, ValueError, ExportFailed) as error:
-        sys.exit(str(error))
+    """Export from the command line."""
+    run_export("ml_backend.learners.detector.export", export)
 
 
 if __name__ == "__main__":
