@@ -47,6 +47,24 @@ def count_cuda_devices() -> int:
         return 0
 
 
+def save_network(model: Any, path: Path) -> None:
+    """Write a network's IR, with its weights as they are.
+
+    Args:
+        model: An `openvino.Model`.
+        path: The .xml; its weights are written beside it, as .bin.
+
+    Raises:
+        OSError: It could not be written; OpenVINO does not tell why.
+    """
+    import openvino as ov
+
+    try:
+        ov.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f"{path} could not be written ({error}); is the disk full?") from error
+
+
 class OpenVinoRuntime:
     """A few images at a time, each on a few threads (OpenVINO's throughput mode).
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import STUDIO_ERRORS, ProjectGone
-from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
+from ml_backend.learners.base import ExportFailed, TrainingFailed, TrainingInterrupted
 from ml_backend.promotion.comparison import Comparison
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.collect import open_collector
@@ -41,7 +41,7 @@ Kind = Literal["improve", "publish"]
 # The job ends with one line in the log; its note stays, and it is done again after 1, 4, 16 …
 # minutes, at most as long as between two reconciliations. What it did so far is not lost: the
 # steps that it finished find their results again.
-_PASSING = (*STUDIO_ERRORS, OSError, sqlite3.Error, SQLAlchemyError, ValueError)
+_PASSING = (*STUDIO_ERRORS, ExportFailed, OSError, sqlite3.Error, SQLAlchemyError, ValueError)
 FIRST_WAIT, GROWTH = 60.0, 4.0
 # A training that is killed again and again takes the machine for nothing: it is tried less often.
 LONGEST_WAIT_OF_KILLED = 4 * 3600.0

@@ -82,6 +82,11 @@ def replace_file(path: Path) -> Iterator[Path]:
             # A message about the temporary file would mean nothing to the user.
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
+    except Exception as error:
+        # safetensors, which is Rust, puts the system's error into one of its own.
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise DiskFull(path) from error
+        raise
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from ml_backend.learners.classifier.network import PooledClassifier
 from ml_backend.learners.classifier.train_loop import average_views, to_floats
 from ml_backend.learners.classifier.weights import load
 from ml_backend.learners.export_command import run_export
-from ml_backend.learners.openvino_runtime import IR_NAME
+from ml_backend.learners.openvino_runtime import IR_NAME, save_network
 
 # What the two may differ by on noise, in probability.
 TOLERANCE = 1e-3
@@ -78,7 +78,7 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         path = Path(name) / IR_NAME
-        ov.save_model(steps.build(), path, compress_to_fp16=False)
+        save_network(steps.build(), path)
         _check(answer, path, size)
         for file in (path.with_suffix(".bin"), path):
             file.replace(folder / file.name)

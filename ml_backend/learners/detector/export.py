@@ -27,7 +27,7 @@ from ml_backend.learners.base import ExportFailed
 from ml_backend.learners.detector.weights import load_network
 from ml_backend.learners.export_command import run_export
 from ml_backend.learners.model_file import FILE_NAME
-from ml_backend.learners.openvino_runtime import IR_NAME
+from ml_backend.learners.openvino_runtime import IR_NAME, save_network
 
 # What the two may differ by on noise: pixels of the input, and confidence. The weights stay
 # 32 bits wide: fusing the norms into them makes other numbers of the file's 16-bit ones, and
@@ -55,7 +55,7 @@ def export(weights: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         temporary = Path(name)
-        ov.save_model(model, temporary / IR_NAME, compress_to_fp16=False)
+        save_network(model, temporary / IR_NAME)
         _check(network, temporary / IR_NAME)
         files = [Path(IR_NAME).with_suffix(".bin").name, IR_NAME]
         if not (folder / FILE_NAME).exists():

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.learners.openvino_runtime import IR_NAME
+from ml_backend.learners.openvino_runtime import IR_NAME, save_network
 from ml_backend.system.atomic_files import replace_file
 
 # By the names that the conversion gives ({} is the head's number): the operations of the head
@@ -68,7 +68,7 @@ def quantize(version: Path, inputs: Sequence[np.ndarray], folder: Path) -> None:
         ),
     )
     with replace_file(folder / IR_NAME) as temporary:
-        ov.save_model(made, temporary, compress_to_fp16=False)
+        save_network(made, temporary)
         temporary.with_suffix(".bin").replace((folder / IR_NAME).with_suffix(".bin"))
 
 
