@@ -1,7 +1,7 @@
 """Does every later correction count? A project in phase contrast, played round by round.
 
     uv run python benchmarks/later_corrections.py [--rounds 3] [--batch 20] [--seeds 0]
-        [--order queue|blind] [--json FILE]
+        [--order queue|blind] [--mark-first] [--json FILE] [--picture FILE]
 
 The starter has never seen phase contrast. Frames of six blocks of time (beside the project) are a
 project's tasks; in each round the first of its queue are corrected: what lies on nothing is
@@ -9,7 +9,9 @@ deleted, what is missing is drawn. Then the product's own pipeline trains, judge
 promotes, and the champion marks and orders what is left. After every round the champion answers for
 the frames of the other four blocks, which nobody corrects. Only Label Studio is missing.
 
-With `--order blind` the frames are drawn by chance, and all of them train.
+With `--order blind` the frames are drawn by chance, and all of them train. With `--mark-first` a
+round comes before the others: the ten frames that `cytoloop up` chooses where no shipped detector
+knows the images, marked by hand. `--picture` draws F1 against the corrected frames.
 
 Of each round: the champion's F1 at its threshold, F1 at the best threshold there is, AP50 and
 calibration error on the other blocks; the candidate's F1 in its trial beside the champion's; wrong
@@ -33,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ml_backend.active_learning.queue import QueuedTask, ReviewQueue
 from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
@@ -54,6 +57,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from tasks.launcher.first_images import choose_to_mark
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "phase_contrast"
 CELL = "Mitotic cell"
@@ -88,6 +92,16 @@ class Scene:
         name = self.registry.get_champion(str(PROJECT))
         assert name is not None
         return load_model(self.registry.get_folder(name))
+
+    def mark_first(self) -> None:
+        """Mark the frames that `cytoloop up` chooses where its detector knows none of them."""
+        tasks = [
+            {"id": place, "data": {"split": "holdout" if is_held_out(example) else "train"}}
+            for place, example in enumerate(self.waiting)
+        ]
+        chosen = set(choose_to_mark(tasks))
+        self.items += [self._correct(self.waiting[place], Boxes()) for place in sorted(chosen)]
+        self.waiting = [e for place, e in enumerate(self.waiting) if place not in chosen]
 
     def correct(self, number: int) -> None:
         """Correct the next tasks of the queue."""
@@ -254,20 +268,53 @@ def main() -> None:
     arguments.add_argument("--batch", type=int, default=20)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--order", choices=["queue", "blind"], default="queue")
+    arguments.add_argument("--mark-first", action="store_true", help="ten chosen frames come first")
     arguments.add_argument("--json", type=Path, help="append one line a round to this file")
+    arguments.add_argument("--picture", type=Path, help="draw F1 of what was played, a PNG")
     asked = arguments.parse_args()
     if not DATA.is_dir():
         sys.exit(f"the frames are not at {DATA}")
+    played = []
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(Path(folder), seed, asked.order)
-            for _ in range(asked.rounds):
-                scene.correct(asked.batch)
-                line = json.dumps({"seed": seed, **scene.learn(), **scene.measure()})
-                print(line, flush=True)
+            played.append({"seed": seed, "tasks": 0, **scene.measure()})
+            print(json.dumps(played[-1]), flush=True)
+            for number in range(asked.rounds + asked.mark_first):
+                if asked.mark_first and number == 0:
+                    scene.mark_first()
+                else:
+                    scene.correct(asked.batch)
+                played.append({"seed": seed, **scene.learn(), **scene.measure()})
+                print(json.dumps(played[-1]), flush=True)
                 if asked.json:
                     with asked.json.open("a") as file:
-                        file.write(line + "\n")
+                        file.write(json.dumps(played[-1]) + "\n")
+    if asked.picture:
+        draw(played, asked.picture)
+
+
+def draw(played: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the champion's F1 against the corrected frames: a thin line a seed, dots the means."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for seed in sorted({row["seed"] for row in played}):
+        rows = [row for row in played if row["seed"] == seed]
+        axes.plot([r["tasks"] for r in rows], [r["f1"] for r in rows], color="0.7", linewidth=1)
+    sizes = sorted({row["tasks"] for row in played})
+    means = [float(np.mean([r["f1"] for r in played if r["tasks"] == size])) for size in sizes]
+    axes.plot(sizes, means, "o-", color="#0072b2")
+    for size, mean in zip(sizes, means, strict=True):
+        axes.annotate(f"{mean:.2f}", (size, mean), (4, -12), textcoords="offset points")
+    axes.set(
+        xlabel="frames marked or corrected",
+        ylabel="F1 on other frames",
+        xticks=sizes,
+        ylim=(-0.08, 1),
+        title="Phase contrast, which the shipped detector does not know",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

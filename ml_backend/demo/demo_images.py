@@ -17,6 +17,7 @@ import pooch
 import requests
 
 from ml_backend.demo.synthetic_images import KARYOTYPES, generate_field
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.system.atomic_files import replace_file
 
 COMMIT = "ddea57b0a145762626e4100f7f7f9630e314e081"
@@ -134,16 +135,33 @@ def fetch_images(
     return paths, refused, ""
 
 
+def name_generated(number: int) -> str:
+    """Name the file of a generated image, sample/file."""
+    species = list(KARYOTYPES)[number % len(KARYOTYPES)]
+    return f"{species}/{species}-{number + 1:02}.png"
+
+
+def generate_demo_field(number: int) -> tuple[np.ndarray, Boxes]:
+    """Generate an image of the demo, and the boxes of what is in it.
+
+    Args:
+        number: Which, 0 to GENERATED - 1.
+
+    Returns:
+        The image, uint8 (H, W, 3) RGB, and the boxes.
+    """
+    dividing = 0 if number % EMPTY_EVERY == EMPTY_EVERY - 1 else 1 + number % 3 // 2
+    species = list(KARYOTYPES)[number % len(KARYOTYPES)]
+    return generate_field(number, species=species, dividing=dividing)
+
+
 def _generate_images(folder: Path, progress: Callable[[int, int], None] | None) -> list[Path]:
     """Write GENERATED fields, the same on every machine, as PNGs in a sub-folder a species."""
-    species = list(KARYOTYPES)
     paths = []
-    for seed in range(GENERATED):
-        kind = species[seed % len(species)]
-        path = folder / kind / f"{kind}-{seed + 1:02}.png"
+    for number in range(GENERATED):
+        path = folder / name_generated(number)
         if not path.exists():
-            dividing = 0 if seed % EMPTY_EVERY == EMPTY_EVERY - 1 else 1 + seed % 3 // 2
-            image, _ = generate_field(seed, species=kind, dividing=dividing)
+            image, _ = generate_demo_field(number)
             png = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1]
             with replace_file(path) as temporary:
                 temporary.write_bytes(png.tobytes())

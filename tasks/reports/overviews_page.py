@@ -28,6 +28,7 @@ FRESH = 60.0
 # Longest side of the picture of a tile, px: far away, and near.
 _SIDES = {"small": 128, "large": 1024}
 _MOST_LISTED = 500
+_READING = "Reading the project from Label Studio …"
 
 
 @dataclass
@@ -103,7 +104,14 @@ def build_page(state: AppState) -> Blueprint:
             total=len(source.groups) if source else 0,
             counts=count_objects(source.groups, source.classes) if source else [],
             indices=compute_indices(source.groups) if source else [],
+            reading=_READING,
         )
+
+    @page.get("/<int:number>/reading")
+    def show_reading(number: int) -> tuple[str, int]:
+        state.projects.get(number)
+        read = projects.get(number)
+        return (_READING, 200) if read.reading or read.read is None else ("", 205)
 
     @page.get("/<int:number>/<int:place>/")
     def scan(number: int, place: int) -> str:

@@ -416,6 +416,11 @@ class Catalogue:
                 self._looks = numbers, joined.reshape(-1, LENGTH)
             return self._looks
 
+    def was_seen(self, number: int) -> bool:
+        """Whether the picture of a cell was cut, so that it can be compared."""
+        query = "select 1 from look where number = ?"
+        return self.read().execute(query, (number,)).fetchone() is not None
+
     def list_unseen(self, limit: int) -> list[Cell]:
         """List cells whose pictures were never cut."""
         names = ", ".join(f"cell.{name.strip()}" for name in _CELL.split(","))

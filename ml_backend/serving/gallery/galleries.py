@@ -54,6 +54,8 @@ class Gallery:
             The cells, most alike first, and how many were compared.
         """
         for cell in self.catalogue.get_cells([number]):
+            if self.catalogue.was_seen(number):
+                continue
             try:
                 self.crops.get(cell)
             except (UnreadableImage, OSError):

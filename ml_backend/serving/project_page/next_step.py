@@ -69,6 +69,12 @@ def describe_next_step(progress: Progress) -> tuple[str, str]:
             )
         return "Start the training, or wait: it begins by itself.", ""
     lacking = min(ENOUGH_HELD_OUT - progress.held_out, progress.held_out_left)
+    if left > progress.untouched:
+        return (
+            f"Correct the {format_count(progress.untouched, 'task')} that nobody reviewed, "
+            "then start the training.",
+            f"It begins by itself after {progress.wanted} corrections, and there are fewer tasks.",
+        )
     if left > 0:
         return (
             f"Correct {format_count(left, 'more task')}; then the next version is trained.",

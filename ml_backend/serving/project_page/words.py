@@ -20,8 +20,8 @@ def format_figure(value: float | None) -> str:
 
 
 def format_interval(interval: Any) -> str:
-    """Write a 95 % interval; "" where there is none."""
-    return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
+    """Write a 95 % interval; "–" where there is none."""
+    return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "–"
 
 
 def format_time(at: float | None) -> str:

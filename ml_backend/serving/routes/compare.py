@@ -71,7 +71,9 @@ def _describe(state: AppState, project: Project) -> dict:
     names = [name for name in names if registry.has(name)]
     changes = registry.list_changes(number)
     earlier = find_earlier_champion(changes)
-    right = request.args.get("right") or (names[0] if names else "")
+    # The older one left: both champions, or before a promotion the champion and the newest version.
+    newer = names[:1] if earlier or len(names) < 2 else names[1:]
+    right = request.args.get("right") or (newer[0] if newer else "")
     others = [name for name in (earlier, *names) if name and name != right]
     left = request.args.get("left") or (others[0] if others else right)
     for name in {left, right} - {""}:

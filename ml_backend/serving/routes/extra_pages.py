@@ -37,6 +37,19 @@ def _load(entry: EntryPoint, state: AppState) -> Blueprint:
     return blueprint
 
 
+def list_tabs(app: Flask) -> list[tuple[str, str]]:
+    """Return title and endpoint of each added page about a single project.
+
+    Those are the blueprints of the menu with a view `show` that takes the project's `number`.
+    """
+    return [
+        (title, f"{name}.show")
+        for title, endpoint in list_menu(app)
+        for name in [endpoint.removesuffix(".index")]
+        if f"{name}.show" in app.view_functions
+    ]
+
+
 def list_menu(app: Flask) -> list[tuple[str, str]]:
     """Return title and endpoint of each page for the menu: the blueprints with a view `index`."""
     return [

@@ -15,6 +15,7 @@ from flask import (
     url_for,
 )
 
+from ml_backend.evaluation.bootstrap import FEWEST_GROUPS
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.kinds import match_labels
 from ml_backend.registry.versions import UnknownVersion
@@ -22,6 +23,7 @@ from ml_backend.serving.access.browser_session import get_name
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.project_page.learning import describe_learning, find_earlier_champion
 from ml_backend.serving.project_page.now import describe_now
+from ml_backend.state.questions import Questions
 
 routes = Blueprint("projects", __name__, url_prefix="/projects/<int:number>")
 
@@ -38,6 +40,8 @@ def show(number: int) -> str:
         now=describe_now(state, project),
         learning=describe_learning(state.registry, project, catalogue),
         estimate=state.projects.get_estimate(number),
+        fewest_groups=FEWEST_GROUPS,
+        questions=Questions.read(state.settings.questions, number).project,
     )
 
 

@@ -1,5 +1,6 @@
 // Keeps parts of a page up to date: <div data-refresh="ADDRESS" data-every="SECONDS"> is asked for
-// anew while the page is seen, and only replaced where it changed.
+// anew while the page is seen, and only replaced where it changed. Where the answer is 205 (reset
+// content), what was waited for is there, and the whole page is loaded again.
 "use strict";
 
 for (const part of document.querySelectorAll("[data-refresh]")) {
@@ -8,7 +9,7 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
     if (document.hidden) return;
     try {
       const answer = await fetch(part.dataset.refresh, { headers: { Accept: "text/html" } });
-      if (answer.redirected) return location.reload(); // the login ended
+      if (answer.redirected || answer.status === 205) return location.reload(); // or the login ended
       const text = answer.ok ? await answer.text() : shown;
       // Nothing is taken away from under a person's hands.
       if (text !== shown && !part.contains(document.activeElement)) {

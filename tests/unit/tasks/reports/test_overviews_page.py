@@ -51,7 +51,9 @@ def client(tmp_path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
 
 def test_before_it_is_read_the_page_says_so(client: FlaskClient) -> None:
     assert "Leaves" in client.get("/overviews/").text
-    assert "Reading the project" in client.get("/overviews/1/").text
+    page = client.get("/overviews/1/").text
+    assert "Reading the project" in page and 'data-refresh="/overviews/1/reading"' in page
+    assert client.get("/overviews/1/reading").status_code in (200, 205)
     assert client.get("/overviews/1/0/").status_code == 404
     assert client.get("/overviews/7/").status_code == 404
 
@@ -63,6 +65,7 @@ def test_a_scan_is_one_picture_with_its_boxes(
         self.source, self.read = make_source(), 1.0
 
     monkeypatch.setattr(ReadProject, "refresh", read)
+    assert client.get("/overviews/1/reading").status_code == 205, "the page is to be loaded again"
     listed = client.get("/overviews/1/").text
     assert "leaf" in listed and 'href="/overviews/1/0/"' in listed
     page = client.get("/overviews/1/0/").text

@@ -19,6 +19,7 @@ MIDWAY = Progress(
     [
         ({}, "Correct 7 more tasks"),
         ({"corrected": 19}, "Correct 1 more task;"),
+        ({"untouched": 6}, "Correct the 6 tasks that nobody reviewed, then start"),
         ({"corrected": 20}, "Correct 12 tasks whose split is holdout"),
         ({"corrected": 20, "held_out": 17}, "Correct 3 tasks whose split is holdout"),
         ({"corrected": 20, "held_out_left": 0}, "The next training begins by itself"),

@@ -28,6 +28,15 @@ def build_page(state):
             titles=[project.title for project in state.projects.list_projects()],
         )
 
+    @page.get("/<int:number>/")
+    def show(number):
+        return render_template_string(
+            '{% extends "cytoloop/page.html" %}'
+            '{% import "cytoloop/macros.html" as parts with context %}'
+            '{% block heading %}{{ parts.tabs(project, "Task counts") }}{% endblock %}',
+            project=state.projects.get(number),
+        )
+
     return page
 """
 READY_MADE = """
@@ -76,6 +85,9 @@ def test_a_function_of_the_state_adds_a_page(
     assert page.status_code == 200
     assert "&lt;b&gt;Leaves &amp; roots&lt;/b&gt;" in page.text
     assert '<a href="/task_counts/">Task counts</a>' in client.get("/", headers=browser).text
+    assert '<a href="/task_counts/1/">' in client.get("/projects/1/", headers=browser).text
+    own = client.get("/task_counts/1/", headers=browser).text
+    assert '<a href="/task_counts/1/" aria-current="page">Task counts</a>' in own
     assert create_app(settings).test_client().get("/task_counts/").status_code == 401
 
 

@@ -16,6 +16,7 @@ from ml_backend.serving.app_state import EXTENSION, AppState
 from ml_backend.settings import Settings
 from ml_backend.state.login_links import make_link_secret
 from ml_backend.state.projects import Projects
+from ml_backend.state.questions import Questions
 
 PAGES = ["", "now", "versions/", "confirm/train", "cells/"]
 
@@ -114,6 +115,16 @@ def test_only_a_person_of_label_studio_decides(client: FlaskClient) -> None:
     for address in ("decisions", "undo"):
         answer = client.post(f"/projects/1/cells/{address}", json=decision)
         assert answer.status_code == 403 and "Log in" in answer.get_json()["error"]
+
+
+def test_the_second_look_is_a_click_away(
+    client: FlaskClient, browser: dict[str, str], settings: Settings
+) -> None:
+    page = client.get("/projects/1/", headers=browser).text
+    assert "cytoloop second-look --project 1 --send 50" in page
+    Questions(project=12).write(settings.questions, 1)
+    page = client.get("/projects/1/", headers=browser).text
+    assert re.search(r'href="http[^"]+/projects/12/data"', page) and "--apply" in page
 
 
 def test_what_a_project_that_counts_holds_is_shown(
