@@ -1,6 +1,7 @@
 """Is anything lost when the processes are killed? Hundreds of `kill -9`, at every kind of write.
 
     uv run python benchmarks/crashes.py --kills 300
+    uv run python benchmarks/crashes.py --kills 100 --postgres
 
 Rounds of the whole loop: pre-annotations, corrections, a training, a promotion, new pre-
 annotations, corrections meanwhile and a second training. The worker, the server and the training
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from tests.conftest import free_port  # noqa: E402
 from tests.crashing.nursery import Nursery  # noqa: E402
 from tests.crashing.rounds import Broken, Plan, Round, template  # noqa: E402
 from tests.crashing.studio import StandIn  # noqa: E402
+from tests.postgres import Postgres, find_programs, run_postgres  # noqa: E402
 
 ROLES = ("worker", "server", "training")
 DEATHS = {"worker": 20, "server": 6, "training": 6}  # the most in one round
@@ -81,6 +84,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=300, help="processes to kill in all")
     parser.add_argument("--seed", type=int, default=0, help="of every choice")
     parser.add_argument("--keep", type=Path, help="a folder for what broke; else a temporary one")
+    parser.add_argument(
+        "--postgres", action="store_true", help="two workers on a PostgreSQL, which is started"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -91,7 +97,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     made = template(folder / "template")
     slow = lambda: rng.choice([0.0, 0.0, 0.0, 0.3])  # noqa: E731
-    with StandIn(slow) as studio, Nursery() as nursery:
+    with StandIn(slow) as studio, Nursery() as nursery, shared(options.postgres) as server:
 
         def tell(project: int, address: tuple[str, str, str]) -> None:
             studio.webhook[project] = address
@@ -110,6 +116,7 @@ def main() -> None:
                 rng,
                 tell,
                 free_port(),
+                database=server.create_database() if server else None,
             )
             rounds += 1
             try:
@@ -125,6 +132,16 @@ def main() -> None:
     if not broken and options.keep is None:
         shutil.rmtree(folder)
     sys.exit(1 if broken else 0)
+
+
+def shared(wanted: bool) -> AbstractContextManager[Postgres | None]:
+    """A PostgreSQL where it is wanted; exits where none is installed."""
+    if not wanted:
+        return nullcontext()
+    programs = find_programs()
+    if programs is None:
+        sys.exit("PostgreSQL is not installed (apt-get install postgresql)")
+    return run_postgres(programs, free_port())
 
 
 def total(chooser: Chooser) -> int:

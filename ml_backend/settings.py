@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     backend_password: str | None = Field(
         None, description="Password of the ML backend; made at first use where not set."
     )
+    database_url: str | None = Field(
+        None,
+        repr=False,
+        description="A PostgreSQL that several machines share, as "
+        "postgresql://user:password@host/name; else SQLite files in the data folder.",
+    )
     label_studio_env: Path | None = Field(
         None, description="An environment that holds Label Studio already; none is made then."
     )
@@ -90,6 +96,13 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         None, description="A shared MLflow server; else a SQLite file in the data folder."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("postgresql://", "postgresql+psycopg://")):
+            raise ValueError("it is no address like postgresql://user:password@host/name")
+        return url or None
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
@@ -172,19 +185,19 @@ class Settings(BaseSettings):
         return self.data_dir / "login-links"
 
     @property
-    def projects_database(self) -> Path:
-        """SQLite database of the connected projects."""
-        return self.data_dir / "projects.sqlite"
+    def projects_database(self) -> Path | str:
+        """Database of the connected projects: a SQLite file, or PostgreSQL's address."""
+        return self.database_url or self.data_dir / "projects.sqlite"
 
     @property
-    def samples_database(self) -> Path:
-        """SQLite database of the tiles that were drawn to be counted."""
-        return self.data_dir / "samples.sqlite"
+    def samples_database(self) -> Path | str:
+        """Database of the tiles that were drawn to be counted, as `projects_database`."""
+        return self.database_url or self.data_dir / "samples.sqlite"
 
     @property
-    def jobs_database(self) -> Path:
-        """SQLite database of the job queue."""
-        return self.data_dir / "jobs.sqlite"
+    def jobs_database(self) -> Path | str:
+        """Database of the job queue, as `projects_database`."""
+        return self.database_url or self.data_dir / "jobs.sqlite"
 
     @property
     def tracking_uri(self) -> str:

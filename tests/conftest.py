@@ -17,6 +17,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.installation import Account, StudioInstallation
 from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
+from tests.postgres import Postgres, find_programs, run_postgres
 
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -86,6 +87,22 @@ def label_studio(
         yield RunningStudio(environment.url, media, environment)
     finally:
         environment.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL, started once for all tests; skips where it is not installed."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    with run_postgres(programs, free_port(), "fsync=off") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_address(postgres: Postgres) -> str:
+    """The address of an empty database in it."""
+    return postgres.create_database()
 
 
 @pytest.fixture(scope="session")

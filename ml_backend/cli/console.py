@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -194,11 +194,20 @@ def run(app: Callable[..., object]) -> None:
     except (KeyError, IndexError):
         raise
     except (ValueError, LookupError, OSError, RuntimeError) as error:
-        from ml_backend.system.printable import escape_controls
+        _fail(_describe_error(error))
+    except Exception as error:
+        from ml_backend.system.database import DatabaseError, describe_fault
 
-        message = escape_controls(_describe_error(error), keep_lines=True)
-        print(f"cytoloop: {message}", file=sys.stderr)
-        sys.exit(1)
+        if not isinstance(error, DatabaseError):
+            raise
+        _fail(f"the database cannot be used: {describe_fault(error)}")
+
+
+def _fail(message: str) -> NoReturn:
+    from ml_backend.system.printable import escape_controls
+
+    print(f"cytoloop: {escape_controls(message, keep_lines=True)}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _describe_error(error: Exception) -> str:

@@ -23,7 +23,7 @@ def backup(
     """Everything into one file, Label Studio's annotations included; while it runs, too.
 
     Left out is what can be made again: Label Studio's packages, fetched images, trainings under
-    way, logs.
+    way, logs. A PostgreSQL (CYTOLOOP_DATABASE_URL) is backed up by its own pg_dump, just before.
     """
     from ml_backend.state.backup import make_backup
 
@@ -36,6 +36,8 @@ def backup(
         f"({made.size / 1e6:.0f} MB). It holds passwords and tokens: keep it to yourself. "
         f"cytoloop --data-dir NEW restore {made.file} makes a data folder of it."
     )
+    if settings.database_url is not None:
+        text += " What PostgreSQL holds (projects, jobs) is not in it: back it up with pg_dump."
     console.print_result(value, as_json=as_json, text=lambda: text)
 
 

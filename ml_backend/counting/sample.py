@@ -1,32 +1,54 @@
 """Which tiles of a project were drawn, in which order and with which probabilities.
 
-One SQLite file in the data folder. An estimate rests on it: what was drawn and may have been
+An estimate rests on it: what was drawn and may have been
 looked at is never changed, only added to.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 
-from ml_backend.system.sqlite_files import open_transaction
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    insert,
+    select,
+)
 
-_SCHEMA = """
-create table if not exists claim (
-    project integer not null, task integer not null, version text not null, cells real not null,
-    primary key (project, task)
-);
-create table if not exists draw (
-    project integer not null, place integer not null, task integer not null,
-    probability real not null, tiles_left integer not null, claimed real not null,
-    expected real not null, expected_left real not null, version text not null,
-    at real not null, primary key (project, place), unique (project, task)
-);
-"""
+from ml_backend.system.database import Address, Database, Text, replace_rows
+
+_TABLES = MetaData()
+_claim = Table(
+    "claim",
+    _TABLES,
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Text, nullable=False),
+    Column("cells", Float, nullable=False),
+)
+_draw = Table(
+    "draw",
+    _TABLES,
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("task", BigInteger, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("tiles_left", BigInteger, nullable=False),
+    Column("claimed", Float, nullable=False),
+    Column("expected", Float, nullable=False),
+    Column("expected_left", Float, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project", "task"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,55 +91,50 @@ class DrawnTile:
 class SampleStore:
     """The draws and claims of the projects of a data folder; safe for threads and processes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: Address) -> None:
         """Open the store, and make it where it is not there.
 
         Args:
-            path: The SQLite file.
+            address: A SQLite file, or PostgreSQL's.
         """
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as database:
-            database.executescript(_SCHEMA)
-
-    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
-        return open_transaction(self._path)
+        self._database = Database(address, _TABLES)
 
     # Claims.
 
     def keep_claims(self, project: int, version: str, cells: Mapping[int, float]) -> None:
         """Keep how many cells a version expects on tiles, by task; older claims are replaced."""
-        with self._open() as database:
-            database.executemany(
-                "insert or replace into claim values (?, ?, ?, ?)",
-                [(project, task, version, expected) for task, expected in cells.items()],
-            )
+        rows = [
+            {"project": project, "task": task, "version": version, "cells": float(expected)}
+            for task, expected in cells.items()
+        ]
+        with self._database.begin() as connection:
+            replace_rows(connection, _claim, rows)
 
     def read_claims(self, project: int) -> dict[int, Claim]:
         """Return the newest claim for each tile, by task: these tiles are the whole."""
-        with self._open() as database:
-            rows = database.execute(
-                "select task, version, cells from claim where project = ?", (project,)
-            )
+        query = select(_claim.c.task, _claim.c.version, _claim.c.cells)
+        with self._database.begin() as connection:
+            rows = connection.execute(query.where(_claim.c.project == project))
             return {task: Claim(version, cells) for task, version, cells in rows}
 
     def remove_claims(self, project: int, tasks: Collection[int]) -> None:
         """Forget tiles that are not there any more, or cannot be read: they are not drawn."""
-        with self._open() as database:
-            database.executemany(
-                "delete from claim where project = ? and task = ?",
-                [(project, task) for task in tasks],
-            )
+        if not tasks:
+            return
+        removed = delete(_claim).where(
+            _claim.c.project == project, _claim.c.task == bindparam("number")
+        )
+        with self._database.begin() as connection:
+            connection.execute(removed, [{"number": task} for task in sorted(tasks)])
 
     # Draws.
 
     def list_draws(self, project: int) -> list[DrawnTile]:
         """Return the tiles that were drawn, in their order."""
-        names = ", ".join(field.name for field in fields(DrawnTile))  # our own, from nobody
-        with self._open() as database:
-            rows = database.execute(
-                f"select {names} from draw where project = ? order by place",  # noqa: S608
-                (project,),
+        query = select(*(_draw.c[field.name] for field in fields(DrawnTile)))
+        with self._database.begin() as connection:
+            rows = connection.execute(
+                query.where(_draw.c.project == project).order_by(_draw.c.place)
             )
             return [DrawnTile(*row) for row in rows]
 
@@ -130,13 +147,12 @@ class SampleStore:
             drawn: Follow them, in their order.
         """
         now = time.time()
-        with self._open() as database:
-            database.execute("delete from draw where project = ? and place > ?", (project, kept))
-            database.executemany(
-                "insert into draw (project, place, at, task, probability, tiles_left, claimed,"
-                " expected, expected_left, version) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (project, kept + place, now, *astuple(tile))
-                    for place, tile in enumerate(drawn, start=1)
-                ],
-            )
+        rows = [
+            {"project": project, "place": kept + place, "at": now, **asdict(tile)}
+            for place, tile in enumerate(drawn, start=1)
+        ]
+        others = (_draw.c.project == project) & (_draw.c.place > kept)
+        with self._database.begin() as connection:
+            connection.execute(delete(_draw).where(others))
+            if rows:
+                connection.execute(insert(_draw), rows)

@@ -9,14 +9,16 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ml_backend.doctor.finding import Check, Finding
 from ml_backend.doctor.log_errors import find_last_error
+from ml_backend.retraining.crew import is_worker_running
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.state.training_progress import list_trainings
 from ml_backend.system.atomic_files import NotWritable, check_data_folder
+from ml_backend.system.database import Address, DatabaseError, describe_fault, is_there
+from ml_backend.system.locks import is_locked
+from ml_backend.system.plurals import format_count
 
 # Where each database keeps its version: a query for it; None where it has none.
 _DATABASES = {
@@ -44,6 +46,8 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
 
 def check_databases(settings: Settings) -> Iterator[Finding]:
     """Look whether the databases are sound, and read their versions."""
+    if settings.database_url is not None:
+        yield _check_server(settings.projects_database)
     for name, query in _DATABASES.items():
         path = settings.data_dir / name
         if not path.exists():
@@ -65,15 +69,27 @@ def check_databases(settings: Settings) -> Iterator[Finding]:
             )
 
 
+def _check_server(address: Address) -> Finding:
+    try:
+        known = len(Projects(address).list_projects())
+    except DatabaseError as error:
+        return Finding(
+            "error",
+            f"PostgreSQL cannot be used: {describe_fault(error)}",
+            "start it, and see that CYTOLOOP_DATABASE_URL has its address, user and password",
+        )
+    return Finding("ok", f"PostgreSQL answers; {format_count(known, 'project')} connected")
+
+
 def check_worker(settings: Settings) -> Iterator[Finding]:
     """Look whether a worker runs."""
     if is_worker_running(settings):
         yield Finding("ok", "a worker runs")
         return
-    if _is_held(settings.data_dir / "up.lock"):
+    if is_locked(settings.data_dir / "up.lock"):
         yield Finding("note", "cytoloop up runs, and its worker is about to start", "ask again")
         return
-    connected = settings.projects_database.exists() and bool(
+    connected = is_there(settings.projects_database) and bool(
         Projects(settings.projects_database).list_projects()
     )
     yield Finding(
@@ -85,7 +101,7 @@ def check_worker(settings: Settings) -> Iterator[Finding]:
 
 def check_queue(settings: Settings) -> Iterator[Finding]:
     """Look whether what the worker has to do waits too long."""
-    if not settings.projects_database.exists() or not is_worker_running(settings):
+    if not is_there(settings.projects_database) or not is_worker_running(settings):
         return
     trainings = list_trainings(settings.progress)
     now = time.time()
@@ -127,22 +143,6 @@ def check_logs(settings: Settings) -> Iterator[Finding]:
                 f"{seen} (it means: {error.meaning.means})",
                 error.meaning.mend,
             )
-
-
-def is_worker_running(settings: Settings) -> bool:
-    """Tell whether a worker holds the data folder."""
-    return _is_held(settings.data_dir / "worker.lock")
-
-
-def _is_held(lock: Path) -> bool:
-    """Tell whether a process holds a lock."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def read_tail(path: Path) -> list[str]:

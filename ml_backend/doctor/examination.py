@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -18,11 +17,12 @@ from ml_backend.label_studio.session import (
 )
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from ml_backend.system.database import DatabaseError, is_there
 
 Subject = TypeVar("Subject")
 
 # What a look may run into; it is found, and the other checks go on.
-_FAULTS = (*STUDIO_ERRORS, ValueError, LookupError, OSError, RuntimeError, sqlite3.Error)
+_FAULTS = (*STUDIO_ERRORS, ValueError, LookupError, OSError, RuntimeError, DatabaseError)
 # What to do where the error does not say it.
 _MENDS: dict[type[Exception], str] = {
     StudioUnreachable: "start it (cytoloop up, or as you start yours); where it has another "
@@ -45,7 +45,9 @@ def examine(settings: Settings, number: int | None = None) -> Iterator[Result]:
     Raises:
         NotConnected: There is no such project.
     """
-    projects = Projects(settings.projects_database) if settings.projects_database.exists() else None
+    projects = (
+        Projects(settings.projects_database) if is_there(settings.projects_database) else None
+    )
     chosen: list[Project] = []
     if number is not None:
         projects = projects or Projects(settings.projects_database)

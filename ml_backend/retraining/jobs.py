@@ -8,14 +8,12 @@ an earlier release.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
 from dbos import DBOS
-from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
@@ -31,7 +29,8 @@ from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
 from ml_backend.state.projects import NotConnected, Note, Projects
-from ml_backend.system.retry import Backoff
+from ml_backend.system.database import DatabaseError, describe_fault
+from ml_backend.system.retry import grow_wait
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ Kind = Literal["improve", "publish"]
 # The job ends with one line in the log; its note stays, and it is done again after 1, 4, 16 …
 # minutes, at most as long as between two reconciliations. What it did so far is not lost: the
 # steps that it finished find their results again.
-_PASSING = (*STUDIO_ERRORS, ExportFailed, OSError, sqlite3.Error, SQLAlchemyError, ValueError)
+_PASSING = (*STUDIO_ERRORS, ExportFailed, OSError, DatabaseError, ValueError)
 FIRST_WAIT, GROWTH = 60.0, 4.0
 # A training that is killed again and again takes the machine for nothing: it is tried less often.
 LONGEST_WAIT_OF_KILLED = 4 * 3600.0
@@ -62,7 +61,6 @@ class JobContext:
         self.collector = open_collector(settings, self.projects, self.registry)
         self.pipeline = Pipeline(settings, self.projects, self.registry)
         self.serving = ModelCache(settings, self.registry)
-        self.backoff = Backoff[tuple[Kind, int]](FIRST_WAIT, GROWTH)
         # The workflows, by DBOS's id, that run in this process.
         self.running: set[str] = set()
         # Set when the process is about to end, and with it the children of its jobs.
@@ -222,8 +220,7 @@ def _run(kind: Kind, project: int, act: Callable[[int], str]) -> str:
         return str(error)
     finally:
         context.running.discard(workflow)
-    context.backoff.succeed((kind, project))
-    with suppress(OSError, sqlite3.Error):
+    with suppress(OSError, DatabaseError):
         context.projects.clear_trouble(project, kind)
     return outcome
 
@@ -243,15 +240,16 @@ def put_off(kind: Kind, project: int, error: Exception) -> None:
         threading.Event().wait()
     # Before the failure, so that its time is not taken for that of a person who asks after it. On a
     # full disk there may be no room for a note; the reconciliation leaves one then.
-    with suppress(OSError, sqlite3.Error):
+    with suppress(OSError, DatabaseError):
         context.projects.add_note(project, _NOTES[kind])
     killed = isinstance(error, TrainingInterrupted)
     longest = LONGEST_WAIT_OF_KILLED if killed else context.settings.reconcile_seconds
-    wait = context.backoff.fail((kind, project), longest)
-    # SQLAlchemy adds the statement to its messages.
-    reason = " ".join(str(error).split("\n[SQL")[0].split())
-    with suppress(OSError, sqlite3.Error):
-        context.projects.keep_trouble(project, kind, reason)
+    wait = min(FIRST_WAIT, longest)
+    reason = describe_fault(error)
+    with suppress(OSError, DatabaseError):
+        failures = context.projects.count_failures(project, kind)
+        wait = grow_wait(FIRST_WAIT, GROWTH, failures, longest)
+        context.projects.keep_trouble(project, kind, reason, wait)
     log.error("project %s: not %s: %s; again in %.0f s", project, _DONE[kind], reason, wait)
 
 

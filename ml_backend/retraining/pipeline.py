@@ -9,9 +9,8 @@ other. Publishing to Label Studio is not among them: a promotion leaves a note f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-
-from filelock import FileLock
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Snapshot
@@ -28,6 +27,7 @@ from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, 
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.state.training_progress import tell_progress
+from ml_backend.system.locks import hold_lock
 
 
 class Pipeline:
@@ -126,11 +126,9 @@ class Pipeline:
             )
         return learner
 
-    def _training_lock(self, project: str) -> FileLock:
+    def _training_lock(self, project: str) -> AbstractContextManager[None]:
         """At most one training of a project at a time, whoever started it."""
-        folder = self.settings.training
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{project}.lock")
+        return hold_lock(self.settings.training / f"{project}.lock", self.settings.database_url)
 
     # Judge.
 

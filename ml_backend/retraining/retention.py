@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ml_backend.dataset.snapshot import load_snapshot
 from ml_backend.label_studio.installation import VERSION
 from ml_backend.registry.versions import Registry
+from ml_backend.retraining.crew import is_worker_running
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
+from ml_backend.system.database import is_there
+from ml_backend.system.locks import is_locked
 
 _DAY = 86_400.0
 
@@ -88,15 +89,8 @@ def remove(items: list[Superfluous], settings: Settings) -> int:
         FolderInUse: A worker, or `cytoloop up`, runs on the folder and may need them.
     """
     freed = 0
-    for name in ("worker.lock", "up.lock"):
-        if (settings.data_dir / name).exists():
-            try:
-                with FileLock(settings.data_dir / name, timeout=0):
-                    pass
-            except Timeout:
-                raise FolderInUse(
-                    f"cytoloop runs on {settings.data_dir}: end it, then tidy"
-                ) from None
+    if is_worker_running(settings) or is_locked(settings.data_dir / "up.lock"):
+        raise FolderInUse(f"cytoloop runs on {settings.data_dir}: end it, then tidy")
     for item in items:
         if item.path.is_dir() and not item.path.is_symlink():
             shutil.rmtree(item.path)
@@ -110,7 +104,7 @@ def _list_named_snapshots(settings: Settings) -> Iterator[str]:
     """Yield the names of the snapshots that versions and the projects' last trainings used."""
     for version in Registry(settings.versions, settings.champions).list_versions():
         yield version.snapshot
-    if settings.projects_database.exists():
+    if is_there(settings.projects_database):
         projects = Projects(settings.projects_database)
         for project in projects.list_projects():
             yield projects.get_last_attempt(project.id) or ""

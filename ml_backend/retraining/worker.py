@@ -1,7 +1,7 @@
 """The worker: follows the server's notes, asks Label Studio what changed, starts the jobs.
 
-One worker a data folder, held by a lock. A note is a hint: how many tasks were
-corrected is counted in Label Studio.
+One worker a data folder, or several on PostgreSQL, of which one leads (see `crew`). A note is a
+hint: how many tasks were corrected is counted in Label Studio.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,6 @@ from types import FrameType
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
-from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.counting.project import count_drawn
 from ml_backend.counting.records import to_json
@@ -33,6 +30,7 @@ from ml_backend.promotion.rollback import RollbackWatch
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.annotators import note_annotators
 from ml_backend.retraining.collect import open_collector
+from ml_backend.retraining.crew import Crew, join_crew
 from ml_backend.retraining.job_queue import JobQueue
 from ml_backend.retraining.polling import Poller
 from ml_backend.serving.model_cache import ModelCache
@@ -40,6 +38,7 @@ from ml_backend.settings import Settings
 from ml_backend.state import training_progress
 from ml_backend.state.projects import NotConnected, Note, Projects
 from ml_backend.system.atomic_files import sweep
+from ml_backend.system.database import DatabaseError, describe_fault
 from ml_backend.system.printable import configure_logging
 from ml_backend.system.retry import Backoff
 
@@ -52,38 +51,33 @@ _LONGEST_BURST = 10
 FIRST_WAIT = 10.0
 
 
-class WorkerRunning(RuntimeError):
-    """Another worker holds this data folder."""
-
-
 def work(settings: Settings) -> None:
     """Work until ended by a signal; the process ends with it.
 
     Raises:
-        WorkerRunning: Another worker holds the data folder.
+        WorkerRunning: Another worker holds the data folder, without PostgreSQL.
+        DatabaseError: PostgreSQL does not answer.
     """
     configure_logging(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(settings.data_dir / "worker.lock", timeout=0):
-            Worker(settings).run()
-    except Timeout:
-        raise WorkerRunning(f"a worker is running on {settings.data_dir} already") from None
+    with join_crew(settings) as crew:
+        Worker(settings, crew).run()
 
 
 class Worker:
-    """The loop over one data folder."""
+    """The loop of one worker."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, crew: Crew) -> None:
         """Open the data folder; nothing runs before `run`."""
         self._settings = settings
+        self._crew = crew
         self._projects = Projects(settings.projects_database)
         registry = Registry(settings.versions, settings.champions)
         self._collector = open_collector(settings, self._projects, registry)
         self._rollback_watch = RollbackWatch(self._projects, registry)
         self._serving = ModelCache(settings, registry)
-        self._queue = JobQueue(settings)
+        self._queue = JobQueue(settings, crew)
         self._poller = Poller(self._projects)
         self._ended = threading.Event()
         # Projects whose Label Studio could not be asked.
@@ -100,14 +94,20 @@ class Worker:
         log.info("worker started on %s", self._settings.data_dir)
         while not self._ended.wait(self._settings.poll_seconds):
             try:
-                self._reconcile()
-                self._poll()
-                self._follow_notes()
-            except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+                leads = self._crew.leads()
+                if self._queue.has_lost_jobs():
+                    log.error("another worker has taken over a job of this one")
+                    break
+                self._reconcile(leads)
+                if leads:
+                    self._queue.take_over()
+                    self._poll()
+                    self._follow_notes()
+            except (OSError, DatabaseError) as error:
                 log.error(
                     "the data folder %s cannot be used: %s; trying again in %.0f s",
                     self._settings.data_dir,
-                    str(error).splitlines()[0],
+                    describe_fault(error),
                     FIRST_WAIT,
                 )
                 self._ended.wait(FIRST_WAIT)
@@ -123,7 +123,9 @@ class Worker:
     def _remove_leftovers(self) -> None:
         """Remove what processes that were killed left behind."""
         settings = self._settings
-        training_progress.forget(settings.progress)
+        self._projects.end_waits()
+        if self._crew.leads():
+            training_progress.forget(settings.progress)
         for folder in (
             settings.versions,
             settings.champions,
@@ -146,16 +148,24 @@ class Worker:
         logging.shutdown()
         os._exit(0)
 
-    def _reconcile(self) -> None:
-        """Look at every project now and then, because webhooks get lost by design."""
+    def _reconcile(self, leads: bool) -> None:
+        """Look at every project now and then, because webhooks get lost by design.
+
+        Args:
+            leads: Whether this worker does so for all; else it looks after its own jobs only.
+        """
         if time.monotonic() - self._reconciled < self._settings.reconcile_seconds:
             return
         self._queue.revive()
+        if leads:
+            self._note_all()
+        self._reconciled = time.monotonic()
+
+    def _note_all(self) -> None:
         self._queue.tidy()
         for project in self._projects.list_projects():
             self._projects.add_note(project.id, "changed")
             self._projects.add_note(project.id, "publish")
-        self._reconciled = time.monotonic()
 
     def _poll(self) -> None:
         """Ask what changed in projects whose Label Studio tells nothing."""

@@ -71,6 +71,18 @@ def wait_until(is_done: Callable[[], Any], *, every: float, timeout: float) -> b
     return bool(loop(is_done))
 
 
+def grow_wait(first: float, growth: float, failures: int, longest: float) -> float:
+    """Compute how long to wait for another try, in seconds.
+
+    Args:
+        first: After the first failure.
+        growth: How many times longer each further wait is.
+        failures: How many there were before this one.
+        longest: The most.
+    """
+    return min(first * growth ** min(failures, _MOST_GROWTHS), longest)
+
+
 class Backoff(Generic[K]):
     """When to try again what failed, by key: after ever longer waits, until it succeeds.
 
@@ -87,9 +99,8 @@ class Backoff(Generic[K]):
         """
         self._first, self._growth = first, growth
         self._failures: dict[K, int] = {}
-        # When each failed last (seconds since 1970), and until when it waits, by a clock that
-        # nobody sets.
-        self._waits: dict[K, tuple[float, float]] = {}
+        # Until when each waits, by a clock that nobody sets.
+        self._waits: dict[K, float] = {}
 
     def fail(self, key: K, longest: float) -> float:
         """Note a failure.
@@ -102,9 +113,9 @@ class Backoff(Generic[K]):
             The seconds that it waits now.
         """
         failures = self._failures.get(key, 0)
-        wait = min(self._first * self._growth ** min(failures, _MOST_GROWTHS), longest)
+        wait = grow_wait(self._first, self._growth, failures, longest)
         self._failures[key] = failures + 1
-        self._waits[key] = time.time(), time.monotonic() + wait
+        self._waits[key] = time.monotonic() + wait
         return wait
 
     def succeed(self, key: K) -> None:
@@ -112,15 +123,6 @@ class Backoff(Generic[K]):
         self._failures.pop(key, None)
         self._waits.pop(key, None)
 
-    def is_waiting(self, key: K, asked: float | None = None) -> bool:
-        """Tell whether `key` still has to wait.
-
-        Args:
-            key: What may have failed.
-            asked: When a person asked for it (seconds since 1970). Who asks after the failure
-                is not kept waiting for it.
-        """
-        if key not in self._waits:
-            return False
-        failed, until = self._waits[key]
-        return time.monotonic() < until and (asked is None or asked <= failed)
+    def is_waiting(self, key: K) -> bool:
+        """Tell whether `key` still has to wait."""
+        return time.monotonic() < self._waits.get(key, float("-inf"))

@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ import httpx
 import numpy as np
 import psutil
 from safetensors.numpy import load_file, save_file
+from sqlalchemy import NullPool, create_engine
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.demo.synthetic_images import generate_field
@@ -42,6 +42,7 @@ from ml_backend.registry.versions import Registry, Version
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.credentials import read_backend_password
+from ml_backend.system.database import connect
 from tests.crashing.nursery import Nursery
 
 CONFIG = (
@@ -154,7 +155,8 @@ class Round:
     plans: gives each role's next way to die, or None for none any more. tell_webhook: lets
     Label Studio know the backend of a project. port: of the server; 0 for a round without it.
     trouble: called when a part of the round begins: shown, corrected, training, promoted, rest.
-    person: the annotator's token, where it is another.
+    person: the annotator's token, where it is another. database: the address of an empty
+    PostgreSQL, on which two workers share the round; else one works on SQLite.
     """
 
     template: Template
@@ -168,12 +170,13 @@ class Round:
     port: int = 0
     trouble: Callable[[str], None] = lambda part: None
     person: str = ""
+    database: str | None = None
     submitted: dict[int, dict[str, Any]] = field(default_factory=dict)
     shown: dict[int, int] = field(default_factory=dict)
     deaths: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.settings = Settings(data_dir=self.folder / "data")
+        self.settings = Settings(data_dir=self.folder / "data", database_url=self.database)
         self.points = self.folder / "points"
         self.points.mkdir(parents=True, exist_ok=True)
         self.registry = Registry(self.settings.versions, self.settings.champions)
@@ -215,6 +218,7 @@ class Round:
         ready = self.settings.versions / self.template.starter
         return {
             "CYTOLOOP_DATA_DIR": str(self.settings.data_dir),
+            "CYTOLOOP_DATABASE_URL": self.database or "",
             "CYTOLOOP_RETRAIN_AFTER": str(CORRECTED),
             "CYTOLOOP_QUIET_SECONDS": "0.3",
             "CYTOLOOP_POLL_SECONDS": "0.1",
@@ -229,18 +233,20 @@ class Round:
     @contextmanager
     def _supervised(self) -> Iterator[list[Running]]:
         environment = self._environment()
+        names = ["worker", "server"] if self.port else ["worker"]
+        names += ["worker-2"] if self.database else []
         running = [
             Running(
                 self.nursery,
                 {
-                    "role": role,
+                    "role": name.partition("-")[0],
                     "port": self.port,
                     "environment": environment,
-                    "log": str(self.folder / f"{role}.log"),
-                    "ended": str(self.folder / f"{role}.ended"),
+                    "log": str(self.folder / f"{name}.log"),
+                    "ended": str(self.folder / f"{name}.ended"),
                 },
             )
-            for role in (["worker", "server"] if self.port else ["worker"])
+            for name in names
         ]
         try:
             for process in running:
@@ -409,12 +415,15 @@ class Round:
 
     def _jobs(self) -> int:
         """Jobs that wait or run."""
-        with sqlite3.connect(self.settings.jobs_database, timeout=10) as database:
-            (count,) = database.execute(
-                "select count(*) from workflow_status where status in ('ENQUEUED', 'PENDING')"
-            ).fetchone()
-        database.close()
-        return int(count)
+        if self.database:
+            engine, schema = connect(self.database, poolclass=NullPool), "dbos."
+        else:
+            engine, schema = create_engine(f"sqlite:///{self.settings.jobs_database}"), ""
+        query = f"from {schema}workflow_status where status in ('ENQUEUED', 'PENDING')"
+        with engine.connect() as connection:
+            count = connection.exec_driver_sql(f"select count(*) {query}").scalar()
+        engine.dispose()
+        return int(count or 0)
 
     def _all_trained_on(self) -> bool:
         name = self.projects.get_last_attempt(self.project)

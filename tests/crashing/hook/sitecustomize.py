@@ -35,7 +35,7 @@ ROLES = {
 }
 _WRITE = re.compile(
     r"\s*(?:insert\s+(?:or\s+\w+\s+)?into|update|delete\s+from|replace\s+into|create\s+table"
-    r"(?:\s+if\s+not\s+exists)?)\s+(?:[\"`]?main[\"`]?\.)?[\"`]?(\w+)",
+    r"(?:\s+if\s+not\s+exists)?)\s+(?:[\"`]?(main|dbos|cytoloop)[\"`]?\.)?[\"`]?(\w+)",
     re.IGNORECASE,
 )
 
@@ -190,7 +190,7 @@ def _databases() -> None:
 
             def seen(statement: str) -> None:
                 if match := _WRITE.match(statement):
-                    self.table = match[1]
+                    self.table = match[2]
 
             self.set_trace_callback(seen)
 
@@ -219,8 +219,39 @@ def _databases() -> None:
             connection.watch(database)
         return connection
 
+    _after_import("psycopg", _postgres)
     sqlite3.connect = connect  # type: ignore[assignment]
     sqlite3.dbapi2.connect = connect  # type: ignore[attr-defined]
+
+
+def _postgres(psycopg: Any) -> None:
+    """The same points as SQLite has: there is a file for each schema."""
+    written: dict[int, str] = {}  # by connection
+    files = {"dbos": "jobs", "cytoloop": "projects"}
+
+    def watch(name: str) -> None:
+        real = getattr(psycopg.Cursor, name)
+
+        def seen(cursor: Any, query: Any, *more: Any, **named: Any) -> Any:
+            if match := _WRITE.match(str(query)):
+                written[id(cursor.connection)] = f"{files.get(match[1], '')} {match[2]}"
+            return real(cursor, query, *more, **named)
+
+        setattr(psycopg.Cursor, name, seen)
+
+    watch("execute")
+    watch("executemany")
+    real = psycopg.Connection.commit
+
+    def commit(connection: Any) -> None:
+        what = written.pop(id(connection), "")
+        if not what:
+            return real(connection)
+        passes(f"before: commit {what}")
+        real(connection)
+        passes(f"after: commit {what}")
+
+    psycopg.Connection.commit = commit
 
 
 def _requests(httpx: Any) -> None:

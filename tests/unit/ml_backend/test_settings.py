@@ -39,6 +39,16 @@ def test_all_that_is_kept_lies_below_the_data_folder_at_places_of_its_own(tmp_pa
     assert len(set(places)) == len(places)
 
 
+def test_one_setting_moves_all_databases(tmp_path: Path) -> None:
+    url = "postgresql://me:secret@db/cytoloop"
+    shared = Settings(data_dir=tmp_path, database_url=url)
+    assert {shared.projects_database, shared.samples_database, shared.jobs_database} == {url}
+    assert "secret" not in repr(shared)
+    assert Settings(data_dir=tmp_path, database_url="").database_url is None
+    with pytest.raises(ValidationError, match="postgresql://user:password@host/name"):
+        Settings(data_dir=tmp_path, database_url="mysql://me@db/cytoloop")
+
+
 def test_runs_are_recorded_in_the_data_folder_unless_a_server_is_given(tmp_path: Path) -> None:
     own = Settings(data_dir=tmp_path).tracking_uri
     assert own.startswith("sqlite:///") and tmp_path.as_posix() in own

@@ -55,6 +55,18 @@ def test_databases_are_read_with_their_versions(settings: Settings) -> None:
     assert "jobs.sqlite is sound, version 125" in findings[1].seen
 
 
+def test_a_shared_database_answers_or_the_mend_is_told(
+    settings: Settings, postgres_address: str
+) -> None:
+    shared = settings.model_copy(update={"database_url": postgres_address})
+    (fine, *_) = data_folder.check_databases(shared)
+    assert (fine.severity, fine.seen) == ("ok", "PostgreSQL answers; 0 projects connected")
+    away = settings.model_copy(update={"database_url": "postgresql://me:word@127.0.0.1:9/none"})
+    (error, *_) = data_folder.check_databases(away)
+    assert error.severity == "error" and "Connection refused" in error.seen
+    assert "CYTOLOOP_DATABASE_URL" in error.mend and "word" not in error.seen
+
+
 def test_a_damaged_database_is_an_error_and_the_others_are_still_read(settings: Settings) -> None:
     settings.jobs_database.write_bytes(b"this is no database" * 1000)
     sound, damaged = data_folder.check_databases(settings)

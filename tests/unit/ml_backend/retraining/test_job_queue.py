@@ -11,6 +11,7 @@ import pytest
 from dbos import DBOS
 
 from ml_backend.label_studio import session
+from ml_backend.retraining.crew import Alone
 from ml_backend.retraining.job_queue import JobQueue
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
@@ -23,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def queue(settings: Settings) -> Iterator[JobQueue]:
-    queue = JobQueue(settings)
+    queue = JobQueue(settings, Alone())
     queue.launch()
     yield queue
     DBOS.destroy()

@@ -18,7 +18,7 @@ def test_a_job_put_off_keeps_its_wish_and_waits(
 ) -> None:
     settings = Settings(data_dir=tmp_path)
     context.open(settings)
-    waits = context.backoff.is_waiting
+    waits = context.projects.is_put_off
     with caplog.at_level(logging.ERROR):
         for _ in range(12):
             put_off("improve", 5, OSError("the disk is full"))
@@ -30,9 +30,11 @@ def test_a_job_put_off_keeps_its_wish_and_waits(
     # The wish is there, but waits; a person who asks now does not.
     ((project, note, _, left),) = context.projects.list_notes()
     assert (project, note) == (5, "train")
-    assert waits(("improve", 5)) and waits(("improve", 5), left)
-    assert not waits(("improve", 5), time.time() + 1)
-    assert not waits(("publish", 5)) and not waits(("improve", 6))
+    assert waits(5, "improve") and waits(5, "improve", left)
+    assert not waits(5, "improve", time.time() + 1)
+    assert not waits(5, "publish") and not waits(6, "improve")
+    context.projects.end_waits()
+    assert not waits(5, "improve")
 
     # A training that is killed again and again is tried ever less often.
     for _ in range(10):

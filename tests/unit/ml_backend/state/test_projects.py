@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend.dataset.corrections import ShownRegions
 from ml_backend.state.projects import NotConnected, OtherStudio, Project, Projects
+from ml_backend.system.database import DatabaseError
 
 
 @pytest.fixture
@@ -18,9 +20,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "projects.sqlite"
 
 
-@pytest.fixture
-def projects(path: Path) -> Projects:
-    return Projects(path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def projects(request: pytest.FixtureRequest, path: Path) -> Projects:
+    in_file = request.param == "sqlite"
+    return Projects(path if in_file else request.getfixturevalue("postgres_address"))
 
 
 def project(number: int, url: str = "http://studio") -> Project:
@@ -94,14 +97,13 @@ def test_notes_from_many_threads_are_one(projects: Projects) -> None:
     assert len(projects.list_notes()) == 1
 
 
-def test_a_note_that_could_not_be_written_comes_with_the_next(
-    projects: Projects, path: Path
-) -> None:
+def test_a_note_that_could_not_be_written_comes_with_the_next(path: Path) -> None:
     """As on a full disk: who left it is told, and it is not forgotten."""
+    projects = Projects(path)
     blocker = sqlite3.connect(path)
     blocker.execute("alter table note rename to away")
     blocker.commit()
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(DatabaseError):
         projects.add_note(1, "train")
     blocker.execute("alter table away rename to note")
     blocker.commit()
@@ -196,6 +198,65 @@ def test_processes_that_open_a_former_data_folder_at_once_lose_nothing(tmp_path:
     assert all(store.keep_queue_scores(1, "v1", "certainty") == [0.25, 0.5] for store in opened)
 
 
+def test_an_id_beyond_every_integer_belongs_to_no_project(projects: Projects) -> None:
+    for number in (2**63, -(2**80)):
+        with pytest.raises(NotConnected):
+            projects.get(number)
+
+
+def test_any_text_is_kept(projects: Projects) -> None:
+    """Also what a database refuses: half letters, and a zero character."""
+    projects.connect(Project(1, "http://studio", "token", "Zellen ü \ud83d \x00", "<View/>"))
+    assert projects.get(1).title == "Zellen ü \\ud83d \\x00"
+
+
+def test_what_an_annotation_started_from_stays_what_it_was(projects: Projects) -> None:
+    first, second = ShownRegions("v1", [{"id": "a"}]), ShownRegions("v2", [])
+    projects.keep_shown_regions(1, {})
+    projects.keep_shown_regions(1, {5: first, 6: second})
+    projects.keep_shown_regions(1, {5: second})
+    assert projects.get_shown_regions(1) == {5: first, 6: second}
+    assert projects.get_shown_regions(1, ["v2"]) == {6: second}
+
+
+def test_a_job_that_failed_waits_until_it_is_done_or_asked_for(projects: Projects) -> None:
+    assert projects.count_failures(1, "improve") == 0
+    for _ in range(2):
+        projects.keep_trouble(1, "improve", "the disk is full", 60)
+    assert projects.count_failures(1, "improve") == 2
+    ((job, reason, at),) = projects.list_troubles(1)
+    assert (job, reason) == ("improve", "the disk is full")
+    assert projects.is_put_off(1, "improve") and projects.is_put_off(1, "improve", at)
+    assert not projects.is_put_off(1, "improve", at + 1)
+    assert not projects.is_put_off(1, "publish") and not projects.is_put_off(2, "improve")
+    projects.end_waits()
+    assert not projects.is_put_off(1, "improve") and projects.list_troubles(1)
+    projects.keep_trouble(1, "improve", "again", 60)
+    projects.clear_trouble(1, "improve")
+    assert not projects.is_put_off(1, "improve") and projects.list_troubles(1) == []
+
+
+def test_what_was_measured_is_new_only_if_it_changed(projects: Projects) -> None:
+    assert projects.get_agreement(1) == {}
+    assert projects.keep_agreement(1, {"alpha": 0.5, "tasks": 3})
+    assert not projects.keep_agreement(1, {"tasks": 3, "alpha": 0.5})
+    assert projects.keep_agreement(1, {"alpha": 0.6})
+    assert projects.get_agreement(1) == {"alpha": 0.6}
+
+
+def test_polling_is_chosen_and_taken_back(projects: Projects) -> None:
+    for polled in (True, True, False, False):
+        projects.choose_polling(1, polled)
+        assert projects.is_polled(1) == polled and not projects.is_polled(2)
+
+
+def test_requests_come_newest_first(projects: Projects) -> None:
+    projects.record_request(1, "train", "a@b")
+    projects.record_request(1, "roll back", "c@d")
+    assert [what for what, _, _ in projects.list_requests(1)] == ["roll back", "train"]
+    assert len(projects.list_requests(1, limit=1)) == 1 and projects.list_requests(2) == []
+
+
 def test_the_last_attempt_is_the_newest(projects: Projects) -> None:
     assert projects.get_last_attempt(1) is None
     projects.record_attempt(1, "s1", "promoted")
@@ -221,8 +282,7 @@ def test_opening_twice_loses_nothing_to_another_process(tmp_path: Path) -> None:
     assert first.get_last_attempt(1) == "snapshot"
 
 
-def test_the_goal_and_the_estimate_of_a_project(tmp_path: Path) -> None:
-    projects = Projects(tmp_path / "projects.sqlite")
+def test_the_goal_and_the_estimate_of_a_project(projects: Projects) -> None:
     assert (projects.get_goal(1), projects.get_estimate(1)) == ("learn", None)
     projects.choose_goal(1, "count")
     projects.keep_estimate(1, {"estimates": []})
