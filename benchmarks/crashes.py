@@ -2,6 +2,7 @@
 
     uv run python benchmarks/crashes.py --kills 300
     uv run python benchmarks/crashes.py --kills 100 --postgres
+    uv run python benchmarks/crashes.py --kills 50 --postgres --s3
 
 Rounds of the whole loop: pre-annotations, corrections, a training, a promotion, new pre-
 annotations, corrections meanwhile and a second training. The worker, the server and the training
@@ -22,13 +23,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ from tests.crashing.nursery import Nursery  # noqa: E402
 from tests.crashing.rounds import Broken, Plan, Round, template  # noqa: E402
 from tests.crashing.studio import StandIn  # noqa: E402
 from tests.postgres import Postgres, find_programs, run_postgres  # noqa: E402
+from tests.s3 import CREDENTIALS, make_bucket, run_s3  # noqa: E402
 
 ROLES = ("worker", "server", "training")
 DEATHS = {"worker": 20, "server": 6, "training": 6}  # the most in one round
@@ -87,6 +91,9 @@ def main() -> None:
     parser.add_argument(
         "--postgres", action="store_true", help="two workers on a PostgreSQL, which is started"
     )
+    parser.add_argument(
+        "--s3", action="store_true", help="versions in a bucket, the workers on two data folders"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -97,7 +104,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     made = template(folder / "template")
     slow = lambda: rng.choice([0.0, 0.0, 0.0, 0.3])  # noqa: E731
-    with StandIn(slow) as studio, Nursery() as nursery, shared(options.postgres) as server:
+    with (
+        bucket(options.s3) as store,
+        StandIn(slow) as studio,
+        Nursery() as nursery,
+        shared(options.postgres) as server,
+    ):
 
         def tell(project: int, address: tuple[str, str, str]) -> None:
             studio.webhook[project] = address
@@ -117,6 +129,7 @@ def main() -> None:
                 tell,
                 free_port(),
                 database=server.create_database() if server else None,
+                store=f"{store}/{rounds}" if store else None,
             )
             rounds += 1
             try:
@@ -142,6 +155,18 @@ def shared(wanted: bool) -> AbstractContextManager[Postgres | None]:
     if programs is None:
         sys.exit("PostgreSQL is not installed (apt-get install postgresql)")
     return run_postgres(programs, free_port())
+
+
+@contextmanager
+def bucket(wanted: bool) -> Iterator[str | None]:
+    """The address of a bucket where it is wanted, in an S3 that is started."""
+    if not wanted:
+        yield None
+        return
+    with run_s3(free_port()) as url:
+        os.environ.update({"AWS_ENDPOINT_URL": url, **CREDENTIALS})
+        make_bucket(url, "crashes")
+        yield "s3://crashes"
 
 
 def total(chooser: Chooser) -> int:

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         description="A PostgreSQL that several machines share, as "
         "postgresql://user:password@host/name; else SQLite files in the data folder.",
     )
+    store_url: str | None = Field(
+        None,
+        description="A bucket for versions that several machines share, as s3://bucket/folder; "
+        "else the data folder holds them.",
+    )
     label_studio_env: Path | None = Field(
         None, description="An environment that holds Label Studio already; none is made then."
     )
@@ -102,6 +107,16 @@ class Settings(BaseSettings):
     def _check_database(cls, url: str | None) -> str | None:
         if url and not url.startswith(("postgresql://", "postgresql+psycopg://")):
             raise ValueError("it is no address like postgresql://user:password@host/name")
+        return url or None
+
+    @field_validator("store_url")
+    @classmethod
+    def _check_store(cls, url: str | None) -> str | None:
+        if url and ("://" not in url or url.startswith("file:")):
+            raise ValueError(
+                "it is no address of a bucket like s3://bucket/folder; a folder on a shared drive "
+                "can be the data folder itself (CYTOLOOP_DATA_DIR)"
+            )
         return url or None
 
     @model_validator(mode="after")

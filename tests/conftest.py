@@ -18,6 +18,7 @@ from ml_backend.label_studio.installation import Account, StudioInstallation
 from ml_backend.registry.resolve import resolve_model
 from ml_backend.registry.versions import Registry
 from tests.postgres import Postgres, find_programs, run_postgres
+from tests.s3 import CREDENTIALS, run_s3
 
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -103,6 +104,23 @@ def postgres() -> Iterator[Postgres]:
 def postgres_address(postgres: Postgres) -> str:
     """The address of an empty database in it."""
     return postgres.create_database()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3, started once for all tests; skips where its packages are missing."""
+    for package in ("s3fs", "moto.server"):
+        pytest.importorskip(package, reason=f"{package} is not installed (s3fs, moto[server])")
+    with run_s3(free_port()) as url:
+        yield url
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its address, which this process and its children then use."""
+    for name, value in {"AWS_ENDPOINT_URL": s3_server, **CREDENTIALS}.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 @pytest.fixture(scope="session")

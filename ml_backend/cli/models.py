@@ -113,7 +113,7 @@ def _open_registry(context: typer.Context) -> Registry:
     from ml_backend.registry.versions import Registry
 
     settings = console.load_settings(context)
-    return Registry(settings.versions, settings.champions)
+    return Registry.open(settings)
 
 
 def _print_champion(version: str, project: int, as_json: bool) -> None:

@@ -48,7 +48,7 @@ def second_look(
     if project is not None and model:
         raise typer.BadParameter("--model is for --dataset; a project has its own versions")
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     result: dict[str, Any] = {"skipped": []}
     if dataset is not None:
         from ml_backend.retraining.second_look import look_again_at_folder

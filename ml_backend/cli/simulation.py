@@ -50,7 +50,7 @@ def simulate(
     from ml_backend.simulation.simulate import Plan, simulate
 
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     names = tuple(dict.fromkeys(name.strip() for name in strategies.split(",") if name.strip()))
     if not names:
         raise typer.BadParameter("name at least one, such as random", param_hint="--strategies")

@@ -58,7 +58,7 @@ def train(
         raise typer.BadParameter("a project's labels say what is learned; leave --task out")
     started = time.monotonic()
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     wishes = Wishes(base, epochs, imgsz, name)
     skipped: list[tuple[str, str]] = []
     with console.show_progress("Training") as bar:
@@ -191,7 +191,7 @@ def evaluate(
     from ml_backend.retraining.labelled_folder import evaluate_folder
 
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     with console.show_progress("Evaluating") as bar:
         figures, skipped = evaluate_folder(registry, dataset, model, bar, task, beside)
     rows = [{"source": source, "reason": reason} for source, reason in skipped]

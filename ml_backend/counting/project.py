@@ -73,7 +73,7 @@ def count_tasks(
         return found
     if Projects(settings.projects_database).get_goal(project) == "count":
         return Refusal("no tiles were drawn yet: keep `cytoloop worker` running")
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     champion = registry.get_champion(str(project))
     version = registry.get(champion) if champion else None
     return count_at_random(tasks, labels, settings.annotators, version)

@@ -55,7 +55,7 @@ class Patient:
     @cached_property
     def registry(self) -> Registry:
         """The versions of the data folder."""
-        return Registry(self.settings.versions, self.settings.champions)
+        return Registry.open(self.settings)
 
     @cached_property
     def version(self) -> str:

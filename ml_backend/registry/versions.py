@@ -13,15 +13,18 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+from ml_backend.registry.mirror import Mirror
+from ml_backend.registry.object_store import ObjectStore
+from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, write_json
+from ml_backend.system.locks import hold_lock
 
 # Versions trained with `train --dataset` belong to this project.
 DATASET_PROJECT = "dataset"
@@ -83,28 +86,58 @@ class ChampionChange:
 
 
 class Registry:
-    """The versions and champions in a data folder.
+    """The versions and champions in a data folder, or in a bucket that it mirrors.
 
     Args:
         versions: The folder of versions.
         champions: The folder of champions.
+        mirror: Of the bucket, where there is one.
+        database: The PostgreSQL whose lock writers on several machines share, where there is one.
     """
 
-    def __init__(self, versions: Path, champions: Path) -> None:
+    def __init__(
+        self,
+        versions: Path,
+        champions: Path,
+        mirror: Mirror | None = None,
+        database: str | None = None,
+    ) -> None:
         self._versions = versions
         self._champions = champions
+        self.mirror = mirror
+        self._database = database
         # Records as they were read, with what changes when their file does.
         self._known: dict[str, tuple[tuple[int, int, int], Version]] = {}
+
+    @classmethod
+    def open(cls, settings: Settings) -> Registry:
+        """Open the versions and champions of an installation.
+
+        Raises:
+            ValueError: The address of its bucket is none, or needs a package.
+        """
+        mirror = Mirror(ObjectStore(settings.store_url), settings) if settings.store_url else None
+        return cls(settings.versions, settings.champions, mirror, settings.database_url)
 
     # Versions.
 
     def get_folder(self, name: str) -> Path:
-        """Return the folder of a version, whether it exists or not."""
+        """Return the folder of a version, with its files, whether it exists or not.
+
+        Raises:
+            OSError: Its files are in the bucket, and cannot be had.
+        """
+        if self.mirror:
+            self.mirror.fetch(name)
         return self._versions / name
 
     def has(self, name: str) -> bool:
         """Tell whether there is a version of that name."""
-        return _is_name(name) and (self.get_folder(name) / _RECORD).exists()
+        if not _is_name(name):
+            return False
+        if self.mirror and name in self.mirror.list_names():
+            return True
+        return (self._versions / name / _RECORD).exists()
 
     def get(self, name: str) -> Version:
         """Read a version.
@@ -112,22 +145,29 @@ class Registry:
         Raises:
             UnknownVersion: There is none of that name.
         """
-        path = self.get_folder(name) / _RECORD
-        try:
-            state = path.stat() if _is_name(name) else None
-        except OSError:
-            state = None
-        mark = (state.st_mtime_ns, state.st_ino, state.st_size) if state else (0, 0, 0)
-        kept = self._known.get(name)
-        if state and kept and kept[0] == mark:
-            return kept[1]
-        record = read_json(path) if state else None
-        if record is None:
+        found = self._read(name) if _is_name(name) else None
+        if found is None:
             known = ", ".join(version.name for version in self.list_versions()) or "none yet"
             raise UnknownVersion(f"there is no version {name!r}; known versions: {known}")
-        record["seen_hashes"] = tuple(record["seen_hashes"])
-        record["seen_groups"] = tuple(record["seen_groups"])
-        version = Version(**record)
+        return found
+
+    def _read(self, name: str) -> Version | None:
+        record = self.mirror.get_record(name) if self.mirror else None
+        if record is not None:
+            return _to_version(record)
+        path = self._versions / name / _RECORD
+        try:
+            state = path.stat()
+        except OSError:
+            return None
+        mark = state.st_mtime_ns, state.st_ino, state.st_size
+        kept = self._known.get(name)
+        if kept and kept[0] == mark:
+            return kept[1]
+        record = read_json(path)
+        if record is None:
+            return None
+        version = _to_version(record)
         self._known[name] = mark, version
         return version
 
@@ -135,6 +175,8 @@ class Registry:
         """List the versions, oldest first; of one project where it is named."""
         # A hidden folder is a version that was being added when its process was killed.
         names = {path.parent.name for path in self._versions.glob(f"*/{_RECORD}")}
+        if self.mirror:
+            names |= self.mirror.list_names()
         found = [self.get(name) for name in names if _is_name(name)]
         return sorted(
             (version for version in found if project in (None, version.project)),
@@ -172,9 +214,9 @@ class Registry:
         """
         if not _is_name(version.name):
             raise ValueError(f"{version.name!r} cannot be the name of a version")
-        folder = self.get_folder(version.name)
         if self.has(version.name):
             return self.get(version.name)
+        folder = self._versions / version.name
         building = self._versions / f".{version.name}.{secrets.token_hex(4)}"
         building.mkdir(parents=True)
         try:
@@ -190,6 +232,8 @@ class Registry:
                     )
             read_card(building / FILE_NAME)
             write_json(building / _RECORD, asdict(version))
+            if self.mirror:  # first, so that no machine has a version that others cannot see
+                self.mirror.publish(version.name, building)
             os.replace(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -198,21 +242,34 @@ class Registry:
     def record(self, version: Version) -> None:
         """Write down what became known of a version after it was added (figures, decision)."""
         write_json(self.get_folder(version.name) / _RECORD, asdict(version))
+        self.publish(version.name)
+
+    def publish(self, name: str) -> None:
+        """Show other machines what was written into a version's folder since it was added.
+
+        Raises:
+            OSError: There is a bucket, and it cannot be written.
+        """
+        if self.mirror:
+            self.mirror.publish(name, self._versions / name)
 
     # Champions.
 
     def get_champion(self, project: str) -> str | None:
         """Return the champion's version string; None where the project has none. Fast."""
+        self._refresh()
         pointer = read_json(self._champions / f"{project}.json")
         return None if pointer is None else pointer["version"]
 
     def list_projects_led_by(self, name: str) -> list[str]:
         """List the projects whose champion is the version."""
+        self._refresh()
         projects = [path.stem for path in self._champions.glob("*.json") if _is_name(path.stem)]
         return sorted(project for project in projects if self.get_champion(project) == name)
 
     def list_changes(self, project: str) -> list[ChampionChange]:
         """List every change of the project's champion, oldest first."""
+        self._refresh()
         pointer = read_json(self._champions / f"{project}.json", {"history": []})
         return [ChampionChange(**change) for change in pointer["history"]]
 
@@ -257,10 +314,17 @@ class Registry:
             self.get(champions[-2])
             return self._point(project, champions[-2], "rollback", by, reason)
 
-    def _lock(self) -> FileLock:
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
         """Keep two writers from losing each other's change; readers need no lock."""
-        self._champions.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._champions / ".lock", timeout=10)
+        with hold_lock(self._champions / ".lock", self._database, 10):
+            if self.mirror:
+                self.mirror.refresh(0)
+            yield
+
+    def _refresh(self) -> None:
+        if self.mirror:
+            self.mirror.refresh()
 
     def _point(
         self, project: str, name: str, kind: Literal["promotion", "rollback"], by: str, reason: str
@@ -269,11 +333,16 @@ class Registry:
         previous = history[-1].version if history else ""
         change = ChampionChange(name, previous, kind, time.time(), by, reason)
         if name != previous:
-            write_json(
-                self._champions / f"{project}.json",
-                {"version": name, "history": [asdict(past) for past in [*history, change]]},
-            )
+            pointer = {"version": name, "history": [asdict(past) for past in [*history, change]]}
+            if self.mirror:
+                self.mirror.put("champions", project, pointer)
+            write_json(self._champions / f"{project}.json", pointer)
         return change
+
+
+def _to_version(record: dict[str, Any]) -> Version:
+    lists = {name: tuple(record[name]) for name in ("seen_hashes", "seen_groups")}
+    return Version(**{**record, **lists})
 
 
 def _list_champions(history: list[ChampionChange]) -> list[str]:

@@ -15,11 +15,13 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.promotion.rollback import RollbackWatch
+from ml_backend.registry.mirror import Mirror
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.annotators import measure_annotators, measure_repeats
-from ml_backend.retraining.image_cache import fetch_images
+from ml_backend.retraining.image_cache import TaskData, fetch_images
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from ml_backend.system.atomic_files import read_json
 from ml_backend.system.batching import make_batches
 
 log = logging.getLogger(__name__)
@@ -30,18 +32,23 @@ _COPIED = 100
 
 def open_collector(settings: Settings, projects: Projects, registry: Registry) -> Collector:
     """Open the collector of a data folder's connected projects."""
-    return Collector(settings, projects, RollbackWatch(projects, registry))
+    return Collector(settings, projects, RollbackWatch(projects, registry), registry.mirror)
 
 
 class Collector:
     """Reads what annotators submitted to the connected projects of a data folder."""
 
     def __init__(
-        self, settings: Settings, projects: Projects, rollback_watch: RollbackWatch
+        self,
+        settings: Settings,
+        projects: Projects,
+        rollback_watch: RollbackWatch,
+        mirror: Mirror | None,
     ) -> None:
         self._settings = settings
         self._projects = projects
         self._rollback_watch = rollback_watch
+        self._mirror = mirror
 
     def read_annotated_tasks(self, project: Project) -> Iterator[dict[str, Any]]:
         """Read the annotated tasks as Label Studio has them now.
@@ -144,7 +151,9 @@ class Collector:
             return [task["id"] for task in there]
 
         snapshot = snapshots.add_lost_tasks(snapshot, self.load_last_snapshot(project_id), present)
-        snapshots.save_snapshot(snapshot, self._settings.snapshots)
+        saved = snapshots.save_snapshot(snapshot, self._settings.snapshots)
+        if self._mirror:
+            self._mirror.put("snapshots", snapshot.name, read_json(saved))
         for task, reason in snapshot.left_out:
             log.warning("project %s: task %s is not in the snapshot: %s", project_id, task, reason)
         for task, reason in snapshot.lost:
@@ -165,15 +174,42 @@ class Collector:
     def load_last_snapshot(self, project_id: int) -> Snapshot | None:
         """Load the snapshot of the last training that was tried; None where there is none."""
         name = self._projects.get_last_attempt(project_id)
-        return snapshots.load_snapshot(name, self._settings.snapshots) if name else None
+        return self._find_snapshot(name) if name else None
 
     def load_snapshot(self, name: str) -> Snapshot:
-        """Load a snapshot by its name.
+        """Load a snapshot by its name, and see that its images are here.
 
         Raises:
-            LookupError: It is not kept in this data folder.
+            LookupError: It is not kept in this data folder, nor in the bucket.
+            StudioUnreachable, StudioRefused, ProjectGone, StudioFault: Images are missing, and
+                cannot be had from Label Studio.
         """
-        found = snapshots.load_snapshot(name, self._settings.snapshots)
+        found = self._find_snapshot(name)
         if found is None:
             raise LookupError(f"there is no snapshot {name} in {self._settings.snapshots}")
+        self._fetch_missing(found)
         return found
+
+    def _find_snapshot(self, name: str) -> Snapshot | None:
+        found = snapshots.load_snapshot(name, self._settings.snapshots)
+        if found is None and self._mirror:  # another machine may just have taken it
+            self._mirror.refresh(0)
+            found = snapshots.load_snapshot(name, self._settings.snapshots)
+        return found
+
+    def _fetch_missing(self, snapshot: Snapshot) -> None:
+        """Fetch images that another machine fetched for a snapshot, or that were removed here."""
+        folder = self._settings.images / str(snapshot.project)
+        missing = [item.task for item in snapshot.items if not (folder / item.image).exists()]
+        if not missing:
+            return
+        project = self._projects.get(snapshot.project)
+        studio = Studio(project.url, project.token)
+        source = ImageSource(
+            project.url, project.token, media=self._settings.media, project=project.id
+        )
+        image_key = parse_labels(project.label_config).image_key
+        tasks = studio.list_tasks(project.id, ids=missing, full=False)
+        for got in fetch_images([TaskData.of(task) for task in tasks], image_key, source, folder):
+            if isinstance(got, Exception):
+                log.warning("project %s: an image is missing: %s", project.id, got)

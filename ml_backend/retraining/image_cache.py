@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_backend.dataset.consensus import Submission
 from ml_backend.dataset.snapshot import FetchedImage
@@ -14,8 +16,26 @@ from ml_backend.label_studio.session import StudioUnreachable
 from ml_backend.system.atomic_files import replace_file
 
 
+@dataclass(frozen=True)
+class TaskData:
+    """A task's data.
+
+    Attributes:
+        task: Its id.
+        data: By field.
+    """
+
+    task: int
+    data: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any]) -> TaskData:
+        """Take it from a task as Label Studio's API gives it."""
+        return cls(task["id"], task["data"])
+
+
 def fetch_images(
-    chosen: Sequence[Submission], image_key: str, source: ImageSource, folder: Path
+    chosen: Sequence[Submission | TaskData], image_key: str, source: ImageSource, folder: Path
 ) -> Iterator[FetchedImage | Exception]:
     """Fetch the images of tasks; those that are kept already are not fetched again.
 

@@ -57,7 +57,7 @@ class JobContext:
         """Open a data folder for the jobs; nothing is there before."""
         self.settings = settings
         self.projects = Projects(settings.projects_database)
-        self.registry = Registry(settings.versions, settings.champions)
+        self.registry = Registry.open(settings)
         self.collector = open_collector(settings, self.projects, self.registry)
         self.pipeline = Pipeline(settings, self.projects, self.registry)
         self.serving = ModelCache(settings, self.registry)

@@ -57,7 +57,7 @@ def record(name: str, settings: Settings) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow
 
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     version, card = registry.get(name), registry.read_card(name)
     mlflow.set_tracking_uri(settings.tracking_uri)
     experiment = f"cytoloop-{version.project}"

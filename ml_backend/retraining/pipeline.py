@@ -175,6 +175,7 @@ class Pipeline:
             tell_progress(self.settings.progress, project, progress, "trial") as tell,
         ):
             comparison.train_folds(tell)
+        self.registry.publish(comparison.candidate.name)  # with what the folds answered
 
     def judge(self, comparison: Comparison) -> Decision:
         """Compare the candidate with the champion, all folds done; keep decision and figures.
@@ -197,12 +198,12 @@ class Pipeline:
                 "rolled back before, when annotators had to edit more; only a person promotes it"
             )
             decision = replace(decision, promoted=False, reasons=(reason, *decision.reasons))
-        self._keep(version, judgement, decision)
         second_look.keep_findings(
             self.registry.get_folder(version.name),
             [item for item in comparison.plan.items if item.task in judgement.tasks],
             judgement.findings,
         )
+        self._keep(version, judgement, decision)
         return decision
 
     def try_out(

@@ -102,7 +102,7 @@ def remove(items: list[Superfluous], settings: Settings) -> int:
 
 def _list_named_snapshots(settings: Settings) -> Iterator[str]:
     """Yield the names of the snapshots that versions and the projects' last trainings used."""
-    for version in Registry(settings.versions, settings.champions).list_versions():
+    for version in Registry.open(settings).list_versions():
         yield version.snapshot
     if is_there(settings.projects_database):
         projects = Projects(settings.projects_database)

@@ -73,7 +73,7 @@ class Worker:
         self._settings = settings
         self._crew = crew
         self._projects = Projects(settings.projects_database)
-        registry = Registry(settings.versions, settings.champions)
+        registry = Registry.open(settings)
         self._collector = open_collector(settings, self._projects, registry)
         self._rollback_watch = RollbackWatch(self._projects, registry)
         self._serving = ModelCache(settings, registry)

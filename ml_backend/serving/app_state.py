@@ -124,7 +124,7 @@ class AppState:
     @classmethod
     def open(cls, settings: Settings) -> AppState:
         """Open the data folder that the settings name; a new one is made."""
-        registry = Registry(settings.versions, settings.champions)
+        registry = Registry.open(settings)
         projects, models = Projects(settings.projects_database), ModelCache(settings, registry)
         images, catalogues = ImageSources(settings.media), Catalogues(settings.catalogue)
         return cls(

@@ -185,7 +185,7 @@ def _describe_connection(
 ) -> ConnectedProject:
     if version is None:
         return ConnectedProject(found, backend_url, name_untrained(found.id), False, (), (), ())
-    card = Registry(settings.versions, settings.champions).read_card(version)
+    card = Registry.open(settings).read_card(version)
     matching = match_labels(card, labels)
     assert matching is not None  # it was chosen because it matches
     asked = card.classes if settings.preannotate == "all" else card.headline
@@ -211,7 +211,7 @@ def choose_first_version(
     Raises:
         ExportFailed: The starter cannot be made ready to serve.
     """
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     champion = registry.get_champion(str(project.id))
     if champion is not None:
         return champion if match_labels(registry.read_card(champion), labels) else None

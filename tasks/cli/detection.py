@@ -333,6 +333,7 @@ def quantize(
 
     It is fitted to some of your tiles and kept only if it finds the same in 1,000 others.
     """
+    from ml_backend.registry.versions import Registry
     from tasks.detection.quantize import describe_result
     from tasks.detection.quantize import quantize as run
 
@@ -340,6 +341,7 @@ def quantize(
     folder, version = _find_version(context, model)
     with console.show_progress("Comparing") as bar:
         result = run(source, folder, bar, source_options)
+    Registry.open(console.load_settings(context)).publish(version)
     try:
         console.print_and_exit(
             {"model": version, **result},
@@ -359,7 +361,7 @@ def _find_version(context: typer.Context, model: str, int8: bool = False) -> tup
     from ml_backend.registry.versions import Registry
 
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     version = resolve.resolve_model(model, registry).name
     return resolve.find_int8(version, registry) if int8 else registry.get_folder(version), version
 

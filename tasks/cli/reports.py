@@ -153,5 +153,5 @@ def _open_collector(context: typer.Context) -> Collector:
     from ml_backend.state.projects import Projects
 
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     return open_collector(settings, Projects(settings.projects_database), registry)

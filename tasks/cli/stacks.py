@@ -92,7 +92,7 @@ def train(
     from tasks.stacks.stages import train_views
 
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     with console.show_progress("Training") as bar:
 
         def follow(step: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ def tell(
     from tasks.stacks.stages import judge_stages, read_versions, tell_stages, write_stages
 
     settings = console.load_settings(context)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     versions = read_versions(trained_on or folder)
     with console.show_progress("Looking") as bar:
         cells, classes, skipped = tell_stages(registry, folder, versions, bar)

@@ -107,7 +107,7 @@ def export(
     """
     check_target(out, form)
     projects = Projects(settings.projects_database)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     project = projects.get(project_id)
     studio = Studio(project.url, project.token)
     labels = parse_labels(studio.get_project(project_id).label_config)

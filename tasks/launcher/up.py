@@ -195,7 +195,7 @@ class Launcher:
             )
 
     def _export_starter(self, label_config: str) -> None:
-        registry = Registry(self._settings.versions, self._settings.champions)
+        registry = Registry.open(self._settings)
         if starter := choose_starter(parse_learnable_labels(label_config)):
             resolve_model(starter, registry)
 
@@ -386,7 +386,7 @@ class Launcher:
         """Look whether what pre-annotates the project knows such images."""
         if not connection.trained:
             return FirstLook(0, 0)
-        registry = Registry(self._settings.versions, self._settings.champions)
+        registry = Registry.open(self._settings)
         with console.open_stderr().status("Looking whether the detector knows these images"):
             model = load_model(registry.get_folder(connection.version))
             return look_at(model, [image.path for image in images])

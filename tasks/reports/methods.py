@@ -90,7 +90,7 @@ def read_method(project: int, settings: Settings) -> Method:
         StudioUnreachable, StudioRefused, ProjectGone, StudioFault: As Label Studio answers.
     """
     connected = Projects(settings.projects_database).get(project)
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     name = registry.get_champion(str(project))
     if name is None or not (champion := registry.get(name)).snapshot:
         raise NothingToDescribe(

@@ -148,7 +148,7 @@ def scan(
             f"project {project} counts, so every tile has to be sent: leave out --limit, and "
             "review as many tiles as you like"
         )
-    registry = Registry(settings.versions, settings.champions)
+    registry = Registry.open(settings)
     # Label Studio answers while the detector loads.
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
         asked = pool.submit(_prepare_studio, connected, settings, options)

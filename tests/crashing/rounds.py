@@ -156,7 +156,8 @@ class Round:
     Label Studio know the backend of a project. port: of the server; 0 for a round without it.
     trouble: called when a part of the round begins: shown, corrected, training, promoted, rest.
     person: the annotator's token, where it is another. database: the address of an empty
-    PostgreSQL, on which two workers share the round; else one works on SQLite.
+    PostgreSQL, on which two workers share the round; else one works on SQLite. store: the
+    address of a bucket; the second worker then has a data folder of its own, as on another machine.
     """
 
     template: Template
@@ -171,15 +172,18 @@ class Round:
     trouble: Callable[[str], None] = lambda part: None
     person: str = ""
     database: str | None = None
+    store: str | None = None
     submitted: dict[int, dict[str, Any]] = field(default_factory=dict)
     shown: dict[int, int] = field(default_factory=dict)
     deaths: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.settings = Settings(data_dir=self.folder / "data", database_url=self.database)
+        self.settings = Settings(
+            data_dir=self.folder / "data", database_url=self.database, store_url=self.store
+        )
         self.points = self.folder / "points"
         self.points.mkdir(parents=True, exist_ok=True)
-        self.registry = Registry(self.settings.versions, self.settings.champions)
+        self.registry = Registry.open(self.settings)
         self.studio = Studio(self.studio_url, self.person or self.token)
         self._prepare()
 
@@ -190,6 +194,7 @@ class Round:
             shutil.copytree(
                 made.registry.get_folder(name), self.settings.versions / name, copy_function=_link
             )
+            self.registry.publish(name)
         self.project = self.studio.create_project("Killed", CONFIG).id
         images = self.settings.media / str(self.project)
         shutil.copytree(made.folder / "images", images, copy_function=_link)
@@ -219,6 +224,7 @@ class Round:
         return {
             "CYTOLOOP_DATA_DIR": str(self.settings.data_dir),
             "CYTOLOOP_DATABASE_URL": self.database or "",
+            "CYTOLOOP_STORE_URL": self.store or "",
             "CYTOLOOP_RETRAIN_AFTER": str(CORRECTED),
             "CYTOLOOP_QUIET_SECONDS": "0.3",
             "CYTOLOOP_POLL_SECONDS": "0.1",
@@ -230,9 +236,20 @@ class Round:
             "CRASHES_TRAINED": str(ready),
         }
 
+    def _prepare_elsewhere(self) -> Path:
+        """The data folder of another machine, which reads the same images."""
+        folder = self.folder / "data-2"
+        folder.mkdir(exist_ok=True)
+        if not (folder / "media").exists():
+            (folder / "media").symlink_to(self.settings.media)
+        return folder
+
     @contextmanager
     def _supervised(self) -> Iterator[list[Running]]:
-        environment = self._environment()
+        here = self._environment()
+        there = dict(here)
+        if self.store:
+            there["CYTOLOOP_DATA_DIR"] = str(self._prepare_elsewhere())
         names = ["worker", "server"] if self.port else ["worker"]
         names += ["worker-2"] if self.database else []
         running = [
@@ -241,7 +258,7 @@ class Round:
                 {
                     "role": name.partition("-")[0],
                     "port": self.port,
-                    "environment": environment,
+                    "environment": there if name == "worker-2" else here,
                     "log": str(self.folder / f"{name}.log"),
                     "ended": str(self.folder / f"{name}.ended"),
                 },
@@ -480,7 +497,8 @@ class Round:
             version.snapshot for version in self.registry.list_versions(str(self.project))
         )
         doubled = [f"{n} versions of snapshot {name}" for name, n in made.items() if n > 1]
-        trained = Counter(self.trainings())
+        # Another machine does not have the files of a training that was done but not yet added.
+        trained = Counter() if self.store else Counter(self.trainings())
         return doubled + [f"{job} was trained {n} times" for job, n in trained.items() if n > 1]
 
     def trainings(self) -> list[str]:

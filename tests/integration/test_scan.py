@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,8 @@ from tasks.review import scan_to_project as scan_module
 from tasks.review import upload
 from tasks.review.scan_to_project import Options, ScanFailed, scan
 from tasks.sources.scan_source import SourceOptions
-from tests.conftest import RunningStudio, disk, free_port
+from tests.conftest import RunningStudio, disk
+from tests.s3 import make_bucket
 
 CONFIG = (
     Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs" / "mitosis.xml"
@@ -250,33 +250,10 @@ def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bucket(s3: str) -> str:
     """The endpoint of an S3 on this machine, with a bucket `scans` in it."""
-    for package in ("s3fs", "moto.server"):
-        pytest.importorskip(package, reason=f"{package} is not installed (s3fs, moto[server])")
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": "something",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(600):
-            with suppress(httpx.TransportError):
-                httpx.put(f"{url}/scans").raise_for_status()
-                break
-            time.sleep(0.1)
-        yield url
-    finally:
-        server.kill()
-        server.wait()
+    make_bucket(s3, "scans")
+    return s3
 
 
 def test_pictures_in_a_bucket_are_shown_by_label_studio(
