@@ -6,7 +6,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 .PHONY: audit demo sbom test uv
 
 demo: $(UV)
-	@[ -d .venv ] || echo "The first start downloads about 3 GB (PyTorch, Label Studio, 20 images): some \
+	@[ -d .venv ] || echo "The first start downloads about 3 GB (PyTorch, Label Studio, 17 images): some \
 	2 minutes at 500 Mbit/s, 10 at 50. Later ones take seconds." >&2
 	$(UV) run cytoloop up --demo
 

@@ -11,7 +11,8 @@ the frames of the other four blocks, which nobody corrects. Only Label Studio is
 
 With `--order blind` the frames are drawn by chance, and all of them train. With `--mark-first` a
 round comes before the others: the ten frames that `cytoloop up` chooses where no shipped detector
-knows the images, marked by hand. `--picture` draws F1 against the corrected frames.
+knows the images, marked by hand. `--picture` draws F1 against the corrected frames, of all that the
+file of `--json` holds; with `--seeds` and no number, of that alone.
 
 Of each round: the champion's F1 at its threshold, F1 at the best threshold there is, AP50 and
 calibration error on the other blocks; the candidate's F1 in its trial beside the champion's; wrong
@@ -266,32 +267,35 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--batch", type=int, default=20)
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments.add_argument("--seeds", type=int, nargs="*", default=[0])
     arguments.add_argument("--order", choices=["queue", "blind"], default="queue")
     arguments.add_argument("--mark-first", action="store_true", help="ten chosen frames come first")
     arguments.add_argument("--json", type=Path, help="append one line a round to this file")
-    arguments.add_argument("--picture", type=Path, help="draw F1 of what was played, a PNG")
+    arguments.add_argument("--picture", type=Path, help="draw F1 of all lines of --json, a PNG")
     asked = arguments.parse_args()
     if not DATA.is_dir():
         sys.exit(f"the frames are not at {DATA}")
-    played = []
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(Path(folder), seed, asked.order)
-            played.append({"seed": seed, "tasks": 0, **scene.measure()})
-            print(json.dumps(played[-1]), flush=True)
+            keep({"seed": seed, "tasks": 0, **scene.measure()}, asked.json)
             for number in range(asked.rounds + asked.mark_first):
                 if asked.mark_first and number == 0:
                     scene.mark_first()
                 else:
                     scene.correct(asked.batch)
-                played.append({"seed": seed, **scene.learn(), **scene.measure()})
-                print(json.dumps(played[-1]), flush=True)
-                if asked.json:
-                    with asked.json.open("a") as file:
-                        file.write(json.dumps(played[-1]) + "\n")
+                keep({"seed": seed, **scene.learn(), **scene.measure()}, asked.json)
     if asked.picture:
-        draw(played, asked.picture)
+        lines = asked.json.read_text(encoding="utf-8").splitlines()
+        draw([json.loads(line) for line in lines], asked.picture)
+
+
+def keep(row: dict[str, Any], path: Path | None) -> None:
+    line = json.dumps(row)
+    print(line, flush=True)
+    if path:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def draw(played: Sequence[dict[str, Any]], path: Path) -> None:

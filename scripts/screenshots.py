@@ -81,6 +81,7 @@ def photograph_marking_first() -> None:
 @dataclass(frozen=True)
 class Product:
     url: str
+    backend: str
     account: dict[str, str]
     studio: Studio
 
@@ -178,7 +179,8 @@ def running(data: Path, images: Path, labels: str = "mitosis") -> Iterator[Produ
             raise SystemExit("cytoloop up ended")
         account = read_json(data / "label-studio" / "account.json")
         url = f"http://127.0.0.1:{port}"
-        yield Product(url, account, Studio(url, account["token"]))
+        backend = f"http://127.0.0.1:{backend_port}"
+        yield Product(url, backend, account, Studio(url, account["token"]))
     finally:
         process.terminate()
         process.wait(60)

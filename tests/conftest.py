@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.installation import Account, StudioInstallation
@@ -125,10 +126,15 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def starter_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of versions with the mitosis starter, made ready to serve once: copy it."""
-    folder = tmp_path_factory.mktemp("starter")
-    resolve_model("starter:mitosis", Registry(folder / "versions", folder / "champions"))
-    return folder / "versions"
+    """A folder of versions with the mitosis starter, made ready to serve once for all processes of
+    the tests, because that takes seconds: copy it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "starter.lock"):
+        versions = folder / "starter" / "versions"
+        resolve_model("starter:mitosis", Registry(versions, folder / "starter" / "champions"))
+    return versions
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def _train_on_folder(
     from ml_backend.retraining.labelled_folder import train_folder
 
     version, unread = train_folder(settings, registry, dataset, wishes, progress, task)
-    reasons = ["nothing is promoted with --dataset"]
+    reasons = [f"no project uses it by itself; use it with detect --model {version.name}"]
     return _Outcome(version.name, version.snapshot, reasons, skipped=unread)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.label_studio.client import Studio, StudioProject
-from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
 from ml_backend.label_studio.webhooks import connect_backend, disconnect_backend
 from ml_backend.learners.kinds import choose_learner, match_labels
 from ml_backend.registry.resolve import resolve_model
@@ -41,6 +41,11 @@ class ConnectedProject:
     drawn: tuple[str, ...]
     not_asked: tuple[str, ...]
     without_label: tuple[str, ...]
+
+    @property
+    def is_boxed(self) -> bool:
+        """Whether its labels are boxes; else they are choices for whole images."""
+        return bool(parse_labels(self.project.label_config).controls)
 
     def to_json(self) -> dict[str, Any]:
         """Give the values of `cytoloop connect --json`."""
@@ -77,10 +82,11 @@ class ConnectedProject:
         """Describe what is shown with this project's labels and what is not."""
         if not self.trained:
             return (
-                "No detector matches its labels, so nothing is pre-annotated; correct some tasks "
+                "No model knows these labels yet, so nothing is pre-annotated; mark some images "
                 "and the worker trains one."
             )
-        text = f"{self.version} boxes: {', '.join(self.drawn)}."
+        verb = "boxes" if self.is_boxed else "chooses"
+        text = f"{self.version} {verb}: {', '.join(self.drawn)}."
         if self.not_asked:
             names = ", ".join(self.not_asked)
             text += f" To have {names} boxed too, set CYTOLOOP_PREANNOTATE=all before the start."

@@ -52,16 +52,17 @@ class FirstLook:
 
     def describe(self) -> str:
         """Say what was found and what follows, for images that are not known."""
+        found = f"only {self.with_objects}" if self.with_objects else "none"
         why = (
-            f"The shipped detector is sure of something in only {self.with_objects} of "
-            f"{self.images} images that were looked at: it does not know this microscope or stain."
+            f"The shipped detector is sure of something in {found} of {self.images} images that "
+            "were looked at: it does not know this microscope or stain."
             if self.images
             else "No shipped detector knows these labels."
         )
         return (
-            f"{why} Mark the cells in the {MARKED_FIRST} images of the tab {MARK_FIRST!r}, which "
-            "were chosen for you, then press Start training: a detector of your own learns from "
-            "them and marks the others."
+            f"{why} Mark the {MARKED_FIRST} images of the tab {MARK_FIRST!r}, which were chosen "
+            "for you, then press Start training: a model of your own learns from them and marks "
+            "the others."
         )
 
 

@@ -55,15 +55,23 @@ def render_summary(
     lines += _list_problems("could not be pre-annotated", left_out)
     if advice:
         lines += ["", f"[yellow]{escape(advice)}[/]"]
-    boxed = connection.trained and not advice
-    task, detector = ("correct its boxes", "a better") if boxed else ("box its cells", "a first")
+    marked = connection.trained and not advice
+    if connection.is_boxed:
+        task = "correct its boxes" if marked else "box its cells"
+    else:
+        task = "check its choice" if marked else "choose its class"
+    model = "a better" if marked else "a first"
+    after = (
+        f"After {settings.retrain_after} corrected tasks {model} version is trained, sooner with"
+    )
+    if connection.project.tasks + result.new < settings.retrain_after:
+        after = f"To have {model} version trained:"
     lines += [
         "",
-        f"Open the first task, {task}, press Submit, and go on with the next. "
-        f"After {settings.retrain_after} corrected tasks {detector} detector is trained, "
-        "sooner with Start training (Settings, Model). Ctrl-C here ends everything.",
+        f"Open the first task, {task}, press Submit, and go on with the next. {after} press "
+        "Start training (on the page below, or Settings, Model). Ctrl-C here ends everything.",
     ]
-    if boxed:
+    if marked and connection.is_boxed:
         lines.append(
             "A few images come without boxes on purpose (see 'blind'): mark all their cells."
         )

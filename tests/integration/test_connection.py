@@ -178,7 +178,7 @@ def test_a_project_that_no_detector_can_draw_is_connected_untrained(
     )
     assert connection.version == f"{project}-untrained"
     assert not connection.trained
-    assert "No detector matches" in connection.describe()
+    assert "No model knows these labels" in connection.describe()
     (task,) = label_studio.studio.import_tasks(project, [{"data": {"image": "/data/1.png"}}])
     label_studio.studio.retrieve_predictions(project, [task])
     assert next(label_studio.studio.list_tasks(project))["predictions"] == []

@@ -19,6 +19,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.inspection import list_backends, list_webhooks
 from ml_backend.label_studio.installation import StudioInstallation
 from ml_backend.label_studio.session import AddressBlocked, StudioFault
+from ml_backend.registry.versions import Registry
 from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
@@ -57,7 +58,8 @@ class Guarded:
             cv2.imwrite(str(folder / f"{seed}.png"), pixels[..., ::-1])
         self.studio.add_media_folder(self.project, folder)
         address = f"/data/local-files/?d={self.project}/"
-        data = [{"image": f"{address}{seed}.png", "split": "train"} for seed in seeds]
+        alike = {"split": "train", "sample": "leaf"}
+        data = [{"image": f"{address}{seed}.png", **alike} for seed in seeds]
         return self.studio.import_tasks(self.project, [{"data": fields} for fields in data])
 
     def find(self, check: str) -> list[str]:
@@ -112,7 +114,8 @@ def test_polling_publishes_and_trains_by_requests_alone(guarded: Guarded) -> Non
         return studio.count_untouched(number, without=connection.version)
 
     # All reconciliations but the first are hours away.
-    worker = Worker(guarded.settings, CYTOLOOP_RETRAIN_AFTER="5", CYTOLOOP_RECONCILE_SECONDS="9999")
+    short = {"CYTOLOOP_RETRAIN_AFTER": "5", "CYTOLOOP_EPOCHS": "1", "CYTOLOOP_IMGSZ": "64"}
+    worker = Worker(guarded.settings, CYTOLOOP_RECONCILE_SECONDS="9999", **short)
     try:
         worker.until("boxes at the start", lambda: lacking() == 0, 60)
         later = guarded.import_images(range(4, 7))
@@ -128,6 +131,12 @@ def test_polling_publishes_and_trains_by_requests_alone(guarded: Guarded) -> Non
             lambda: worker.count_in_log("5 tasks corrected since the last training"),
             60,
         )
+        settings = guarded.settings
+        registry = Registry(settings.versions, settings.champions)
+        worker.until("a version", lambda: registry.list_versions(str(number)), 120)
+        # All are of one sample, so none could be lent to judging: people may still choose it.
+        worker.until("its trial", lambda: registry.list_versions(str(number))[0].decision, 120)
+        assert registry.get_champion(str(number)) == connection.version
         assert guarded.find("backend")[0].startswith("connected with --poll")
         assert any("took" in seen and "mydata" in seen for seen in guarded.find("local files"))
     finally:

@@ -43,6 +43,7 @@ create index if not exists cell_unsure on cell (coalesce(confidence, 2));
 create index if not exists cell_confident on cell (coalesce(confidence, -1));
 create index if not exists cell_disagreement on cell (disagreement);
 create index if not exists cell_class on cell (shown, label, confidence);
+create index if not exists cell_change on cell (shown, label) where state <> 'detected';
 create index if not exists cell_sample on cell (sample, confidence);
 create table if not exists correction (
     annotation integer primary key, task integer not null, version text not null,
@@ -401,7 +402,7 @@ class Catalogue:
         query = f"select number from cell where {condition}"
         allowed = np.fromiter((r[0] for r in self.read().execute(query, values)), np.int64)
         kept = np.isin(numbers, allowed) & (numbers != number)
-        numbers, likeness = numbers[kept], compare_looks(row[0], looks)[kept]
+        numbers, likeness = numbers[kept], compare_looks(row[0], looks[kept])
         order = np.argsort(-likeness, kind="stable")[: limit - 1]
         return self.get_cells([number, *numbers[order].tolist()]), len(numbers) + 1
 

@@ -44,7 +44,7 @@ def gallery(number: int) -> str:
     project = state.projects.get(number)
     tools = state.galleries.get(project)
     refresh_now(state, project, at_once=False)
-    wish = read_wish(request.args)
+    wish, labels = read_wish(request.args), parse_labels(project.label_config)
     compared = 0
     if wish.alike is not None:
         cells, compared = tools.find_alike(wish.alike, wish.filter, PAGE)
@@ -62,7 +62,8 @@ def gallery(number: int) -> str:
         pages=max(1, -(-total // PAGE)),
         wish=wish,
         compared=compared,
-        labels=parse_labels(project.label_config).values,
+        labels=labels.values,
+        boxed=bool(labels.controls),
         shown=tools.catalogue.list_values("shown"),
         samples=tools.catalogue.list_values("sample"),
         states=STATES,

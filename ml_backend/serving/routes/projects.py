@@ -46,10 +46,15 @@ def show(number: int) -> str:
 
 
 @routes.get("/now")
-def show_now(number: int) -> str:
-    """Show what happens now alone, for a page that keeps itself up to date."""
+def show_now(number: int) -> str | tuple[str, int]:
+    """Show what happens now alone, for a page that keeps itself up to date.
+
+    A page that came before anything was read (`empty` in the query) is to be loaded again then.
+    """
     state = get_app_state()
     now = describe_now(state, state.projects.get(number))
+    if "empty" in request.args and now.counts.tasks and now.reading.finished:
+        return "", 205
     return render_template("cytoloop/now.html", now=now, project=now.project)
 
 

@@ -79,6 +79,7 @@ def test_what_follows_is_said_where_nothing_is_known() -> None:
     assert not FirstLook(0, 0).is_known
     text = FirstLook(12, 2).describe()
     assert "in only 2 of 12 images" in text and repr(MARK_FIRST) in text
+    assert "in none of 12 images" in FirstLook(12, 0).describe()
     assert "knows these labels" in FirstLook(0, 0).describe()
 
 

@@ -13,9 +13,18 @@ from ml_backend.settings import Settings
 from tasks.launcher.import_images import ImportResult
 from tasks.launcher.summary import render_summary
 
+BOXES = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Mitotic cell"/></RectangleLabels></View>'
+)
+CHOICES = (
+    '<View><Image name="image" value="$image"/><Choices name="class" toName="image">'
+    '<Choice value="A"/></Choices></View>'
+)
 
-def print_summary(folder: Path, result: ImportResult, *, trained: bool) -> str:
-    project = StudioProject(3, "Cells", "<View/>", "v1", 0.0, 2)
+
+def print_summary(folder: Path, result: ImportResult, *, trained: bool, labels: str = BOXES) -> str:
+    project = StudioProject(3, "Cells", labels, "v1", 0.0, 2)
     connection = ConnectedProject(
         project, "http://backend", "v1", trained, ("Mitotic cell",), (), ()
     )
@@ -55,3 +64,20 @@ def test_only_a_project_with_a_version_is_told_of_boxes(tmp_path: Path) -> None:
     )
     assert "correct its boxes" in trained and "blind" in trained
     assert "box its cells" in untrained and "blind" not in untrained
+
+
+def test_where_classes_are_chosen_nothing_is_said_of_boxes(tmp_path: Path) -> None:
+    trained, untrained = (
+        print_summary(tmp_path, ImportResult(), trained=trained, labels=CHOICES)
+        for trained in (True, False)
+    )
+    assert "check its choice" in trained and "v1 chooses:" in trained
+    assert "choose its class" in untrained and "box" not in trained + untrained
+
+
+def test_the_training_begins_by_itself_only_where_there_are_tasks_enough(tmp_path: Path) -> None:
+    few, many = (
+        print_summary(tmp_path, ImportResult(new=new), trained=True) for new in (17, 18)
+    )  # beside the two that the project holds
+    assert "To have a better version trained: press Start training" in few
+    assert "After 20 corrected tasks a better version is trained" in many
