@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -142,3 +143,7 @@ def is_worker_running(settings: Settings) -> bool:
         return locks.is_held(_LEADER)
     finally:
         locks.close()
+
+
+if __name__ == "__main__":  # the health check of a container
+    sys.exit(not is_worker_running(Settings()))

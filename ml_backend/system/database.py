@@ -21,8 +21,9 @@ from ml_backend.system.private_files import create_private
 Address = Path | str
 DatabaseError = SQLAlchemyError
 
-# Label Studio's tables may be in the same PostgreSQL, and some have the names of ours.
-SCHEMA = "cytoloop"
+# Label Studio's tables may be in the same PostgreSQL, and some have the names of ours. No user has
+# this name: a schema of a user's name is searched first, for its other tables too.
+SCHEMA = "cytoloop_state"
 _SQLITE_PATIENCE = 10.0  # seconds to wait for another writer
 _CONNECT_PATIENCE = 10  # seconds to wait for the server
 # One lock for whoever makes the tables; any number that is ours.

@@ -35,7 +35,7 @@ ROLES = {
 }
 _WRITE = re.compile(
     r"\s*(?:insert\s+(?:or\s+\w+\s+)?into|update|delete\s+from|replace\s+into|create\s+table"
-    r"(?:\s+if\s+not\s+exists)?)\s+(?:[\"`]?(main|dbos|cytoloop)[\"`]?\.)?[\"`]?(\w+)",
+    r"(?:\s+if\s+not\s+exists)?)\s+(?:[\"`]?(main|dbos|cytoloop_state)[\"`]?\.)?[\"`]?(\w+)",
     re.IGNORECASE,
 )
 
@@ -227,7 +227,7 @@ def _databases() -> None:
 def _postgres(psycopg: Any) -> None:
     """The same points as SQLite has: there is a file for each schema."""
     written: dict[int, str] = {}  # by connection
-    files = {"dbos": "jobs", "cytoloop": "projects"}
+    files = {"dbos": "jobs", "cytoloop_state": "projects"}
 
     def watch(name: str) -> None:
         real = getattr(psycopg.Cursor, name)

@@ -86,12 +86,12 @@ def test_many_that_open_it_at_once_all_find_its_tables(address: Address) -> None
 def test_other_tables_of_the_same_names_are_left_alone(postgres_address: str) -> None:
     engine = sql.create_engine(postgres_address.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
-        connection.exec_driver_sql("create table public.task (id text)")
+        connection.exec_driver_sql("create table task (id text)")
     database = Database(postgres_address, TABLES)
     with database.begin() as connection:
         add_rows(connection, ROWS, [row(1, "a")])
     with engine.begin() as connection:
-        assert connection.exec_driver_sql("select count(*) from public.task").scalar() == 0
+        assert connection.exec_driver_sql("select count(*) from task").scalar() == 0
 
 
 def test_a_file_is_there_once_it_was_opened(tmp_path: Path) -> None:
