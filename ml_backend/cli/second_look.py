@@ -53,12 +53,13 @@ def second_look(
     if dataset is not None:
         from ml_backend.retraining.second_look import look_again_at_folder
 
+        done: dict[int, int] = {}  # passes, by fold
         with console.show_progress("Checking") as bar:
 
             def follow(step: dict[str, Any]) -> None:
                 if "epoch" in step:
-                    done = (step["fold"] - 1) * step["epochs"] + step["epoch"]
-                    bar(done, step["folds"] * step["epochs"])
+                    done[step["fold"]] = step["epoch"]
+                    bar(sum(done.values()), step["folds"] * step["epochs"])
 
             findings, images, skipped = look_again_at_folder(
                 settings, registry, dataset, model, follow

@@ -64,6 +64,8 @@ def train(
     with console.show_progress("Training") as bar:
 
         def follow(step: dict[str, Any]) -> None:
+            if "fold" in step:
+                return  # of a model that is trained beside it, on some of the same images
             if "epoch" in step:
                 bar(step["epoch"], step["epochs"])
             if "skipped" in step:

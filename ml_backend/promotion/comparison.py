@@ -8,10 +8,8 @@ would serve, and are then deleted; what they found is kept with the version.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -23,12 +21,13 @@ from ml_backend.dataset.snapshot import Item, Snapshot
 from ml_backend.learners.base import Figures, Model, Prediction
 from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.learners.model_file import FILE_NAME, rewrite_card
-from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_child import run_side_by_side
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import blind_review, operating_point
 from ml_backend.promotion.blind_review import FiguresByReview, ReviewKind
 from ml_backend.promotion.comparison_plan import plan_comparison
 from ml_backend.promotion.decision import Decision, JudgedVersion, decide_promotion
+from ml_backend.promotion.fold_jobs import make_fold_jobs
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.promotion.second_look import Finding, list_findings
 from ml_backend.registry import resolve
@@ -119,8 +118,7 @@ class Comparison:
     def train_folds(self, progress: Progress = lambda step: None) -> None:
         """Train the folds' models and keep their predictions; a fold that has them is not redone.
 
-        The models are trained beside each other, each on its share of the cores: one network
-        this small keeps two cores busy two thirds of the time.
+        Nor is one trained again whose model was made beside the candidate's, see `make_fold_jobs`.
 
         Args:
             progress: Called with the fold and the training's progress, by one thread at a time.
@@ -128,45 +126,41 @@ class Comparison:
         Raises:
             TrainingFailed: A training failed. What the other one found is kept.
         """
+        jobs = make_fold_jobs(self.plan.folds, self._describe_training(), self._images)
         missing = [
-            number
-            for number in range(len(self.plan.folds))
-            if not self._get_predictions_file(number).exists()
+            number for number in range(len(jobs)) if not self._get_predictions_file(number).exists()
         ]
         telling = Lock()
 
-        def tell(step: dict[str, Any]) -> None:
+        def tell(place: int, step: dict[str, Any]) -> None:
             with telling:
-                progress(step)
+                progress({"fold": missing[place] + 1, "folds": len(jobs), **step})
 
-        if missing:
-            threads = max(1, (os.cpu_count() or 1) // len(missing))
-            with ThreadPoolExecutor(len(missing)) as pool:
-                trained = [
-                    pool.submit(self._train_fold, number, threads, tell) for number in missing
-                ]
-                for future in trained:
-                    future.result()
+        trained = run_side_by_side([jobs[number] for number in missing], tell)
+        for number, training in zip(missing, trained, strict=True):
+            if training.exception() is None:
+                self._keep_predictions(number, load_model(jobs[number].out))
+        for training in trained:
+            training.result()
         # Also those of a process that was killed before it came so far.
-        for number in range(len(self.plan.folds)):
-            shutil.rmtree(self._get_fold_folder(number), ignore_errors=True)
+        for job in jobs:
+            shutil.rmtree(job.out, ignore_errors=True)
 
-    def _train_fold(self, number: int, threads: int, progress: Progress) -> None:
-        out = self._get_fold_folder(number)
-        fold = self.plan.folds[number]
-        job = TrainingJob(
-            examples=self._make_examples(fold.learned),
+    def _describe_training(self) -> TrainingJob:
+        """Describe how the candidate was trained, but for the examples."""
+        return TrainingJob(
+            examples=(),
             classes=self._card.classes,
             headline=self._card.headline,
             base=self._weights,
-            out=out,
+            out=self._workspace / f"{self.candidate.project}-{self.candidate.snapshot}",
             kind=self._card.kind,
             epochs=self._epochs,
             imgsz=self._imgsz,
         )
-        position = {"fold": number + 1, "folds": len(self.plan.folds)}
-        run_in_child(job, lambda step: progress({**position, **step}), threads)
-        predictions = self._predict(load_model(out), fold.judged)
+
+    def _keep_predictions(self, number: int, model: Model) -> None:
+        predictions = self._predict(model, self.plan.folds[number].judged)
         write_json(
             self._get_predictions_file(number),
             {str(task): prediction.to_json() for task, (_, prediction) in predictions.items()},
@@ -274,9 +268,6 @@ class Comparison:
 
     def _make_examples(self, items: Sequence[Item]) -> list[Example]:
         return [snapshots.to_example(item, self._images) for item in items]
-
-    def _get_fold_folder(self, number: int) -> Path:
-        return self._workspace / f"{self.candidate.name}-fold-{number + 1}"
 
     def _get_predictions_file(self, number: int) -> Path:
         against = self.champion.name if self.champion else "nothing"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folds import make_folds
 from ml_backend.dataset.snapshot import Item
 from ml_backend.learners.base import Prediction, Progress
 from ml_backend.learners.kinds import find_learner, load_model
-from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_child import run_side_by_side
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion.predict_examples import predict_examples
 
@@ -43,7 +44,7 @@ def predict_out_of_fold(
         workspace: The folder in which they are trained; nothing stays there.
         epochs: Passes over the images; the recipe's where None.
         imgsz: Longest side at the network, px; the recipe's where None.
-        progress: Called with the fold and what its training tells.
+        progress: Called with the fold and what its training tells, by one thread at a time.
 
     Returns:
         Each image that could be read, with its size, and the prediction; and the threshold of
@@ -58,29 +59,34 @@ def predict_out_of_fold(
     answers: list[tuple[Example, Prediction]] = []
     thresholds = []
     workspace.mkdir(parents=True, exist_ok=True)
-    for number, fold in enumerate(folds):
-        out = Path(tempfile.mkdtemp(prefix="out-of-fold-", dir=workspace))
-        job = TrainingJob(
-            examples=[examples[item.task] for item in fold.learned],
-            classes=tuple(classes),
-            headline=learner.choose_headline(classes),
-            base=base,
-            out=out,
-            kind=kind,
-            epochs=epochs,
-            imgsz=imgsz,
-        )
-        position = {"fold": number + 1, "folds": len(folds)}
-        try:
-            run_in_child(job, lambda step, at=position: progress({**at, **step}))  # type: ignore[misc]
-            model = load_model(out)
+    with tempfile.TemporaryDirectory(prefix="out-of-fold-", dir=workspace) as folder:
+        jobs = [
+            TrainingJob(
+                examples=[examples[item.task] for item in fold.learned],
+                classes=tuple(classes),
+                headline=learner.choose_headline(classes),
+                base=base,
+                out=Path(folder, str(number)),
+                kind=kind,
+                epochs=epochs,
+                imgsz=imgsz,
+            )
+            for number, fold in enumerate(folds, 1)
+        ]
+        telling = Lock()
+
+        def tell(place: int, step: dict[str, Any]) -> None:
+            with telling:
+                progress({"fold": place + 1, "folds": len(jobs), **step})
+
+        trained = run_side_by_side(jobs, tell)
+        for fold, training in zip(folds, trained, strict=True):
+            model = load_model(training.result().parent)
             thresholds.append(model.card.threshold)
             kept, predictions, _ = predict_examples(
                 model, [examples[item.task] for item in fold.judged]
             )
-        finally:
-            shutil.rmtree(out, ignore_errors=True)
-        answers += zip(kept, predictions, strict=True)
+            answers += zip(kept, predictions, strict=True)
     return answers, sum(thresholds) / max(len(thresholds), 1)
 
 

@@ -18,9 +18,13 @@ from ml_backend.evaluation import plots
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
 from ml_backend.learners.kinds import choose_learner, match_labels
+from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import rollback_test, second_look
 from ml_backend.promotion.comparison import Comparison, Judgement
+from ml_backend.promotion.comparison_plan import plan_comparison
 from ml_backend.promotion.decision import Decision
+from ml_backend.promotion.fold_jobs import make_fold_jobs
+from ml_backend.registry import resolve
 from ml_backend.registry.starters import choose_starter
 from ml_backend.registry.versions import Registry, Version
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
@@ -54,10 +58,12 @@ class Pipeline:
         A snapshot is trained on once: asked again with the same wishes, this returns the version
         that is there.
 
+        The models that will judge it are trained beside it.
+
         Args:
             snapshot: The corrections.
             wishes: What a person asked for.
-            progress: Called with what the training tells.
+            progress: Called with what the trainings tell.
 
         Raises:
             NothingToLearn: The corrections do not hold what a training needs.
@@ -104,7 +110,17 @@ class Pipeline:
                 base,
                 wishes,
                 progress,
+                lambda version, job: self._choose_fold_jobs(snapshot, version, job),
             )
+
+    def _choose_fold_jobs(
+        self, snapshot: Snapshot, candidate: Version, job: TrainingJob
+    ) -> list[TrainingJob]:
+        """Choose the trainings that the candidate's trial will ask for."""
+        _, base = resolve.find_base(candidate.base, self.registry)
+        champion = self._champion(self.projects.get(snapshot.project))
+        plan = plan_comparison(snapshot, candidate, base, champion)
+        return make_fold_jobs(plan.folds, job, self.settings.images / str(snapshot.project))
 
     def choose_base(self, project: Project) -> str:
         """Choose what the project's candidates start from: the starter that draws its labels best.

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
 
 from ml_backend.dataset.example import Example
 from ml_backend.learners.base import Progress
 from ml_backend.learners.kinds import find_learner
 from ml_backend.learners.model_file import read_card
-from ml_backend.learners.training_child import run_in_child
+from ml_backend.learners.training_child import run_side_by_side
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry, Version, check_word
 from ml_backend.settings import Settings
 from ml_backend.state.training_progress import tell_progress
+
+# Given the version as it will be, but for its name, and its training: what is to be trained beside.
+Beside = Callable[[Version, TrainingJob], Sequence[TrainingJob]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ def train_version(
     base: str,
     wishes: Wishes,
     progress: Progress,
+    choose_beside: Callable[
+        [Version, TrainingJob], Sequence[TrainingJob]
+    ] = lambda version, job: (),
 ) -> Version:
     """Train in a process of its own and add the version, with its whole ancestry.
 
@@ -80,7 +88,9 @@ def train_version(
         base: What the training starts from, as the user names it; "" for the learner's own
             start.
         wishes: What a person asked for.
-        progress: Called with what the training tells.
+        progress: Called with what the training tells, by one thread at a time.
+        choose_beside: Chooses the trainings that will be wanted next. Whether they went well is
+            seen by whoever wants them, and finds them done.
 
     Raises:
         TrainingFailed: It made no version.
@@ -99,21 +109,38 @@ def train_version(
         out=out,
         kind=lesson.kind,
     )
-    with tell_progress(settings.progress, project, progress) as tell:
-        trained = run_in_child(job, tell)
-    name = registry.make_name(project, trained, wishes.name or "v")
-    seen_hashes = set(lesson.hashes) | set(ancestor.seen_hashes if ancestor else ())
-    seen_groups = set(lesson.groups) | set(ancestor.seen_groups if ancestor else ())
     version = Version(
-        name=name,
+        name="",
         project=project,
-        created=time.time(),
+        created=0.0,
         base=base,
         snapshot=lesson.snapshot,
-        seen_hashes=tuple(sorted(seen_hashes)),
-        seen_groups=tuple(sorted(seen_groups)),
+        seen_hashes=_join(lesson.hashes, ancestor.seen_hashes if ancestor else ()),
+        seen_groups=_join(lesson.groups, ancestor.seen_groups if ancestor else ()),
+        kind=lesson.kind,
+    )
+    beside = choose_beside(version, job)
+    telling = Lock()
+    with tell_progress(settings.progress, project, progress) as tell:
+
+        def tell_of(place: int, step: dict[str, Any]) -> None:
+            with telling:
+                if place == 0:
+                    tell(step)
+                else:
+                    progress({"fold": place, "folds": len(beside), **step})
+
+        trained = run_side_by_side([job, *beside], tell_of)[0].result()
+    version = replace(
+        version,
+        name=registry.make_name(project, trained, wishes.name or "v"),
+        created=time.time(),
         kind=read_card(trained).kind,
     )
     added = resolve.add_servable_version(version, trained, registry)
     shutil.rmtree(out, ignore_errors=True)
     return added
+
+
+def _join(*parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({name for part in parts for name in part}))
