@@ -36,6 +36,7 @@ from ml_backend.serving.publish import Publisher
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from tests.conftest import RunningStudio
+from tests.integration.test_annotators import sign_up
 
 CONFIGS = Path(__file__).parents[2] / "ml_backend" / "label_studio" / "configs"
 
@@ -394,6 +395,45 @@ def test_a_strategy_that_needs_the_whole_queue_gets_it(
     steps = {round(scores[task] * 10, 6) for task in scores if task != held}
     assert len(steps) == 10 and steps < set(range(11))
     assert queue.publisher.publish().rescored == 0
+
+
+def test_two_people_walk_the_queue_and_a_new_version_ranks_the_rest(
+    queue: Queue, label_studio: RunningStudio, registry: Registry
+) -> None:
+    queue.projects.choose_strategy(queue.number, "clasp")
+    queue.publisher.publish()
+    before = queue.scores()
+    with sign_up(label_studio, "walker-1") as first, sign_up(label_studio, "walker-2") as second:
+
+        def walk(steps: int) -> list[int]:
+            """Both take a task, then both submit: nobody may get the other's."""
+            taken = []
+            for _ in range(steps):
+                following = [p.get(f"/api/projects/{queue.number}/next/") for p in (first, second)]
+                for person, answer in zip((first, second), following, strict=True):
+                    task = answer.json()["id"]
+                    done = person.post(f"/api/tasks/{task}/annotations", json={"result": []})
+                    assert done.status_code == 201, done.text
+                    taken.append(task)
+            return taken
+
+        taken = walk(2)
+        assert [before[task] for task in taken] == sorted(before.values())[:4]
+        # A retraining in between: the rest is drawn anew, and what was reviewed stays.
+        registry.promote(str(queue.number), "next-v1", by="test", reason="better")
+        assert queue.publisher.publish().imported == 4
+        after = {
+            task["id"]: prediction["score"]
+            for task in queue.studio.list_tasks(queue.number)
+            for prediction in task["predictions"]
+            if prediction["model_version"] == "next-v1"
+        }
+        rest = walk(2)
+    assert sorted([*taken, *rest]) == sorted(queue.addresses)
+    assert set(after) == set(rest) and [after[task] for task in rest] == sorted(after.values())
+    # Where each task stood is kept with it, for those of the first version too.
+    kept = {t["id"]: t["predictions"] for t in queue.studio.list_tasks(queue.number)}
+    assert all([p["score"] for p in kept[task]] == [before[task]] for task in taken)
 
 
 def test_images_that_drip_hold_nobody_up_and_deleted_tasks_are_forgotten(
