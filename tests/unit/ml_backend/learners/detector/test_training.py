@@ -25,7 +25,7 @@ from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.learners.detector.training import train
 from ml_backend.learners.model_file import FILE_NAME, read_card
-from ml_backend.learners.training_child import is_finished, run_in_child
+from ml_backend.learners.training_child import is_finished, run_in_child, run_side_by_side
 from ml_backend.learners.training_job import TrainingJob
 
 STARTER = Path(__file__).parents[5] / "ml_backend" / "registry" / "starters" / "mitosis.safetensors"
@@ -82,12 +82,22 @@ def test_child_makes_a_version_that_detects(tmp_path: Path) -> None:
     assert not is_finished(job(tmp_path, unmarked, epochs=2))
 
 
-def test_nothing_to_learn_is_no_interruption(tmp_path: Path) -> None:
+def test_nothing_to_learn_is_no_interruption_and_stops_none_beside_it(tmp_path: Path) -> None:
     """Only what the machine did to it is worth another try."""
     unreadable = Example(tmp_path / "none.png", "c", Boxes())
+    jobs = [
+        job(tmp_path, [unreadable], out=tmp_path / "none"),
+        job(tmp_path, [blobs(tmp_path, 0)], out=tmp_path / "good"),
+    ]
+    told: list[tuple[int, dict[str, Any]]] = []
+    bad, good = run_side_by_side(jobs, lambda place, step: told.append((place, step)))
+    assert good.result() == tmp_path / "good" / FILE_NAME
     with pytest.raises(TrainingFailed, match="none of the 1") as caught:
-        run_in_child(job(tmp_path, [unreadable]), lambda line: None)
+        bad.result()
     assert not isinstance(caught.value, TrainingInterrupted)
+    assert {place for place, step in told if "skipped" in step} == {0}
+    assert [step["epoch"] for place, step in told if place == 1] == [1]
+    assert run_side_by_side([], lambda place, step: None) == []
 
 
 def test_same_seed_same_weights(tmp_path: Path) -> None:
