@@ -105,8 +105,12 @@ def connect(
 def page(
     context: typer.Context,
     backend_url: Annotated[
-        str, typer.Option(help="Address at which your browser reaches the ML backend.")
-    ] = "http://127.0.0.1:9090",
+        str | None,
+        typer.Option(
+            help="Address at which your browser reaches the ML backend; else the one that Label "
+            "Studio knows.",
+        ),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -114,6 +118,7 @@ def page(
     import webbrowser
 
     from ml_backend.label_studio.client import Studio
+    from ml_backend.label_studio.inspection import find_backend
     from ml_backend.state.login_links import make_link_secret
     from ml_backend.state.projects import Projects
 
@@ -121,7 +126,10 @@ def page(
     projects = Projects(settings.projects_database).list_projects()
     if not projects:
         raise ValueError("no project is connected yet: run cytoloop connect, or cytoloop up --demo")
-    person = Studio(projects[0].url, projects[0].token).get_person()
+    studio = Studio(projects[0].url, projects[0].token)
+    if backend_url is None:
+        backend_url = find_backend(studio.session, projects[0].id) or "http://127.0.0.1:9090"
+    person = studio.get_person()
     secret = make_link_secret(settings.login_links, person)
     link = f"{backend_url.rstrip('/')}/login?link={secret}"
     if browser:

@@ -92,6 +92,12 @@ def is_ours(backend: MlBackend) -> bool:
     return backend.title == BACKEND_TITLE
 
 
+def find_backend(session: Session, project: int) -> str | None:
+    """Find the address at which Label Studio reaches our ML backend; None without one."""
+    ours = filter(is_ours, list_backends(session, project))
+    return next((backend.url.rstrip("/") for backend in ours), None)
+
+
 def find_block(session: Session, project: int, url: str) -> str | None:
     """Ask whether the server's protections forbid it to talk to an ML backend and its webhook.
 

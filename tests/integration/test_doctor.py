@@ -17,7 +17,7 @@ import pytest
 from ml_backend.demo.synthetic_images import generate_field
 from ml_backend.doctor.examination import examine
 from ml_backend.doctor.finding import Finding
-from ml_backend.label_studio.inspection import is_ours, list_backends, list_webhooks
+from ml_backend.label_studio.inspection import find_backend, is_ours, list_backends, list_webhooks
 from ml_backend.serving.connect import connect
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
@@ -76,7 +76,10 @@ def find(settings: Settings, project: int, check: str) -> list[Finding]:
     ]
 
 
-def test_a_project_as_it_should_be_has_nothing_to_mend(project: int, settings: Settings) -> None:
+def test_a_project_as_it_should_be_has_nothing_to_mend(
+    project: int, settings: Settings, label_studio: RunningStudio, backend: Backend
+) -> None:
+    assert find_backend(label_studio.studio.session, project) == backend.url
     wrong = [
         result
         for result in examine(settings, project)
