@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.promotion.rollback_test import AFTER, judge_promotion
-from ml_backend.registry.versions import ChampionChange
+from ml_backend.registry.champions import ChampionChange
 
 RISES = (0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 CHANGE = ChampionChange("after", "before", "promotion", 0.0, "cytoloop", "")

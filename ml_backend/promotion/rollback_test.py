@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.dataset.corrections import Correction
-from ml_backend.registry.versions import ChampionChange
+from ml_backend.registry.champions import ChampionChange
 
 # Tasks corrected under the new champion, and at least and at most under the one before.
 AFTER, BEFORE_LEAST, BEFORE_MOST = 20, 5, 50

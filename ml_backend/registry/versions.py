@@ -1,8 +1,6 @@
-"""Versions: their files, their ancestry, and which one is the champion of a project.
+"""Versions: their files, their ancestry, and what makes one of them a champion.
 
-A version is a folder that appears whole or not at all. The champion of a project is
-one small file that is replaced atomically, so a server may read it at every request
-and all processes agree.
+A version is a folder that appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,19 +10,17 @@ import os
 import re
 import secrets
 import shutil
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
+from ml_backend.registry.champions import ChampionChange, Champions, list_champions
 from ml_backend.registry.mirror import Mirror
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, write_json
-from ml_backend.system.locks import hold_lock
 
 # Versions trained with `train --dataset` belong to this project.
 DATASET_PROJECT = "dataset"
@@ -64,28 +60,7 @@ class Version:
     kind: str = "detector"
 
 
-@dataclass(frozen=True)
-class ChampionChange:
-    """A change of a project's champion.
-
-    Attributes:
-        version: The new champion.
-        previous: The one before; "" for the first.
-        kind: How it changed.
-        at: Seconds since 1970.
-        by: Who changed it.
-        reason: Why.
-    """
-
-    version: str
-    previous: str
-    kind: Literal["promotion", "rollback"]
-    at: float
-    by: str
-    reason: str
-
-
-class Registry:
+class Registry(Champions):
     """The versions and champions in a data folder, or in a bucket that it mirrors.
 
     Args:
@@ -102,10 +77,8 @@ class Registry:
         mirror: Mirror | None = None,
         database: str | None = None,
     ) -> None:
+        super().__init__(champions, mirror, database)
         self._versions = versions
-        self._champions = champions
-        self.mirror = mirror
-        self._database = database
         # Records as they were read, with what changes when their file does.
         self._known: dict[str, tuple[tuple[int, int, int], Version]] = {}
 
@@ -253,25 +226,7 @@ class Registry:
         if self.mirror:
             self.mirror.publish(name, self._versions / name)
 
-    # Champions.
-
-    def get_champion(self, project: str) -> str | None:
-        """Return the champion's version string; None where the project has none. Fast."""
-        self._refresh()
-        pointer = read_json(self._champions / f"{project}.json")
-        return None if pointer is None else pointer["version"]
-
-    def list_projects_led_by(self, name: str) -> list[str]:
-        """List the projects whose champion is the version."""
-        self._refresh()
-        projects = [path.stem for path in self._champions.glob("*.json") if _is_name(path.stem)]
-        return sorted(project for project in projects if self.get_champion(project) == name)
-
-    def list_changes(self, project: str) -> list[ChampionChange]:
-        """List every change of the project's champion, oldest first."""
-        self._refresh()
-        pointer = read_json(self._champions / f"{project}.json", {"history": []})
-        return [ChampionChange(**change) for change in pointer["history"]]
+    # Champions, who are versions that are there.
 
     def promote(self, project: str, name: str, *, by: str, reason: str) -> ChampionChange:
         """Make a version the champion.
@@ -306,7 +261,7 @@ class Registry:
             UnknownVersion: `of` is not the champion any more, or none was before it.
         """
         with self._lock():
-            champions = _list_champions(self.list_changes(project))
+            champions = list_champions(self.list_changes(project))
             if of is not None and champions[-1:] != [of]:
                 raise UnknownVersion(f"{of} is not the champion of project {project} any more")
             if len(champions) < 2:
@@ -314,46 +269,10 @@ class Registry:
             self.get(champions[-2])
             return self._point(project, champions[-2], "rollback", by, reason)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep two writers from losing each other's change; readers need no lock."""
-        with hold_lock(self._champions / ".lock", self._database, 10):
-            if self.mirror:
-                self.mirror.refresh(0)
-            yield
-
-    def _refresh(self) -> None:
-        if self.mirror:
-            self.mirror.refresh()
-
-    def _point(
-        self, project: str, name: str, kind: Literal["promotion", "rollback"], by: str, reason: str
-    ) -> ChampionChange:
-        history = self.list_changes(project)
-        previous = history[-1].version if history else ""
-        change = ChampionChange(name, previous, kind, time.time(), by, reason)
-        if name != previous:
-            pointer = {"version": name, "history": [asdict(past) for past in [*history, change]]}
-            if self.mirror:
-                self.mirror.put("champions", project, pointer)
-            write_json(self._champions / f"{project}.json", pointer)
-        return change
-
 
 def _to_version(record: dict[str, Any]) -> Version:
     lists = {name: tuple(record[name]) for name in ("seen_hashes", "seen_groups")}
     return Version(**{**record, **lists})
-
-
-def _list_champions(history: list[ChampionChange]) -> list[str]:
-    """List the champions up to the present one, without those that were rolled back."""
-    champions: list[str] = []
-    for change in history:
-        if change.kind == "rollback":
-            champions.pop()
-        else:
-            champions.append(change.version)
-    return champions
 
 
 def _is_name(name: str) -> bool:

@@ -91,6 +91,7 @@ class SharedCrew:
                 log.info("this worker leads")
         except DatabaseError:
             self._is_leader = False
+            self._locks.close()
             self._locks = self._join()
         return self._is_leader
 

@@ -19,7 +19,7 @@ _OURS = 0x6379746F
 _KEEPALIVES = {"idle": 10, "interval": 5, "count": 3}
 
 
-class NotFree(RuntimeError):
+class NotFree(TimeoutError):
     """Another process holds a lock."""
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.dataset.corrections import Usefulness, measure_usefulness
-from ml_backend.registry.versions import ChampionChange, Registry, Version
+from ml_backend.registry.champions import ChampionChange
+from ml_backend.registry.versions import Registry, Version
 from ml_backend.serving.catalogue.store import Catalogue
 from ml_backend.serving.project_page.charts import (
     BinMark,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ml_backend.dataset.consensus import Submission
 from ml_backend.dataset.snapshot import count_corrected_since, load_snapshot
 from ml_backend.label_studio.client import Studio
-from ml_backend.registry.versions import ChampionChange
+from ml_backend.registry.champions import ChampionChange
 from ml_backend.serving.app_state import AppState
 from ml_backend.serving.catalogue.refresh import RefreshState, Source
 from ml_backend.serving.catalogue.store import Catalogue, Counts

@@ -12,7 +12,7 @@ from scipy.stats import permutation_test
 
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.promotion import rollback_test
-from ml_backend.registry.versions import ChampionChange
+from ml_backend.registry.champions import ChampionChange
 
 PROMOTION = ChampionChange("v2", "v1", "promotion", 1.0, "cytoloop", "better")
 

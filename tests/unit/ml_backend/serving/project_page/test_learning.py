@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.registry.versions import ChampionChange, Registry, UnknownVersion
+from ml_backend.registry.champions import ChampionChange
+from ml_backend.registry.versions import Registry, UnknownVersion
 from ml_backend.serving.project_page.learning import find_earlier_champion, make_matrix
 
 names = st.sampled_from(["", "A", "B"])
