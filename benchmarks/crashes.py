@@ -3,6 +3,7 @@
     uv run python benchmarks/crashes.py --kills 300
     uv run python benchmarks/crashes.py --kills 100 --postgres
     uv run python benchmarks/crashes.py --kills 50 --postgres --s3
+    uv run python benchmarks/crashes.py --kills 1000 --record kills.json --minutes 8   # in pieces
 
 Rounds of the whole loop: pre-annotations, corrections, a training, a promotion, new pre-
 annotations, corrections meanwhile and a second training. The worker, the server and the training
@@ -12,7 +13,8 @@ kill points, before and after (tests/crashing/hook); which there are is found ou
 round that nothing disturbs. Then every process gets the points at which the fewest have died yet
 and dies at the first of them, until the round has had its deaths. What must hold is asked when
 it has come to rest: no correction lost, no snapshot trained on twice, every promoted version
-loads, no task with mixed, double or missing pre-annotations.
+loads, no task with mixed, double or missing pre-annotations. With --record, every round is written
+down when it is over, and the next run of the command goes on after the last of them.
 
 The optimisation within the training is replaced by a copy of the starter, written in the same
 order by the same means, and MLflow's record is left out; that a real training goes on where it
@@ -38,6 +40,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the rounds are shared with the tests
 
+from ml_backend.system.atomic_files import write_json  # noqa: E402
 from tests.conftest import free_port  # noqa: E402
 from tests.crashing.nursery import Nursery  # noqa: E402
 from tests.crashing.rounds import Broken, Plan, Round, template  # noqa: E402
@@ -46,7 +49,7 @@ from tests.postgres import Postgres, find_programs, run_postgres  # noqa: E402
 from tests.s3 import CREDENTIALS, make_bucket, run_s3  # noqa: E402
 
 ROLES = ("worker", "server", "training")
-DEATHS = {"worker": 20, "server": 6, "training": 6}  # the most in one round
+DEATHS = {"worker": 40, "server": 12, "training": 6}  # the most in one round
 
 
 class Chooser:
@@ -57,6 +60,9 @@ class Chooser:
         self.known: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
         self.died: dict[str, Counter[str]] = {role: Counter() for role in ROLES}
         self.left: Counter[str] = Counter()
+        self.rounds = 0
+        self.seconds = 0.0
+        self.broken: list[str] = []
 
     def learn(self, passed: list[dict[str, Any]]) -> None:
         for entry in passed:
@@ -68,6 +74,23 @@ class Chooser:
                 self.known[entry["role"]].setdefault(f"during: {what}", 0)
             if what.startswith("start "):
                 self.known[entry["role"]].setdefault(f"while: {what}", 0)
+
+    @property
+    def kills(self) -> int:
+        return sum(sum(counts.values()) for counts in self.died.values())
+
+    def load(self, record: Path) -> None:
+        """Go on where the runs before ended."""
+        kept = json.loads(record.read_text())
+        for role in ROLES:
+            self.known[role], self.died[role] = (
+                Counter(kept[name][role]) for name in ("known", "died")
+            )
+        self.rounds, self.seconds, self.broken = kept["rounds"], kept["seconds"], kept["broken"]
+
+    def save(self, record: Path) -> None:
+        names = ("known", "died", "rounds", "seconds", "broken")
+        write_json(record, {name: getattr(self, name) for name in names})
 
     def plan(self, role: str) -> Plan | None:
         if self.left[role] <= 0:
@@ -94,15 +117,19 @@ def main() -> None:
     parser.add_argument(
         "--s3", action="store_true", help="versions in a bucket, the workers on two data folders"
     )
+    parser.add_argument("--record", type=Path, help="go on with the rounds that this file counts")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no round after these")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     chooser = Chooser(rng)
-    broken: list[str] = []
-    rounds, started = 0, time.monotonic()
+    if options.record and options.record.exists():
+        chooser.load(options.record)
+        rng.seed(f"{options.seed} {chooser.rounds}")
+    started, before = time.monotonic(), chooser.seconds
     folder = options.keep or Path(tempfile.mkdtemp(prefix="cytoloop-crashes-"))
     folder.mkdir(parents=True, exist_ok=True)
-    made = template(folder / "template")
+    made = template(Path(tempfile.mkdtemp(prefix="template-", dir=folder)))
     slow = lambda: rng.choice([0.0, 0.0, 0.0, 0.3])  # noqa: E731
     with (
         bucket(options.s3) as store,
@@ -114,10 +141,10 @@ def main() -> None:
         def tell(project: int, address: tuple[str, str, str]) -> None:
             studio.webhook[project] = address
 
-        while total(chooser) < options.kills:
-            if rounds:
+        while chooser.kills < options.kills and time.monotonic() - started < 60 * options.minutes:
+            if chooser.rounds:
                 chooser.left = Counter(DEATHS)
-            place = folder / f"round-{rounds}"
+            place: Path | None = folder / f"round-{chooser.rounds}"
             current = Round(
                 made,
                 nursery,
@@ -129,22 +156,26 @@ def main() -> None:
                 tell,
                 free_port(),
                 database=server.create_database() if server else None,
-                store=f"{store}/{rounds}" if store else None,
+                store=f"{store}/{chooser.rounds}" if store else None,
             )
-            rounds += 1
             try:
                 current.run()
             except Broken as error:
-                broken.append(f"round {rounds - 1}: {error}")
-                print(broken[-1], file=sys.stderr)
+                chooser.broken.append(f"round {chooser.rounds}: {error}")
+                print(chooser.broken[-1], file=sys.stderr)
+                place = None  # is kept
             chooser.learn(current.passed())
-            if len(broken) == 0 or not broken[-1].startswith(f"round {rounds - 1}:"):
+            if place is not None:
                 shutil.rmtree(place)
-            progress(rounds, total(chooser), options.kills, len(broken), started)
-    report(chooser, rounds, broken, time.monotonic() - started, options.json)
-    if not broken and options.keep is None:
+            chooser.rounds += 1
+            chooser.seconds = before + time.monotonic() - started
+            if options.record:
+                chooser.save(options.record)
+            progress(chooser, options.kills)
+    report(chooser, options.json)
+    if not chooser.broken and options.keep is None:
         shutil.rmtree(folder)
-    sys.exit(1 if broken else 0)
+    sys.exit(1 if chooser.broken else 0)
 
 
 def shared(wanted: bool) -> AbstractContextManager[Postgres | None]:
@@ -169,41 +200,37 @@ def bucket(wanted: bool) -> Iterator[str | None]:
         yield "s3://crashes"
 
 
-def total(chooser: Chooser) -> int:
-    return sum(sum(counts.values()) for counts in chooser.died.values())
-
-
-def progress(rounds: int, kills: int, wanted: int, broken: int, started: float) -> None:
-    minutes = (time.monotonic() - started) / 60
+def progress(chooser: Chooser, wanted: int) -> None:
     print(
-        f"round {rounds}: {kills} of {wanted} killed, {broken} rounds broken, {minutes:.1f} min",
+        f"round {chooser.rounds}: {chooser.kills} of {wanted} killed, "
+        f"{len(chooser.broken)} rounds broken, {chooser.seconds / 60:.1f} min",
         file=sys.stderr,
         flush=True,
     )
 
 
-def report(chooser: Chooser, rounds: int, broken: list[str], seconds: float, as_json: bool) -> None:
+def report(chooser: Chooser, as_json: bool) -> None:
     by_role = {role: sum(chooser.died[role].values()) for role in ROLES}
     died = {role: dict(sorted(chooser.died[role].items())) for role in ROLES}
     never = {role: [p for p, n in counts.items() if not n] for role, counts in died.items()}
     figures = {
         "kills": sum(by_role.values()),
         "by_role": by_role,
-        "rounds": rounds,
+        "rounds": chooser.rounds,
         "points": {role: len(points) for role, points in died.items()},
         "points_never_died_at": never,
         "deaths": died,
-        "broken": broken,
-        "minutes": round(seconds / 60, 1),
+        "broken": chooser.broken,
+        "minutes": round(chooser.seconds / 60, 1),
     }
     if as_json:
         print(json.dumps(figures))
         return
-    print(f"{figures['kills']} kills in {rounds} rounds")
+    print(f"{figures['kills']} kills in {chooser.rounds} rounds")
     for role in ROLES:
         hit = len(died[role]) - len(never[role])
         print(f"  {role:9}{by_role[role]:5} deaths, at {hit} of {len(died[role])} points")
-    print(f"{len(broken)} rounds in which something did not hold")
+    print(f"{len(chooser.broken)} rounds in which something did not hold")
 
 
 if __name__ == "__main__":

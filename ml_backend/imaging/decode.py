@@ -51,12 +51,15 @@ _VIPS_COMPRESSIONS = (
     *("NONE", "PACKBITS", "LZW", "DEFLATE", "ADOBE_DEFLATE"),
     *("OJPEG", "JPEG", "WEBP", "CCITTRLE", "CCITT_T4", "CCITT_T6"),
 )
+# Chunks of a PNG: 256 MB in the 4 kB of the smallest writers are 65,000. Each takes its time.
+_MOST_CHUNKS = 100_000
 # Chunks of a PNG that say nothing about colours, or what `decode` overlooks.
 _PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"oFFs", b"sRGB", b"gAMA", b"cHRM")
 
 # Sources are decoded once; remembering operations would only hold pixels in memory.
 pyvips.cache_set_max(0)
-logging.getLogger("pyvips").setLevel(logging.WARNING)
+# Warnings are what browsers overlook too; a small file may cause millions.
+logging.getLogger("pyvips").setLevel(logging.ERROR)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are reported once, by us
 
 
@@ -151,10 +154,21 @@ def measure_decoded(data: bytes) -> int:
         width, height = struct.unpack_from("<ii", data.ljust(26, b"\0"), 18)
         return _check_size(abs(width), abs(height))
     try:
-        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
-        return _check_image(image)
+        return _check_image(_open(data))
     except pyvips.Error:  # a TIFF of samples that libvips does not know, or a broken file
         return MAX_DECODED if data.startswith(TIFF) else 0
+
+
+def _open(data: bytes, **options: Any) -> pyvips.Image:
+    """Open an image and read its header. Raises UnreadableImage and pyvips.Error."""
+    if data.startswith(_PNG) and len(data) > 12 * _MOST_CHUNKS:
+        at, chunks = len(_PNG), 0
+        while at + 12 <= len(data):
+            at += 12 + int.from_bytes(data[at : at + 4])
+            chunks += 1
+            if chunks > _MOST_CHUNKS:
+                raise UnreadableImage(f"it has more than {_MOST_CHUNKS} parts (chunks)")
+    return pyvips.Image.new_from_buffer(data, "", access="sequential", **options)
 
 
 def _check_image(image: pyvips.Image) -> int:
@@ -236,7 +250,7 @@ def _decode_bmp(data: bytes) -> np.ndarray:
 
 def _decode_vips(data: bytes) -> np.ndarray:
     # "error" refuses cut-off files but, as browsers do, overlooks mere warnings.
-    image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+    image = _open(data, fail_on="error")
     _check_image(image)
     loader = image.get("vips-loader")
     # Browsers apply the orientation of JPEG, PNG and AVIF and overlook that of WebP.

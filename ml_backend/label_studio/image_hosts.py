@@ -25,8 +25,10 @@ Network = IPv4Network | IPv6Network
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\*")
 _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>\d{1,5})")
-# IPv6 addresses that stand for an IPv4 one at a translator (RFC 6052).
-_NAT64 = IPv6Network("64:ff9b::/96")
+# IPv6 addresses that stand for an IPv4 one: at a translator (RFC 6052), and the old form of it.
+_WITH_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+# Of networks of one's own, which `is_global` takes for public: a translator's, and site-local ones.
+_LOCAL = (IPv6Network("64:ff9b:1::/48"), IPv6Network("fec0::/10"))
 _THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 
 
@@ -86,7 +88,8 @@ class ImageHosts:
     def may_connect(self, address: Address, port: int) -> bool:
         """Tell whether an address is a public one, or of a network that was allowed."""
         address = _strip_tunnel(address)
-        public = address.is_global and not address.is_multicast
+        local = address.is_multicast or any(address in network for network in _LOCAL)
+        public = address.is_global and not local
         return public or self._holds(address, port)
 
     def _holds(self, address: Address, port: int) -> bool:
@@ -101,9 +104,9 @@ class ImageHosts:
 
 def _strip_tunnel(address: Address) -> Address:
     """Find the IPv4 address inside an IPv6 one, where packets go there in the end."""
-    if isinstance(address, IPv6Address):
+    if isinstance(address, IPv6Address) and not (address.is_loopback or address.is_unspecified):
         inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
+        if inner is None and any(address in network for network in _WITH_IPV4):
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         return inner or address
     return address

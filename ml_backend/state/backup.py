@@ -190,7 +190,10 @@ def _extract(file: Path, building: Path, report: Report) -> Backup:
         manifest = json.loads((building / _MANIFEST).read_bytes())
         hashes, created = dict(manifest["files"]), float(manifest["created"])
         release = str(manifest["release"])
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        *(tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError),
+        *(OverflowError, RecursionError),  # folders, or lists, thousands deep in each other
+    ) as error:
         if isinstance(error, FileNotFoundError) and not file.exists():
             raise FileNotFoundError(f"there is no file {file}") from None
         raise BadBackup(f"{file} is no whole backup of cytoloop ({error})") from error

@@ -87,5 +87,5 @@ def parse_yaml(text: str) -> Any:
     try:
         # A safe loader: it builds plain values only.
         return yaml.load(text, Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # dates and numbers too
         raise ValueError(f"it is not valid YAML: {error}") from error

@@ -8,7 +8,7 @@ is black and white.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
@@ -19,6 +19,7 @@ import numpy as np
 
 from ml_backend.imaging.decode import MAX_DECODED, UnreadableImage
 from ml_backend.imaging.pixel_size import UNITS, parse_pixel_size
+from ml_backend.system.plain_files import find_obstacle
 from tasks.readers.contrast import Contrast, choose_stride
 from tasks.readers.header import Header
 from tasks.readers.planes import PlaneReader, ScanPlane
@@ -232,12 +233,29 @@ def read_array(root: str, name: str, spans: Sequence[int | Sequence[int]]) -> np
     Raises:
         UnreadableImage: A chunk cannot be read.
     """
-    place = tuple(slice(*span) if isinstance(span, list) else span for span in spans)
+    place = tuple(span if isinstance(span, int) else slice(*span) for span in spans)
     described = (Path(root) / name / file for file in (".zarray", "zarr.json"))
     try:
         changed = tuple(path.stat().st_mtime_ns for path in described if path.is_file())
-        return np.asarray(_open_array(root, name, changed)[place])
-    except MemoryError:
+        array = _open_array(root, name, changed)
+        for path in _list_chunk_files(array, place):
+            if path.exists() and (obstacle := find_obstacle(path)):
+                raise UnreadableImage(f"a chunk of it cannot be read: {obstacle}")
+        return np.asarray(array[place])
+    except (MemoryError, UnreadableImage):
         raise
     except Exception as error:  # every codec has a kind of its own
         raise UnreadableImage("a chunk of it is cut off or corrupt") from error
+
+
+def _list_chunk_files(array: Any, place: tuple[int | slice, ...]) -> Iterator[Path]:
+    """List the files, there or not, that a part of an array lies in."""
+    sides = array.shards or array.chunks
+    whole = [slice(0, length) for length in array.shape[len(place) :]]
+    spans = [at if isinstance(at, slice) else slice(at, at + 1) for at in (*place, *whole)]
+    ranges = (
+        range(span.start // side, -(-span.stop // side))
+        for span, side in zip(spans, sides, strict=True)
+    )
+    folder = Path(str(array.store.root)) / array.path
+    return (folder / array.metadata.encode_chunk_key(at) for at in product(*ranges))

@@ -19,6 +19,7 @@ import pyvips  # type: ignore[import-untyped]
 
 from ml_backend.imaging.decode import MAX_BYTES, TIFF, UnreadableImage, decode
 from ml_backend.imaging.pixel_size import read_file_pixel_size
+from ml_backend.system.numbers import LONGEST_SIDE
 from ml_backend.system.plain_files import find_obstacle
 from tasks.readers import ome_zarr, tiff, vendor
 from tasks.readers.contrast import SAMPLED_PLANES, SampledPlane, measure_limits
@@ -27,6 +28,7 @@ from tasks.readers.planes import DecodedPlane, Rendering, ScanPlane
 
 PNG = b"\x89PNG"
 JPEG = b"\xff\xd8\xff"
+MOST_PIXELS = 10**11  # of a plane; a whole slide at 40 times has some 4 · 10^10
 WHOLE_PIXELS = 16_000_000  # what is not larger is decoded at once: 48 MB
 
 
@@ -87,21 +89,33 @@ def _examine(
         return Header(path, "image", failure=obstacle), None
     try:
         if ome_zarr.is_store(path):
-            return ome_zarr.examine(path, channel), None
-        if vendor.is_vendor_file(path):
-            return vendor.examine(path, channel), None
-        with path.open("rb") as file:
-            header = _examine_file(path, file, channel)
-            whole = not header.planes or reading is not None and _is_whole(header, reading)
-            if reading is not None and whole and not header.failure:
-                content = _read_whole(file)
+            header = ome_zarr.examine(path, channel)
+        elif vendor.is_vendor_file(path):
+            header = vendor.examine(path, channel)
+        else:
+            with path.open("rb") as file:
+                header = _examine_file(path, file, channel)
+                whole = not header.planes or reading is not None and _is_whole(header, reading)
+                if reading is not None and whole and not header.failure:
+                    content = _read_whole(file)
     except UnreadableImage as error:
         header = Header(path, "image", failure=error.reason)
     except (pyvips.Error, OSError, struct.error):
         header = Header(path, "image")  # decoding says what is wrong
-    if any(plane.width < 1 or plane.height < 1 for plane in header.planes):
-        header = Header(path, header.kind, failure="a plane of it has no pixels")
+    if failure := _find_bad_size(header.planes):
+        header = Header(path, header.kind, failure=failure)
     return header, content
+
+
+def _find_bad_size(planes: Sequence[ScanPlane]) -> str:
+    """Find whether the size of a plane is that of no image; "" where all are sound."""
+    for plane in planes:
+        if plane.width < 1 or plane.height < 1:
+            return "a plane of it has no pixels"
+        longest = max(plane.width, plane.height)
+        if longest > LONGEST_SIDE or plane.width * plane.height > MOST_PIXELS:
+            return "a plane of it promises more pixels than any image has"
+    return ""
 
 
 def _examine_file(path: Path, file: BinaryIO, channel: int | None) -> Header:

@@ -34,6 +34,7 @@ MEMORY = 1_500_000_000  # bytes beside twice the answer
 # What the child can be asked for: the module and the function of each.
 FUNCTIONS = {
     "zarr": ("tasks.readers.ome_zarr", "read_array"),
+    "vendor-import": ("tasks.readers.vendor", "import_library"),
     "vendor-header": ("tasks.readers.vendor", "read_header"),
     "vendor-plane": ("tasks.readers.vendor", "read_plane"),
 }
@@ -48,7 +49,9 @@ class ReadingChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._crashes: Counter[str] = Counter()
 
-    def call(self, function: str, path: str, *arguments: Any, size: int = 0) -> Any:
+    def call(
+        self, function: str, path: str, *arguments: Any, size: int = 0, seconds: float = 0.0
+    ) -> Any:
         """Let the child read.
 
         Args:
@@ -56,6 +59,7 @@ class ReadingChild:
             path: The file or folder.
             arguments: What JSON can hold.
             size: Bytes of the array that is expected, which time and memory are allowed for.
+            seconds: For an answer of no size; SECONDS where not given.
 
         Returns:
             An array, or a value of JSON.
@@ -73,7 +77,7 @@ class ReadingChild:
                 killed.set()
                 process.kill()
 
-            seconds = SECONDS * (1 + size / SLOW)
+            seconds = (seconds or SECONDS) * (1 + size / SLOW)
             watchdog = threading.Timer(seconds, kill)
             watchdog.start()
             try:

@@ -28,6 +28,9 @@ from tasks.readers.reading_child import CHILD
 MANY_PLANES = 10_000
 MAX_PLANE = 8_000_000_000  # bytes: a plane is read whole (a slide of 60,000 × 60,000 px in grey)
 
+# A busy machine may take so long to import what reads; no file can be at fault.
+IMPORT_SECONDS = 300.0
+
 # The package of the extra that reads files of an ending.
 READERS = {".czi": "bioio_czi", ".lif": "bioio_lif", ".nd2": "bioio_nd2"}
 
@@ -50,6 +53,7 @@ def examine(path: Path, channel: int | None) -> Header:
         UnreadableImage: It cannot be read; the reason is one line.
     """
     library = _find_library(path)
+    CHILD.call("vendor-import", str(path), library, seconds=IMPORT_SECONDS)
     told = CHILD.call("vendor-header", str(path), library)
     dtype, channel = np.dtype(told["dtype"]), channel or 0
     planes: list[ScanPlane] = []
@@ -145,6 +149,11 @@ def _damaged(path: Path) -> str:
 
 
 # What follows runs in the child (`reading_child`), where a crash of the libraries does no harm.
+
+
+def import_library(path: str, library: str) -> None:
+    """Import what reads files of a vendor, before the time of the first of them is taken."""
+    import_module(library)
 
 
 def read_header(path: str, library: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ CONFIG = (
 
 SIZE = (480, 360)  # a part of a microscope's field, in pixels
 CORRECTED, LATER, UNTOUCHED = 12, 4, 6
-SETTLED = 300.0  # seconds a part of a round may take, on a machine that has much else to do
+SETTLED = 600.0  # seconds a part of a round may take, on a machine that has much else to do
 
 
 class Broken(AssertionError):

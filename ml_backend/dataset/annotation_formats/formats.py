@@ -93,7 +93,7 @@ def read_annotation_file(file: Path, images: ImageIndex, report: Report) -> Labe
     alone = candidates[0] if len(candidates) == 1 else None
     try:
         content = json.loads(file.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         report(file, f"not a {alone.name if alone else 'JSON'} file: {error}")
         return
     form = alone or next((form for form in candidates if form.recognizes(content)), None)

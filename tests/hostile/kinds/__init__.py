@@ -1,0 +1,1 @@
+"""The kinds of hostile inputs, a file each."""
