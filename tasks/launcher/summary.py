@@ -46,8 +46,9 @@ def render_summary(
         f"[bold]Data folder[/]   {escape(str(settings.data_dir))}",
         "[bold]How it learns[/] the link below, or: cytoloop page",
         "",
-        result.describe(),
     ]
+    if result != ImportResult():
+        lines.append(result.describe())
     if origin:
         lines.append(escape(origin))
     lines.append(escape(connection.describe_labels()))

@@ -22,11 +22,13 @@ class Scan:
         project: The project's title, or its id where it is not connected any more.
         progress: None where the checkpoint cannot be read.
         problem: Why it cannot.
+        number: The project's id; None where it is not connected any more.
     """
 
     project: str
     progress: ScanProgress | None
     problem: str = ""
+    number: int | None = None
 
     @property
     def written(self) -> str:
@@ -62,10 +64,10 @@ def list_scans(folder: Path, titles: dict[int, str]) -> list[Scan]:
 
 def _read_scans(folder: Path, titles: dict[int, str]) -> Iterator[Scan]:
     for path in folder.glob("*-*.sqlite"):
-        number = path.stem.partition("-")[0]
-        title = titles.get(int(number)) if number.isdecimal() else None
-        project = title or f"Project {number}"
+        name = path.stem.partition("-")[0]
+        number = int(name) if name.isdecimal() and int(name) in titles else None
+        project = f"Project {name}" if number is None else titles[number]
         try:
-            yield Scan(project, read_progress(path))
+            yield Scan(project, read_progress(path), number=number)
         except (OSError, sqlite3.Error) as error:
-            yield Scan(project, None, f"{path.name} cannot be read ({error})")
+            yield Scan(project, None, f"{path.name} cannot be read ({error})", number)

@@ -79,5 +79,7 @@ def test_the_training_begins_by_itself_only_where_there_are_tasks_enough(tmp_pat
     few, many = (
         print_summary(tmp_path, ImportResult(new=new), trained=True) for new in (17, 18)
     )  # beside the two that the project holds
+    assert "17 images imported." in few
+    assert "imported" not in print_summary(tmp_path, ImportResult(), trained=True)
     assert "To have a better version trained: press Start training" in few
     assert "After 20 corrected tasks a better version is trained" in many

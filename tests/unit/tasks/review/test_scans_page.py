@@ -65,6 +65,7 @@ def test_scans_are_listed_the_newest_first_and_damaged_ones_last(scans: Path) ->
     (scans / "3-damaged.sqlite").write_bytes(b"no database" * 100)
     new, old, damaged = list_scans(scans, {1: "Roots", 3: "Leaves"})
     assert (new.project, old.project, damaged.project) == ("Project 2", "Roots", "Leaves")
+    assert (new.number, old.number, damaged.number) == (None, 1, 3)
     assert old.written.startswith("1970-01-")
     assert damaged.progress is None and "3-damaged.sqlite cannot be read" in damaged.problem
 
