@@ -56,27 +56,40 @@ def render_summary(
     lines += _list_problems("could not be pre-annotated", left_out)
     if advice:
         lines += ["", f"[yellow]{escape(advice)}[/]"]
-    marked = connection.trained and not advice
+    tasks = connection.project.tasks + result.new
+    lines += ["", *_list_steps(connection, tasks, settings.retrain_after, known=not advice)]
+    return Panel("\n".join(lines), title="cytoloop is up", expand=False)
+
+
+def _list_steps(
+    connection: ConnectedProject, tasks: int, retrain_after: int, *, known: bool
+) -> list[str]:
+    """What to do now. known: what pre-annotates the project knows such images."""
+    end = "Ctrl-C here ends everything."
+    if not tasks:
+        number = connection.project.id
+        return [
+            "The project is empty: import images in Label Studio, or send a scan with cytoloop "
+            f"scan FOLDER --project {number}. {end}"
+        ]
+    marked = connection.trained and known
     if connection.is_boxed:
         task = "correct its boxes" if marked else "box its cells"
     else:
         task = "check its choice" if marked else "choose its class"
-    model = "a better" if marked else "a first"
-    after = (
-        f"After {settings.retrain_after} corrected tasks {model} version is trained, sooner with"
-    )
-    if connection.project.tasks + result.new < settings.retrain_after:
-        after = f"To have {model} version trained:"
-    lines += [
-        "",
-        f"Open the first task, {task}, press Submit, and go on with the next. {after} press "
-        "Start training (on the page below, or Settings, Model). Ctrl-C here ends everything.",
+    version = "a better version" if marked else "a first version"
+    after = f"After {retrain_after} corrected tasks {version} is trained; for one sooner"
+    if tasks < retrain_after:
+        after = f"To have {version} trained"
+    steps = [
+        f"Open the first task, {task}, press Submit, and go on with the next. {after}, press Start "
+        f"training (on the page below, or Settings, Model). {end}"
     ]
     if marked and connection.is_boxed:
-        lines.append(
+        steps.append(
             "A few images come without boxes on purpose (see 'blind'): mark all their cells."
         )
-    return Panel("\n".join(lines), title="cytoloop is up", expand=False)
+    return steps
 
 
 def _list_problems(title: str, problems: Sequence[tuple[str, str]]) -> list[str]:

@@ -23,8 +23,10 @@ CHOICES = (
 )
 
 
-def print_summary(folder: Path, result: ImportResult, *, trained: bool, labels: str = BOXES) -> str:
-    project = StudioProject(3, "Cells", labels, "v1", 0.0, 2)
+def print_summary(
+    folder: Path, result: ImportResult, *, trained: bool, labels: str = BOXES, tasks: int = 2
+) -> str:
+    project = StudioProject(3, "Cells", labels, "v1", 0.0, tasks)
     connection = ConnectedProject(
         project, "http://backend", "v1", trained, ("Mitotic cell",), (), ()
     )
@@ -80,6 +82,11 @@ def test_the_training_begins_by_itself_only_where_there_are_tasks_enough(tmp_pat
         print_summary(tmp_path, ImportResult(new=new), trained=True) for new in (17, 18)
     )  # beside the two that the project holds
     assert "17 images imported." in few
-    assert "imported" not in print_summary(tmp_path, ImportResult(), trained=True)
-    assert "To have a better version trained: press Start training" in few
-    assert "After 20 corrected tasks a better version is trained" in many
+    assert "To have a better version trained, press Start training" in few
+    assert "After 20 corrected tasks a better version is trained; for one sooner, press" in many
+
+
+def test_an_empty_project_is_to_be_filled(tmp_path: Path) -> None:
+    text = print_summary(tmp_path, ImportResult(), trained=True, tasks=0)
+    assert "The project is empty" in text and "scan FOLDER --project 3" in text
+    assert "imported" not in text and "Open the first task" not in text
