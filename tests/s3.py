@@ -36,7 +36,7 @@ def run_s3(port: int) -> Iterator[str]:
             return False
 
     try:
-        assert wait_until(answers, every=0.1, timeout=60)
+        assert wait_until(answers, every=0.1, timeout=120)
         yield url
     finally:
         server.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ml_backend.doctor.finding import Check, Finding
 from ml_backend.doctor.log_errors import find_last_error
+from ml_backend.registry.object_store import ObjectStore
 from ml_backend.retraining.crew import is_worker_running
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
@@ -79,6 +80,25 @@ def _check_server(address: Address) -> Finding:
             "start it, and see that CYTOLOOP_DATABASE_URL has its address, user and password",
         )
     return Finding("ok", f"PostgreSQL answers; {format_count(known, 'project')} connected")
+
+
+def check_store(settings: Settings) -> Iterator[Finding]:
+    """Look whether the bucket of the versions can be written, where there is one."""
+    if settings.store_url is None:
+        return
+    try:
+        store = ObjectStore(settings.store_url)
+        store.try_out()
+        known = len(store.list_marks("versions"))
+    except (OSError, ValueError) as error:
+        yield Finding(
+            "error",
+            str(error),
+            "see that CYTOLOOP_STORE_URL has its address, and AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY are those of a user who may write there",
+        )
+        return
+    yield Finding("ok", f"{settings.store_url} can be written; {format_count(known, 'version')}")
 
 
 def check_worker(settings: Settings) -> Iterator[Finding]:
@@ -160,6 +180,7 @@ def _describe_age(seconds: float) -> str:
 CHECKS = (
     Check("data folder", check_folder),
     Check("databases", check_databases),
+    Check("store of versions", check_store),
     Check("worker", check_worker),
     Check("queue", check_queue),
     Check("logs", check_logs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,17 @@ class ObjectStore:
         """
         with self._explaining("written"):
             self._system.put_file(str(path), f"{self._root}/{name}")
+
+    def try_out(self) -> None:
+        """Write an object, and remove it again.
+
+        Raises:
+            OSError: The store cannot be used; why, in one line.
+        """
+        name = f"probe-{secrets.token_hex(4)}"
+        self.write(name, b"")
+        with self._explaining("written"):
+            self._system.rm_file(f"{self._root}/{name}")
 
     @contextmanager
     def _explaining(self, verb: str) -> Iterator[None]:

@@ -16,6 +16,7 @@ from ml_backend.doctor import data_folder
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.state.training_progress import tell_progress
+from tests.s3 import make_bucket
 
 FIXTURE = Path(__file__).parents[3] / "fixtures" / "data_folder_0_1" / "data"
 
@@ -65,6 +66,18 @@ def test_a_shared_database_answers_or_the_mend_is_told(
     (error, *_) = data_folder.check_databases(away)
     assert error.severity == "error" and "Connection refused" in error.seen
     assert "CYTOLOOP_DATABASE_URL" in error.mend and "word" not in error.seen
+
+
+def test_a_bucket_can_be_written_or_the_mend_is_told(settings: Settings, s3: str) -> None:
+    assert list(data_folder.check_store(settings)) == []
+    make_bucket(s3, "examined")
+    shared = settings.model_copy(update={"store_url": "s3://examined/lab"})
+    (fine,) = data_folder.check_store(shared)
+    assert (fine.severity, fine.seen) == ("ok", "s3://examined/lab can be written; 0 versions")
+    away = settings.model_copy(update={"store_url": "s3://never-made/lab"})
+    (error,) = data_folder.check_store(away)
+    assert error.severity == "error" and "s3://never-made/lab cannot be written" in error.seen
+    assert "AWS_ENDPOINT_URL" in error.mend
 
 
 def test_a_damaged_database_is_an_error_and_the_others_are_still_read(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ml_backend.system.database import DatabaseError
@@ -53,9 +54,10 @@ def test_a_process_that_is_killed_frees_its_locks(postgres_address: str) -> None
 def test_who_lost_the_connection_is_told(postgres_address: str) -> None:
     locks, others = SharedLocks(postgres_address), SharedLocks(postgres_address)
     assert locks.take("a")
-    others._connection.exec_driver_sql(
-        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
-    )
+    with psycopg.connect(postgres_address) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+        )
     with pytest.raises(DatabaseError):
         locks.check()
     assert not others.is_held("a")
