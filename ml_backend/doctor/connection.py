@@ -12,7 +12,7 @@ from ml_backend.label_studio import inspection
 from ml_backend.label_studio.inspection import is_ours
 from ml_backend.label_studio.webhooks import EVENTS, write_basic_authorization
 from ml_backend.state.projects import Project
-from ml_backend.system.credentials import read_backend_password
+from ml_backend.system.credentials import read_backend_password, read_event_password
 
 # Seconds that clocks may differ: an access token lives for five minutes.
 CLOCKS_MAY_DIFFER = 60.0
@@ -175,7 +175,7 @@ def check_webhook(patient: Patient) -> Iterator[Finding]:
         )
         return
     hook = ours[0]
-    password = read_backend_password(patient.settings)
+    password = read_event_password(patient.settings)
     expected = write_basic_authorization(patient.settings.backend_user, password)
     sent = {str(name).lower(): value for name, value in dict(hook.headers or {}).items()}
     sent_events = set(hook.model_dump(mode="json")["actions"] or [])
@@ -184,6 +184,15 @@ def check_webhook(patient: Patient) -> Iterator[Finding]:
         yield Finding("note", f"{len(ours)} webhooks lead to the backend; one is enough", again)
     if hook.is_active is False:
         yield Finding("warning", "the webhook is switched off", again)
+    elif sent.get("authorization") == write_basic_authorization(
+        patient.settings.backend_user, read_backend_password(patient.settings)
+    ):
+        yield Finding(
+            "warning",
+            "the webhook of an earlier release carries the backend's own password, which every "
+            "user of Label Studio can read there",
+            again,
+        )
     elif sent.get("authorization") != expected:
         yield Finding(
             "error",

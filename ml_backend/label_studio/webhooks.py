@@ -31,10 +31,11 @@ def connect_backend(
     url: str,
     user: str,
     password: str,
+    event_password: str,
     *,
     interactive: bool = False,
 ) -> None:
-    """Connect the ML backend at `url` to a project, and a webhook that carries its password.
+    """Connect the ML backend at `url` to a project, and a webhook with a password of its own.
 
     Doing it again replaces the earlier pair. Meanwhile the server asks the backend's /health and
     /setup. The server would make a webhook by itself, without a password, but only where there is
@@ -46,6 +47,7 @@ def connect_backend(
         url: Of the ML backend, as Label Studio reaches it.
         user: The name that Label Studio must send to the backend.
         password: The password that it must send.
+        event_password: The password in the webhook's headers, which its users can read.
         interactive: Whether smart tools ask it at every click.
 
     Raises:
@@ -57,7 +59,7 @@ def connect_backend(
     url = url.rstrip("/")
     ours, earlier = _list_connected(session, project, url)
     hook = f"{url}/webhook"
-    new = _add_webhook(session, project, hook, user, password)
+    new = _add_webhook(session, project, hook, user, event_password)
     settings: dict[str, Any] = {
         "project": project,
         "url": url,

@@ -23,7 +23,11 @@ from ml_backend.serving.model_cache import ModelCache
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
 from ml_backend.system.attempt_limit import AttemptLimit
-from ml_backend.system.credentials import read_backend_password, read_session_key
+from ml_backend.system.credentials import (
+    read_backend_password,
+    read_event_password,
+    read_session_key,
+)
 
 # Where the Flask app keeps its state, in `app.extensions`.
 EXTENSION = "cytoloop"
@@ -104,6 +108,7 @@ class AppState:
         catalogues: What the tasks of the projects show.
         galleries: Their cells as pictures, and what is decided about them.
         password: What each request must carry, with `settings.backend_user`.
+        event_password: What a webhook may carry instead, for events alone.
     """
 
     settings: Settings
@@ -115,6 +120,7 @@ class AppState:
     catalogues: Catalogues
     galleries: Galleries
     password: str = field(repr=False)
+    event_password: str = field(repr=False)
     session_key: bytes = field(repr=False)
     attempts: AttemptLimit = field(default_factory=AttemptLimit, repr=False)
     turns: threading.BoundedSemaphore = field(
@@ -144,6 +150,7 @@ class AppState:
                 lambda version: load_model(registry.get_folder(version)),
             ),
             password=read_backend_password(settings),
+            event_password=read_event_password(settings),
             session_key=read_session_key(settings),
         )
 

@@ -17,7 +17,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import name_untrained
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Goal, Project, Projects
-from ml_backend.system.credentials import read_backend_password
+from ml_backend.system.credentials import read_backend_password, read_event_password
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,13 @@ def connect(
     if backend_url is None:
         disconnect_backend(studio.session, found.id)
     else:
-        password = read_backend_password(settings)
         connect_backend(
             studio.session,
             found.id,
             backend_url,
             settings.backend_user,
-            password,
+            read_backend_password(settings),
+            read_event_password(settings),
             interactive=labels.smart,
         )
     projects.choose_polling(found.id, polled=backend_url is None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -23,6 +24,17 @@ def read_backend_password(settings: Settings) -> str:
         write_json(path, {"password": secrets.token_urlsafe(18)}, private=True)
         known = read_json(path)
     return known["password"]
+
+
+def read_event_password(settings: Settings) -> str:
+    """Read the password of the webhook's events.
+
+    Label Studio shows it to every user who may open a project's settings, so it opens nothing else;
+    and since it is a hash of the backend's password, that one cannot be told from it.
+    """
+    password = read_backend_password(settings).encode()
+    digest = hmac.digest(password, b"cytoloop: events of Label Studio", hashlib.sha256)
+    return base64.urlsafe_b64encode(digest[:18]).decode()
 
 
 def read_session_key(settings: Settings) -> bytes:

@@ -126,7 +126,10 @@ def test_a_connected_project_has_one_backend_one_webhook_and_tells_what_happens(
 
     (hook,) = webhooks(label_studio, project)
     assert hook["url"] == f"{backend.url}/webhook"
-    assert hook["headers"]["Authorization"].startswith("Basic ")
+    # Every user can read this header in Label Studio: it opens nothing but events.
+    shown = hook["headers"]
+    assert shown["Authorization"].startswith("Basic ")
+    assert httpx.get(f"{backend.url}/versions", headers=shown).status_code == 401
 
     folder = label_studio.media / str(project)
     folder.mkdir(parents=True)

@@ -14,6 +14,9 @@ from ml_backend.serving.app_state import get_app_state
 # What anyone may ask for: that the server is up, the way in, and what all pages look like.
 OPEN_ENDPOINTS = ("label_studio.health", "login.form", "login.enter", "static")
 
+# What a webhook of Label Studio may ask for with the password of events.
+EVENT_ENDPOINT = "label_studio.webhook"
+
 # The header of an answer 401, by which a client asks for user and password.
 CHALLENGE = 'Basic realm="cytoloop"'
 
@@ -39,12 +42,21 @@ def is_authorised() -> bool:
 
 def has_password() -> bool:
     """Tell whether the present request carries the backend's user and password."""
-    state, sent = get_app_state(), request.authorization
+    return _carries(get_app_state().password)
+
+
+def tells_event() -> bool:
+    """Tell whether the present request is a webhook that carries the password of events."""
+    return request.endpoint == EVENT_ENDPOINT and _carries(get_app_state().event_password)
+
+
+def _carries(password: str) -> bool:
+    sent = request.authorization
     return (
         sent is not None
         and sent.type == "basic"
-        and _is_same(str(sent.username), state.settings.backend_user)
-        and _is_same(str(sent.password), state.password)
+        and _is_same(str(sent.username), get_app_state().settings.backend_user)
+        and _is_same(str(sent.password), password)
     )
 
 
@@ -58,7 +70,7 @@ def check_request() -> None:
     """
     changes = request.method not in ("GET", "HEAD", "OPTIONS")
     origin = request.headers.get("Origin")
-    if request.endpoint not in OPEN_ENDPOINTS and not is_authorised():
+    if request.endpoint not in OPEN_ENDPOINTS and not (is_authorised() or tells_event()):
         raise Unauthorized("wrong user or password for the ML backend; run cytoloop connect")
     if changes and origin is not None and _read_host(origin) != request.host:
         raise Forbidden("this request comes from a page of another web site, so it is refused")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import Forbidden
 
 from ml_backend.serving.access.security import is_authorised
 from ml_backend.serving.app_state import get_app_state
@@ -73,5 +74,7 @@ def webhook() -> Response:
     """Leave a note of what happened in Label Studio."""
     body = read_body(request)
     action = read_action(body)
+    if action == "START_TRAINING" and not is_authorised():
+        raise Forbidden("the password of events starts no training")
     noted = Backend(get_app_state(), read_project_id(body)).fit(action, body)
     return jsonify(status="noted" if noted else "ignored", action=action)

@@ -6,7 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ml_backend.label_studio.webhooks import write_basic_authorization
 from ml_backend.serving.access.security import CONTENT_SECURITY_POLICY
+from ml_backend.system.credentials import read_event_password
 
 EVENT = {"action": "ANNOTATION_CREATED", "project": 1}
 
@@ -51,3 +53,19 @@ def test_label_studio_and_our_own_pages_may(client: FlaskClient) -> None:
     own = {"Origin": "http://localhost"}
     assert client.post("/webhook", json=EVENT, headers=own).status_code == 200
     assert client.get("/", headers={"Origin": "https://evil.example"}).status_code == 200
+
+
+def test_the_password_of_the_webhook_opens_nothing_but_its_events(app: Flask) -> None:
+    settings = app.extensions["cytoloop"].settings
+    sent = write_basic_authorization(settings.backend_user, read_event_password(settings))
+    headers = {"Authorization": sent}
+    client = app.test_client()
+    assert client.post("/webhook", json=EVENT, headers=headers).status_code == 200
+    training = {**EVENT, "action": "START_TRAINING"}
+    assert client.post("/webhook", json=training, headers=headers).status_code == 403
+    for method, path in (
+        *(("post", "/predict"), ("post", "/setup"), ("get", "/versions"), ("get", "/metrics")),
+        *(("get", "/"), ("get", "/projects/1/"), ("post", "/projects/1/train")),
+    ):
+        assert client.open(path, method=method.upper(), headers=headers).status_code == 401
+    assert set(client.get("/health", headers=headers).get_json()) == {"status", "model_class"}
