@@ -12,7 +12,7 @@ BINS = 10
 # How strongly slope and offset are drawn to 1 and 0, which change nothing: as the inverse of the
 # variance of a normal prior. With some dozens of boxes the data decides, with a handful not.
 _PRIOR = 1.0
-_LEAST, _STEPS = 1e-6, 50
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -112,28 +112,32 @@ class PlattScaling:
 def fit_platt_scaling(confidence: np.ndarray, hit: np.ndarray) -> PlattScaling:
     """Fit the scaling that makes the hits most likely.
 
-    Logistic regression of the hits on the logit of the confidence, by Newton's method, with a
-    normal prior on slope and offset. Source: Platt 1999, Probabilistic Outputs for Support Vector
+    Logistic regression of the hits on the logit of the confidence, with a normal prior on slope
+    and offset. Source: Platt 1999, Probabilistic Outputs for Support Vector
     Machines; Guo et al. 2017 for networks.
 
     Args:
         confidence: (D,), 0..1, of boxes that the model was not trained on.
         hit: (D,) bool, which of them are right.
     """
-    x = np.column_stack([_logit(confidence), np.ones(len(confidence))])
-    y = np.asarray(hit, np.float64)
+    # Most who import this module only scale.
+    from scipy.optimize import minimize
+    from scipy.special import expit, log_expit
+
+    x = _logit(confidence)
+    sign = np.where(hit, 1.0, -1.0)
     start = np.array([1.0, 0.0])
-    weights = start
-    for _ in range(_STEPS):
-        p = _expit(x @ weights)
-        gradient = x.T @ (p - y) + _PRIOR * (weights - start)
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + _PRIOR * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights - step
-        if np.abs(step).max() < 1e-9:
-            break
+
+    def measure_misfit(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (weights[0] * x + weights[1])
+        pull = -sign * expit(-margin)
+        moved = weights - start
+        misfit = -log_expit(margin).sum() + _PRIOR / 2 * moved @ moved
+        return float(misfit), np.array([pull @ x, pull.sum()]) + _PRIOR * moved
+
+    slope, offset = minimize(measure_misfit, start, jac=True, method="BFGS").x
     # Confidences that say nothing, or the contrary, must still keep their order.
-    return PlattScaling(max(float(weights[0]), 0.05), float(weights[1]))
+    return PlattScaling(max(float(slope), 0.05), float(offset))
 
 
 def _logit(p: np.ndarray) -> np.ndarray:
