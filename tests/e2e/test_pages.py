@@ -39,7 +39,7 @@ BOXES = [
     (40.0, 50.0, 20.0, 20.0, 0.42),
     (70.0, 20.0, 20.0, 20.0, 0.6),
 ]
-TASKS = 8
+TASKS = 5
 # What a version is judged by, so that curve, calibration and matrix are shown.
 JUDGED: dict[str, Any] = {
     "figures": {
