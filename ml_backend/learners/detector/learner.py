@@ -123,7 +123,7 @@ class DetectorLearner:
     def tune(
         self, card: ModelCard, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> ModelCard:
-        """See `Learner.tune`: Platt scaling, then the threshold of the highest F1."""
+        """See `Learner.tune`: Platt scaling, then the threshold, `choose_threshold`."""
         images = [
             (e, prediction.boxes) for e, prediction in zip(examples, predictions, strict=True)
         ]
