@@ -4,6 +4,7 @@ of predictions switched on: what refuses us is named, and `connect --poll` needs
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -73,9 +74,11 @@ def guarded(label_studio_env: Path, tmp_path_factory: pytest.TempPathFactory) ->
     installation = StudioInstallation(folder / "label-studio", label_studio_env)
     settings = Settings(data_dir=folder / "data")
     port, media = free_port(), folder / "mydata"
-    installation.start(port, media, folder / "ls.log")
-    try:
+    with ExitStack() as stack:
+        installation.start(port, media, folder / "ls.log")
+        stack.callback(installation.stop)
         backend = serve(settings)
+        stack.callback(backend.process.stop)
         installation.wait_ready()
         token = installation.prepare_account().token
         project = Studio(installation.url, token).create_project("Guarded", MITOSIS).id
@@ -84,9 +87,6 @@ def guarded(label_studio_env: Path, tmp_path_factory: pytest.TempPathFactory) ->
         installation.start(port, media, folder / "ls.log", DEFAULTS)
         installation.wait_ready()
         yield Guarded(installation.url, token, media, settings, project, backend.url)
-    finally:
-        backend.process.stop()
-        installation.stop()
 
 
 def test_protections_are_named_with_both_ways_out(guarded: Guarded) -> None:
