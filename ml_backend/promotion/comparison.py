@@ -90,6 +90,7 @@ class Comparison:
         candidate: Version,
         champion: Version | None,
         *,
+        classes: tuple[str, ...],
         images: Path,
         workspace: Path,
         epochs: int | None = None,
@@ -102,6 +103,7 @@ class Comparison:
             snapshot: The corrected tasks.
             candidate: The new version.
             champion: None where the project has none.
+            classes: What the candidate was taught to tell apart.
             images: The folder of the project's fetched images.
             workspace: The folder in which models of folds are trained.
             epochs: As the candidate was trained.
@@ -109,7 +111,7 @@ class Comparison:
         """
         self._registry = registry
         self.candidate, self.champion = candidate, champion
-        self._images, self._workspace = images, workspace
+        self._classes, self._images, self._workspace = classes, images, workspace
         self._epochs, self._imgsz = epochs, imgsz
         self._card = registry.read_card(candidate.name)
         self._weights, base = resolve.find_base(candidate.base, registry)
@@ -150,8 +152,8 @@ class Comparison:
         """Describe how the candidate was trained, but for the examples."""
         return TrainingJob(
             examples=(),
-            classes=self._card.classes,
-            headline=self._card.headline,
+            classes=self._classes,
+            headline=find_learner(self._card.kind).choose_headline(self._classes),
             base=self._weights,
             out=self._workspace / f"{self.candidate.project}-{self.candidate.snapshot}",
             kind=self._card.kind,

@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ml_backend.dataset import snapshot as snapshots
+from ml_backend.dataset.example import Example
 from ml_backend.dataset.snapshot import Snapshot
 from ml_backend.evaluation import plots
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
-from ml_backend.learners.kinds import choose_learner, match_labels
+from ml_backend.learners.kinds import choose_learner, find_learner, match_labels
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import rollback_test, second_look
 from ml_backend.promotion.comparison import Comparison, Judgement
@@ -72,12 +73,8 @@ class Pipeline:
         project = self.projects.get(snapshot.project)
         items = snapshot.select_side("train")
         learner = self._learner(project)
-        folder = self.settings.images / str(project.id)
-        examples = [snapshots.to_example(item, folder) for item in items]
-        taught = {name for example in examples for name in learner.read_truth(example) or ()}
-        classes = tuple(
-            name for name in dict.fromkeys((*snapshot.labels, *snapshot.choices)) if name in taught
-        )
+        examples = self._list_examples(snapshot)
+        classes = _choose_classes(snapshot, learner, examples)
         if not learner.choose_headline(classes):
             if not items and (advice := snapshot.describe_missing_side()):
                 raise NothingToLearn(f"project {project.id}: {advice}")
@@ -112,6 +109,11 @@ class Pipeline:
                 progress,
                 lambda version, job: self._choose_fold_jobs(snapshot, version, job),
             )
+
+    def _list_examples(self, snapshot: Snapshot) -> list[Example]:
+        """List what a version of the snapshot learns from."""
+        folder = self.settings.images / str(snapshot.project)
+        return [snapshots.to_example(item, folder) for item in snapshot.select_side("train")]
 
     def _choose_fold_jobs(
         self, snapshot: Snapshot, candidate: Version, job: TrainingJob
@@ -164,11 +166,13 @@ class Pipeline:
             champion: Its opponent, where there is one.
             wishes: Those that the candidate was trained with.
         """
+        learner = find_learner(self.registry.read_card(version.name).kind)
         return Comparison(
             self.registry,
             snapshot,
             version,
             self.registry.get(champion) if champion else None,
+            classes=_choose_classes(snapshot, learner, self._list_examples(snapshot)),
             images=self.settings.images / str(snapshot.project),
             workspace=self.settings.training,
             epochs=wishes.epochs or self.settings.epochs,
@@ -287,3 +291,12 @@ class Pipeline:
         """
         self.registry.promote(str(project_id), version, by=by, reason=reasons[0])
         self.projects.add_note(project_id, "publish")
+
+
+def _choose_classes(
+    snapshot: Snapshot, learner: Learner, examples: Sequence[Example]
+) -> tuple[str, ...]:
+    """Choose what a version tells apart: the labels that its examples teach, in their order."""
+    taught = {name for example in examples for name in learner.read_truth(example) or ()}
+    names = dict.fromkeys((*snapshot.labels, *snapshot.choices))
+    return tuple(name for name in names if name in taught)
