@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description="A PostgreSQL that several machines share, as "
-        "postgresql://user:password@host/name; else SQLite files in the data folder.",
+        "postgresql://user@host/name; else SQLite files in the data folder.",
     )
     store_url: str | None = Field(
         None,
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database(cls, url: str | None) -> str | None:
         if url and not url.startswith(("postgresql://", "postgresql+psycopg://")):
-            raise ValueError("it is no address like postgresql://user:password@host/name")
+            raise ValueError("it is no address like postgresql://user@host/name")
         return url or None
 
     @field_validator("store_url")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.system.private_files import create_private
 
-# Of a SQLite file its path, of PostgreSQL postgresql://user:password@host/name.
+# Of a SQLite file its path, of PostgreSQL a URL.
 Address = Path | str
 DatabaseError = SQLAlchemyError
 

@@ -127,7 +127,7 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
             "http://0.0.0.0/": "may not come from",
             "http://metadata.google.internal/": "may not come from",
             "//10.1.2.3/": "may not come from",
-            "http://user:password@10.1.2.3/": "may not come from",
+            "http://user:password@10.1.2.3/": "may not come from",  # pragma: allowlist secret
             "http://127.0.0.1@10.1.2.3/": "may not come from",
             "http://10.1.2.3#@127.0.0.1/": "may not come from",
             "http://10.1.2.3\\@127.0.0.1/": "may not|cannot be fetched|does not answer",

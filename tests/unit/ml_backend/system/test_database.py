@@ -118,5 +118,5 @@ def test_a_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_answer_is_told_without_the_password() -> None:
     with pytest.raises(DatabaseError) as raised:
-        Database("postgresql://me:secret-word@127.0.0.1:9/none", TABLES)
+        Database("postgresql://me:secret-word@127.0.0.1:9/none", TABLES)  # pragma: allowlist secret
     assert "127.0.0.1" in str(raised.value) and "secret-word" not in str(raised.value)
