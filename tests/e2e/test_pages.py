@@ -90,7 +90,7 @@ def pages(
     project = studio.create_project("Pages", labels).id
     folder = label_studio.media / str(project)
     folder.mkdir(parents=True)
-    pixels = generate_field(np.random.default_rng(1), size=(694, 520), scale=0.5)[0]
+    pixels = generate_field(np.random.default_rng(1), size=(520, 390), dividing=1)[0]
     cv2.imwrite(str(folder / "field.png"), pixels[..., ::-1])
     studio.add_media_folder(project, folder)
     data = {"image": f"/data/local-files/?d={project}/field.png", "sample": "Os"}

@@ -3,17 +3,24 @@
 // content), what was waited for is there, and the whole page is loaded again.
 "use strict";
 
+// As a browser writes it, so that what the page came with can be compared with an answer.
+const normalise = (html) => {
+  const parsed = document.createElement("template");
+  parsed.innerHTML = html;
+  return parsed.innerHTML.trim();
+};
+
 for (const part of document.querySelectorAll("[data-refresh]")) {
-  let shown = null;
+  let shown = normalise(part.innerHTML);
   const refresh = async () => {
     if (document.hidden) return;
     try {
       const answer = await fetch(part.dataset.refresh, { headers: { Accept: "text/html" } });
       if (answer.redirected || answer.status === 205) return location.reload(); // or the login ended
-      const text = answer.ok ? await answer.text() : shown;
+      const text = answer.ok ? normalise(await answer.text()) : shown;
       // Nothing is taken away from under a person's hands.
       if (text !== shown && !part.contains(document.activeElement)) {
-        if (shown !== null) part.innerHTML = text;
+        part.innerHTML = text;
         shown = text;
       }
       part.removeAttribute("data-lost");
