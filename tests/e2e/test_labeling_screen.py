@@ -341,6 +341,8 @@ def test_choices_come_chosen_are_corrected_by_keys_and_counted(
         "() => (window.Htx?.annotationStore?.selected?.serializeAnnotation() ?? [])"
         ".flatMap(item => item.value.choices ?? [])"
     )
+    # The screen makes its annotation of the prediction, at times twice while it loads.
+    page.wait_for_load_state("networkidle")
     page.wait_for_function(f"count => ({chosen})().length === count", arg=len(shown))
     assert set(page.evaluate(chosen)) == set(shown)
     page.get_by_text(shown[0]).first.wait_for()
