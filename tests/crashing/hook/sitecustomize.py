@@ -59,6 +59,7 @@ class Points:
         self.plan = self._take()
         self.left = self.plan.get("count", 0)
         self.lock = threading.Lock()
+        self.dying = threading.Lock()  # never freed
         self.log = os.open(self.folder / "points.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         if "seconds" in self.plan:
             self.later(self.plan["seconds"], "at any time")
@@ -86,6 +87,8 @@ class Points:
             self._write(point, killed=False)
 
     def die(self, point: str) -> None:
+        if not self.dying.acquire(blocking=False):
+            time.sleep(60)  # another thread is at it; two trainings may start at one time
         self._write(point, killed=True)
         if self.name == "server":  # gunicorn's parent would start another at once
             os.killpg(os.getpgid(0), signal.SIGKILL)
