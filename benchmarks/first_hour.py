@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
+from annotator import correct_regions
 
 from ml_backend.demo.demo_images import GENERATED, generate_demo_field, name_generated
-from ml_backend.imaging.boxes import Boxes, compute_iou
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.label_studio.webhooks import start_training
@@ -107,26 +107,7 @@ class Newcomer:
         )
         for region in drawn:
             region.pop("score", None)
-        corners = np.array([read_corners(region) for region in shown]).reshape(-1, 4)
-        overlap = compute_iou(truth.xyxy, corners)
-        result, edits, used = [], 0, set()
-        for region, row in zip(drawn, overlap, strict=True):
-            place = int(row.argmax()) if len(row) else -1
-            if place < 0 or row[place] < SAME or place in used:
-                result.append(region)  # it was missed
-                edits += 1
-                continue
-            used.add(place)
-            well = row[place] >= WELL_PLACED
-            result.append(shown[place] if well else shown[place] | {"value": region["value"]})
-            edits += not well
-        return result, edits + len(shown) - len(used)
-
-
-def read_corners(region: dict[str, Any]) -> tuple[float, float, float, float]:
-    value, (width, height) = region["value"], SIZE
-    left, top = value["x"] * width / 100, value["y"] * height / 100
-    return left, top, left + value["width"] * width / 100, top + value["height"] * height / 100
+        return correct_regions(shown, drawn, stays=WELL_PLACED, moved=SAME)
 
 
 def main() -> None:

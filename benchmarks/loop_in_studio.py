@@ -24,12 +24,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from annotator import correct_regions
 from later_corrections import CELL, CONFIG, DATA, measure_champion, select_frames
 from studio import running
 
 from ml_backend.dataset.example import Example
-from ml_backend.imaging.boxes import Boxes, compute_iou
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.registry.resolve import resolve_model
@@ -100,7 +100,7 @@ class Loop:
                 truth[task["data"]["source"]], width=688, height=1038, matching=matching, version=""
             )
             shown = find_shown(task)
-            result = correct_regions(shown["result"], drawn)
+            result, _ = correct_regions(shown["result"], drawn, stays=STAYS, moved=MOVED)
             self.studio.submit_annotation(task["id"], result, parent_prediction=shown["id"])
 
     def learn(self) -> dict[str, Any]:
@@ -119,37 +119,6 @@ class Loop:
             "promoted": promoted,
             "seconds": {"decided": round(decided, 1), "all": round(seconds, 1)},
         }
-
-
-def correct_regions(
-    shown: list[dict[str, Any]], truth: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Correct what is shown as a person does.
-
-    A region on a cell stays, and is moved where it fits badly; the others are deleted, and what
-    was missed is drawn.
-    """
-    overlap = compute_iou(read_corners(truth), read_corners(shown))
-    corrected = []
-    for number, drawn in enumerate(truth):
-        place = int(overlap[number].argmax()) if shown else 0
-        fit = overlap[number, place] if shown else 0.0
-        if fit >= STAYS:
-            corrected.append(shown[place])
-        elif fit >= MOVED:
-            corrected.append({**shown[place], "value": drawn["value"]})
-        else:
-            corrected.append(drawn)
-            continue
-        overlap[:, place] = 0
-    return corrected
-
-
-def read_corners(regions: list[dict[str, Any]]) -> np.ndarray:
-    """Read the corners of rectangles: (R, 4), in percent of the image's sides."""
-    values = [region["value"] for region in regions]
-    corners = [(v["x"], v["y"], v["x"] + v["width"], v["y"] + v["height"]) for v in values]
-    return np.array(corners, float).reshape(-1, 4)
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:

@@ -32,8 +32,9 @@ from ml_backend.learners.kinds import find_learner, load_model
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.promotion.second_look import find_doubtful
 from ml_backend.registry import resolve
-from ml_backend.registry.versions import Registry, hash_file
+from ml_backend.registry.versions import Registry
 from ml_backend.retraining.out_of_fold import predict_out_of_fold
+from ml_backend.system.file_hash import hash_file
 
 SHARE = 0.1
 KINDS = ("moved", "swapped", "deleted")
