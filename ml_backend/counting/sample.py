@@ -17,13 +17,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
-    bindparam,
     delete,
     insert,
     select,
 )
 
-from ml_backend.system.database import Address, Database, Text, replace_rows
+from ml_backend.system.database import Address, Database, Text, remove_rows, replace_rows
 
 _TABLES = MetaData()
 _claim = Table(
@@ -119,13 +118,9 @@ class SampleStore:
 
     def remove_claims(self, project: int, tasks: Collection[int]) -> None:
         """Forget tiles that are not there any more, or cannot be read: they are not drawn."""
-        if not tasks:
-            return
-        removed = delete(_claim).where(
-            _claim.c.project == project, _claim.c.task == bindparam("number")
-        )
+        keys = [{"project": project, "task": task} for task in tasks]
         with self._database.begin() as connection:
-            connection.execute(removed, [{"number": task} for task in sorted(tasks)])
+            remove_rows(connection, _claim, keys)
 
     # Draws.
 

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ml_backend import __version__
@@ -129,8 +130,8 @@ def run_side_by_side(
 
     Args:
         jobs: What to train.
-        on_progress: Called with the place of a job in `jobs` and what its child tells, by several
-            threads.
+        on_progress: Called with the place of a job in `jobs` and what its child tells, by one
+            thread at a time.
 
     Returns:
         For each job what `run_in_child` gives, or raises when it is asked for; all are over.
@@ -139,9 +140,14 @@ def run_side_by_side(
         return []
     cores = os.cpu_count() or 1
     at_once = min(len(jobs), cores)
+    telling = Lock()
 
     def train(place: int) -> Path:
-        return run_in_child(jobs[place], lambda step: on_progress(place, step), cores // at_once)
+        def tell(step: dict[str, Any]) -> None:
+            with telling:
+                on_progress(place, step)
+
+        return run_in_child(jobs[place], tell, cores // at_once)
 
     with ThreadPoolExecutor(at_once) as pool:
         running = [pool.submit(train, place) for place in range(len(jobs))]

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from ml_backend.dataset import snapshot as snapshots
@@ -132,11 +131,9 @@ class Comparison:
         missing = [
             number for number in range(len(jobs)) if not self._get_predictions_file(number).exists()
         ]
-        telling = Lock()
 
         def tell(place: int, step: dict[str, Any]) -> None:
-            with telling:
-                progress({"fold": missing[place] + 1, "folds": len(jobs), **step})
+            progress({"fold": missing[place] + 1, "folds": len(jobs), **step})
 
         trained = run_side_by_side([jobs[number] for number in missing], tell)
         for number, training in zip(missing, trained, strict=True):

@@ -11,7 +11,6 @@ sees half of one. The data folder keeps what was read; every machine may have on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import Any
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, replace_file, write_json
+from ml_backend.system.file_hash import hash_file
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Mirror:
     def _download(self, digest: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._store.download(f"files/{digest}", path)
-        if _hash(path) != digest:
+        if hash_file(path) != digest:
             raise OSError(f"files/{digest} of the store is not what was written")
 
     # Writing.
@@ -144,7 +144,7 @@ class Mirror:
             OSError: The bucket cannot be written.
         """
         files = {
-            path.relative_to(folder).as_posix(): _hash(path)
+            path.relative_to(folder).as_posix(): hash_file(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.name != _RECORD and not _is_hidden(path, folder)
         }
@@ -180,8 +180,3 @@ def _to_bytes(value: Any) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode(
         "utf-8", "backslashreplace"
     )
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

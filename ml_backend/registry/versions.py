@@ -5,7 +5,6 @@ A version is a folder that appears whole or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -21,6 +20,7 @@ from ml_backend.registry.mirror import Mirror
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, write_json
+from ml_backend.system.file_hash import hash_file
 
 # Versions trained with `train --dataset` belong to this project.
 DATASET_PROJECT = "dataset"
@@ -291,9 +291,3 @@ def check_word(word: str | None) -> None:
             f"{word!r} cannot be in a version's name: give up to 64 of the letters a to z and A "
             "to Z, digits, '.', '_' and '-'"
         )
-
-
-def hash_file(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

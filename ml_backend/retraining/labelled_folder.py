@@ -17,9 +17,10 @@ from ml_backend.learners.kinds import find_learner, finds_objects, load_detector
 from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, REGION_CLASSIFIER, ModelCard
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
-from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version, hash_file
+from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
 from ml_backend.settings import Settings
+from ml_backend.system.file_hash import hash_file
 
 Task = Literal["detect", "classify-image", "classify-region"]
 

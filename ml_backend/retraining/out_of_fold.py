@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from ml_backend.dataset.example import Example
@@ -73,11 +72,9 @@ def predict_out_of_fold(
             )
             for number, fold in enumerate(folds, 1)
         ]
-        telling = Lock()
 
         def tell(place: int, step: dict[str, Any]) -> None:
-            with telling:
-                progress({"fold": place + 1, "folds": len(jobs), **step})
+            progress({"fold": place + 1, "folds": len(jobs), **step})
 
         trained = run_side_by_side(jobs, tell)
         for fold, training in zip(folds, trained, strict=True):

@@ -17,7 +17,7 @@ from ml_backend.learners.model_file import CLASSIFIER, DETECTOR
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.promotion.second_look import Finding, find_doubtful, read_findings
 from ml_backend.registry import resolve
-from ml_backend.registry.versions import Registry, hash_file
+from ml_backend.registry.versions import Registry
 from ml_backend.retraining.labelled_folder import choose_task
 from ml_backend.retraining.out_of_fold import predict_out_of_fold
 from ml_backend.retraining.second_look_tasks import (
@@ -30,6 +30,7 @@ from ml_backend.retraining.train_version import NothingToLearn
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.state.questions import Questions
+from ml_backend.system.file_hash import hash_file
 
 VIEW_TITLE = "Second look"
 

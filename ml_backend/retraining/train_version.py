@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Any
 
 from ml_backend.dataset.example import Example
@@ -74,9 +73,7 @@ def train_version(
     base: str,
     wishes: Wishes,
     progress: Progress,
-    choose_beside: Callable[
-        [Version, TrainingJob], Sequence[TrainingJob]
-    ] = lambda version, job: (),
+    choose_beside: Beside = lambda version, job: (),
 ) -> Version:
     """Train in a process of its own and add the version, with its whole ancestry.
 
@@ -120,15 +117,13 @@ def train_version(
         kind=lesson.kind,
     )
     beside = choose_beside(version, job)
-    telling = Lock()
     with tell_progress(settings.progress, project, progress) as tell:
 
         def tell_of(place: int, step: dict[str, Any]) -> None:
-            with telling:
-                if place == 0:
-                    tell(step)
-                else:
-                    progress({"fold": place, "folds": len(beside), **step})
+            if place == 0:
+                tell(step)
+            else:
+                progress({"fold": place, "folds": len(beside), **step})
 
         trained = run_side_by_side([job, *beside], tell_of)[0].result()
     version = replace(

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import delete, select
 
 from ml_backend.state.store import Store
 from ml_backend.state.tables import left_out, trouble, wait
-from ml_backend.system.database import replace_rows
+from ml_backend.system.database import remove_rows, replace_rows
 from ml_backend.system.printable import escape_controls
 
 
@@ -34,13 +34,9 @@ class Failures(Store):
 
     def remove_left_out(self, project: int, tasks: Sequence[int]) -> None:
         """Forget that tasks were left out: they were pre-annotated after all."""
-        if not tasks:
-            return
-        removed = delete(left_out).where(
-            left_out.c.project == project, left_out.c.task == bindparam("number")
-        )
+        keys = [{"project": project, "task": task} for task in tasks]
         with self._database.begin() as connection:
-            connection.execute(removed, [{"number": task} for task in sorted(tasks)])
+            remove_rows(connection, left_out, keys)
 
     def list_left_out(self, project: int | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Return the tasks left out, newest first.

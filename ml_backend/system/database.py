@@ -174,6 +174,24 @@ def add_rows(
         connection.execute(insert.on_conflict_do_nothing(), _sort(rows, keys))
 
 
+def remove_rows(
+    connection: sql.Connection, table: sql.Table, keys: Sequence[Mapping[str, Any]]
+) -> None:
+    """Delete the rows of these keys, whether they are there or not.
+
+    Args:
+        connection: In a transaction.
+        table: With a primary key.
+        keys: Values by the names of its columns.
+    """
+    if keys:
+        # A name of its own for each value: SQLAlchemy keeps those of columns to itself.
+        mine = [column == sql.bindparam(f"of_{column.name}") for column in table.primary_key]
+        names = table.primary_key.columns.keys()
+        values = [{f"of_{name}": key[name] for name in names} for key in _sort(keys, names)]
+        connection.execute(sql.delete(table).where(*mine), values)
+
+
 def _sort(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
     """In one order, whoever writes: two that wait for each other's rows would wait for ever."""
     return sorted(map(dict, rows), key=lambda row: [row[key] for key in keys])

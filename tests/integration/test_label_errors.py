@@ -22,11 +22,12 @@ from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.detector.hyperparameters import RECIPE
 from ml_backend.learners.detector.inference import Detector
 from ml_backend.promotion.predict_examples import predict_examples
-from ml_backend.registry.versions import Registry, hash_file
+from ml_backend.registry.versions import Registry
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from ml_backend.system.file_hash import hash_file
 from tests.conftest import SHARED_DATA
 
 LABELS = ("Mitotic cell", "Other")

@@ -20,10 +20,11 @@ import pytest
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.registry.starters import STARTERS
-from ml_backend.registry.versions import Registry, hash_file
+from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.credentials import read_backend_password
+from ml_backend.system.file_hash import hash_file
 from tests.conftest import free_port
 from tests.crashing.studio import StandIn
 

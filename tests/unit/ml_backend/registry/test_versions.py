@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from ml_backend.learners.model_file import ModelCard
-from ml_backend.registry.versions import Registry, UnknownVersion, Version, hash_file
+from ml_backend.registry.versions import Registry, UnknownVersion, Version
+from ml_backend.system.file_hash import hash_file
 
 CARD = ModelCard("yolov5n", ("Mitotic cell",), ("Mitotic cell",), 0.4, 0.3)
 
