@@ -34,7 +34,7 @@ from ml_backend.promotion.second_look import find_doubtful
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.out_of_fold import predict_out_of_fold
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 SHARE = 0.1
 KINDS = ("moved", "swapped", "deleted")

@@ -24,7 +24,7 @@ from typing import Any
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, replace_file, write_json
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ml_backend.learners.model_file import FILE_NAME, IR_FILES, read_card
 from ml_backend.registry.starters import PREFIX, find_starter_weights, read_starter
 from ml_backend.registry.versions import Registry, UnknownVersion, Version
 from ml_backend.system.atomic_files import read_json, write_json
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 DEFAULT_MODEL = "starter:mitosis"
 

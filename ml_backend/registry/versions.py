@@ -20,7 +20,7 @@ from ml_backend.registry.mirror import Mirror
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, write_json
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 # Versions trained with `train --dataset` belong to this project.
 DATASET_PROJECT = "dataset"

@@ -20,7 +20,7 @@ from ml_backend.registry import resolve
 from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version
 from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, train_version
 from ml_backend.settings import Settings
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 Task = Literal["detect", "classify-image", "classify-region"]
 

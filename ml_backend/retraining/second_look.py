@@ -30,7 +30,7 @@ from ml_backend.retraining.train_version import NothingToLearn
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.state.questions import Questions
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 VIEW_TITLE = "Second look"
 

@@ -1,10 +1,11 @@
-"""Whether a path may be opened: a file, and neither a pipe nor a device nor a socket.
+"""Whether a path may be opened: a file, and neither a pipe nor a device nor a socket; its hash.
 
 Opening a pipe waits for somebody to write into it, for ever; a device may be endless.
 """
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 
@@ -38,3 +39,9 @@ def find_obstacle(path: Path) -> str:
 def show_name(name: str) -> str:
     """Write a name as text, with what is none of it written out."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def hash_file(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

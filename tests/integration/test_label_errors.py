@@ -27,7 +27,7 @@ from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 from tests.conftest import SHARED_DATA
 
 LABELS = ("Mitotic cell", "Other")

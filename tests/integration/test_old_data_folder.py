@@ -24,7 +24,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Projects
 from ml_backend.system.credentials import read_backend_password
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 from tests.conftest import free_port
 from tests.crashing.studio import StandIn
 

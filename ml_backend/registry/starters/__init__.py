@@ -9,7 +9,7 @@ from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.learners.kinds import match_labels
 from ml_backend.learners.model_file import read_card
 from ml_backend.registry.versions import UnknownVersion, Version
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 STARTERS = Path(__file__).parent
 PREFIX = "starter:"

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from ml_backend.learners.model_file import ModelCard
 from ml_backend.registry.versions import Registry, UnknownVersion, Version
-from ml_backend.system.file_hash import hash_file
+from ml_backend.system.plain_files import hash_file
 
 CARD = ModelCard("yolov5n", ("Mitotic cell",), ("Mitotic cell",), 0.4, 0.3)
 
