@@ -7,6 +7,9 @@ dividing cells lie at any angle, so it is compared at four turns and both mirror
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -15,7 +18,32 @@ _SIDE, _PARTS, _DIRECTIONS = 64, 4, 8
 LENGTH = _PARTS * _PARTS * (_DIRECTIONS + 1)
 # How much brightness counts beside edges.
 _BRIGHTNESS = 0.5
-_CHUNK = 16_384
+# So many are compared at a time: they lie in a core's cache, and a product as small as that is not
+# shared among threads, which on a busy machine wait for each other longer than it takes.
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How N cells look, ready to be compared.
+
+    Attributes:
+        vectors: (N, LENGTH) int8, their descriptions.
+        lengths: (N,) float32, the Euclidean lengths of these.
+    """
+
+    vectors: np.ndarray
+    lengths: np.ndarray
+
+
+def join_looks(descriptions: Sequence[bytes]) -> Looks:
+    """Lay descriptions of cells into one matrix; their lengths are worked out once."""
+    vectors = np.frombuffer(b"".join(descriptions), np.int8).reshape(-1, LENGTH)
+    lengths = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), _CHUNK):
+        part = vectors[start : start + _CHUNK].astype(np.float32)
+        lengths[start : start + _CHUNK] = np.linalg.norm(part, axis=1)
+    return Looks(vectors, np.maximum(lengths, 1e-9))
 
 
 def describe_look(crop: np.ndarray) -> bytes:
@@ -50,24 +78,23 @@ def describe_look(crop: np.ndarray) -> bytes:
     return vector.round().astype(np.int8).tobytes()
 
 
-def compare_looks(wanted: bytes, looks: np.ndarray) -> np.ndarray:
+def compare_looks(wanted: bytes, looks: Looks) -> np.ndarray:
     """Compare cells with one of them.
 
     Args:
         wanted: The description of that one.
-        looks: (N, LENGTH) int8, those of the others.
+        looks: Those of the N others.
 
     Returns:
         (N,) how much each looks like it: 1 is the same, at the turn that fits best.
     """
     turned = np.stack(_turn(np.frombuffer(wanted, np.int8).astype(np.float32)))
     turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)
-    likeness = np.empty(len(looks), np.float32)
-    for start in range(0, len(looks), _CHUNK):  # so that 200,000 take little memory
-        others = looks[start : start + _CHUNK].astype(np.float32)
-        lengths = np.maximum(np.linalg.norm(others, axis=1), 1e-9)
-        likeness[start : start + _CHUNK] = (others @ turned.T).max(axis=1) / lengths
-    return likeness
+    likeness = np.empty(len(looks.lengths), np.float32)
+    for start in range(0, len(likeness), _CHUNK):
+        others = looks.vectors[start : start + _CHUNK].astype(np.float32)
+        likeness[start : start + _CHUNK] = (turned @ others.T).max(axis=0)
+    return likeness / looks.lengths
 
 
 def _turn(vector: np.ndarray) -> list[np.ndarray]:

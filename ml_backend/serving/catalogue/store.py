@@ -19,7 +19,7 @@ import numpy as np
 
 from ml_backend.dataset.corrections import Correction, Edit
 from ml_backend.serving.catalogue.cells import Cell, TaskCells
-from ml_backend.serving.catalogue.likeness import LENGTH, compare_looks
+from ml_backend.serving.catalogue.likeness import Looks, compare_looks, join_looks
 from ml_backend.system.private_files import create_private
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ class Catalogue:
         self._local = threading.local()
         self._writing = threading.Lock()
         self._remembered: dict[str, tuple[str, Any]] = {}
-        self._looks: tuple[np.ndarray, np.ndarray] | None = None
+        self._looks: tuple[np.ndarray, Looks] | None = None
         with self.write() as database:
             database.executescript(_SCHEMA)
 
@@ -402,19 +402,18 @@ class Catalogue:
         query = f"select number from cell where {condition}"
         allowed = np.fromiter((r[0] for r in self.read().execute(query, values)), np.int64)
         kept = np.isin(numbers, allowed) & (numbers != number)
-        numbers, likeness = numbers[kept], compare_looks(row[0], looks[kept])
+        numbers, likeness = numbers[kept], compare_looks(row[0], looks)[kept]
         order = np.argsort(-likeness, kind="stable")[: limit - 1]
         return self.get_cells([number, *numbers[order].tolist()]), len(numbers) + 1
 
-    def _load_looks(self) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers (N,) and descriptions (N, LENGTH) of all cells that were cut."""
+    def _load_looks(self) -> tuple[np.ndarray, Looks]:
+        """The numbers (N,) and descriptions of all cells that were cut."""
         (count,) = self.read().execute("select count(*) from look").fetchone()
         with self._writing:
             if self._looks is None or len(self._looks[0]) != count:
                 rows = self.read().execute("select number, vector from look").fetchall()
                 numbers = np.array([row[0] for row in rows], np.int64)
-                joined = np.frombuffer(b"".join(row[1] for row in rows), np.int8)
-                self._looks = numbers, joined.reshape(-1, LENGTH)
+                self._looks = numbers, join_looks([row[1] for row in rows])
             return self._looks
 
     def was_seen(self, number: int) -> bool:

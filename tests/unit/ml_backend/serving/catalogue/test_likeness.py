@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_backend.serving.catalogue.likeness import LENGTH, compare_looks, describe_look
+from ml_backend.serving.catalogue.likeness import compare_looks, describe_look, join_looks
 
 
 def draw_rods(seed: int) -> np.ndarray:
@@ -19,8 +19,7 @@ def draw_rods(seed: int) -> np.ndarray:
 
 
 def compare(wanted: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    looks = np.frombuffer(b"".join(map(describe_look, others)), np.int8).reshape(-1, LENGTH)
-    return compare_looks(describe_look(wanted), looks)
+    return compare_looks(describe_look(wanted), join_looks(list(map(describe_look, others))))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -39,3 +38,9 @@ def test_brighter_or_flat_pictures_are_no_trouble() -> None:
     assert compare(picture, picture // 2 + 60)[0] > 0.97
     flat = np.full((32, 32, 3), 7, np.uint8)
     assert np.isfinite(compare(flat, flat, picture)).all()
+
+
+def test_many_are_compared_as_few_are() -> None:
+    pictures = [draw_rods(i) for i in range(30)]
+    many = compare(pictures[0], *(pictures[i % 30] for i in range(600)))
+    assert many == pytest.approx(np.tile(compare(pictures[0], *pictures), 20), abs=1e-6)
