@@ -98,6 +98,12 @@ class Settings(BaseSettings):
     keep_days: float = Field(
         30.0, ge=1, description="What `cytoloop tidy` removes is older than so many days."
     )
+    keep_candidates: int = Field(
+        10,
+        ge=1,
+        description="Of the versions that were not promoted, `cytoloop tidy` keeps the weights of "
+        "so many of each project, the newest.",
+    )
     mlflow_tracking_uri: str | None = Field(
         None, description="A shared MLflow server; else a SQLite file in the data folder."
     )

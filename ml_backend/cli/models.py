@@ -81,7 +81,7 @@ def promote(
     settings, registry = console.load_settings(context), _open_registry(context)
     projects = Projects(settings.projects_database)
     labels = LabelingConfig.parse(projects.get(project).label_config)
-    name = resolve_model(version, registry).name
+    name = registry.get_loadable(resolve_model(version, registry).name).name
     card = registry.read_card(name)
     if not match_labels(card, labels):
         raise ValueError(

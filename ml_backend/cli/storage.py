@@ -69,9 +69,10 @@ def tidy(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what nothing refers to and is older than CYTOLOOP_KEEP_DAYS (30).
+    """Remove what nothing refers to: files older than CYTOLOOP_KEEP_DAYS (30), unused weights.
 
-    Versions, annotations, figures and all that they refer to stay.
+    Of versions that were not promoted, the newest CYTOLOOP_KEEP_CANDIDATES (10) of a project keep
+    their weights. Champions, past ones too, annotations, figures and all that they refer to stay.
     """
     from ml_backend.cli import tables
     from ml_backend.retraining.retention import find_superfluous, remove

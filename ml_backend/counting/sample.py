@@ -116,6 +116,15 @@ class SampleStore:
             rows = connection.execute(query.where(_claim.c.project == project))
             return {task: Claim(version, cells) for task, version, cells in rows}
 
+    def list_versions(self) -> set[str]:
+        """List the versions whose claims are kept, or that tiles were drawn by."""
+        with self._database.begin() as connection:
+            return {
+                version
+                for column in (_claim.c.version, _draw.c.version)
+                for version in connection.execute(select(column).distinct()).scalars()
+            }
+
     def remove_claims(self, project: int, tasks: Collection[int]) -> None:
         """Forget tiles that are not there any more, or cannot be read: they are not drawn."""
         keys = [{"project": project, "task": task} for task in tasks]

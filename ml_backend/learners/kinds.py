@@ -23,6 +23,7 @@ from ml_backend.learners.model_file import (
     FILE_NAME,
     REGION_CLASSIFIER,
     ModelCard,
+    has_tensors,
     read_card,
 )
 
@@ -85,13 +86,16 @@ def load_model(folder: Path, threads: int | None = None) -> Model:
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: The file is not ours.
+        ValueError: The file is not ours, or its weights were removed.
         UnknownKind: Its learner is not installed here.
     """
     weights = folder / FILE_NAME
     if not weights.exists():
         raise FileNotFoundError(f"{weights} is missing")
-    return find_learner(read_card(weights).kind).load(folder, threads)
+    card = read_card(weights)
+    if not has_tensors(weights):
+        raise ValueError(f"{folder.name} has no weights any more: cytoloop tidy removed them")
+    return find_learner(card.kind).load(folder, threads)
 
 
 def load_detector(folder: Path, threads: int | None = None) -> ObjectDetector:

@@ -131,6 +131,30 @@ def rewrite_card(path: Path, card: ModelCard) -> None:
         save_file(tensors, temporary, metadata=card.to_metadata())
 
 
+def drop_tensors(path: Path) -> None:
+    """Leave of a .safetensors file its card alone, in one move.
+
+    Raises:
+        ValueError: The file was not written by cytoloop.
+    """
+    from safetensors.numpy import save_file
+
+    card = read_card(path)
+    with replace_file(path) as temporary:
+        save_file({}, temporary, metadata=card.to_metadata())
+
+
+def has_tensors(path: Path) -> bool:
+    """Tell whether a .safetensors file holds more than a card; False where it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return bool(file.keys())
+    except SafetensorError:
+        return False
+
+
 def read_card(path: Path) -> ModelCard:
     """Read the card of a .safetensors file, without loading its tensors (or torch).
 

@@ -55,11 +55,19 @@ class Champions:
 
     def list_projects_led_by(self, name: str) -> list[str]:
         """List the projects whose champion is the version."""
+        return [project for project in self._list_led() if self.get_champion(project) == name]
+
+    def list_ever_champions(self) -> set[str]:
+        """List the versions that are or were the champion of any project."""
+        return {
+            change.version for project in self._list_led() for change in self.list_changes(project)
+        }
+
+    def _list_led(self) -> list[str]:
+        """List the projects that have a champion."""
         self._refresh()
-        projects = [
-            path.stem for path in self._champions.glob("*.json") if not path.name.startswith(".")
-        ]
-        return sorted(project for project in projects if self.get_champion(project) == name)
+        found = (path for path in self._champions.glob("*.json") if path.name[0] != ".")
+        return sorted(path.stem for path in found)
 
     def list_changes(self, project: str) -> list[ChampionChange]:
         """List every change of the project's champion, oldest first."""

@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ml_backend.learners.model_file import FILE_NAME
+from ml_backend.registry.network_files import is_network_file
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, replace_file, write_json
@@ -101,12 +103,27 @@ class Mirror:
                 if not folder.exists():
                     os.replace(building, folder)
                     return
+                for path in here.keys() - kept["files"].keys():  # another machine withdrew them
+                    (folder / path).unlink(missing_ok=True)
                 for path in [*kept["files"], _RECORD, _STORED]:  # what says that all is there last
                     if (building / path).exists():
                         (folder / path).parent.mkdir(exist_ok=True)
                         os.replace(building / path, folder / path)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
+
+    def measure_network(self, name: str) -> int:
+        """Measure the files of a version's network in the bucket, in bytes; 0 once it was removed.
+
+        Raises:
+            OSError: The bucket cannot be read.
+        """
+        self.refresh()
+        kept = self._kept.get(name) or {"record": {}, "files": {}}
+        files = {path: digest for path, digest in kept["files"].items() if is_network_file(path)}
+        if kept["record"].get("weights_removed") and list(files) == [FILE_NAME]:
+            return 0
+        return sum(self._store.measure(f"files/{digest}") for digest in files.values())
 
     def _read_new(self) -> None:
         for name, content in self._read_changed("versions"):
@@ -157,6 +174,20 @@ class Mirror:
             self._store.write(f"versions/{name}.json", _to_bytes(kept))
             self._kept[name] = kept
             write_json(folder / _STORED, files)
+
+    def withdraw(self, name: str, folder: Path) -> None:
+        """Publish a version that has fewer files now; those that no other version has go.
+
+        Raises:
+            OSError: The bucket cannot be written.
+        """
+        self.refresh(0)
+        with self._lock:
+            before = set((self._kept.get(name) or {"files": {}})["files"].values())
+            self.publish(name, folder)
+            listed = {digest for kept in self._kept.values() for digest in kept["files"].values()}
+            for digest in before - listed:
+                self._store.remove(f"files/{digest}")
 
     def put(self, folder: str, name: str, value: Any) -> None:
         """Write a champion's pointer or a snapshot into the bucket.

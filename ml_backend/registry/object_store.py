@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,27 @@ class ObjectStore:
         with self._explaining("written"):
             self._system.put_file(str(path), f"{self._root}/{name}")
 
+    def measure(self, name: str) -> int:
+        """Return the size of an object in bytes; 0 where there is none of that name.
+
+        Raises:
+            OSError: The store cannot be used.
+        """
+        try:
+            with self._explaining("read"):
+                return int(self._system.size(f"{self._root}/{name}") or 0)
+        except FileNotFoundError:
+            return 0
+
+    def remove(self, name: str) -> None:
+        """Remove an object; nothing happens where there is none of that name.
+
+        Raises:
+            OSError: The store cannot be used.
+        """
+        with self._explaining("written"), suppress(FileNotFoundError):
+            self._system.rm_file(f"{self._root}/{name}")
+
     def try_out(self) -> None:
         """Write an object, and remove it again.
 
@@ -110,8 +131,7 @@ class ObjectStore:
         """
         name = f"probe-{secrets.token_hex(4)}"
         self.write(name, b"")
-        with self._explaining("written"):
-            self._system.rm_file(f"{self._root}/{name}")
+        self.remove(name)
 
     @contextmanager
     def _explaining(self, verb: str) -> Iterator[None]:

@@ -71,6 +71,7 @@ def find_base(model: str, registry: Registry) -> tuple[Path | None, Version | No
 
     Raises:
         UnknownVersion: There is no such model.
+        WeightsRemoved: It cannot be trained on any more.
         ValueError: The file is not ours.
     """
     if not model:
@@ -82,6 +83,7 @@ def find_base(model: str, registry: Registry) -> tuple[Path | None, Version | No
     if model.startswith(PREFIX):
         return find_starter_weights(model), read_starter(model)
     version = resolve_model(model, registry)
+    registry.get_loadable(version.name)
     return registry.get_folder(version.name) / FILE_NAME, version
 
 

@@ -9,14 +9,16 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.registry.champions import ChampionChange, Champions, list_champions
 from ml_backend.registry.mirror import Mirror
+from ml_backend.registry.network_files import list_network_files, remove_network
 from ml_backend.registry.object_store import ObjectStore
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json, write_json
@@ -29,6 +31,10 @@ _RECORD = "version.json"
 
 class UnknownVersion(LookupError):
     """There is no such version or model."""
+
+
+class WeightsRemoved(ValueError):
+    """A version's weights were removed, and what it was asked for needs them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Version:
         seen_hashes: SHA-256 of every image file that it or any ancestor was trained on.
         seen_groups: Every group of these images.
         kind: The learner that trained it.
+        weights_removed: When its weights were removed, seconds since 1970; 0 while they are there.
     """
 
     name: str
@@ -58,6 +65,7 @@ class Version:
     seen_hashes: tuple[str, ...] = ()
     seen_groups: tuple[str, ...] = ()
     kind: str = "detector"
+    weights_removed: float = 0.0
 
 
 class Registry(Champions):
@@ -123,6 +131,22 @@ class Registry(Champions):
             known = ", ".join(version.name for version in self.list_versions()) or "none yet"
             raise UnknownVersion(f"there is no version {name!r}; known versions: {known}")
         return found
+
+    def get_loadable(self, name: str) -> Version:
+        """Read a version that is to be loaded.
+
+        Raises:
+            UnknownVersion: There is none of that name.
+            WeightsRemoved: Only its record and its card are left.
+        """
+        version = self.get(name)
+        if version.weights_removed:
+            day = time.strftime("%Y-%m-%d", time.localtime(version.weights_removed))
+            raise WeightsRemoved(
+                f"the weights of {name}, which was never a champion, were removed by cytoloop tidy "
+                f"on {day}; its figures are kept"
+            )
+        return version
 
     def _read(self, name: str) -> Version | None:
         record = self.mirror.get_record(name) if self.mirror else None
@@ -226,6 +250,32 @@ class Registry(Champions):
         if self.mirror:
             self.mirror.publish(name, self._versions / name)
 
+    def measure_weights(self, name: str) -> int:
+        """Measure what removing a version's weights would free, in bytes.
+
+        Raises:
+            OSError: Its files are in the bucket, which cannot be read.
+        """
+        here = sum(path.lstat().st_size for path in list_network_files(self._versions / name))
+        return here or (self.mirror.measure_network(name) if self.mirror else 0)
+
+    def remove_weights(self, name: str) -> None:
+        """Remove a version's weights; record, card, figures and pictures stay.
+
+        Nobody may load the version, or promote it, at the same time.
+
+        Raises:
+            UnknownVersion: There is none of that name.
+            OSError: Its files are in the bucket, and cannot be had or removed.
+        """
+        version = self.get(name)
+        if not version.weights_removed:  # first, so that nobody promotes what has half its files
+            self.record(replace(version, weights_removed=time.time()))
+        folder = self.get_folder(name)
+        remove_network(folder)
+        if self.mirror:
+            self.mirror.withdraw(name, folder)
+
     # Champions, who are versions that are there.
 
     def promote(self, project: str, name: str, *, by: str, reason: str) -> ChampionChange:
@@ -239,8 +289,9 @@ class Registry(Champions):
 
         Raises:
             UnknownVersion: There is no such version.
+            WeightsRemoved: It cannot serve any more.
         """
-        self.get(name)
+        self.get_loadable(name)
         with self._lock():
             return self._point(project, name, "promotion", by, reason)
 
@@ -259,6 +310,7 @@ class Registry(Champions):
 
         Raises:
             UnknownVersion: `of` is not the champion any more, or none was before it.
+            WeightsRemoved: The one before cannot serve any more.
         """
         with self._lock():
             champions = list_champions(self.list_changes(project))
@@ -266,7 +318,7 @@ class Registry(Champions):
                 raise UnknownVersion(f"{of} is not the champion of project {project} any more")
             if len(champions) < 2:
                 raise UnknownVersion(f"project {project} has no earlier champion to go back to")
-            self.get(champions[-2])
+            self.get_loadable(champions[-2])
             return self._point(project, champions[-2], "rollback", by, reason)
 
 

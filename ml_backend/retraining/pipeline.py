@@ -90,7 +90,8 @@ class Pipeline:
         base = wishes.base or self.choose_base(project)
         with self._training_lock(str(project.id)):
             for version in self.registry.list_versions(str(project.id)):
-                if (version.snapshot, version.base) == (snapshot.name, base) and not wishes.name:
+                same = (version.snapshot, version.base) == (snapshot.name, base)
+                if same and not wishes.name and not version.weights_removed:
                     return version
             return train_version(
                 self.settings,

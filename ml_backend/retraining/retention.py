@@ -1,8 +1,10 @@
 """What may go from a data folder: nothing that a decision, a figure or a version refers to.
 
-Versions, their records and the champions' history stay for good. A snapshot stays while a version
-was trained on it or a project's last training used it, and an image while such a snapshot lists it:
-where Label Studio has lost the image, that copy is the only one.
+Records of versions, their figures and the champions' history stay for good. So do the weights of
+every version that ever drew anything, or that a person made or chose; those of candidates that were
+not promoted go once a project has enough newer ones. A snapshot stays while a version was trained
+on it or a project's last training used it, and an image while such a snapshot lists it: where Label
+Studio has lost the image, that copy is the only one.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml_backend.counting.sample import SampleStore
 from ml_backend.dataset.snapshot import load_snapshot
 from ml_backend.label_studio.installation import VERSION
+from ml_backend.registry.resolve import INT8
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.crew import is_worker_running
 from ml_backend.settings import Settings
@@ -32,21 +37,26 @@ class FolderInUse(RuntimeError):
 
 @dataclass(frozen=True)
 class Superfluous:
-    """A file or folder that may go.
+    """A file or folder that may go, or the weights in a version's folder.
 
     Attributes:
         path: Where it is.
-        size: Bytes, with all below it.
+        size: Bytes, with all below it; of a version, those of its weights.
         reason: Why it may go.
+        version: The version whose weights may go, while the rest of its folder stays; else "".
     """
 
     path: Path
     size: int
     reason: str
+    version: str = ""
 
 
 def find_superfluous(settings: Settings) -> list[Superfluous]:
-    """Find what may go: the setting `keep_days` says how old it has to be.
+    """Find what may go.
+
+    The setting `keep_days` says how old a file has to be, and `keep_candidates` how many versions
+    that were not promoted a project keeps with their weights.
 
     Args:
         settings: Of the data folder.
@@ -71,6 +81,7 @@ def find_superfluous(settings: Settings) -> list[Superfluous]:
         *_find_old(settings.training.glob("*"), before, "left by a training"),
         *_find_old(settings.logs.glob("*.log.*"), before, "an old log"),
         *_find_old_environments(settings),
+        *_find_unused_weights(settings),
     ]
     return sorted(found, key=lambda item: -item.size)
 
@@ -89,10 +100,13 @@ def remove(items: list[Superfluous], settings: Settings) -> int:
         FolderInUse: A worker, or `cytoloop up`, runs on the folder and may need them.
     """
     freed = 0
+    registry = Registry.open(settings)
     if is_worker_running(settings) or is_locked(settings.data_dir / "up.lock"):
         raise FolderInUse(f"cytoloop runs on {settings.data_dir}: end it, then tidy")
     for item in items:
-        if item.path.is_dir() and not item.path.is_symlink():
+        if item.version:
+            registry.remove_weights(item.version)
+        elif item.path.is_dir() and not item.path.is_symlink():
             shutil.rmtree(item.path)
         else:
             item.path.unlink(missing_ok=True)
@@ -108,6 +122,41 @@ def _list_named_snapshots(settings: Settings) -> Iterator[str]:
         projects = Projects(settings.projects_database)
         for project in projects.list_projects():
             yield projects.get_last_attempt(project.id) or ""
+
+
+def _find_unused_weights(settings: Settings) -> Iterator[Superfluous]:
+    """Find the weights of candidates that were not promoted, beyond the newest of each project."""
+    registry = Registry.open(settings)
+    used = _list_used_versions(settings, registry)
+    newer: Counter[str] = Counter()
+    for version in reversed(registry.list_versions()):
+        # One that was not judged yet may be a job's that goes on at the worker's next start.
+        refused = version.decision.get("promoted") is False
+        if not version.project.isdecimal() or not refused or version.name in used:
+            continue
+        newer[version.project] += 1
+        if newer[version.project] <= settings.keep_candidates:
+            continue
+        if size := registry.measure_weights(version.name):
+            path = settings.versions / version.name
+            reason = "weights of a version that was not promoted; its figures stay"
+            yield Superfluous(path, size, reason, version.name)
+
+
+def _list_used_versions(settings: Settings, registry: Registry) -> set[str]:
+    """List the versions whose weights stay: that drew something, or that a person chose."""
+    versions = registry.list_versions()
+    used = {version.base for version in versions} | registry.list_ever_champions()
+    # Somebody made an INT8 form of it, to detect with it by its name.
+    used |= {
+        version.name for version in versions if (settings.versions / version.name / INT8).exists()
+    }
+    if is_there(settings.projects_database):
+        projects = Projects(settings.projects_database)
+        used |= projects.list_shown_versions() | projects.list_scoring_versions()
+    if is_there(settings.samples_database):
+        used |= SampleStore(settings.samples_database).list_versions()
+    return used
 
 
 def _list_images(settings: Settings, named: set[str]) -> set[Path]:

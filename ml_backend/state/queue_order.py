@@ -81,6 +81,15 @@ class QueueOrder(Store):
             ).scalar_one_or_none()
         return found if kept is None else json.loads(kept)
 
+    def list_scoring_versions(self) -> set[str]:
+        """List the versions that put the queue of any project in order."""
+        with self._database.begin() as connection:
+            return {
+                version
+                for column in (queue_scores.c.version, scored.c.version)
+                for version in connection.execute(select(column).distinct()).scalars()
+            }
+
     def rescore_after(self, project: int, version: str, strategy: str) -> int | None:
         """Read which scores in Label Studio do not follow a strategy yet.
 

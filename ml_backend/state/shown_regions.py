@@ -38,6 +38,11 @@ class ShownRegionsStore(Store):
         with self._database.begin() as connection:
             add_rows(connection, shown_regions, rows)
 
+    def list_shown_versions(self) -> set[str]:
+        """List the versions that drew any of the copied regions."""
+        with self._database.begin() as connection:
+            return set(connection.execute(select(shown_regions.c.version).distinct()).scalars())
+
     def get_shown_regions(
         self, project: int, versions: Sequence[str] = ()
     ) -> dict[int, ShownRegions]:

@@ -66,7 +66,7 @@ def picture(number: int, task: int) -> Response:
 def _describe(state: AppState, project: Project) -> dict:
     registry, number = state.registry, str(project.id)
     champion = registry.get_champion(number) or ""
-    versions = registry.list_versions(number)[::-1]
+    versions = [v for v in registry.list_versions(number)[::-1] if not v.weights_removed]
     names = list(dict.fromkeys([champion, *(version.name for version in versions)]))
     names = [name for name in names if registry.has(name)]
     changes = registry.list_changes(number)

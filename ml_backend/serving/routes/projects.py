@@ -18,7 +18,7 @@ from flask import (
 from ml_backend.evaluation.bootstrap import FEWEST_GROUPS
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.kinds import match_labels
-from ml_backend.registry.versions import UnknownVersion
+from ml_backend.registry.versions import UnknownVersion, WeightsRemoved
 from ml_backend.serving.access.browser_session import get_name
 from ml_backend.serving.app_state import get_app_state
 from ml_backend.serving.project_page.learning import describe_learning, find_earlier_champion
@@ -107,8 +107,13 @@ def confirm(number: int, action: str) -> str:
     history = state.registry.list_changes(str(number))
     earlier = find_earlier_champion(history)
     wanted = request.args.get("version", "")
-    if action == "promote" and not state.registry.has(wanted):
-        abort(404, "There is no such version.")
+    if action == "promote":
+        try:
+            state.registry.get_loadable(wanted)
+        except UnknownVersion:
+            abort(404, "There is no such version.")
+        except WeightsRemoved as error:
+            abort(409, f"It cannot be promoted: {error}.")
     if action == "rollback" and not earlier:
         abort(404, "There is no earlier champion to go back to.")
     return render_template(
@@ -138,9 +143,12 @@ def promote(number: int) -> Response:
     project = state.projects.get(number)
     name = request.form.get("version", "")
     try:
-        card = state.registry.read_card(state.registry.get(name).name)
+        card = state.registry.read_card(state.registry.get_loadable(name).name)
     except UnknownVersion:
         abort(404, "There is no such version.")
+    except WeightsRemoved as error:
+        flash(f"Nothing was changed: {error}.", "problem")
+        return _back(number)
     if not match_labels(card, parse_labels(project.label_config)):
         found = ", ".join(card.headline)
         flash(f"{name} finds {found}, which this project has no label for.", "problem")
@@ -161,7 +169,7 @@ def rollback(number: int) -> Response:
         change = state.registry.roll_back(
             str(number), by=get_name(), reason="rolled back on the page", of=of
         )
-    except UnknownVersion as error:
+    except (UnknownVersion, WeightsRemoved) as error:
         flash(f"Nothing was changed: {error}.", "problem")
         return _back(number)
     state.projects.add_note(number, "publish")

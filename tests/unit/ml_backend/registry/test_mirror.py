@@ -144,6 +144,29 @@ def test_a_file_that_is_not_what_was_written_is_refused(
     assert not (second.settings.versions / NAME).exists()
 
 
+def test_weights_that_were_removed_are_gone_everywhere(
+    machines: tuple[Machine, Machine], url: str, tmp_path: Path
+) -> None:
+    first, second = machines
+    add(first.registry, tmp_path / "made")
+    add(first.registry, tmp_path / "made", "1-v2-bbbb")  # of the same files
+    folder = second.look().get_folder(NAME)
+    store = ObjectStore(url)
+    size = first.registry.measure_weights(NAME)
+    third = Machine(tmp_path / "c", url).registry  # which has no copy
+    assert third.measure_weights(NAME) == size > 0
+    third.remove_weights("1-v2-bbbb")
+    assert len(store.list_marks("files")) == 4, "the other version needs its three"
+    third.remove_weights(NAME)
+    assert len(store.list_marks("files")) == 1, "the card"
+    assert third.measure_weights(NAME) == 0
+    there = second.look()
+    assert there.get(NAME).weights_removed > 0 and there.measure_weights(NAME) == size
+    there.remove_weights(NAME)  # the copy here
+    assert there.measure_weights(NAME) == 0 and not (folder / "model.xml").exists()
+    assert there.read_card(NAME) == CARD
+
+
 def test_the_champion_is_one_for_all(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
     first, second = machines
     for name in ("1-v1-aaaa", "1-v2-bbbb"):

@@ -1,14 +1,16 @@
 """Versions appear whole or not at all; the champion moves in a recorded line."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from ml_backend.learners.kinds import load_model
 from ml_backend.learners.model_file import ModelCard
-from ml_backend.registry.versions import Registry, UnknownVersion, Version
+from ml_backend.registry.versions import Registry, UnknownVersion, Version, WeightsRemoved
 from ml_backend.system.plain_files import hash_file
 
 CARD = ModelCard("yolov5n", ("Mitotic cell",), ("Mitotic cell",), 0.4, 0.3)
@@ -114,3 +116,33 @@ def test_another_process_sees_the_champion_at_once(registry: Registry, tmp_path:
     add(registry, tmp_path, "1-v1-a")
     registry.promote("1", "1-v1-a", by="ann", reason="first")
     assert reader.get_champion("1") == "1-v1-a"
+
+
+def test_without_its_weights_a_version_keeps_what_it_tells(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """It is listed, with card, figures and pictures, and says why it cannot be promoted."""
+    for name in ("1-v1-a", "1-v2-b"):
+        add(registry, tmp_path, name)
+    folder = registry.get_folder("1-v2-b")
+    (folder / "int8").mkdir()
+    for path in ("model.bin", "int8/model.bin", "curves.png", "fold-1.json"):
+        (folder / path).write_bytes(b"12")
+    registry.record(replace(registry.get("1-v2-b"), figures={"f1": 0.5}))
+    size = registry.measure_weights("1-v2-b")
+    assert size == 4 + (folder / "weights.safetensors").stat().st_size
+    before = registry.read_card("1-v2-b")
+    registry.remove_weights("1-v2-b")
+    registry.remove_weights("1-v2-b")  # again, as after a kill
+    assert registry.measure_weights("1-v2-b") == 0 < registry.measure_weights("1-v1-a")
+    assert registry.get("1-v2-b").figures == {"f1": 0.5}
+    assert registry.read_card("1-v2-b") == before
+    assert {path.name for path in folder.iterdir()} == {
+        "weights.safetensors", "curves.png", "fold-1.json", "version.json",
+    }  # fmt: skip
+    with pytest.raises(WeightsRemoved, match="were removed by cytoloop tidy on 2"):
+        registry.promote("1", "1-v2-b", by="ann", reason="by hand")
+    with pytest.raises(ValueError, match="has no weights any more"):
+        load_model(folder)
+    registry.promote("1", "1-v1-a", by="ann", reason="by hand")
+    assert registry.list_ever_champions() == {"1-v1-a"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,20 @@ def test_promotion_and_rollback_name_who_did_it(
     assert {change.by for change in state.registry.list_changes("1")} == {"cytoloop"}
     late = client.post("/projects/1/rollback", data={"of": "other"}, follow_redirects=True)
     assert "Nothing was changed" in late.text
+
+
+def test_a_version_without_weights_says_so_and_is_not_promoted(
+    app: Flask, client: FlaskClient, browser: dict[str, str], starter: str
+) -> None:
+    state: AppState = app.extensions[EXTENSION]
+    state.registry.record(replace(state.registry.get(starter), project="1"))
+    state.registry.remove_weights(starter)
+    assert "weights removed" in client.get("/projects/1/versions/").text
+    assert "Promote" not in client.get(f"/projects/1/versions/{starter}").text
+    asked = client.get(f"/projects/1/confirm/promote?version={starter}", headers=browser)
+    assert asked.status_code == 409 and "removed by cytoloop tidy" in asked.text
+    answer = client.post("/projects/1/promote", data={"version": starter}, follow_redirects=True)
+    assert "Nothing was changed" in answer.text and state.registry.get_champion("1") is None
 
 
 @pytest.mark.parametrize(
