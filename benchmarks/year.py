@@ -196,6 +196,9 @@ class Laboratory:
                 for item in snapshot.items
                 if item.image and not (folder / item.image).exists()
             ]
+            if version.weights_removed:  # told from what stays
+                self.registry.read_card(version.name)
+                continue
             detector = Detector.load(self.registry.get_folder(version.name))
             detector.detect([decode(self.pictures[0])], 0.05)
         return missing

@@ -145,12 +145,12 @@ def _find_unused_weights(settings: Settings) -> Iterator[Superfluous]:
 
 def _list_used_versions(settings: Settings, registry: Registry) -> set[str]:
     """List the versions whose weights stay: that drew something, or that a person chose."""
-    versions = registry.list_versions()
-    used = {version.base for version in versions} | registry.list_ever_champions()
-    # Somebody made an INT8 form of it, to detect with it by its name.
-    used |= {
-        version.name for version in versions if (settings.versions / version.name / INT8).exists()
-    }
+    used = registry.list_ever_champions()
+    for version in registry.list_versions():
+        used.add(version.base)
+        # Somebody made an INT8 form of it, to detect with it by its name.
+        if (settings.versions / version.name / INT8).exists():
+            used.add(version.name)
     if is_there(settings.projects_database):
         projects = Projects(settings.projects_database)
         used |= projects.list_shown_versions() | projects.list_scoring_versions()
