@@ -6,10 +6,10 @@
 Starts `make demo` in a clone, with a new data folder and all settings as they come, and does what
 a newcomer does, without a newcomer's time: opens the tasks that *Label All Tasks* hands out and
 submits them with the truth, moving, adding and deleting boxes. Printed are the seconds from the
-start until the first image has boxes and until `cytoloop up` is ready; then, from the twentieth
-submit, until the version that was trained is judged and, where it was promoted, until all tasks
-that nobody touched show its boxes. After that the tasks that are left are corrected, and *Start
-training* is pressed.
+start until the first image has boxes and until `cytoloop up` is ready; then, from the submit that
+starts a training (the tenth), until the version that was trained is judged and, where it was
+promoted, until all tasks that nobody touched show its boxes; and how many edits these need before
+and after. After that the tasks that are left are corrected, and *Start training* is pressed.
 
 Only generated images have a truth to be submitted, so the public ones are to be out of reach. What
 would be downloaded is to be there: an environment in the clone, and an installed Label Studio that
@@ -42,6 +42,7 @@ from ml_backend.label_studio.webhooks import start_training
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.system.atomic_files import read_json
+from tasks.launcher.up import DEMO_RETRAIN_AFTER
 
 URL = "http://127.0.0.1:8080"
 PATIENCE = 3600.0  # seconds
@@ -86,14 +87,31 @@ class Newcomer:
         task = self.open_next()
         if task is None:
             return False
+        shown, result, edits = self._correct_task(task)
+        self.studio.submit_annotation(task["id"], result, parent_prediction=shown)
+        self.edits.append(edits)
+        return True
+
+    def count_edits_left(self) -> tuple[int, int]:
+        """Count the edits that the tasks need that nobody touched, but for blind ones.
+
+        Returns:
+            The edits, and of how many tasks they are.
+        """
+        tasks = [
+            task
+            for task in self.studio.list_tasks(self.project)
+            if not task["annotations"] and not task["data"].get("blind")
+        ]
+        return sum(self._correct_task(task)[2] for task in tasks), len(tasks)
+
+    def _correct_task(self, task: dict[str, Any]) -> tuple[int | None, list[Any], int]:
+        """The pre-annotation that is shown, its regions corrected, and how many edits that is."""
         version = self.studio.get_project(self.project).model_version
         shown = [p for p in task["predictions"] if p["model_version"] == version]
         regions = shown[0]["result"] if shown else []
         result, edits = self._correct(regions, self.truth[task["data"]["source"]])
-        parent = shown[0]["id"] if shown else None
-        self.studio.submit_annotation(task["id"], result, parent_prediction=parent)
-        self.edits.append(edits)
-        return True
+        return shown[0]["id"] if shown else None, result, edits
 
     def _correct(self, shown: list[dict[str, Any]], truth: Boxes) -> tuple[list[Any], int]:
         """Keep what lies well, move what does not, add what is missing, delete the rest."""
@@ -156,8 +174,7 @@ def measure(data: Path, started: float, tasks: int) -> dict[str, Any]:
     note("up is ready", started)
     newcomer = Newcomer(data)
     number = str(newcomer.project)
-    after = settings.retrain_after
-    while len(newcomer.edits) < min(after, tasks) and newcomer.correct_next():
+    while len(newcomer.edits) < min(DEMO_RETRAIN_AFTER, tasks) and newcomer.correct_next():
         pass
     learn(newcomer, registry, number, note, f"after {len(newcomer.edits)} tasks")
     before = len(newcomer.edits)
@@ -182,6 +199,8 @@ def learn(
 ) -> None:
     """Wait until the next version is judged, and shown where it was promoted."""
     since, known = time.monotonic(), len(registry.list_versions(number))
+    edits, tasks = newcomer.count_edits_left()
+    print(f"{when}: the {tasks} tasks left need {edits} edits")
     wait_until("a version", lambda: len(registry.list_versions(number)) > known)
     note(f"{when}: trained", since)
     version = registry.list_versions(number)[-1]
@@ -194,6 +213,7 @@ def learn(
             lambda: not studio.count_untouched(newcomer.project, without=version.name),
         )
         note(f"{when}: promoted, its boxes shown", since)
+        print(f"{when}: they need {newcomer.count_edits_left()[0]} edits now")
 
 
 def is_boxed(data: Path) -> bool:

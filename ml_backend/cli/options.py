@@ -43,6 +43,13 @@ GoalOption = Annotated[
     ),
 ]
 
+AnnotationsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="How many people are to annotate each task; Label Studio begins with 1."
+    ),
+]
+
 ProjectOption = Annotated[
     int, typer.Option("--project", help="The project's id, as in its address.")
 ]

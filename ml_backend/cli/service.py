@@ -9,6 +9,7 @@ import typer
 
 from ml_backend.cli import console
 from ml_backend.cli.options import (
+    AnnotationsOption,
     GoalOption,
     JsonOption,
     PortOption,
@@ -89,6 +90,7 @@ def connect(
     ] = False,
     strategy: StrategyOption = None,
     goal: GoalOption = None,
+    annotations: AnnotationsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Connect a project of a running Label Studio to this backend."""
@@ -97,7 +99,7 @@ def connect(
     settings = console.load_settings(context)
     token = _read_token() if token == "-" else token  # noqa: S105 (a dash is none)
     address = None if poll else backend_url
-    result = run(settings, url, token, project, address, strategy, goal)
+    result = run(settings, url, token, project, address, strategy, goal, annotations)
     console.print_result(result.to_json(), as_json=as_json, text=result.describe)
 
 

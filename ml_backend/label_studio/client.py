@@ -165,6 +165,15 @@ class Studio:
             show_collab_predictions=True,
         )
 
+    def set_annotations(self, project: int, number: int) -> None:
+        """Choose how many people are to annotate each task; its screens do not offer that.
+
+        Args:
+            project: The project's id.
+            number: From 1.
+        """
+        self.session.call(self.session.sdk.projects.update, project, maximum_annotations=number)
+
     def set_model_version(self, project: int, version: str) -> bool:
         """Choose the version whose pre-annotations and scores are shown.
 

@@ -119,6 +119,7 @@ def connect(
     backend_url: str | None,
     strategy: str | None = None,
     goal: Goal | None = None,
+    annotations: int | None = None,
 ) -> ConnectedProject:
     """Connect a project of the Label Studio at `url`; doing it again changes nothing.
 
@@ -133,6 +134,7 @@ def connect(
         backend_url: Where Label Studio reaches the backend; None where it is not to call us.
         strategy: What orders the project's queue from now on; None leaves it as it is.
         goal: What the queue serves from now on; None leaves it as it is.
+        annotations: How many people are to annotate each task; None leaves it as it is.
 
     Raises:
         UnknownStrategy: No strategy has that name, or the one in the settings.
@@ -154,6 +156,8 @@ def connect(
         projects.choose_goal(project.id, goal)
     version = choose_first_version(settings, project, labels)
     studio.show_predictions(found.id)
+    if annotations is not None:
+        studio.set_annotations(found.id, annotations)
     studio.ensure_view(found.id)
     if backend_url is None:
         disconnect_backend(studio.session, found.id)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ml_backend.cli import console
-from ml_backend.cli.options import GoalOption, PortOption, StrategyOption
+from ml_backend.cli.options import AnnotationsOption, GoalOption, PortOption, StrategyOption
 
 app = typer.Typer()
 
@@ -32,6 +32,7 @@ def up(
     backend_port: Annotated[int, PortOption(help="Port of the ML backend.")] = 9090,
     strategy: StrategyOption = None,
     goal: GoalOption = None,
+    annotations: AnnotationsOption = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
     ] = True,
@@ -39,5 +40,7 @@ def up(
     """Start Label Studio, the backend and the worker, with a project already marked."""
     from tasks.launcher.up import UpOptions, launch
 
-    options = UpOptions(demo, images, labels, port, backend_port, browser, strategy, goal)
+    options = UpOptions(
+        demo, images, labels, port, backend_port, browser, strategy, goal, annotations
+    )
     launch(options, console.load_settings(context))

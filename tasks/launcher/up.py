@@ -67,6 +67,9 @@ TITLES = {
     "adviser": "What is wrong with a preparation",
 }
 
+# Corrected tasks after which the demo trains, where no setting says it: it has few images.
+DEMO_RETRAIN_AFTER = 10
+
 # After so many seconds without a new pre-annotation, `up` no longer waits for the worker.
 _PATIENCE = 120.0
 
@@ -88,6 +91,7 @@ class UpOptions:
         browser: Open the project in a browser.
         strategy: What orders the project's tasks from now on; None leaves it as it is.
         goal: What the project's queue serves from now on; None leaves it as it is.
+        annotations: How many people are to annotate each task; None leaves it as it is.
     """
 
     demo: bool = False
@@ -98,6 +102,7 @@ class UpOptions:
     browser: bool = True
     strategy: str | None = None
     goal: Goal | None = None
+    annotations: int | None = None
 
 
 def launch(options: UpOptions, settings: Settings) -> None:
@@ -120,6 +125,7 @@ def launch(options: UpOptions, settings: Settings) -> None:
         raise UpFailed(f"{options.images} is not a folder of images")
     if options.images and not find_images(options.images)[0]:
         raise UpFailed(f"there are no images in {options.images}")
+    settings = settle_settings(options, settings)
     children = Children(settings.data_dir / "children.json")
     with _hold_data_folder(settings), _end_on_signals():
         children.end_orphans()
@@ -139,6 +145,13 @@ def launch(options: UpOptions, settings: Settings) -> None:
             console.open_stderr().print("Ending Label Studio, the backend and the worker ...")
         finally:
             children.end()
+
+
+def settle_settings(options: UpOptions, settings: Settings) -> Settings:
+    """Return the settings of this start: the demo trains sooner, unless the user said when."""
+    if not options.demo or "retrain_after" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"retrain_after": DEMO_RETRAIN_AFTER})
 
 
 class Launcher:
@@ -206,7 +219,8 @@ class Launcher:
         child = Process.start(
             build_command("ml_backend", "--data-dir", folder, *command),
             self._settings.logs / f"{command[0]}.log",
-            {name: value for name, value in os.environ.items() if name not in tls},
+            {name: value for name, value in os.environ.items() if name not in tls}
+            | {"CYTOLOOP_RETRAIN_AFTER": str(self._settings.retrain_after)},
             self._settings.data_dir,
         )
         self._children.add(name, child)
@@ -299,8 +313,17 @@ class Launcher:
         with console.open_stderr().status("Connecting the project"):
             self._wait_for_backend()
             url, token = self._environment.url, self.account.token
-            strategy, goal = self._options.strategy, self._options.goal
-            return connect(self._settings, url, token, number, self._backend_url, strategy, goal)
+            asked = self._options
+            return connect(
+                self._settings,
+                url,
+                token,
+                number,
+                self._backend_url,
+                asked.strategy,
+                asked.goal,
+                asked.annotations,
+            )
 
     def _wait_for_backend(self) -> None:
         with open_studio_client(self._backend_url, 5) as http:

@@ -64,7 +64,7 @@ def test_a_disputed_task_comes_first_and_the_majority_decides(
 ) -> None:
     studio = label_studio.studio
     number = studio.create_project("Two annotators", CONFIG).id
-    studio.session.sdk.projects.update(number, maximum_annotations=2)
+    studio.set_annotations(number, 2)
     folder = label_studio.media / str(number)
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
