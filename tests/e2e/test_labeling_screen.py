@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,42 +20,11 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from tests.conftest import SHARED_DATA, RunningStudio
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 ORANGE = (0xE6, 0x9F, 0x00)  # the colour of Mitotic cell in the ready-made labels
 VERSION = "screen-1"
 # x, y, width, height in percent of the image, and the score
 Box = tuple[float, float, float, float, float]
 BOXES: list[Box] = [(10.0, 15.0, 30.0, 40.0, 0.87), (55.0, 50.0, 25.0, 35.0, 0.42)]
-
-
-def chromium() -> str | None:
-    """The browser to drive: the system's, else the one that playwright installed."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if found := shutil.which(name):
-            return found
-    with sync_api.sync_playwright() as play:
-        own = Path(play.chromium.executable_path)
-        return str(own) if own.exists() else None
-
-
-@pytest.fixture(scope="module")
-def page(label_studio: RunningStudio) -> Iterator[Any]:
-    """A browser that is logged in."""
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium here; install it, or run: playwright install chromium")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 950})
-        page.set_default_timeout(60_000)
-        page.goto(f"{label_studio.url}/user/login/", wait_until="commit")
-        page.fill("#email", label_studio.account.username)
-        page.fill("#password", label_studio.account.password)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "login" not in url, wait_until="commit")
-        yield page
-        browser.close()
 
 
 @dataclass(frozen=True)
@@ -280,82 +247,3 @@ def test_the_data_manager_shows_the_score(
     page.get_by_text("Prediction score").first.wait_for()
     page.get_by_text(VERSION).first.wait_for()
     assert page.get_by_text("0.42").first.is_visible()
-
-
-def press_until_changed(page: Any, key: str, state: str) -> None:
-    """Press a key until what a script tells is another: keys are heard a little after the text."""
-    before = page.evaluate(f"JSON.stringify(({state})())")
-    for _ in range(10):
-        page.keyboard.press(key)
-        try:
-            changed = f"before => JSON.stringify(({state})()) !== before"
-            page.wait_for_function(changed, arg=before, timeout=3000)
-            return
-        except sync_api.TimeoutError:
-            continue
-    raise AssertionError(f"the key {key} changes nothing")
-
-
-@pytest.mark.parametrize(
-    ("labels", "shown", "keys", "submitted", "change"),
-    [
-        ("images", ["Chromosomes"], "2", {"Others"}, "relabelled"),
-        (
-            "adviser",
-            ["Overdigested", "Debris"],
-            "96",
-            {"Overdigested", "Out of focus"},
-            "relabelled",
-        ),
-        ("adviser", ["Too bright"], "", {"Too bright"}, "kept"),
-    ],
-)
-def test_choices_come_chosen_are_corrected_by_keys_and_counted(
-    page: Any,
-    label_studio: RunningStudio,
-    labels: str,
-    shown: list[str],
-    keys: str,
-    submitted: set[str],
-    change: str,
-) -> None:
-    studio = label_studio.studio
-    text = (files("ml_backend.label_studio.configs") / f"{labels}.xml").read_text(encoding="utf-8")
-    config = LabelingConfig.parse(text)
-    project = studio.create_project("Choices screen", text).id
-    folder = label_studio.media / str(project)
-    folder.mkdir(parents=True)
-    cv2.imwrite(str(folder / "field.png"), a_field()[..., ::-1])
-    studio.add_media_folder(project, folder)
-    address = f"/data/local-files/?d={project}/field.png"
-    (task,) = studio.import_tasks(project, [{"data": {"image": address}}])
-    drawn = config.write_choices(
-        dict.fromkeys(shown, 0.8), matching=config.match_choices(shown), version=VERSION
-    )
-    studio.import_predictions(project, text, [(task, VERSION, 0.8, drawn)])
-    assert studio.set_model_version(project, VERSION)
-    parent = predictions_of(studio, project)[0]["id"]
-
-    page.goto(f"{label_studio.url}/projects/{project}/data?task={task}", wait_until="commit")
-    chosen = (
-        "() => (window.Htx?.annotationStore?.selected?.serializeAnnotation() ?? [])"
-        ".flatMap(item => item.value.choices ?? [])"
-    )
-    # The screen makes its annotation of the prediction, at times twice while it loads.
-    page.wait_for_load_state("networkidle")
-    page.wait_for_function(f"count => ({chosen})().length === count", arg=len(shown))
-    assert set(page.evaluate(chosen)) == set(shown)
-    page.get_by_text(shown[0]).first.wait_for()
-    for key in keys:
-        press_until_changed(page, key, chosen)
-    assert set(page.evaluate(chosen)) == submitted
-    with page.expect_response(lambda reply: "/annotations" in reply.url) as answer:
-        page.get_by_role("button", name="Submit").click()
-    assert answer.value.status == 201
-
-    (found,) = studio.list_annotated_tasks(project)
-    (annotation,) = found["annotations"]
-    assert annotation["parent_prediction"] == parent
-    assert set(config.read_choices(annotation["result"]) or ()) == submitted
-    (correction,), from_nothing = read_corrections(found, find_shown_regions(found), config)
-    assert [edit.change for edit in correction.edits] == [change] and from_nothing == 0

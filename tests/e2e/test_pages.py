@@ -28,11 +28,9 @@ from ml_backend.state.login_links import make_link_secret
 from ml_backend.state.projects import Project, Projects
 from ml_backend.state.training_progress import tell_progress
 from tests.conftest import RunningStudio
-from tests.e2e.test_labeling_screen import page, region
+from tests.e2e.test_labeling_screen import region
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-__all__ = ["page"]  # the browser, logged in to Label Studio
 
 BOXES = [
     (10.0, 15.0, 20.0, 20.0, 0.87),

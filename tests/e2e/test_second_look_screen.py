@@ -12,10 +12,10 @@ from ml_backend.evaluation.label_quality.label_issues import LabelIssue
 from ml_backend.promotion.second_look import Finding
 from ml_backend.retraining.second_look_tasks import SUGGESTED, open_project, send_questions
 from tests.conftest import RunningStudio
-from tests.e2e.test_labeling_screen import a_field, page  # noqa: F401
+from tests.e2e.test_labeling_screen import a_field
 
 
-def ask_next(page: Any, studio: RunningStudio, project: int, words: str) -> None:  # noqa: F811
+def ask_next(page: Any, studio: RunningStudio, project: int, words: str) -> None:
     """Open the stream of questions, and wait until the next one is there with its picture."""
     page.get_by_text(words).first.wait_for()
     page.wait_for_function(
@@ -31,7 +31,7 @@ def ask_next(page: Any, studio: RunningStudio, project: int, words: str) -> None
 
 @pytest.mark.timeout(200)
 def test_submit_and_skip_are_the_two_answers(
-    page: Any,  # noqa: F811
+    page: Any,
     label_studio: RunningStudio,
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,10 @@ TAPS = (2, 4)
 VIEWS = 4
 # Sides of the network's input, px: a multiple of the trunk's stride of 32.
 SIDES = (96, 224)
+# Looks at images of a refinement at most, so that two cores are done within ten minutes, folds
+# included, at the smallest side; and the fewest passes of however many images.
+MOST_LOOKS = 12_800
+FEWEST_PASSES = 4
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,11 @@ def choose_recipe(
     wanted = size or min(max(side, least), most)
     few = count < 500
     batch = 24 if few else 32
-    passes = epochs or (13 if few else 14)
+    looks = max(min((13 if few else 14) * count, MOST_LOOKS), FEWEST_PASSES * count)
     return Recipe(
         size=max(stride, stride * round(wanted / stride)),
         batch=batch,
-        steps=max(1 if epochs else 60, passes * count // batch),
+        steps=max(1, epochs * count // batch) if epochs else max(60, looks // batch),
         trunk_share=0.25 if few else 1.0,
         decay=0.8 if few else 0.85,
     )
