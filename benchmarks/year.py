@@ -90,7 +90,7 @@ class Laboratory:
             "CYTOLOOP_DATA_DIR": str(self.settings.data_dir),
             "CYTOLOOP_RETRAIN_AFTER": str(self.corrections),
             "CYTOLOOP_QUIET_SECONDS": "0.3",
-            "CYTOLOOP_RECONCILE_SECONDS": "5",
+            "CYTOLOOP_RECONCILE_SECONDS": "60",
             "CYTOLOOP_HOLDOUT_SHARE": "0.02",
             "CYTOLOOP_EPOCHS": "1",
             "CYTOLOOP_IMGSZ": "64",
