@@ -289,7 +289,7 @@ def render_annotators(result: dict[str, Any]) -> RenderableType:
     table.add_column("of")
     for column in ("judged", "alpha", "95 % interval"):
         table.add_column(column, justify="right")
-    agreement = result["agreement"]
+    agreement, words = result["agreement"], []
     if agreement:
         rows = [("all", agreement["units"], agreement)]
         rows += [(name, "", part) for name, part in agreement["classes"].items()]
@@ -297,12 +297,21 @@ def render_annotators(result: dict[str, Any]) -> RenderableType:
         for name, judged, part in rows:
             alpha = format_number(part["alpha"])
             table.add_row(name, str(judged), alpha, format_interval(part, "alpha"))
+        if agreement["alpha"] is None:
+            words.append("alpha is about names, and all were given the same one")
+    if result["boxes_f1"] is not None:
+        words.append(
+            "what is marked at all: the mean F1 of two people's boxes is "
+            f"{format_number(result['boxes_f1'])}"
+        )
     disputed = Table(title="disputed, those first that are open", title_justify="left")
     for column in ("task", "annotators", "why"):
         disputed.add_column(column, overflow="fold")
     for row in result["disputed"]:
         disputed.add_row(str(row["task"]), str(row["annotators"]), row["reason"])
-    return Group(table, *([disputed] if result["disputed"] else ["no task is disputed"]), *again)
+    return Group(
+        table, *words, *([disputed] if result["disputed"] else ["no task is disputed"]), *again
+    )
 
 
 def _lay_out_repeats(result: dict[str, Any]) -> list[RenderableType]:
@@ -316,9 +325,7 @@ def _lay_out_repeats(result: dict[str, Any]) -> list[RenderableType]:
     for who, part in result["repeats"].items():
         f1, same = format_number(part["f1"]), format_number(part["same"])
         table.add_row(who, str(part["tasks"]), f1, same)
-    between = result["between"]
-    words = f"between people the mean F1 of boxes is {format_number(between)}"
-    return [table, *([] if between is None else [words])]
+    return [table]
 
 
 def render_versions(rows: Iterable[dict[str, Any]]) -> RenderableType:

@@ -27,8 +27,9 @@ def measure_annotators(submissions: Sequence[Submission], labels: LabelingConfig
         labels: Those of the project.
 
     Returns:
-        `tasks` with several annotators; `agreement`, see `AnnotatorAgreement.to_json`, or None;
-        `disputed`, see `summarize_disputes`. Empty where no task has several annotators.
+        `tasks` with several annotators; `boxes_f1`, the mean F1 of the boxes of two people, or
+        None where nothing is boxed; `agreement` on names, see `AnnotatorAgreement.to_json`, or
+        None; `disputed`, see `summarize_disputes`. Empty where no task has several annotators.
     """
     shared = [submission for submission in submissions if len(submission.results) > 1]
     if not shared:
@@ -37,6 +38,7 @@ def measure_annotators(submissions: Sequence[Submission], labels: LabelingConfig
     agreement = evaluate_agreement(ratings)
     return {
         "tasks": len(shared),
+        "boxes_f1": _measure_boxes(shared, labels),
         "agreement": agreement.to_json() if agreement else None,
         "disputed": summarize_disputes(find_disputes(shared, labels)),
     }
@@ -45,7 +47,7 @@ def measure_annotators(submissions: Sequence[Submission], labels: LabelingConfig
 def measure_repeats(
     first: Sequence[Submission], again: Sequence[Submission], labels: LabelingConfig
 ) -> dict[str, Any]:
-    """Measure how far people agree with themselves, beside how far they agree with each other.
+    """Measure how far people agree with themselves.
 
     Args:
         first: What was submitted, by task.
@@ -53,25 +55,29 @@ def measure_repeats(
         labels: Those of the project.
 
     Returns:
-        `repeats`: of all and by annotator, see `summarize_repeats`; `between`: the mean F1 of
-        boxes of different people, None without. Empty where nothing was answered twice.
+        `repeats`: of all and by annotator, see `summarize_repeats`. Empty where nothing was
+        answered twice.
     """
     pairs = pair_answers(first, again, labels)
     if not pairs:
         return {}
-    between = []
-    for made in first if labels.controls else ():
-        size = read_size([item for result in made.results for item in result])
-        drawn = [labels.read_boxes(result, *size)[0] for result in made.results]
-        if (agreed := measure_agreement(drawn)) is not None:
-            between.append(agreed)
     return {
         "repeats": {
             "all": summarize_repeats(pairs),
             **{who: summarize_repeats(own) for who, own in group_by_annotator(pairs).items()},
-        },
-        "between": fmean(between) if between else None,
+        }
     }
+
+
+def _measure_boxes(shared: Sequence[Submission], labels: LabelingConfig) -> float | None:
+    """The mean over tasks of the mean F1 of any two people's boxes; None without boxes."""
+    found = []
+    for made in shared if labels.controls else ():
+        size = read_size([item for result in made.results for item in result])
+        drawn = [labels.read_boxes(result, *size)[0] for result in made.results]
+        if (agreed := measure_agreement(drawn)) is not None:
+            found.append(agreed)
+    return fmean(found) if found else None
 
 
 def note_annotators(
