@@ -37,6 +37,14 @@ def serve(
     check_port(port, "the ML backend", "--port or --host", host)
     if host not in LOOPBACK and settings.tls_certificate is None:
         _warn_of_plain_text(host, port)
+    scheme = "http" if settings.tls_certificate is None else "https"
+    console.open_stderr().print(
+        f"The ML backend serves {settings.data_dir} on {scheme}://{host}:{port} until Ctrl-C; "
+        "cytoloop page opens its pages.",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
     run(settings, host, port)
 
 
