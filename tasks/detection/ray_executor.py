@@ -219,6 +219,9 @@ def _connected() -> Iterator[Any]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told how it is used
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it retries is no news
+    # Workers run what is installed on their machine. Where this one was started by `uv run`, Ray
+    # would start them by `uv run` too, in a copy of the folder, and refuses to.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
         import ray.data
