@@ -142,7 +142,7 @@ def agreement(
     from ml_backend.cli import tables
 
     measured = _open_collector(context).measure_annotators(project)
-    nothing = {"tasks": 0, "agreement": None, "boxes_f1": None, "disputed": []}
+    nothing: dict[str, Any] = {"tasks": 0, "agreement": None, "boxes_f1": None, "disputed": []}
     result = {"project": project, **nothing, **measured}
     console.print_result(result, as_json=as_json, text=lambda: tables.render_annotators(result))
 
