@@ -1,6 +1,7 @@
 """Shapes of chromosomes: detector, classifier, and both together, on spreads left out.
 
     uv run python benchmarks/regions.py --train detector --spread 0 --models DIR
+    uv run python benchmarks/regions.py --train finder --spread 0 --models DIR
     uv run python benchmarks/regions.py --train classifier --spread 0 --seed 0 --models DIR
     uv run python benchmarks/regions.py --judge --models DIR
 
@@ -12,6 +13,8 @@ detector         the most confident box on each marked chromosome names it; a mi
 together         the same boxes, named by both: p = d^(1-w) · q^w, where d are the detector's
                  confidences of the classes at that place, q the classifier's probabilities, and
                  w, the classifier's share, is the best one of the other spreads
+finder           a detector that was taught one class, and the classifier names what it finds: what
+                 a project does whose boxes have one label and a choice each
 
 Differences are paired, over resamples of chromosomes within spreads.
 """
@@ -44,6 +47,8 @@ DATA = Path(__file__).parents[2] / "shared" / "data" / "chromatid_cohesion"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEAST = 0.01  # what a class counts at least, that nothing was found of
 RESAMPLES = 2000
+OBJECT = "Object"
+FINDERS = ("detector", "finder")
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,16 @@ class Spread:
         detected: (N, C), the detector's confidence of each class at its place; 0 where missed.
         by_seed: (S, N, C), log-probabilities on true boxes.
         by_seed_found: (S, N, C), on the boxes found; 0 where missed.
+        found: (N,) bool, what the finder found; None where there is no finder.
+        by_seed_finder: (S, N, C), on the finder's boxes.
     """
 
     truth: np.ndarray
     detected: np.ndarray
     by_seed: np.ndarray
     by_seed_found: np.ndarray
+    found: np.ndarray | None
+    by_seed_finder: np.ndarray
 
     def name_found(self, share: float) -> np.ndarray:
         """The class of each chromosome (N,) by both; -1 where it is missed."""
@@ -68,11 +77,16 @@ class Spread:
         scores = (1 - share) * np.log(d) + share * self.by_seed_found.mean(axis=0)
         return np.where(self.detected.any(axis=1), scores.argmax(axis=1), -1)
 
+    def name_found_by_finder(self, seeds: slice) -> np.ndarray:
+        """The class of each chromosome (N,) by the mean of some seeds; -1 where it is missed."""
+        assert self.found is not None
+        return np.where(self.found, self.by_seed_finder[seeds].mean(axis=0).argmax(axis=1), -1)
+
 
 def main() -> None:
     """Train one model, or judge those that there are."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--train", choices=("detector", "classifier"))
+    options.add_argument("--train", choices=("detector", "finder", "classifier"))
     options.add_argument("--judge", action="store_true")
     options.add_argument("--spread", type=int, default=0, help="that is left out, from 0")
     options.add_argument("--seed", type=int, default=0, help="of the training")
@@ -93,9 +107,13 @@ def train(folder: Folder, what: str, spread: int, seed: int, models: Path) -> No
     if (out / "model.xml").exists():
         return
     learned = [example for number, example in enumerate(folder.examples) if number != spread]
-    job = TrainingJob(learned, folder.classes, folder.classes, None, out, seed=seed)
+    classes = folder.classes
+    if what == "finder":
+        classes = (OBJECT,)
+        learned = [replace(example, boxes=call_all_alike(example.boxes)) for example in learned]
+    job = TrainingJob(learned, classes, classes, None, out, seed=seed)
     started, busy = time.perf_counter(), time.process_time()
-    if what == "detector":
+    if what != "classifier":
         train_detector(
             replace(job, base=find_starter_weights("starter:mitosis")), lambda step: None
         )
@@ -105,16 +123,20 @@ def train(folder: Folder, what: str, spread: int, seed: int, models: Path) -> No
     print(f"{out.name}: {seconds:.0f} s, {cpu:.0f} s of a core", flush=True)
 
 
+def call_all_alike(boxes: Boxes | None) -> Boxes | None:
+    """The same boxes, all of one class."""
+    return boxes and replace(boxes, label=np.full(len(boxes), OBJECT))
+
+
 def judge(folder: Folder, models: Path) -> None:
     """Print what is known of the spreads for which there are models."""
     spreads = {}
     for number, example in enumerate(folder.examples):
         classifiers = sorted(models.glob(f"classifier-{number}-*"))
         if classifiers:
-            detector = models / f"detector-{number}-0"
-            found = Detector.load(detector) if detector.exists() else None
+            finders = [load_detector(models / f"{what}-{number}-0") for what in FINDERS]
             loaded = [RegionClassifier.load(place) for place in classifiers]
-            spreads[number] = look(example, folder.classes, found, loaded)
+            spreads[number] = look(example, folder.classes, *finders, loaded)
     everything = list(spreads.values())
     truth = [spread.truth for spread in everything]
     seeds = min(len(spread.by_seed) for spread in everything)
@@ -138,6 +160,11 @@ def judge(folder: Folder, models: Path) -> None:
         named = [spread.name_found(share) for spread in found.values()]
         print(f"  together, classifier's share {share}: {describe(truth, named)}")
         print(f"    less the detector alone: {describe_difference(truth, named, alone)}")
+    if all(spread.found is not None for spread in found.values()):
+        for what, seeds_of in (("classifier of seed 0", slice(1)), ("mean", slice(seeds))):
+            named = [spread.name_found_by_finder(seeds_of) for spread in found.values()]
+            print(f"  finder, {what}: {describe(truth, named)}")
+            print(f"    less the detector alone: {describe_difference(truth, named, alone)}")
     if len(found) > 1:
         both = [
             spread.name_found(choose_share([s for n, s in found.items() if n != number]))
@@ -147,10 +174,15 @@ def judge(folder: Folder, models: Path) -> None:
         print(f"    less the detector alone: {describe_difference(truth, both, alone)}")
 
 
+def load_detector(folder: Path) -> Detector | None:
+    return Detector.load(folder) if (folder / "model.xml").exists() else None
+
+
 def look(
     example: Example,
     classes: tuple[str, ...],
     detector: Detector | None,
+    finder: Detector | None,
     classifiers: list[RegionClassifier],
 ) -> Spread:
     """Ask the models about one spread."""
@@ -158,6 +190,27 @@ def look(
     pixels = decode(example.image)
     marked = example.boxes
     truth = np.array([classes.index(name) for name in marked.label])
+    detected, boxes = detect(detector, example, pixels, classes)
+    found, places = detect(finder, example, pixels, (OBJECT,))
+    by_seed, by_seed_found, by_seed_finder = (
+        np.stack([ask(model, pixels, xyxy, classes) for model in classifiers])
+        for xyxy in (marked.xyxy, boxes, places)
+    )
+    is_found = found.any(axis=1) if finder else None
+    return Spread(truth, detected, by_seed, by_seed_found, is_found, by_seed_finder)
+
+
+def detect(
+    detector: Detector | None, example: Example, pixels: np.ndarray, classes: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a detector finds of the marked boxes.
+
+    Returns:
+        (N, C), its confidence of each class at each, 0 where it is missed; (N, 4), its box there,
+        or the marked one.
+    """
+    marked = example.boxes
+    assert marked is not None
     detected = np.zeros((len(marked), len(classes)))
     boxes = marked.xyxy.copy()
     if detector is not None:
@@ -174,12 +227,7 @@ def look(
                 for name, confidence in zip(found.label[here], found.confidence[here], strict=True):
                     column = classes.index(name)
                     detected[place, column] = max(detected[place, column], confidence)
-    return Spread(
-        truth,
-        detected,
-        np.stack([ask(model, pixels, marked.xyxy, classes) for model in classifiers]),
-        np.stack([ask(model, pixels, boxes, classes) for model in classifiers]),
-    )
+    return detected, boxes
 
 
 def ask(

@@ -22,11 +22,12 @@ ModelOption = Annotated[
 ]
 
 TaskOption = Annotated[
-    Literal["detect", "classify-image", "classify-region"] | None,
+    Literal["detect", "detect-and-classify", "classify-image", "classify-region"] | None,
     typer.Option(
         "--task",
-        help="What is learned or judged: boxes, names of whole images, or the classes of boxes "
-        "that are drawn already. Without it the folder says which of the first two.",
+        help="What is learned or judged: boxes; boxes whose classes a classifier tells apart; "
+        "names of whole images; or the classes of boxes that are drawn already. Without it the "
+        "folder says: boxes, or names of whole images.",
     ),
 ]
 

@@ -5,16 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.folder import Folder, read_folder
 from ml_backend.evaluation.classification import evaluate_choices
 from ml_backend.evaluation.derived_choices import compare_choices, derive_choices
+from ml_backend.label_studio.class_names import canonicalize, choose_headline
 from ml_backend.learners.base import Model, Progress
-from ml_backend.learners.kinds import find_learner, finds_objects, load_detector, load_model
-from ml_backend.learners.model_file import CLASSIFIER, DETECTOR, REGION_CLASSIFIER, ModelCard
+from ml_backend.learners.kinds import (
+    chooses_for_regions,
+    find_learner,
+    finds_objects,
+    load_detector,
+    load_model,
+)
+from ml_backend.learners.model_file import (
+    CLASSIFIER,
+    DETECTOR,
+    DETECTOR_CLASSIFIER,
+    REGION_CLASSIFIER,
+    ModelCard,
+)
 from ml_backend.promotion.predict_examples import predict_examples
 from ml_backend.registry import resolve
 from ml_backend.registry.versions import DATASET_PROJECT, Registry, Version
@@ -22,13 +38,17 @@ from ml_backend.retraining.train_version import Lesson, NothingToLearn, Wishes, 
 from ml_backend.settings import Settings
 from ml_backend.system.plain_files import hash_file
 
-Task = Literal["detect", "classify-image", "classify-region"]
+Task = Literal["detect", "detect-and-classify", "classify-image", "classify-region"]
 
 _KINDS: dict[Task, str] = {
     "detect": DETECTOR,
+    "detect-and-classify": DETECTOR_CLASSIFIER,
     "classify-image": CLASSIFIER,
     "classify-region": REGION_CLASSIFIER,
 }
+
+# What a detector calls the boxes that a classifier tells apart.
+OBJECT = "Object"
 
 
 class OtherTask(ValueError):
@@ -43,7 +63,7 @@ def choose_task(found: Folder) -> Task:
 def name_task(model: Model) -> Task:
     """Name what a model is for."""
     if finds_objects(model):
-        return "detect"
+        return "detect-and-classify" if chooses_for_regions(model) else "detect"
     return "classify-region" if model.card.kind == REGION_CLASSIFIER else "classify-image"
 
 
@@ -78,10 +98,17 @@ def train_folder(
     task = task or choose_task(found)
     learner = find_learner(_KINDS[task])
     classes = found.choices if task == "classify-image" else found.classes
-    labelled = [example for example in found.examples if learner.read_truth(example) is not None]
+    examples = found.examples
+    if task == "detect-and-classify":
+        told_apart = choose_headline(classes)
+        examples = [split_classes(example, told_apart, OBJECT) for example in examples]
+        others = [name for name in classes if name not in told_apart]
+        classes = (OBJECT, *others) if len(told_apart) > 1 else ()
+    labelled = [example for example in examples if learner.read_truth(example) is not None]
     if not learner.choose_headline(classes):
         what = {
             "detect": "box of a headline class",
+            "detect-and-classify": "two classes of boxes",
             "classify-image": "name of a whole image",
             "classify-region": "box with a class",
         }[task]
@@ -108,12 +135,35 @@ def _name_content(hashes: Sequence[str], examples: Sequence[Example], task: Task
     else:
         content = [
             (digest, sorted(example.boxes.to_rows()), example.ignored.tolist())
+            + ((example.region_choices,) if example.region_choices else ())
             for digest, example in zip(hashes, examples, strict=True)
             if example.boxes is not None
         ]
     if task == "classify-region":  # the same boxes teach a detector something else
         content.append((task,))
     return hashlib.sha256(json.dumps(sorted(content)).encode("utf-8")).hexdigest()[:16]
+
+
+def split_classes(example: Example, choices: Sequence[str], label: str) -> Example:
+    """Take boxes whose classes are choices for boxes of one label with these choices.
+
+    Args:
+        example: Its other boxes stay as they are.
+        choices: The classes, in whatever spelling.
+        label: What the boxes are called.
+    """
+    if example.boxes is None or any(example.region_choices):
+        return example
+    known = {canonicalize(name): name for name in choices}
+    named = [known.get(canonicalize(str(name))) for name in example.boxes.label]
+    labels = [
+        label if name else str(own) for name, own in zip(named, example.boxes.label, strict=True)
+    ]
+    return replace(
+        example,
+        boxes=replace(example.boxes, label=np.array(labels, np.str_)),
+        region_choices=tuple((name,) if name else () for name in named),
+    )
 
 
 def evaluate_folder(
@@ -152,7 +202,10 @@ def evaluate_folder(
         raise OtherTask(f"{version.name} is for --task {able}; choose another --model or --task")
     examples = found.examples
     learner = find_learner(loaded.card.kind)
-    if able != "detect":
+    if able == "detect-and-classify":
+        choices, label = loaded.card.options["choices"], loaded.card.headline[0]
+        examples = [split_classes(example, choices, label) for example in examples]
+    elif able != "detect":
         examples = [example for example in examples if learner.read_truth(example) is not None]
     if all(e.boxes is None and e.image_label is None and e.choices is None for e in examples):
         raise ValueError(

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
-from ml_backend.learners.base import ObjectDetector
+from ml_backend.learners.base import ObjectDetector, RegionChooser
+from ml_backend.learners.kinds import chooses_for_regions
+from tasks.detection.name_objects import name_objects
 from tasks.detection.scan_detector import ScanDetector
 from tasks.detection.scan_result import ScanResult
 from tasks.exchange.detection_files import open_writer
@@ -65,8 +67,9 @@ def detect(
     Scans come in natural order, named by their path within the folder, each with its detections
     by falling confidence, in px of the scan as shown; plane is that of the file's name, or the
     page in the file. Tiles whose names give row and column are one scan, named by their folder.
-    An object over several windows, tiles, or planes of a stack, is one detection. The file
-    appears when it is complete.
+    An object over several windows, tiles, or planes of a stack, is one detection. One of which
+    the version chooses something, such as a stage, is called by that. The file appears when it is
+    complete.
 
     Args:
         source: An image, a scan, or a folder of them.
@@ -97,7 +100,7 @@ def detect(
     )
     detections = 0
     with writing as add:
-        for found in iterate_scans(scans):
+        for found in iterate_scans(scans, detector if chooses_for_regions(detector) else None):
             add(found)
             detections += len(found.detections)
     seconds = time.perf_counter() - started
@@ -142,13 +145,18 @@ def iterate_detections(
     yield from scans.skipped[told:]
 
 
-def iterate_scans(scans: ScanDetector) -> Iterator[Detected]:
-    """Yield what each scan of a source shows; a file may hold several stacks, which are one."""
+def iterate_scans(scans: ScanDetector, chooser: RegionChooser | None = None) -> Iterator[Detected]:
+    """Yield what each scan of a source shows; a file may hold several stacks, which are one.
+
+    Args:
+        scans: Detects in the source.
+        chooser: Chooses for what was detected, see `name_objects`; labels stay where None.
+    """
     for _, results in groupby(scans.detect_scans(), key=lambda result: result.mosaic.name):
-        yield _detected(list(results))
+        yield _detected(list(results), chooser)
 
 
-def _detected(results: list[ScanResult]) -> Detected:
+def _detected(results: list[ScanResult], chooser: RegionChooser | None) -> Detected:
     found = [
         Detection(
             round(x1, 2),
@@ -163,7 +171,7 @@ def _detected(results: list[ScanResult]) -> Detected:
         for result in results
         for (x1, y1, x2, y2), label, confidence, partial, plane in zip(
             result.objects.xyxy.tolist(),
-            result.objects.label,
+            name_objects(result, chooser) if chooser else result.objects.label,
             result.objects.confidence,
             result.objects.partial,
             result.best,

@@ -26,7 +26,7 @@ READY_MADE = {
     "mitosis-stages": ("Mitotic cell", "Other"),
     "click": ("Mitotic cell", "Other"),
     "tetrads": ("Tetrad", "Triad", "Dyad", "Monad"),
-    "spreads": ("A", "B", "C"),
+    "spreads": ("Single chromosome", "Other"),
 }
 WIDTH, HEIGHT = 1300, 1030
 

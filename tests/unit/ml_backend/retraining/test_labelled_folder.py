@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ml_backend.dataset.example import Example
+from ml_backend.imaging.boxes import Boxes
 from ml_backend.registry.versions import Registry
-from ml_backend.retraining.labelled_folder import OtherTask, evaluate_folder, train_folder
-from ml_backend.retraining.train_version import NothingToLearn
+from ml_backend.retraining.labelled_folder import (
+    OtherTask,
+    evaluate_folder,
+    split_classes,
+    train_folder,
+)
+from ml_backend.retraining.train_version import NothingToLearn, Wishes
 from ml_backend.settings import Settings
 from tests.regions import CLASSES, paint
 
@@ -62,6 +71,43 @@ def test_boxes_with_classes_teach_and_judge_a_classifier_of_regions(tmp_path: Pa
     assert set(figures["confusion"]) == set(figures["classes"]) == set(CLASSES)
     with pytest.raises(OtherTask, match="--task classify-region"):
         evaluate_folder(registry, folder, version.name, lambda *_: None, "detect")
+
+
+def test_a_detector_finds_what_a_classifier_tells_apart(tmp_path: Path) -> None:
+    """Boxes with classes teach both: the one finds objects, the other says of which class."""
+    folder = write_coco(tmp_path / "regions", 8)
+    settings = Settings(data_dir=tmp_path / "data")
+    registry = Registry(settings.versions, settings.champions)
+    task, wishes = "detect-and-classify", Wishes(epochs=2, imgsz=160)
+    version, unread = train_folder(settings, registry, folder, wishes, task=task)
+    assert version.kind == "detector_classifier" and not unread
+    figures, _ = evaluate_folder(registry, folder, version.name, lambda done, total: None)
+    assert figures["headline"] == ["Object"] and figures["trained_on"] == 8
+    assert set(figures["region_choices"]["classes"]) <= set(CLASSES)
+    assert 0 <= figures["f1_with_choice"] <= figures["f1"] <= 1
+    with pytest.raises(OtherTask, match="--task detect-and-classify"):
+        evaluate_folder(registry, folder, version.name, lambda *_: None, "detect")
+
+
+def test_a_class_alone_is_nothing_to_tell_apart(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "regions", 2)
+    text = (folder / "coco.json").read_text(encoding="utf-8").replace('"Disc"', '"Other"')
+    (folder / "coco.json").write_text(text, encoding="utf-8")
+    settings = Settings(data_dir=tmp_path / "data")
+    registry = Registry(settings.versions, settings.champions)
+    with pytest.raises(NothingToLearn, match="no two classes of boxes"):
+        train_folder(settings, registry, folder, task="detect-and-classify")
+
+
+@given(st.lists(st.sampled_from(["A", "b", "Other", "Cell"]), max_size=6))
+def test_classes_become_choices_and_nothing_else_changes(names: list[str]) -> None:
+    boxes = Boxes.from_rows((i, 0.0, i + 5.0, 5.0, name) for i, name in enumerate(names))
+    split = split_classes(Example(Path("a"), "g", boxes), ("A", "B"), "Thing")
+    assert split.boxes is not None and (split.boxes.xyxy == boxes.xyxy).all()
+    rows = zip(names, split.boxes.label.tolist(), split.region_choices, strict=True)
+    for name, label, chosen in rows:
+        apart = name in ("A", "b")
+        assert (label, chosen) == (("Thing", (name.upper(),)) if apart else (name, ()))
 
 
 def test_a_folder_without_boxes_teaches_no_regions(tmp_path: Path) -> None:
