@@ -78,6 +78,17 @@ def is_mitotic(name: str) -> bool:
     return canonicalize(name) in ("Mitotic cell", *STAGES)
 
 
+def call_by_choice(label: str, chosen: Iterable[str]) -> str:
+    """Call a box by what is chosen of it, for files that have one class for each box.
+
+    Args:
+        label: Of the box, and its name where nothing is chosen, or several classes are.
+        chosen: The classes.
+    """
+    names = tuple(chosen)
+    return names[0] if len(names) == 1 else label
+
+
 def choose_headline(classes: Iterable[str]) -> tuple[str, ...]:
     """Choose the classes that a project is about, in their order: all but clutter."""
     return tuple(name for name in classes if not is_clutter(name))

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from ml_backend.imaging.boxes import Boxes
+from ml_backend.label_studio.class_names import call_by_choice
 from ml_backend.learners.base import Picture, Prediction, RegionChooser
 from ml_backend.learners.detector_classifier.learner import choose_for_boxes
 from tasks.detection.scan_result import ScanResult
@@ -25,8 +26,8 @@ def name_objects(result: ScanResult, model: RegionChooser) -> list[str]:
         model: What found the objects.
 
     Returns:
-        Of each of `result.objects` its choice, several of them joined by "+"; its label where
-        nothing is chosen of it, or its pixels cannot be read any more.
+        Of each of `result.objects`, see `call_by_choice`; its label where its pixels cannot be read
+        any more.
     """
     names = [str(label) for label in result.objects.label]
     sides = result.mosaic.width, result.mosaic.height
@@ -43,7 +44,7 @@ def name_objects(result: ScanResult, model: RegionChooser) -> list[str]:
             )
             prediction = model.choose(Picture(pixels), Prediction((width, height), box))
             (chosen,) = choose_for_boxes(prediction, model.card)
-            names[place] = "+".join(sorted(chosen)) or names[place]
+            names[place] = call_by_choice(names[place], chosen)
     return names
 
 

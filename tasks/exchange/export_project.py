@@ -17,6 +17,7 @@ from ml_backend.dataset.annotation_formats.formats import FOLDERS, choose_format
 from ml_backend.dataset.annotation_formats.records import Detected, Detection
 from ml_backend.dataset.consensus import Policy, Submission, collect_submissions
 from ml_backend.dataset.snapshot import FetchedImage, Item, to_item
+from ml_backend.label_studio.class_names import call_by_choice
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import LabelingConfig, parse_labels
@@ -157,7 +158,8 @@ def export(
 @contextmanager
 def _open_writer(out: Path, form: str | None, labels: LabelingConfig) -> Iterator[Add]:
     if form is not None:
-        with write_folder(out, form, labels.values) as add:
+        choices = [label.value for control in labels.region_choices for label in control.labels]
+        with write_folder(out, form, (*labels.values, *choices)) as add:
             yield add
         return
     with open_writer(out) as add_detected:
@@ -168,6 +170,10 @@ def _to_labelled(
     corrected: Submission, item: Item, image: FetchedImage, name: str, kept: Path
 ) -> Labelled:
     number = parse_whole_number(corrected.data.get("plane")) or 0
-    rows = [Detection(*row, 1.0, number, False) for row in item.boxes]
+    chosen = item.region_choices or ((),) * len(item.boxes)
+    rows = [
+        Detection(x1, y1, x2, y2, call_by_choice(label, names), 1.0, number, False)
+        for (x1, y1, x2, y2, label), names in zip(item.boxes, chosen, strict=True)
+    ]
     detected = Detected(name, *image.size, rows, by_hand=True)
     return Labelled(corrected.task, detected, kept / image.path, item.split)

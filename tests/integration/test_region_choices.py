@@ -12,6 +12,8 @@ from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.registry.versions import Registry
 from ml_backend.settings import Settings
 from ml_backend.state.projects import Project, Projects
+from tasks.exchange.detection_files import read_detections
+from tasks.exchange.export_project import export
 from tests.conftest import RunningStudio
 from tests.integration.test_extending import predictions
 from tests.integration.test_worker import Worker
@@ -97,6 +99,20 @@ def test_boxes_and_their_choices_are_learned_judged_and_published(
         assert all(len(region.choices) == 1 for region in regions)
         named += len(regions)
     assert named >= 2
+
+    # In an exported file a box is called by its choice.
+    done = export(number, tmp_path / "out.csv", None, settings, lambda done, total: None)
+    assert done["images"] == 8
+    exported = {
+        (found.source, box.label)
+        for found in read_detections(tmp_path / "out.csv")
+        for box in found.detections
+    }
+    assert exported == {
+        (source, str(name))
+        for source, boxes in zip(sorted({source for source, _ in exported}), truth, strict=False)
+        for name in boxes.label
+    }
 
     # Another choice for a region is read as a correction of it.
     task = ids[8]
