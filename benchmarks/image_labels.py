@@ -140,33 +140,48 @@ def read_pixels(example: Example) -> np.ndarray:
 
 
 def judge(rows: list[dict[str, Any]]) -> None:
-    """Print the figures of the answers, and by how much the detector is better."""
+    """Print the figures of the answers, and by how much the detector is better.
+
+    A classifier is compared on the folds in which it learned anything: the drawn images of some
+    folds all hold dividing cells.
+    """
     for what in ("images", "tiles"):
         for number in sorted({row["number"] for row in rows}):
             mine = [row for row in rows if (row["of"], row["number"]) == (what, number)]
-            names = dict.fromkeys(row["model"] for row in mine)
-            sides = {name: [row for row in mine if row["model"] == name] for name in names}
-            truth = [row["truth"] for row in sides["detector"]]
-            groups = [row["group"] for row in sides["detector"]]
-            often = max(truth.count(name) for name in CLASSES) / len(truth)
-            print(f"\n{len(truth)} {what}, {number} learned from (most frequent class {often:.3f})")
-            for name, side in sides.items():
-                answers = [row["answer"] for row in side]
+            for name in dict.fromkeys(row["model"] for row in mine):
+                side = [row for row in mine if row["model"] == name]
+                truth, answers, groups = list_answers(side)
+                often = max(truth.count(name) for name in CLASSES) / len(truth)
+                print(
+                    f"\n{len(truth)} {what}, {number} learned from, {name} "
+                    f"(most frequent class {often:.3f})"
+                )
                 figures = evaluate_choices(
                     [[name] for name in truth], answers, groups, classes=CLASSES
                 ).to_json()
-                line = "  ".join(
-                    f"{figure} {figures[figure]:.3f} {interval(figures[f'{figure}_interval'])}"
-                    for figure in ("accuracy", "balanced_accuracy")
-                )
-                print(f"  {name:22} {line}")
+                for figure in ("accuracy", "balanced_accuracy"):
+                    limits = interval(figures[f"{figure}_interval"])
+                    print(f"  {figure} {figures[figure]:.3f} {limits}")
                 if name != "detector":
-                    first = [row["answer"] for row in sides["detector"]]
+                    other = [row for row in mine if row["model"] == "detector"]
+                    first = list_answers([row for row in other if row["group"] in set(groups)])[1]
                     gap = compare_choices(truth, first, answers, groups).to_json()
                     print(
-                        f"  {'  detector better by':22} {gap['balanced_accuracy']:+.3f} balanced "
-                        f"{interval(gap['balanced_accuracy_interval'])}"
+                        f"  detector better by {gap['balanced_accuracy']:+.3f} balanced "
+                        f"{interval(gap['balanced_accuracy_interval'])}, {gap['accuracy']:+.3f} "
+                        f"accuracy {interval(gap['accuracy_interval'])}"
                     )
+
+
+def list_answers(
+    rows: Sequence[dict[str, Any]],
+) -> tuple[list[str], list[dict[str, float]], list[str]]:
+    """Truth, answer and group of each row."""
+    return (
+        [row["truth"] for row in rows],
+        [row["answer"] for row in rows],
+        [row["group"] for row in rows],
+    )
 
 
 def interval(limits: list[float] | None) -> str:
