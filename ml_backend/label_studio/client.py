@@ -191,18 +191,18 @@ class Studio:
             raise
         return True
 
-    def link_page(self, project: int, address: str) -> None:
+    def link_page(self, project: int, address: str | None) -> None:
         """Name the address of a project's page in its description; what else stands there stays.
 
         Args:
             project: The project's id.
-            address: Of the page, as a browser reaches it.
+            address: Of the page, as a browser reaches it; None takes an earlier one away.
         """
         found = self.session.call(self.session.sdk.projects.get, project)
         lines = (found.description or "").splitlines()
         kept = [line for line in lines if not line.startswith(_PAGE)]
-        described = "\n".join([*kept, f"{_PAGE}{address}"])
-        if described != found.description:  # every change is an event that comes back to us
+        described = "\n".join([*kept, f"{_PAGE}{address}"] if address else kept)
+        if described != (found.description or ""):  # every change is an event that comes back to us
             self.session.call(self.session.sdk.projects.update, project, description=described)
 
     def add_media_folder(self, project: int, folder: Path) -> None:

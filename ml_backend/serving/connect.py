@@ -174,7 +174,9 @@ def connect(
     projects.choose_polling(found.id, polled=backend_url is None)
     if version:
         studio.set_model_version(found.id, version)
-    if backend_url is not None and is_seen_by_browsers(backend_url):
+    if backend_url is None:
+        studio.link_page(found.id, None)
+    elif is_seen_by_browsers(backend_url):
         studio.link_page(found.id, f"{backend_url.rstrip('/')}/projects/{found.id}/")
     projects.add_note(found.id, "publish")
     return _describe_connection(settings, found, labels, version, backend_url)

@@ -165,7 +165,7 @@ def _describe_model(method: Method) -> Iterator[str]:
     if base.startswith(PREFIX):
         base = f"the starter {base.removeprefix(PREFIX)!r} that is shipped with cytoloop"
     text = (
-        f"**Model.** Version {version.name} is a {card.kind} ({card.architecture}) for the classes "
+        f"**Model.** Version {version.name} is a {card.kind} ({card.architecture}) for "
         f"{', '.join(card.classes)}, trained from {base}. It, or a model that it was trained from, "
         f"has seen {format_count(len(version.seen_hashes), 'image')}. It reads images at "
         f"{card.scale:.3g} of their size and counts what it is at least "
@@ -186,13 +186,13 @@ def _describe_evaluation(method: Method) -> Iterator[str]:
         return
     text = (
         f"**Evaluation.** The figures are of {format_count(figures['images'], 'image')} in "
-        f"{format_count(figures['groups'], 'group')} (samples or files) that were not used for "
-        "training."
+        f"{format_count(figures['groups'], 'group')} (samples or files), none of which "
+        "what answered for it was trained on."
     )
     if folds := decision.get("folds"):
         text += (
-            f" While few held-out images were corrected, training images were judged too, by "
-            f"{folds} models of the same recipe that were each trained without them "
+            f" While few held-out images were corrected, training images were judged too: for each "
+            f"answered one of {folds} models of the same recipe that was trained without it "
             f"(cross-validation in {folds} folds)."
         )
     if "ap50" in figures:
@@ -250,4 +250,5 @@ def _list_citations(card: ModelCard) -> list[str]:
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{label}: {count}" for label, count in counts.items()) or "no marks"
+    marked = [f"{label}: {count}" for label, count in counts.items() if count]
+    return ", ".join(marked) or "no marks"

@@ -289,3 +289,5 @@ def test_a_description_leads_to_the_page_once(label_studio: RunningStudio) -> No
         studio.link_page(project, address)
         found = studio.session.call(studio.session.sdk.projects.get, project)
         assert found.description == f"Of spring\nHow it learns: {address}"
+    studio.link_page(project, None)
+    assert studio.session.sdk.projects.get(project).description == "Of spring"
