@@ -1,4 +1,4 @@
-"""Who annotators_load.py lets locust play: annotators in Label Studio, and a probe of the backend.
+"""Who annotators_load.py lets locust play: annotators in Label Studio, and probes of both servers.
 
 An annotator does what the labeling screen does in *Label All Tasks*: asks for the next task, loads
 its image, and after some time submits regions, or skips it. What the regions are, and the sessions
@@ -28,7 +28,7 @@ class Annotator(FastHttpUser):
     """One person with an account and a pace of their own."""
 
     host = LOAD["studio"]
-    network_timeout = connection_timeout = 120.0  # a browser waits, too
+    network_timeout = connection_timeout = 600.0  # a browser waits, too
 
     def on_start(self) -> None:
         """Log in, and begin some time after the others."""
@@ -73,7 +73,7 @@ class Annotator(FastHttpUser):
 
 
 class Probe(FastHttpUser):
-    """Asks the backend, and Label Studio whether it is up, twice a second."""
+    """Asks the backend twice a second."""
 
     fixed_count = 1
     wait_time = constant_pacing(0.5)
@@ -81,10 +81,22 @@ class Probe(FastHttpUser):
 
     @task
     def ask(self) -> None:
-        """The backend's /health, an event as Label Studio sends it, Label Studio's /health."""
+        """Ask its /health, and tell an event as Label Studio does."""
         self.client.get("/health", name="backend /health")
         event = {"action": "ANNOTATION_UPDATED", "project": {"id": LOAD["project"]}}
         self.client.post(
             "/webhook", json=event, name="backend /webhook", headers=LOAD["event_headers"]
         )
-        self.client.get(f"{LOAD['studio']}/health", name="Label Studio /health")
+
+
+class StudioProbe(FastHttpUser):
+    """Asks Label Studio whether it is up, which needs nothing of its database."""
+
+    fixed_count = 1
+    wait_time = constant_pacing(2.0)
+    host = LOAD["studio"]
+
+    @task
+    def ask(self) -> None:
+        """Ask its /health."""
+        self.client.get("/health", name="Label Studio /health")

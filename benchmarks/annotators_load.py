@@ -294,7 +294,7 @@ def measure(
     locust = subprocess.Popen(
         [
             sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks" / "annotator_user.py"),
-            "--headless", "--users", str(options.users + 1), "--spawn-rate",
+            "--headless", "--users", str(options.users + 2), "--spawn-rate",
             str(max(1.0, options.users / 30)), "--run-time", f"{round(60 * options.minutes)}s",
             "--reset-stats", "--only-summary", "--json", "--stop-timeout", "5",
         ],
