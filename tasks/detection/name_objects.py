@@ -30,11 +30,16 @@ def name_objects(result: ScanResult, model: RegionChooser) -> list[str]:
         any more.
     """
     names = [str(label) for label in result.objects.label]
-    sides = result.mosaic.width, result.mosaic.height
+    mosaic = result.mosaic
+    around = [_surround(box, mosaic.width, mosaic.height) for box in result.objects.xyxy]
     for plane in np.unique(result.best).tolist():
-        places = np.flatnonzero(result.best == plane).tolist()
-        rects = [_surround(result.objects.xyxy[place], *sides) for place in places]
-        for number, pixels in result.mosaic.read_parts(plane, rects):
+        # Tile by tile, so that a tile is opened once and not for each of its objects.
+        places = sorted(
+            np.flatnonzero(result.best == plane).tolist(),
+            key=lambda place: mosaic.find_tiles(around[place]),
+        )
+        rects = [around[place] for place in places]
+        for number, pixels in mosaic.read_parts(plane, rects):
             place = places[number]
             (left, top), (height, width) = rects[number][:2], pixels.shape[:2]
             box = Boxes(
