@@ -78,7 +78,7 @@ def test_a_detector_finds_what_a_classifier_tells_apart(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "regions", 8)
     settings = Settings(data_dir=tmp_path / "data")
     registry = Registry(settings.versions, settings.champions)
-    task, wishes = "detect-and-classify", Wishes(epochs=2, imgsz=160)
+    task, wishes = "detect-and-classify", Wishes(epochs=1, imgsz=160)
     version, unread = train_folder(settings, registry, folder, wishes, task=task)
     assert version.kind == "detector_classifier" and not unread
     figures, _ = evaluate_folder(registry, folder, version.name, lambda done, total: None)
