@@ -22,7 +22,14 @@ from sqlalchemy import (
     select,
 )
 
-from ml_backend.system.database import Address, Database, Text, remove_rows, replace_rows
+from ml_backend.system.database import (
+    Address,
+    Database,
+    Text,
+    read_distinct,
+    remove_rows,
+    replace_rows,
+)
 
 _TABLES = MetaData()
 _claim = Table(
@@ -119,11 +126,7 @@ class SampleStore:
     def list_versions(self) -> set[str]:
         """List the versions whose claims are kept, or that tiles were drawn by."""
         with self._database.begin() as connection:
-            return {
-                version
-                for column in (_claim.c.version, _draw.c.version)
-                for version in connection.execute(select(column).distinct()).scalars()
-            }
+            return read_distinct(connection, _claim.c.version, _draw.c.version)
 
     def remove_claims(self, project: int, tasks: Collection[int]) -> None:
         """Forget tiles that are not there any more, or cannot be read: they are not drawn."""

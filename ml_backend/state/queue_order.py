@@ -12,7 +12,7 @@ from ml_backend.state.store import Store
 from ml_backend.state.tables import goal as goals
 from ml_backend.state.tables import queue_scores, scored
 from ml_backend.state.tables import strategy as strategies
-from ml_backend.system.database import Database, add_rows, replace_rows
+from ml_backend.system.database import Database, add_rows, read_distinct, replace_rows
 
 # learn: what teaches a detector most comes first. count: tiles are drawn by lot, with known
 # probabilities, so that what is reviewed tells how many cells there are.
@@ -84,11 +84,7 @@ class QueueOrder(Store):
     def list_scoring_versions(self) -> set[str]:
         """List the versions that put the queue of any project in order."""
         with self._database.begin() as connection:
-            return {
-                version
-                for column in (queue_scores.c.version, scored.c.version)
-                for version in connection.execute(select(column).distinct()).scalars()
-            }
+            return read_distinct(connection, queue_scores.c.version, scored.c.version)
 
     def rescore_after(self, project: int, version: str, strategy: str) -> int | None:
         """Read which scores in Label Studio do not follow a strategy yet.

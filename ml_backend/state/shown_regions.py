@@ -13,7 +13,7 @@ from sqlalchemy import select
 from ml_backend.dataset.corrections import ShownRegions
 from ml_backend.state.store import Store
 from ml_backend.state.tables import shown as shown_regions
-from ml_backend.system.database import add_rows
+from ml_backend.system.database import add_rows, read_distinct
 
 
 class ShownRegionsStore(Store):
@@ -41,7 +41,7 @@ class ShownRegionsStore(Store):
     def list_shown_versions(self) -> set[str]:
         """List the versions that drew any of the copied regions."""
         with self._database.begin() as connection:
-            return set(connection.execute(select(shown_regions.c.version).distinct()).scalars())
+            return read_distinct(connection, shown_regions.c.version)
 
     def get_shown_regions(
         self, project: int, versions: Sequence[str] = ()

@@ -192,6 +192,20 @@ def remove_rows(
         connection.execute(sql.delete(table).where(*mine), values)
 
 
+def read_distinct(connection: sql.Connection, *columns: sql.Column[str]) -> set[str]:
+    """Read the values that stand in columns, of whatever tables.
+
+    Args:
+        connection: In a transaction.
+        columns: Of text.
+    """
+    return {
+        value
+        for column in columns
+        for value in connection.execute(sql.select(column).distinct()).scalars()
+    }
+
+
 def _sort(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
     """In one order, whoever writes: two that wait for each other's rows would wait for ever."""
     return sorted(map(dict, rows), key=lambda row: [row[key] for key in keys])

@@ -201,8 +201,7 @@ def test_two_annotators_who_disagree_on_the_same_screen(
 ) -> None:
     """Both see what the model chose; one keeps it, one does not: the task is disputed."""
     asked = ask(label_studio, "images", ["Chromosomes"])
-    sdk = label_studio.studio.session.sdk
-    sdk.projects.update(asked.project, maximum_annotations=2)
+    label_studio.studio.set_annotations(asked.project, 2)
     submit_by_keys(page, label_studio, asked, ["Chromosomes"], "", {"Chromosomes"})
     with sign_up(label_studio, "second-screen") as person:
         cookies = [
