@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -227,6 +228,7 @@ class StudioInstallation:
             with replace_file(data / _DATABASE) as temporary:
                 create_private(temporary)
                 shutil.copyfile(fresh, temporary)
+        _ensure_signing_key(data)
         account = self._account()
         environment = _clean_environment() | {
             f"LABEL_STUDIO_{name}": value
@@ -316,6 +318,30 @@ class StudioInstallation:
         except httpx.TransportError as error:
             raise StudioError(f"Label Studio stopped answering: {error}") from error
         return Account(known["username"], known["password"], known["token"])
+
+
+def _ensure_signing_key(data: Path) -> None:
+    """Give Label Studio the key that it signs tokens with, before it makes one by itself.
+
+    Of those that it makes, one in fifty begins with a `$`: its next start takes that for the name
+    of a variable, makes another key, and no token works any more.
+    """
+    file = data / ".env"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    keys = [line for line in lines if line.startswith("SECRET_KEY=")]
+    if keys and not keys[-1].startswith("SECRET_KEY=$"):
+        return
+    if keys:
+        # What that key signed is lost already, and would be in the way of a new token: a user
+        # can have one.
+        with contextlib.closing(sqlite3.connect(data / _DATABASE)) as database, database:
+            database.execute("DELETE FROM token_blacklist_blacklistedtoken")
+            database.execute("DELETE FROM token_blacklist_outstandingtoken")
+    with replace_file(file) as temporary:
+        create_private(temporary)
+        temporary.write_text(
+            "\n".join([*lines, f"SECRET_KEY={secrets.token_urlsafe(48)}", ""]), encoding="utf-8"
+        )
 
 
 def _clean_environment() -> dict[str, str]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
 from ml_backend.label_studio.client import Studio
-from ml_backend.label_studio.installation import StudioError, StudioInstallation
+from ml_backend.label_studio.installation import (
+    StudioError,
+    StudioInstallation,
+    _ensure_signing_key,
+)
 from ml_backend.system.atomic_files import read_json, write_json
 from ml_backend.system.processes import PortTaken
 from tests.conftest import RunningStudio, free_port
@@ -43,6 +48,43 @@ def test_a_token_that_was_made_but_never_written_down_is_made_again(
     finally:
         renewed = known | {"token": again.token}
         write_json(file, renewed, private=True)
+
+
+def test_the_key_that_signs_tokens_survives_a_start_and_is_private(tmp_path: Path) -> None:
+    """Without waiting for the server: it is written before Label Studio is started."""
+    data = tmp_path / "data"
+    data.mkdir()
+    _ensure_signing_key(data)
+    file = data / ".env"
+    first = file.read_text()
+    assert re.fullmatch(r"SECRET_KEY=[\w-]{64}\n", first)  # nothing that a `.env` reads as syntax
+    if os.name == "posix":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    _ensure_signing_key(data)
+    assert file.read_text() == first
+
+
+def test_a_key_that_label_studio_would_not_read_again_is_replaced(
+    label_studio_env: Path, tmp_path: Path
+) -> None:
+    """As a first start of Label Studio alone leaves it, one time in fifty."""
+    environment = StudioInstallation(tmp_path / "label-studio", label_studio_env)
+    file = tmp_path / "label-studio" / "data" / ".env"
+    try:
+        environment.start(free_port(), tmp_path / "media", tmp_path / "studio.log")
+        environment.wait_ready()
+        lost = environment.prepare_account().token
+        environment.stop()
+        file.write_text("SECRET_KEY=$rjltg&e32+*uf7upgc@9=#2&*fm2\n")
+        for _ in range(2):
+            environment.start(free_port(), tmp_path / "media", tmp_path / "studio.log")
+            environment.wait_ready()
+            token = environment.prepare_account().token
+            assert Studio(environment.url, token).list_projects() == []
+            assert token != lost
+            environment.stop()
+    finally:
+        environment.stop()
 
 
 def test_a_taken_port_is_told_before_anything_starts(label_studio: RunningStudio) -> None:
