@@ -5,8 +5,9 @@
 What `later_corrections.py` plays, with everything in its place: a new Label Studio, the worker as
 `cytoloop worker` starts it, tasks with the starter's pre-annotations. In each round the first tasks
 of the queue are corrected and submitted; measured is the time from the last submit until the worker
-has decided, and, where it promoted, until all waiting tasks show the new version's boxes; then the
-champion on the frames of four blocks of time that are not in the project.
+has decided, and, where it promoted, until all waiting tasks show the new version's boxes, with the
+seconds of each step; then the champion on the frames of four blocks of time that are not in the
+project.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from annotator import correct_regions
+from dbos import DBOSClient
 from later_corrections import CELL, CONFIG, DATA, measure_champion, select_frames
 from studio import running
 
@@ -106,6 +110,7 @@ class Loop:
     def learn(self) -> dict[str, Any]:
         """Ask for a training, as the webhook of the last submit would, and wait for its end."""
         before = self.projects.get_last_attempt(self.number)
+        jobs = self.list_jobs()
         champion = self.registry.get_champion(str(self.number))
         started = time.monotonic()
         self.projects.add_note(self.number, "train")
@@ -117,8 +122,31 @@ class Loop:
         seconds = time.monotonic() - started
         return {
             "promoted": promoted,
-            "seconds": {"decided": round(decided, 1), "all": round(seconds, 1)},
+            "seconds": {
+                "decided": round(decided, 1),
+                "all": round(seconds, 1),
+                **self.time_steps(self.list_jobs() - jobs),
+            },
         }
+
+    def list_jobs(self) -> set[str]:
+        """List the worker's jobs by their ids."""
+        return {job.workflow_id for job in self.job_records.list_workflows()}
+
+    def time_steps(self, jobs: set[str]) -> dict[str, float]:
+        """Add up the seconds that each kind of step took in some jobs."""
+        seconds: dict[str, float] = defaultdict(float)
+        for job in jobs:
+            for step in self.job_records.list_workflow_steps(job):
+                begun, ended = step["started_at_epoch_ms"], step["completed_at_epoch_ms"]
+                if begun and ended:
+                    seconds[step["function_name"]] += (ended - begun) / 1000
+        return {name: round(spent, 1) for name, spent in seconds.items()}
+
+    @cached_property
+    def job_records(self) -> DBOSClient:
+        """What the worker keeps of its jobs; it has to run."""
+        return DBOSClient(system_database_url=f"sqlite:///{self.settings.jobs_database}")
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
@@ -149,6 +177,7 @@ def main() -> None:
         worker = loop.start_worker()
         stack.callback(worker.wait)
         stack.callback(worker.kill)
+        stack.callback(lambda: loop.job_records.destroy())
         loop.projects.add_note(loop.number, "publish")
         loop.wait_until_published()
         for round_number in range(1, asked.rounds + 1):
