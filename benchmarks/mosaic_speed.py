@@ -9,7 +9,9 @@ threshold, and without its look at the whole image at once. Measured in this one
 
 - from the file to the boxes within a process that has loaded the model and run it once:
   cytoloop, SAHI as it runs by default (one slice after the other), SAHI with batches of four
-  that keep all of the runtime busy;
+  that keep all of the runtime busy; then cytoloop and the latter with the INT8 form, which
+  cytoloop uses by default once `cytoloop quantize` accepted it, as it does here on tiles that are
+  cut from the same images;
 - the whole commands, imports and loading and all;
 - when cytoloop's first detection is there, counted from the call;
 - memory: the most of it beyond what the process had when the model was loaded and had run
@@ -35,15 +37,17 @@ from typing import Any
 import numpy as np
 import psutil
 import pyvips
+from scan_speed import cut
 
 from ml_backend.imaging.boxes import compute_iou
 from ml_backend.imaging.decode import decode
 from ml_backend.imaging.merge_detections import WindowDetections
 from ml_backend.imaging.sliding_windows import plan_windows
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.registry.resolve import resolve_model
+from ml_backend.registry.resolve import INT8, resolve_model
 from ml_backend.registry.versions import Registry
 from tasks.detection.detect_files import detect
+from tasks.detection.quantize import NotQuantized, quantize
 from tasks.detection.scan_detector import ScanDetector
 from tasks.detection.window_detector import NoMemory
 from tasks.readers.planes import Rect
@@ -56,6 +60,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "tiled": {"compression": "deflate", "tile": True, "tile_width": 256, "tile_height": 256},
 }
 BATCHED = 4
+TILES = 1200  # of which the INT8 form is fitted to some and compared on the others
 SAME = 0.9
 NEAR = 0.5
 
@@ -79,6 +84,7 @@ def main() -> None:
         mosaic = data / "mosaic.tif"
         write(mosaic, asked.layout)
         detector = loaded(data)
+        make_int8(data)
         rows, columns = grid(detector)
         print(
             f"{WIDTH} × {HEIGHT} px, {asked.layout}, {mosaic.stat().st_size / 1e6:.0f} MB; "
@@ -105,8 +111,22 @@ def write(path: Path, layout: str) -> None:
 
 
 def loaded(data: Path) -> Detector:
+    return Detector.load(find_starter(data))
+
+
+def find_starter(data: Path) -> Path:
     registry = Registry(data / "versions", data / "champions")
-    return Detector.load(registry.get_folder(resolve_model("starter:mitosis", registry).name))
+    return registry.get_folder(resolve_model("starter:mitosis", registry).name)
+
+
+def make_int8(data: Path) -> None:
+    cut(data / "tiles", TILES)
+    try:
+        report = quantize(data / "tiles", find_starter(data), lambda *_: None)
+    except NotQuantized as error:
+        sys.exit(str(error))
+    if not report["accepted"]:
+        sys.exit(f"the INT8 form was not accepted: {'; '.join(report['why'])}")
 
 
 def grid(detector: Detector) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -228,12 +248,15 @@ def sahi(mosaic: Path, detector: Detector, batch: int) -> Boxes:
 
 
 def in_process(mosaic: Path, data: Path, rounds: int) -> None:
-    detector = loaded(data)
+    detector, fast = loaded(data), Detector.load(find_starter(data) / INT8)
     warm(detector)
+    warm(fast)
     runs: dict[str, Callable[[], Boxes]] = {
         "cytoloop": lambda: ours(mosaic, detector, data / "found.json"),
         "SAHI, slice by slice": lambda: sahi(mosaic, detector, 1),
         f"SAHI, batches of {BATCHED}": lambda: sahi(mosaic, detector, BATCHED),
+        "cytoloop, INT8": lambda: ours(mosaic, fast, data / "found.json"),
+        f"SAHI, batches of {BATCHED}, INT8": lambda: sahi(mosaic, fast, BATCHED),
     }
     sahi(mosaic, detector, 1)  # what it imports at its first use
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -249,6 +272,7 @@ def in_process(mosaic: Path, data: Path, rounds: int) -> None:
     table(seconds)
     print(f"  cytoloop's first detection after {statistics.median(first):.2f} s ({shown(first)})\n")
     agreement(boxes["cytoloop"], boxes["SAHI, slice by slice"], detector)
+    agreement(boxes["cytoloop"], boxes["cytoloop, INT8"], detector, "cytoloop, INT8")
     print("memory beyond the model's (MB), at its highest")
     for what in ("memory-ours", "memory-sahi"):
         memory = child(what, mosaic, data)
@@ -263,8 +287,10 @@ def commands(mosaic: Path, data: Path, rounds: int) -> None:
     out = str(data / "command.json")
     command = [sys.executable, "-m", "ml_backend", "--data-dir", str(data), "detect"]
     this = [sys.executable, __file__, "--child"]
+    detects = [*command, str(mosaic), "--out", out]
     runs = {
-        "cytoloop detect": [*command, str(mosaic), "--out", out],
+        "cytoloop detect": [*detects, "--full-precision"],
+        "cytoloop detect, INT8": detects,
         "SAHI, slice by slice": [*this, "sahi", str(mosaic), str(data)],
         f"SAHI, batches of {BATCHED}": [*this, "sahi-batched", str(mosaic), str(data)],
     }
@@ -294,21 +320,21 @@ def shown(values: list[float]) -> str:
 # Whether they agree.
 
 
-def agreement(first: Boxes, second: Boxes, detector: Detector) -> None:
+def agreement(first: Boxes, second: Boxes, detector: Detector, other: str = "SAHI") -> None:
     print(f"boxes that the other has too (same class, IoU from {SAME}); others, and why")
-    for name, mine, theirs in (("cytoloop", first, second), ("SAHI", second, first)):
-        own, other = as_array(mine), as_array(theirs)
+    for name, mine, theirs in (("cytoloop", first, second), (other, second, first)):
+        own, others = as_array(mine), as_array(theirs)
         same_class = np.array([[a["label"] == b["label"] for b in theirs] for a in mine], bool)
-        overlap = compute_iou(own, other)
+        overlap = compute_iou(own, others)
         best = np.where(same_class, overlap, 0).max(axis=1)
         rest = np.flatnonzero(best < SAME)
         why: dict[str, int] = {}
         for number in rest:
-            reason = difference(own[number], best[number], overlap[number], other, detector)
+            reason = difference(own[number], best[number], overlap[number], others, detector)
             why[reason] = why.get(reason, 0) + 1
         reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
         share = 1 - len(rest) / max(1, len(mine))
-        print(f"  {name:10}{len(mine):5} boxes, {100 * share:5.1f} % matched   {reasons}")
+        print(f"  {name:16}{len(mine):5} boxes, {100 * share:5.1f} % matched   {reasons}")
     print()
 
 

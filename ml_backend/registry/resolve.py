@@ -10,6 +10,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,31 @@ def find_int8(version: str, registry: Registry) -> Path:
     if not report["accepted"]:
         raise NoInt8(
             f"the INT8 form of {version} was not accepted ({'; '.join(report['why'])}): "
-            "go on without --int8, or fit it to other tiles with cytoloop quantize"
+            "go on with --full-precision, or fit it to other tiles with cytoloop quantize"
         )
     return folder
+
+
+def find_form(version: str, registry: Registry, int8: bool | None) -> Path:
+    """Find the folder of the form of a version that detects.
+
+    Args:
+        version: Its name.
+        registry: Of the data folder.
+        int8: Whether it has to be the INT8 form; where None, it is wherever one was accepted.
+
+    Raises:
+        NoInt8: That form is asked for, and there is none, or it was not accepted.
+    """
+    if int8 is None:
+        with suppress(NoInt8):
+            return find_int8(version, registry)
+    return find_int8(version, registry) if int8 else registry.get_folder(version)
+
+
+def is_int8(folder: Path) -> bool:
+    """Tell whether a folder of `find_form` holds an INT8 form."""
+    return (folder / INT8_REPORT).exists()
 
 
 def store_int8(version: Path, made: Path, report: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def detect(
     channel: ChannelOption = None,
     z: ZOption = "each",
     pixel_size: PixelSizeOption = None,
-    int8: Int8Option = False,
+    int8: Int8Option = None,
     skip_empty: SkipEmptyOption = False,
     executor: ExecutorOption = "local",
     as_json: JsonOption = False,
@@ -57,6 +57,7 @@ def detect(
     """Detect in images and scans without Label Studio; a classifier says what each image shows."""
     from ml_backend.dataset.annotation_formats.formats import choose_format
     from ml_backend.learners.kinds import finds_objects
+    from ml_backend.registry.resolve import is_int8
     from tasks.detection.detect_files import detect as run
 
     # Checked first, because loading a starter takes some seconds.
@@ -72,7 +73,7 @@ def detect(
             overlap=overlap is not None,
             tile_overlap=tile_overlap is not None,
             pattern=pattern is not None,
-            int8=int8,
+            int8=bool(int8),
             skip_empty=skip_empty,
             executor=executor == "ray",
         )
@@ -83,7 +84,7 @@ def detect(
         summary = run(
             source, detector, out, version, bar, source_options, overlap, cluster, skip_empty
         )
-    if int8:
+    if is_int8(folder):
         from tasks.detection.quantize import describe_agreement
 
         summary["notes"].append(describe_agreement(folder))
@@ -145,7 +146,7 @@ def scan(
     channel: ChannelOption = None,
     z: ZOption = "each",
     pixel_size: PixelSizeOption = None,
-    int8: Int8Option = False,
+    int8: Int8Option = None,
     skip_empty: SkipEmptyOption = False,
     goal: GoalOption = None,
     executor: ExecutorOption = "local",
@@ -329,7 +330,7 @@ def quantize(
     pixel_size: PixelSizeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a version's INT8 form: faster on CPUs, used by scan and detect with --int8.
+    """Make a version's INT8 form: faster on CPUs, used by scan and detect from then on.
 
     It is fitted to some of your tiles and kept only if it finds the same in 1,000 others.
     """
@@ -355,7 +356,9 @@ def quantize(
         raise typer.Exit(1)
 
 
-def _find_version(context: typer.Context, model: str, int8: bool = False) -> tuple[Path, str]:
+def _find_version(
+    context: typer.Context, model: str, int8: bool | None = False
+) -> tuple[Path, str]:
     """The folder of a version's files, and its name."""
     from ml_backend.registry import resolve
     from ml_backend.registry.versions import Registry
@@ -363,10 +366,12 @@ def _find_version(context: typer.Context, model: str, int8: bool = False) -> tup
     settings = console.load_settings(context)
     registry = Registry.open(settings)
     version = resolve.resolve_model(model, registry).name
-    return resolve.find_int8(version, registry) if int8 else registry.get_folder(version), version
+    return resolve.find_form(version, registry, int8), version
 
 
-def _load_model(context: typer.Context, model: str, int8: bool = False) -> tuple[Model, str, Path]:
+def _load_model(
+    context: typer.Context, model: str, int8: bool | None = False
+) -> tuple[Model, str, Path]:
     """A version ready to predict, its name, and the folder of its files."""
     from ml_backend.learners.kinds import load_model
 

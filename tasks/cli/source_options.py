@@ -44,8 +44,13 @@ PixelSizeOption = Annotated[
 ]
 
 Int8Option = Annotated[
-    bool,
-    typer.Option("--int8", help="Detect with the version's INT8 form; see cytoloop quantize."),
+    bool | None,
+    typer.Option(
+        "--int8/--full-precision",
+        help="Detect with the version's INT8 form or without; else with it where cytoloop quantize "
+        "accepted one.",
+        show_default=False,
+    ),
 ]
 
 SkipEmptyOption = Annotated[

@@ -105,5 +105,5 @@ def describe_result(version: str, result: dict[str, Any]) -> list[str]:
     else:
         figures = f"compared on {result['tiles']} tiles, where neither found anything"
     if result["accepted"]:
-        return [f"{version} has an INT8 form now: use it with --int8", figures]
+        return [f"{version} has an INT8 form now, which detect and scan use", figures]
     return [f"the INT8 form of {version} is not accepted: {'; '.join(result['why'])}", figures]

@@ -23,7 +23,7 @@ from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.session import StudioFault
 from ml_backend.learners.base import Model
 from ml_backend.learners.kinds import finds_objects, load_detector
-from ml_backend.registry.resolve import find_int8
+from ml_backend.registry.resolve import find_form, is_int8
 from ml_backend.registry.versions import Registry
 from ml_backend.serving.model_cache import ModelCache
 from ml_backend.serving.preannotation import PreAnnotator
@@ -58,7 +58,7 @@ class Options:
         how: How the source is read.
         executor: Where the detector runs.
         store: The URL of a `Bucket` for the pictures; None for the media folder.
-        int8: Detect with the version's INT8 form.
+        int8: Detect with the version's INT8 form, or without; None: where one was accepted.
         skip_empty: See `ScanDetector`.
         goal: What the project's queue serves from now on; None leaves it as it is. To count,
             every tile is sent, once.
@@ -71,7 +71,7 @@ class Options:
     how: SourceOptions = field(default_factory=SourceOptions)
     executor: Literal["local", "ray"] = "local"
     store: str | None = None
-    int8: bool = False
+    int8: bool | None = None
     skip_empty: bool = False
     goal: Goal | None = None
 
@@ -156,6 +156,7 @@ def scan(
         preannotator, folder = _choose_preannotator(connected, serving, registry, options)
         studio, label_config, store = asked.result()
     card = preannotator.model.card
+    options = replace(options, int8=is_int8(folder))
     with _open_checkpoint(source, settings, project, preannotator, options) as checkpoint:
         views = _open_views(source, preannotator.model, folder, options, checkpoint, progress)
         scans = views.walk
@@ -246,7 +247,7 @@ def _open_views(
         skip_empty=options.skip_empty,
         progress=progress,
     )
-    if options.int8:
+    if is_int8(folder):
         from tasks.detection.quantize import describe_agreement
 
         detector.notes.append(describe_agreement(folder))
@@ -276,13 +277,12 @@ def _choose_preannotator(
     if not finds_objects(preannotator.model):
         refuse_detector_options(
             overlap=options.overlap is not None,
-            int8=options.int8,
+            int8=bool(options.int8),
             skip_empty=options.skip_empty,
             executor=options.executor == "ray",
         )
-    folder = registry.get_folder(preannotator.version)
-    if options.int8:
-        folder = find_int8(preannotator.version, registry)
+    folder = find_form(preannotator.version, registry, options.int8)
+    if is_int8(folder):
         preannotator = replace(preannotator, model=load_detector(folder))
     return preannotator, folder
 
@@ -342,7 +342,7 @@ def _open_checkpoint(
         # By this name scans that were stopped earlier are found again.
         str(options.how).replace("SourceOptions", "How", 1),
         str(options.overlap),
-        *(["int8"] * options.int8),
+        *(["int8"] if options.int8 else []),
         *(["skip empty"] * options.skip_empty),
         *([] if finds_objects(preannotator.model) else [f"tile {options.tile}"]),
     ]

@@ -236,13 +236,15 @@ def test_the_fast_ways_find_the_same_and_say_what_they_left_out(
     version = home.settings.versions / slow["model"]
     # The version itself in place of its INT8 form: it agrees in everything.
     store_int8(version, version, Agreement(1000, (9, 9), 1.0, 1.0, 0.0).to_json())
-    fast = json.loads(run(number, "--int8", "--skip-empty", "--json")[0])
+    fast = json.loads(run(number, "--skip-empty", "--json")[0])
     assert fast["detections"] == slow["detections"]
     assert (fast["sent"], fast["known"]) == (0, slow["sent"])  # the very same pictures
     emptied = fast["emptied"]
     assert emptied["skipped"] + emptied["run"] == len(noise) and emptied["missed"] == 0
     assert emptied["skipped"] and emptied["run"]
     (margin,) = (note for note in fast["notes"] if "8-bit" in note)
+    full = json.loads(run(number, "--full-precision", "--json")[0])
+    assert not any("8-bit" in note for note in full["notes"])
     assert "on 1000 tiles: F1 1.000 (at least 0.98)" in margin
     output, _ = run(number, "--int8", "--skip-empty")
     left_out = f"{emptied['skipped']} tiles were skipped as empty and {emptied['run']} looked at"

@@ -12,7 +12,15 @@ import pytest
 from ml_backend.demo.synthetic_images import generate_mitosis_scene
 from ml_backend.evaluation.detector_agreement import Margins
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.registry.resolve import INT8, INT8_REPORT, NoInt8, find_int8, store_int8
+from ml_backend.registry.resolve import (
+    INT8,
+    INT8_REPORT,
+    NoInt8,
+    find_form,
+    find_int8,
+    is_int8,
+    store_int8,
+)
 from ml_backend.registry.versions import Registry
 from tasks.detection.quantize import quantize
 
@@ -68,9 +76,13 @@ def test_a_version_without_an_accepted_form_says_what_to_do(
     folder = registry.get_folder(version.name)
     store_int8(folder, folder, {"accepted": True})
     assert find_int8(version.name, registry) == folder / INT8
+    forms = [find_form(version.name, registry, wish) for wish in (None, True, False)]
+    assert forms == [folder / INT8, folder / INT8, folder]
+    assert [is_int8(form) for form in forms] == [True, True, False]
     store_int8(folder, tmp_path, {"accepted": False, "why": ["boxes move by 3 px"]})
     with pytest.raises(NoInt8, match="boxes move by 3 px"):
         find_int8(version.name, registry)
+    assert find_form(version.name, registry, None) == folder
     assert [path.name for path in (folder / INT8).iterdir()] == [INT8_REPORT]
     assert json.loads((folder / INT8 / INT8_REPORT).read_text())["accepted"] is False
     assert not list(folder.glob(".*"))
