@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou
+from ml_backend.label_studio.class_names import call_by_choice
 from ml_backend.label_studio.labeling_config import LabelingConfig, list_items
 from ml_backend.system.numbers import parse_number, parse_size
 
@@ -125,6 +126,11 @@ class BoxRegion:
     def name(self) -> str:
         """Its label, with what was chosen of it in parentheses."""
         return f"{self.label} ({', '.join(self.choices)})" if self.choices else self.label
+
+    @property
+    def called(self) -> str:
+        """What was chosen of it, see `call_by_choice`."""
+        return call_by_choice(self.label, self.choices)
 
     @property
     def xyxy(self) -> tuple[float, float, float, float]:

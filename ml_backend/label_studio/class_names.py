@@ -79,7 +79,7 @@ def is_mitotic(name: str) -> bool:
 
 
 def call_by_choice(label: str, chosen: Iterable[str]) -> str:
-    """Call a box by what is chosen of it, for files that have one class for each box.
+    """Call a box by what is chosen of it, where it can have one name only.
 
     Args:
         label: Of the box, and its name where nothing is chosen, or several classes are.

@@ -75,6 +75,7 @@ class ChoicesControl:
         labels: What can be chosen.
         per_region: The choice is about a region, not about the whole image.
         several: More than one may be chosen.
+        only_for: The labels of the regions that it is asked of; () for all.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ChoicesControl:
     labels: tuple[Label, ...]
     per_region: bool = False
     several: bool = False
+    only_for: tuple[str, ...] = ()
 
 
 ControlT = TypeVar("ControlT", RectangleControl, ChoicesControl)
@@ -175,6 +177,7 @@ class LabelingConfig:
                 labels=_labels(tag, "Choice"),
                 per_region=tag.get("perRegion", "").lower() == "true",
                 several=tag.get("choice", "").lower() == "multiple",
+                only_for=tuple(filter(None, tag.get("whenLabelValue", "").split(","))),
             )
             for tag in root.iter("Choices")
             for image in _targets(tag)[:1]
@@ -209,6 +212,12 @@ class LabelingConfig:
     def region_choices(self) -> tuple[ChoicesControl, ...]:
         """The controls that choose for each rectangle."""
         return tuple(control for control in self.choices if control.per_region)
+
+    @cached_property
+    def box_names(self) -> tuple[str, ...]:
+        """All that a rectangle can be called: its labels, then what can be chosen of it."""
+        chosen = (label.value for control in self.region_choices for label in control.labels)
+        return tuple(dict.fromkeys((*self.values, *chosen)))
 
     def match_classes(self, classes: Iterable[str]) -> ClassMatching[RectangleControl]:
         """Find the rectangle label that draws each class of a detector.

@@ -158,8 +158,7 @@ def export(
 @contextmanager
 def _open_writer(out: Path, form: str | None, labels: LabelingConfig) -> Iterator[Add]:
     if form is not None:
-        choices = [label.value for control in labels.region_choices for label in control.labels]
-        with write_folder(out, form, (*labels.values, *choices)) as add:
+        with write_folder(out, form, labels.box_names) as add:
             yield add
         return
     with open_writer(out) as add_detected:

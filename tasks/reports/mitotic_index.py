@@ -8,7 +8,7 @@ because the error of the detector does not shrink with the number of cells that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +48,14 @@ class MitoticIndex:
     images: int
 
 
-def compute_indices(groups: Iterable[ImageGroup]) -> list[MitoticIndex]:
+def compute_indices(
+    groups: Iterable[ImageGroup], dividing: Collection[str] = ()
+) -> list[MitoticIndex]:
     """Compute the indices of each scan, for reviewed and for detected cells apart.
 
     Args:
         groups: Their images and objects.
+        dividing: Classes of dividing cells, beside those that `is_mitotic` knows.
 
     Returns:
         The indices, in the order of the groups; none of a scan without interphase nuclei.
@@ -61,11 +64,12 @@ def compute_indices(groups: Iterable[ImageGroup]) -> list[MitoticIndex]:
     for group in groups:
         scans.setdefault(group.scan, []).append(group)
     found: list[MitoticIndex] = []
+    others = frozenset(map(canonicalize, dividing))
     for scan, members in scans.items():
         for reviewed in (True, False):
             images, weights = _list_cells(members, reviewed)
             if any(INTERPHASE in labels for labels in images):
-                found += _compute_indices_of_scan(scan, reviewed, images, np.array(weights))
+                found += _compute_indices_of_scan(scan, reviewed, images, np.array(weights), others)
     return found
 
 
@@ -87,9 +91,15 @@ def _list_cells(
 
 
 def _compute_indices_of_scan(
-    scan: str, reviewed: bool, images: Sequence[Sequence[str]], weights: np.ndarray
+    scan: str,
+    reviewed: bool,
+    images: Sequence[Sequence[str]],
+    weights: np.ndarray,
+    others: frozenset[str],
 ) -> list[MitoticIndex]:
-    dividing = np.array([sum(map(is_mitotic, names)) for names in images])
+    dividing = np.array(
+        [sum(is_mitotic(name) or name in others for name in names) for names in images]
+    )
     cells = dividing + np.array([names.count(INTERPHASE) for names in images])
     asked = [("mitotic", "cells", dividing, cells)]
     for stage in STAGES:

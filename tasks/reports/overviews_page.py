@@ -103,7 +103,7 @@ def build_page(state: AppState) -> Blueprint:
             groups=list(enumerate(source.groups[:_MOST_LISTED])) if source else [],
             total=len(source.groups) if source else 0,
             counts=count_objects(source.groups, source.classes) if source else [],
-            indices=compute_indices(source.groups) if source else [],
+            indices=compute_indices(source.groups, source.dividing) if source else [],
             reading=_READING,
         )
 
@@ -126,7 +126,7 @@ def build_page(state: AppState) -> Blueprint:
             states=_count_states(group),
             colours=read.source.colours,
             counts=count_objects([group], read.source.classes),
-            indices=compute_indices([group]),
+            indices=compute_indices([group], read.source.dividing),
         )
 
     @page.get("/<int:number>/<int:place>/<int:image>-<any(small, large):size>.jpg")

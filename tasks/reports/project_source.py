@@ -17,6 +17,7 @@ from ml_backend.dataset.consensus import (
     measure_agreement,
     settle_boxes,
     settle_choices,
+    settle_region_choices,
 )
 from ml_backend.dataset.corrections import (
     ShownRegions,
@@ -32,7 +33,7 @@ from ml_backend.evaluation.label_quality.annotator_agreement import (
 )
 from ml_backend.imaging.decode import UnreadableImage, decode
 from ml_backend.imaging.pixel_size import read_task_pixel_size
-from ml_backend.label_studio.class_names import choose_headline
+from ml_backend.label_studio.class_names import call_by_choice, choose_headline, is_mitotic
 from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.image_source import ImageSource
 from ml_backend.label_studio.labeling_config import LabelingConfig, list_items, parse_labels
@@ -99,12 +100,13 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
         corrections += made
         from_nothing += unaided
     groups = reader.read_groups()
-    classes = labels.choice_values if reader.names_images else labels.values
+    classes = labels.choice_values if reader.names_images else labels.box_names
     return ReportSource(
         title=found.title,
         groups=groups,
         classes=classes,
         headline=classes if reader.names_images else choose_headline(classes),
+        dividing=_list_dividing(labels),
         colours=choose_colours(classes, found.label_config),
         model=found.model_version,
         corrections=measure_usefulness(corrections),
@@ -121,6 +123,8 @@ def read_project(project_id: int, settings: Settings) -> ReportSource:
 
 class ProjectReader:
     """Reads tasks as groups of images with their objects.
+
+    A box of which something was chosen is called so, and else by its label, see `call_by_choice`.
 
     Args:
         tasks: As Label Studio's JSON has them.
@@ -267,9 +271,12 @@ class ProjectReader:
         assert agreed is not None
         self.agreements.append(agreed)
         several = count_deciding(chosen, self._policy)
-        rows = settle_boxes(drawn[:several], self._policy).to_rows()
-        x, y = place
-        objects = [MarkedObject(row[4], _move(row[:4], x, y), None) for row in rows]
+        settled = settle_boxes(drawn[:several], self._policy)
+        chosen_of = settle_region_choices(chosen.results[:several], self._labels, settled, size)
+        objects = [
+            MarkedObject(call_by_choice(row[4], names), _move(row[:4], *place), None)
+            for row, names in zip(settled.to_rows(), chosen_of, strict=True)
+        ]
         return objects, [problem for _, problems in read[:several] for problem in problems]
 
     def _read_objects(
@@ -290,14 +297,26 @@ class ProjectReader:
             regions.setdefault(str(item.get("id") or f"number {number + 1}"), []).append(item)
         objects, problems = [], []
         for items in regions.values():
-            boxes, wrong = self._labels.read_boxes(items, *size)
+            marked, wrong = self._labels.read_regions(items, *size)
             problems += wrong
             score = None if by_hand else parse_number(items[0].get("score"), 0, 1)
-            for *corners, label, _ in boxes.to_rows():
-                box = _move(corners, *place)
-                confidence = None if by_hand else 1.0 if score is None else score
-                objects.append(MarkedObject(label, box, confidence))
+            confidence = None if by_hand else 1.0 if score is None else score
+            for region in marked:
+                box = _move(region.xyxy, *place)
+                names = dict.fromkeys(call_by_choice(n, region.choices) for n in region.labels)
+                objects += [MarkedObject(name, box, confidence) for name in names]
         return objects, problems
+
+
+def _list_dividing(labels: LabelingConfig) -> frozenset[str]:
+    """What dividing cells are called, whatever the choices for them are."""
+    dividing = {value for value in labels.values if is_mitotic(value)}
+    return frozenset(
+        label.value
+        for control in labels.region_choices
+        if dividing and dividing >= set(control.only_for or labels.values)
+        for label in control.labels
+    )
 
 
 def _name_image(

@@ -78,7 +78,7 @@ def write_report(
     rows = count_objects(source.groups, source.classes)
     # A share among tiles that were drawn unevenly is not that of all; the estimate is.
     uneven = isinstance(source.count, ProjectCount) and not source.count.is_even
-    indices = [] if uneven else compute_indices(source.groups)
+    indices = [] if uneven else compute_indices(source.groups, source.dividing)
     files = [_write_csv(out / COUNTS, Count.__annotations__, map(asdict, rows))]
     files.append(_write_csv(out / OBJECTS, _COLUMNS, map(_to_object_record, objects)))
     if indices:

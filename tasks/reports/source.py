@@ -64,6 +64,7 @@ class ReportSource:
         classes: In the order of the labels.
         headline: Those of the classes that the labels are about.
         colours: Of each class, #RRGGBB.
+        dividing: Classes that say how a cell divides, beside those whose names say so.
         model: The version that detected; "" where it is not known.
         corrections: What annotators changed, by version.
         from_nothing: Annotations that started from no pre-annotation.
@@ -92,3 +93,4 @@ class ReportSource:
     skipped: list[Skipped] = field(default_factory=list)
     names_images: bool = False
     count: ProjectCount | Refusal | None = None
+    dividing: frozenset[str] = frozenset()

@@ -38,7 +38,8 @@ class Cell:
         task: The task that shows it.
         region: The id of its region, of the annotation where there is one.
         box: Left, top, right, bottom in px of the task's image.
-        label: What it is now: as submitted, else as shown; "" where a person deleted it.
+        label: What it is called now, which is what was chosen of it where something was: as
+            submitted, else as shown; "" where a person deleted it.
         shown: What a version showed it as; "" where it showed nothing there.
         state: What became of it.
         confidence: Of the version, 0..1; None where it showed nothing, or gave none.
@@ -143,7 +144,7 @@ def read_task_cells(
 def _make_detected(task: int, region: BoxRegion) -> Cell:
     doubt = 0.5 if region.score is None else 1 - 2 * abs(region.score - 0.5)
     return Cell(
-        _number(task, region), task, region.id, region.xyxy, region.label, region.label,
+        _number(task, region), task, region.id, region.xyxy, region.called, region.called,
         "detected", region.score, doubt,
     )  # fmt: skip
 
@@ -158,8 +159,8 @@ def _make_cell(task: int, change: RegionChange) -> Cell:
         task,
         place.id,
         place.xyxy,
-        change.after.label if change.after else "",
-        shown.label if shown else "",
+        change.after.called if change.after else "",
+        shown.called if shown else "",
         change.edit.change,
         confidence,
         _measure_disagreement(change.edit, confidence),

@@ -25,6 +25,8 @@ from ml_backend.system.batching import make_batches
 # What is read again may have been changed while the last time was read, or clocks may differ.
 _OVERLAP = timedelta(seconds=60)
 _BATCH = 200
+# How cells are read; a catalogue that was read otherwise is read anew.
+_READING = "called by choice"
 
 GetShown = Callable[[], Mapping[int, ShownRegions]]
 
@@ -68,11 +70,12 @@ def refresh(
     """
     began = datetime.now(UTC)
     total = source.studio.get_project(source.project).tasks
-    settings = f"{source.version}\n{source.label_config}"
+    reading = f"{_READING}\n{source.label_config}"
+    settings = f"{source.version}\n{reading}"
     since = catalogue.get_fact("read")
     if catalogue.get_fact("settings") != settings:
         # Other labels make other cells; another version is found below, by what it drew.
-        if catalogue.get_fact("settings").partition("\n")[2] != source.label_config:
+        if catalogue.get_fact("settings").partition("\n")[2] != reading:
             since = ""
         catalogue.set_fact("settings", settings)
     after = None

@@ -136,7 +136,7 @@ class Storer:
             raise TaskChanged("another version draws it now; decide about its boxes anew")
         annotation = studio.submit_annotation(
             number,
-            write_annotation(prediction["result"], by_region),
+            write_annotation(prediction["result"], by_region, parse_labels(project.label_config)),
             parent_prediction=prediction["id"],
             seconds=round(sum(decision.seconds for decision in decisions.values()), 3),
             completed_by=person,

@@ -62,7 +62,7 @@ def gallery(number: int) -> str:
         pages=max(1, -(-total // PAGE)),
         wish=wish,
         compared=compared,
-        labels=labels.values,
+        labels=labels.box_names,
         boxed=bool(labels.controls),
         shown=tools.catalogue.list_values("shown"),
         samples=tools.catalogue.list_values("sample"),
@@ -107,7 +107,7 @@ def decisions(number: int) -> Response | tuple[Response, int]:
     is_list = isinstance(numbers, list) and len(numbers) <= MOST_AT_ONCE
     if kind not in KINDS or not is_list or not all(type(n) is int for n in numbers or [None]):
         return jsonify(error="this is no decision about cells"), 400
-    if kind == "rename" and label not in parse_labels(project.label_config).values:
+    if kind == "rename" and label not in parse_labels(project.label_config).box_names:
         return jsonify(error=f"the project has no label {label!r}"), 400
     tools = state.galleries.get(project)
     kept = [value for value in numbers or [] if 0 < value < 2**63]

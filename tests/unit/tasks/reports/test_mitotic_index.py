@@ -57,6 +57,13 @@ def test_the_mitotic_index_divides_by_all_cells_and_stages_by_both() -> None:
         assert index.interval and index.interval[0] <= index.value <= index.interval[1]
 
 
+def test_cells_that_divide_at_no_known_stage_count_as_dividing() -> None:
+    cells = [mark(9, 9), mark(40, 9, "Interphase"), mark(70, 9, "Abnormal")]
+    groups = [group_images("a", "a", [make_image("a", *cells)])]
+    assert [index.part for index in compute_indices(groups, ["Abnormal"])][0] == 2
+    assert [index.part for index in compute_indices(groups)][0] == 1
+
+
 def test_a_count_that_nobody_reviewed_has_no_interval() -> None:
     every = compute_indices(
         [*make_phases("reviewed", (6, 1, 1)), *make_phases("detected", (6, 1, 1), (7, 5, 0))]

@@ -11,6 +11,7 @@ from ml_backend.dataset.consensus import collect_submissions
 from ml_backend.dataset.snapshot import FetchedImage, to_item
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.label_studio.labeling_config import LabelingConfig
+from tasks.reports.counts import count_objects
 from tasks.reports.project_source import ProjectReader
 
 PHASES = LabelingConfig.parse(
@@ -123,3 +124,46 @@ def test_choices_of_whole_images_count_one_by_one_under_their_scan() -> None:
         ("Chromosomes", 0.7, True, False),
         ("Others", None, True, False),
     ]
+
+
+SPREADS = LabelingConfig.parse(
+    (files("ml_backend.label_studio.configs") / "spreads.xml").read_text(encoding="utf-8")
+)
+
+
+def draw_chromosomes(*rows: tuple[float, str]) -> list[dict[str, Any]]:
+    """Chromosomes of 20 px, by their left side, of which something is chosen; "" for nothing."""
+    return SPREADS.write_regions(
+        Boxes.from_rows((x, 10, x + 20, 30, "Single chromosome") for x, _ in rows),
+        width=120,
+        height=120,
+        matching=SPREADS.match_classes(SPREADS.values),
+        version="v1",
+        chosen=[{name: 0.9} if name else {} for _, name in rows],
+        choice_matching=SPREADS.match_region_choices("ABC"),
+    )
+
+
+@pytest.mark.parametrize("policy", ["newest", "majority"])
+def test_a_box_is_counted_as_what_is_chosen_of_it(policy: Any) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"id": 1, "data": {"image": "a.png"}, "predictions": [
+            {"id": 1, "model_version": "v1", "result": draw_chromosomes((10, "A"), (60, ""))}]},
+        {"id": 2, "data": {"image": "b.png"}, "annotations": [
+            {"id": 2, "updated_at": "2026-01-02", "completed_by": 1,
+             "result": draw_chromosomes((10, "C"), (60, ""))},
+            {"id": 3, "updated_at": "2026-01-01", "completed_by": 2,
+             "result": draw_chromosomes((11, "B"), (60, "B"))}]},
+    ]  # fmt: skip
+    reader = ProjectReader(tasks, SPREADS, {}, version="v1", title="t", policy=policy)
+    groups = reader.read_groups()
+    (detected, reviewed) = (count_objects([g], SPREADS.box_names) for g in groups)
+    assert {row.label: row.detected for row in detected} == {
+        "Single chromosome": 1, "Other": 0, "A": 1, "B": 0, "C": 0,
+    }  # fmt: skip
+    # Of several annotators the newest who chose anything for the box decides.
+    unnamed = int(policy == "newest")
+    assert {row.label: row.reviewed for row in reviewed} == {
+        "Single chromosome": unnamed, "Other": 0, "A": 0, "B": 1 - unnamed, "C": 1,
+    }  # fmt: skip
+    assert not reader.skipped

@@ -88,3 +88,26 @@ def test_what_another_version_drew_is_not_shown(
 def test_a_task_without_usable_data_has_no_cells(data: Any, labels: str, version: str) -> None:
     task = {"id": 1, "data": data, "annotations": [], "predictions": []}
     assert read(task, labels, version).image == ""
+
+
+def test_a_box_is_called_by_what_is_chosen_of_it(
+    region: Make, task: Make, labels: str, version: str
+) -> None:
+    choices = (
+        '<Choices name="stage" toName="image" perRegion="true"><Choice value="Metaphase"/>'
+        '<Choice value="Anaphase"/></Choices></View>'
+    )
+
+    def draw(key: str, x: float, choice: str = "") -> list[dict[str, Any]]:
+        box = region(key, x, score=0.9)
+        chosen = {**box, "type": "choices", "from_name": "stage", "value": {"choices": [choice]}}
+        return [box, *([chosen] if choice else [])]
+
+    shown = draw("a", 10, "Metaphase") + draw("b", 40, "Metaphase") + draw("c", 70)
+    submitted = draw("a", 10, "Metaphase") + draw("b", 40, "Anaphase") + draw("c", 70)
+    found = read(task(1, shown, submitted), labels.replace("</View>", choices), version)
+    assert [(cell.shown, cell.label, cell.state) for cell in found.cells] == [
+        ("Metaphase", "Metaphase", "kept"),
+        ("Metaphase", "Anaphase", "relabelled"),
+        ("Mitotic cell", "Mitotic cell", "kept"),
+    ]
