@@ -85,7 +85,8 @@ def promote(
     card = registry.read_card(name)
     if not match_labels(card, labels):
         raise ValueError(
-            f"{name} boxes {', '.join(card.headline)}, which project {project} has no label for"
+            f"{name} finds {', '.join(card.headline)}, which project {project} has no label for: "
+            "add one of that name under Settings, Labeling Interface"
         )
     pipeline = Pipeline(settings, projects, registry)
     pipeline.promote(name, project, ["promoted by hand"], by=console.name_user())

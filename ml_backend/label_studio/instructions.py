@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from ml_backend.label_studio.labeling_config import LabelingConfig
@@ -18,6 +19,7 @@ _BOXES = (
     "Nothing there? Delete all boxes and press <b>Submit</b>: that teaches too. Too dim? Sun and "
     "half-moon beside the image change brightness and contrast.",
 )
+_OF_EACH = " Then say of each what it is: click the box, and choose {choices}."
 _CHOICES = (
     "What was recognised is chosen already. Choose the right class ({keys}) and press "
     "<b>Submit</b>.",
@@ -40,12 +42,19 @@ def write_instructions(labels: LabelingConfig) -> str:
     boxed = bool(labels.controls)
     controls = labels.controls or labels.choices
     names = [label.value for control in controls for label in control.labels]
-    keys = ", ".join(f"<b>{escape(name)}</b>" for name in names[:4])
-    keys += " …" if len(names) > 4 else ""
+    keys = _list_names(names)
     sides = (
         line.format(marks="boxes" if boxed else "a choice", Draw="Draw" if boxed else "Choose for")
         for line in _SIDES
     )
-    start = (line.format(keys=keys) for line in (_BOXES if boxed else _CHOICES))
-    lines = (*start, *sides, _UNDO)
+    first, *start = (line.format(keys=keys) for line in (_BOXES if boxed else _CHOICES))
+    if boxed and labels.region_choices:
+        chosen = [label.value for control in labels.region_choices for label in control.labels]
+        first += _OF_EACH.format(choices=_list_names(chosen))
+    lines = (first, *start, *sides, _UNDO)
     return _APART.join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def _list_names(names: Sequence[str]) -> str:
+    listed = ", ".join(f"<b>{escape(name)}</b>" for name in names[:4])
+    return listed + (" …" if len(names) > 4 else "")

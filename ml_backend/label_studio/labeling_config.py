@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from xml.etree import ElementTree
 
 from ml_backend.imaging.boxes import Boxes
-from ml_backend.label_studio.class_names import canonicalize, fold
+from ml_backend.label_studio.class_names import canonicalize, choose_headline, fold
 from ml_backend.system.markup import parse_xml
 from ml_backend.system.numbers import parse_number
 
@@ -234,6 +234,31 @@ class LabelingConfig:
     def match_region_choices(self, classes: Iterable[str]) -> ClassMatching[ChoicesControl]:
         """Find the choice for a rectangle that says each class, as `match_classes` does."""
         return _match(self.region_choices, classes)
+
+    def get_label_of(self, control: ChoicesControl) -> str:
+        """Return the label of the rectangles that something is chosen of, "" without any."""
+        return next(iter((*control.only_for, *choose_headline(self.values), *self.values)), "")
+
+    def match_box_names(
+        self, names: Iterable[str]
+    ) -> tuple[ClassMatching[RectangleControl], ClassMatching[ChoicesControl]]:
+        """Find what draws a box that is called so: its label, and the choice where it names one.
+
+        Args:
+            names: What boxes are called, see `call_by_choice`.
+
+        Returns:
+            The label of each name, and the choice of those that are no label themselves.
+        """
+        as_labels = self.match_classes(names)
+        choices = self.match_region_choices(as_labels.unmatched)
+        labels = {
+            name: self.get_label_of(control) for name, (control, _) in choices.mapping.items()
+        }
+        asked = self.match_classes(labels.values()).mapping
+        mapping = {name: asked[label] for name, label in labels.items() if label in asked}
+        unmatched = tuple(name for name in as_labels.unmatched if name not in mapping)
+        return ClassMatching({**as_labels.mapping, **mapping}, unmatched), choices
 
     def write_choices(
         self, chosen: Mapping[str, float], *, matching: ClassMatching[ChoicesControl], version: str

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from ml_backend.dataset.folder import Folder, read_folder
 from ml_backend.evaluation.classification import evaluate_choices
 from ml_backend.evaluation.derived_choices import compare_choices, derive_choices
 from ml_backend.label_studio.class_names import canonicalize, choose_headline
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.learners.base import Model, Progress
 from ml_backend.learners.kinds import (
     chooses_for_regions,
@@ -47,8 +49,10 @@ _KINDS: dict[Task, str] = {
     "classify-region": REGION_CLASSIFIER,
 }
 
-# What a detector calls the boxes that a classifier tells apart.
+# What a detector calls the boxes that a classifier tells apart, where no ready labels say it.
 OBJECT = "Object"
+# Ready labels with boxes of which something is chosen.
+_WITH_CHOICES = ("spreads", "mitosis-stages")
 
 
 class OtherTask(ValueError):
@@ -65,6 +69,25 @@ def name_task(model: Model) -> Task:
     if finds_objects(model):
         return "detect-and-classify" if chooses_for_regions(model) else "detect"
     return "classify-region" if model.card.kind == REGION_CLASSIFIER else "classify-image"
+
+
+def name_objects(told_apart: Sequence[str]) -> str:
+    """Name the boxes that a classifier tells apart as the ready labels with these choices do.
+
+    So a version fits a project of such labels.
+
+    Args:
+        told_apart: The classes of the boxes.
+
+    Returns:
+        Their label, or OBJECT where no ready labels have these choices.
+    """
+    configs = files("ml_backend.label_studio.configs")
+    for name in _WITH_CHOICES:
+        labels = LabelingConfig.parse((configs / f"{name}.xml").read_text(encoding="utf-8"))
+        if not labels.match_region_choices(told_apart).unmatched:
+            return labels.get_label_of(labels.region_choices[0])
+    return OBJECT
 
 
 def train_folder(
@@ -101,9 +124,10 @@ def train_folder(
     examples = found.examples
     if task == "detect-and-classify":
         told_apart = choose_headline(classes)
-        examples = [split_classes(example, told_apart, OBJECT) for example in examples]
+        label = name_objects(told_apart)
+        examples = [split_classes(example, told_apart, label) for example in examples]
         others = [name for name in classes if name not in told_apart]
-        classes = (OBJECT, *others) if len(told_apart) > 1 else ()
+        classes = (label, *others) if len(told_apart) > 1 else ()
     labelled = [example for example in examples if learner.read_truth(example) is not None]
     if not learner.choose_headline(classes):
         what = {

@@ -47,6 +47,11 @@ class ConnectedProject:
         """Whether its labels are boxes; else they are choices for whole images."""
         return bool(parse_labels(self.project.label_config).controls)
 
+    @property
+    def has_region_choices(self) -> bool:
+        """Whether something is chosen of each box."""
+        return bool(parse_labels(self.project.label_config).region_choices)
+
     def to_json(self) -> dict[str, Any]:
         """Give the values of `cytoloop connect --json`."""
         return {

@@ -23,8 +23,8 @@ def up(
     labels: Annotated[
         str,
         typer.Option(
-            help="Boxes: mitosis, phases, tetrads, spreads; boxes by one click: click; boxes "
-            "with a stage each: mitosis-stages. Names of whole images: images, stages, shapes, "
+            help="Boxes: mitosis, phases, tetrads; boxes by one click: click; boxes with a choice "
+            "each: mitosis-stages, spreads. Names of whole images: images, stages, shapes, "
             "adviser. Or a labeling config FILE.xml."
         ),
     ] = "mitosis",

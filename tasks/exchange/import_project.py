@@ -125,7 +125,7 @@ def describe_problems(truth: GroundTruth, labels: LabelingConfig) -> list[str]:
         many = format_count(len(truth.ignored), "box")
         problems.append(f"{many}, marked as difficult or crowd, which trainings ignore")
     counts = Counter(row[4] for row in truth.rows)
-    for name in labels.match_classes(counts).unmatched:
+    for name in labels.match_box_names(counts)[0].unmatched:
         problems.append(
             f"{format_count(counts[name], 'box')} called {name}: the project has no such label"
         )
@@ -133,15 +133,22 @@ def describe_problems(truth: GroundTruth, labels: LabelingConfig) -> list[str]:
 
 
 def to_regions(truth: GroundTruth, labels: LabelingConfig) -> list[dict[str, Any]]:
-    """The boxes as regions of Label Studio, as a person draws them; without those of no label."""
+    """The boxes as regions of Label Studio, as a person draws them; without those of no label.
+
+    What a box is called is its label, or what a person would choose of it.
+    """
     boxes = Boxes.from_rows(truth.rows)
+    names = list(map(str, boxes.label))
+    matching, choices = labels.match_box_names(names)
     width, height = truth.size
     regions = labels.write_regions(
         boxes,
         width=width,
         height=height,
-        matching=labels.match_classes(map(str, boxes.label)),
+        matching=matching,
         version=_ORIGIN,
+        chosen=[{name: 1.0} if name in choices.mapping else {} for name in names],
+        choice_matching=choices,
     )
     # A person's box has no score.
     return [{key: value for key, value in region.items() if key != "score"} for region in regions]

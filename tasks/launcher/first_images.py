@@ -50,19 +50,27 @@ class FirstLook:
         """Whether the detector knows such images."""
         return self.images > 0 and self.with_objects >= KNOWN_SHARE * self.images
 
-    def describe(self) -> str:
-        """Say what was found and what follows, for images that are not known."""
+    def describe(self, tasks: int) -> str:
+        """Say what was found and what follows, for images that are not known.
+
+        Args:
+            tasks: How many the project holds.
+        """
         found = f"only {self.with_objects}" if self.with_objects else "none"
         why = (
             f"The shipped detector is sure of something in {found} of {self.images} images that "
             "were looked at: it does not know this microscope or stain."
             if self.images
-            else "No shipped detector knows these labels."
+            else "No shipped model knows these labels, so nothing is marked yet."
         )
+        what = f"the {MARKED_FIRST} images of the tab {MARK_FIRST!r}, which were chosen for you"
+        others = "the others"
+        if tasks <= MARKED_FIRST:
+            what = "the image" if tasks == 1 else f"all {tasks} images"
+            others = "those that you add"
         return (
-            f"{why} Mark the {MARKED_FIRST} images of the tab {MARK_FIRST!r}, which were chosen "
-            "for you, then press Start training: a model of your own learns from them and marks "
-            "the others."
+            f"{why} Mark {what}, then press Start training: a model of your own learns from them "
+            f"and marks {others}."
         )
 
 

@@ -51,7 +51,8 @@ def render_summary(
         lines.append(result.describe())
     if origin:
         lines.append(escape(origin))
-    lines.append(escape(connection.describe_labels()))
+    if connection.trained or not advice:  # which says it too
+        lines.append(escape(connection.describe_labels()))
     lines += _list_problems("could not be read", result.unreadable)
     lines += _list_problems("could not be pre-annotated", left_out)
     if advice:
@@ -75,6 +76,8 @@ def _list_steps(
     marked = connection.trained and known
     if connection.is_boxed:
         task = "correct its boxes" if marked else "box its cells"
+        if connection.has_region_choices:
+            task += " and what is chosen of each" if marked else " and choose for each what it is"
     else:
         task = "check its choice" if marked else "choose its class"
     version = "a better version" if marked else "a first version"

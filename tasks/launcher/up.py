@@ -265,7 +265,7 @@ class Launcher:
         elif result.new and self._options.demo:
             self._order_opening(number)
         elif result.new and not (look := self._look_at(images, connection)).is_known:
-            advice = look.describe()
+            advice = look.describe(connection.project.tasks + result.new)
             address += f"?tab={self._list_to_mark(number)}"
         summary = render_summary(
             connection,

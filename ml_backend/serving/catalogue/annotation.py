@@ -65,7 +65,7 @@ def _rename(
         return [_relabel(item, name) for item in items if item["type"] != _CHOOSING]
     label = next(item["value"][item["type"]][0] for item in items if item["type"] in _NAMING)
     if chosen_by.only_for and label not in chosen_by.only_for:
-        label = chosen_by.only_for[0]
+        label = labels.get_label_of(chosen_by)
     renamed = [_relabel(item, label) for item in items]
     for item in renamed:
         if item["from_name"] == chosen_by.name:

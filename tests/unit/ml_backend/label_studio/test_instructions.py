@@ -28,6 +28,14 @@ def test_a_few_lines_say_what_to_do_what_the_columns_mean_and_how_to_undo(
     assert f"<b>{first}</b>" in text
 
 
+def test_where_something_is_chosen_of_each_box_that_is_said() -> None:
+    spreads, mitosis = (
+        write_instructions(LabelingConfig.parse((CONFIGS / name).read_text(encoding="utf-8")))
+        for name in ("spreads.xml", "mitosis.xml")
+    )
+    assert "choose <b>A</b>, <b>B</b>, <b>C</b>." in spreads and "choose" not in mitosis
+
+
 def test_names_of_labels_are_text_and_no_html() -> None:
     config = (
         '<View><Image name="i" value="$i"/><RectangleLabels name="l" toName="i">'

@@ -15,6 +15,7 @@ from ml_backend.registry.versions import Registry
 from ml_backend.retraining.labelled_folder import (
     OtherTask,
     evaluate_folder,
+    name_objects,
     split_classes,
     train_folder,
 )
@@ -87,6 +88,20 @@ def test_a_detector_finds_what_a_classifier_tells_apart(tmp_path: Path) -> None:
     assert 0 <= figures["f1_with_choice"] <= figures["f1"] <= 1
     with pytest.raises(OtherTask, match="--task detect-and-classify"):
         evaluate_folder(registry, folder, version.name, lambda *_: None, "detect")
+
+
+@pytest.mark.parametrize(
+    ("classes", "label"),
+    [
+        (("A", "C"), "Single chromosome"),
+        (("metaphases", "Anaphase"), "Mitotic cell"),
+        (("A", "Anaphase"), "Object"),
+    ],
+)
+def test_boxes_are_called_as_ready_labels_with_these_choices_call_them(
+    classes: tuple[str, ...], label: str
+) -> None:
+    assert name_objects(classes) == label
 
 
 def test_a_class_alone_is_nothing_to_tell_apart(tmp_path: Path) -> None:

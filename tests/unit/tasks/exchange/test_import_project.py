@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.dataset.annotation_formats.ground_truth import GroundTruth
+from ml_backend.label_studio.labeling_config import LabelingConfig
 from tasks.exchange.import_project import describe_problems, is_same, to_regions
 from tests.labelled import LABELS, SIZES, Row, rows
 
@@ -35,6 +38,22 @@ def test_an_annotation_is_the_same_as_itself_alone(rows: list[Row]) -> None:
     assert is_same(regions, regions, LABELS)
     assert is_same(regions, [], LABELS) == is_same([], regions, LABELS) == (not rows)
     assert describe_problems(GroundTruth(SIZE, rows), LABELS) == []
+
+
+def test_what_is_called_by_a_choice_gets_its_label_and_the_choice() -> None:
+    spreads = LabelingConfig.parse(
+        (files("ml_backend.label_studio.configs") / "spreads.xml").read_text(encoding="utf-8")
+    )
+    named = ["A", "Other", "Single chromosome", "C"]
+    truth = GroundTruth(SIZE, [(20 * n, 10, 20 * n + 15, 30, name) for n, name in enumerate(named)])
+    assert describe_problems(truth, spreads) == []
+    regions, problems = spreads.read_regions(to_regions(truth, spreads), *SIZE)
+    assert not problems and [(region.labels[0], region.choices) for region in regions] == [
+        ("Single chromosome", ("A",)),
+        ("Other", ()),
+        ("Single chromosome", ()),
+        ("Single chromosome", ("C",)),
+    ]
 
 
 def test_what_cannot_be_taken_over_is_said() -> None:

@@ -77,10 +77,11 @@ def test_ten_are_chosen_from_all_samples_with_an_exam_among_them(
 def test_what_follows_is_said_where_nothing_is_known() -> None:
     assert FirstLook(12, 4).is_known and not FirstLook(12, 3).is_known
     assert not FirstLook(0, 0).is_known
-    text = FirstLook(12, 2).describe()
+    text = FirstLook(12, 2).describe(11)
     assert "in only 2 of 12 images" in text and repr(MARK_FIRST) in text
-    assert "in none of 12 images" in FirstLook(12, 0).describe()
-    assert "knows these labels" in FirstLook(0, 0).describe()
+    assert "in none of 12 images" in FirstLook(12, 0).describe(40)
+    few = FirstLook(0, 0).describe(4)
+    assert "knows these labels" in few and "Mark all 4 images" in few and MARK_FIRST not in few
 
 
 def test_the_starter_knows_chromosomes_and_no_noise(starter_versions: Path, tmp_path: Path) -> None:

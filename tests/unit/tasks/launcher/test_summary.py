@@ -68,6 +68,20 @@ def test_only_a_project_with_a_version_is_told_of_boxes(tmp_path: Path) -> None:
     assert "box its cells" in untrained and "blind" not in untrained
 
 
+def test_where_each_box_has_a_choice_both_are_asked_for(tmp_path: Path) -> None:
+    labels = BOXES.replace(
+        "</View>",
+        '<Choices name="stage" toName="image" perRegion="true"><Choice value="A"/></Choices>'
+        "</View>",
+    )
+    trained, untrained = (
+        print_summary(tmp_path, ImportResult(), trained=trained, labels=labels)
+        for trained in (True, False)
+    )
+    assert "correct its boxes and what is chosen of each" in trained
+    assert "box its cells and choose for each what it is" in untrained
+
+
 def test_where_classes_are_chosen_nothing_is_said_of_boxes(tmp_path: Path) -> None:
     trained, untrained = (
         print_summary(tmp_path, ImportResult(), trained=trained, labels=CHOICES)
