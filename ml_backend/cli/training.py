@@ -134,8 +134,9 @@ def _train_on_folder(
 
     version, unread = train_folder(settings, registry, dataset, wishes, progress, task)
     reasons = [
-        f"no project uses it by itself; use it with cytoloop detect --model {version.name}, or give "
-        f"it to a project whose labels fit: cytoloop models promote {version.name} --project 1"
+        "no project uses it by itself; use it with "
+        f"cytoloop detect --model {version.name}, or give it to a project whose labels fit: "
+        f"cytoloop models promote {version.name} --project 1"
     ]
     return _Outcome(version.name, version.snapshot, reasons, skipped=unread)
 
