@@ -28,9 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit, logit
-from scipy.stats import t as student
+from scipy.special import expit, logit, stdtr  # the last: of Student's t
 
 from ml_backend.imaging.boxes import Boxes, choose_pairs, compute_iou, compute_overlap_of_smaller
 
@@ -160,6 +158,8 @@ def learn_habits(images: Sequence[tuple[Boxes, Boxes]], threshold: float) -> Mod
 
 def _fit_logistic(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     """Intercept and slope of the regression; drawn towards 0 and 1, so that few boxes suffice."""
+    from scipy.optimize import minimize  # most processes that import this module judge nothing
+
     x = _to_logit(confidence)
 
     def measure_misfit(line: np.ndarray) -> float:
@@ -235,7 +235,7 @@ def find_box_issues(
         own = float(boxes.confidence[there & (boxes.label == label)].max(initial=_LEAST))
         usual, deviation = habits.overlap.get(label, _describe_overlaps(()))
         worse = max((usual - float(overlap[i, of_label[i]])) / deviation, 0)
-        tail = max(2 * float(student.sf(worse, _FREEDOM)), 1e-6)
+        tail = max(2 * float(stdtr(_FREEDOM, -worse)), 1e-6)
         moved = _make_issue("badly placed", WRONG * p / tail, label, name, p, given, place)
         odds = WRONG * p / own if name != label else 0.0
         swapped = _make_issue("swapped", odds, label, name, p, given, place)

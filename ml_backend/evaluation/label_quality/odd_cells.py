@@ -22,7 +22,7 @@ from itertools import combinations
 
 import cv2
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr  # of Student's t
 
 from ml_backend.evaluation.label_quality.label_issues import (
     WRONG,
@@ -121,6 +121,8 @@ def _describe(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _measure_likelihood(values: np.ndarray, usual: tuple[np.ndarray, np.ndarray]) -> float:
+    from scipy.stats import t as student  # takes a second; most processes that start need it never
+
     middle, spread = usual
     return float(np.prod(student.pdf((values - middle) / spread, _FREEDOM) / spread))
 
@@ -130,7 +132,7 @@ def _judge_alone(
 ) -> LabelIssue:
     z = (values - usual[0]) / usual[1]
     which = int(np.abs(z).argmax())
-    tail = 4 * float(student.sf(abs(z[which]), _FREEDOM))
+    tail = 4 * float(stdtr(_FREEDOM, -abs(z[which])))
     kinds: tuple[tuple[IssueKind, IssueKind], ...] = (
         ("too small", "too large"),
         ("too dark", "too bright"),
