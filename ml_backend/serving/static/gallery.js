@@ -8,7 +8,7 @@ const news = document.getElementById("news");
 const trouble = document.getElementById("trouble");
 const labels = [...document.querySelectorAll("[data-do=rename]")].map((b) => b.dataset.label);
 const WORDS = {
-  confirm: "✓", reject: "✕", kept: "✓ kept", moved: "✓ moved", deleted: "✕ deleted", added: "added",
+  confirm: "✓", reject: "✕", kept: "✓ kept", moved: "✓ moved", deleted: "✕ deleted",
 };
 let current = 0;
 let waiting = 0; // requests on their way
@@ -27,7 +27,8 @@ function show(cell, state) {
 function draw(cell) {
   const { state, kind, new: label } = cell.dataset;
   const renamed = kind === "rename" || kind === "relabelled";
-  const word = !state || state === "open" ? "" : renamed ? "→ " + label : WORDS[kind] || kind;
+  const named = renamed ? "→ " + label : kind === "added" ? "added: " + label : WORDS[kind] || kind;
+  const word = !state || state === "open" ? "" : named;
   cell.querySelector(".made").textContent = word;
   const words = { confirm: "confirmed", reject: "rejected" };
   box(cell).setAttribute(
