@@ -3,15 +3,14 @@
     uv run python scripts/page_pictures.py --dataset ../shared/data/plant_mitosis
 
 Starts `cytoloop up` on the images of samples that the starter never saw and corrects them with the
-dataset's boxes. Two versions are trained, in a few passes each, which is enough for a curve to be
-seen and not for a good one; a slide put together of the images is sent as a scan and partly
-accepted; a third training begins. Then every page is photographed in headless Chromium.
+dataset's boxes. Two versions are trained and judged; a slide put together of the images is sent as
+a scan and partly accepted. Then every page is photographed in headless Chromium, those that show
+a training while a third one goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -37,7 +36,6 @@ from ml_backend.state.training_progress import list_trainings
 from ml_backend.system.retry import wait_until
 
 PATIENCE = 900.0  # seconds for a training and its trial
-SHORT = {"CYTOLOOP_EPOCHS": "14", "CYTOLOOP_IMGSZ": "448"}
 # Images that are corrected before the first training and before the second.
 ROUNDS = (10, 5)
 ACROSS, DOWN, FIELD = 4, 3, (1300, 1030)  # of the slide, and px of one of its images
@@ -54,7 +52,6 @@ def main() -> None:
         for example in read_folder(chosen.dataset).examples
         if example.group in SAMPLES and example.boxes is not None
     ]
-    os.environ |= SHORT
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = folder / "images"
@@ -67,8 +64,6 @@ def main() -> None:
             scan(settings, make_slide(examples, folder / "slide"))
             accept(product)
             run(settings, "second-look", "--project", "1", "--send", "20")
-            start_training(product.studio.session, 1)
-            wait(lambda: any(made.epoch > 3 for made in list_trainings(settings.progress)))
             photograph(product, settings, chosen.out)
 
 
@@ -136,6 +131,8 @@ def photograph(product: Product, settings: Settings, out: Path) -> None:
         secret = make_link_secret(settings.login_links, person)
         page.goto(f"{product.backend}/login?link={secret}")
         home = f"{product.backend}/projects/1"
+        start_training(product.studio.session, 1)
+        wait(lambda: any(made.epoch > 3 for made in list_trainings(settings.progress)))
         page.goto(f"{home}/")
         page.get_by_text("As Label Studio was at").wait_for(timeout=60_000)
         save(page, out / "page-project.png", whole=True)
