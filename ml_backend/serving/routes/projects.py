@@ -27,6 +27,9 @@ from ml_backend.state.questions import Questions
 
 routes = Blueprint("projects", __name__, url_prefix="/projects/<int:number>")
 
+# What changed the champion, in words.
+_WHAT = {"promotion": "promotion of {}", "rollback": "rollback to {}"}
+
 
 @routes.get("/")
 def show(number: int) -> str:
@@ -65,7 +68,12 @@ def versions(number: int) -> str:
     project = state.projects.get(number)
     catalogue, _ = state.catalogues.get(number)
     history = [
-        (change.at, f"{change.kind} of {change.version}", change.by, change.reason)
+        (
+            change.at,
+            f"{change.kind} {'to' if change.kind == 'rollback' else 'of'} {change.version}",
+            change.by,
+            change.reason,
+        )
         for change in state.registry.list_changes(str(number))
     ]
     history += [(at, what, person, "") for what, person, at in state.projects.list_requests(number)]
