@@ -32,6 +32,7 @@ class ConnectedProject:
         drawn: The classes of that version that are shown.
         not_asked: Classes that would be shown too if CYTOLOOP_PREANNOTATE were 'all'.
         without_label: Classes that have no label here and are dropped.
+        chosen: What that version can choose of each box.
     """
 
     project: StudioProject
@@ -41,6 +42,7 @@ class ConnectedProject:
     drawn: tuple[str, ...]
     not_asked: tuple[str, ...]
     without_label: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
 
     @property
     def is_boxed(self) -> bool:
@@ -91,7 +93,8 @@ class ConnectedProject:
                 "and the worker trains one."
             )
         verb = "boxes" if self.is_boxed else "chooses"
-        text = f"{self.version} {verb}: {', '.join(self.drawn)}."
+        text = f"{self.version} {verb}: {', '.join(self.drawn)}"
+        text += f", and chooses for each: {', '.join(self.chosen)}." if self.chosen else "."
         if self.not_asked:
             names = ", ".join(self.not_asked)
             text += f" To have {names} boxed too, set CYTOLOOP_PREANNOTATE=all before the start."
@@ -214,6 +217,7 @@ def _describe_connection(
         tuple(name for name in matching.mapping if name in asked),
         tuple(name for name in matching.mapping if name not in asked),
         matching.unmatched,
+        tuple(labels.match_region_choices(card.options.get("choices", ())).mapping),
     )
 
 

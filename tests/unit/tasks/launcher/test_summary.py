@@ -24,11 +24,17 @@ CHOICES = (
 
 
 def print_summary(
-    folder: Path, result: ImportResult, *, trained: bool, labels: str = BOXES, tasks: int = 2
+    folder: Path,
+    result: ImportResult,
+    *,
+    trained: bool,
+    labels: str = BOXES,
+    tasks: int = 2,
+    chosen: tuple[str, ...] = (),
 ) -> str:
     project = StudioProject(3, "Cells", labels, "v1", 0.0, tasks)
     connection = ConnectedProject(
-        project, "http://backend", "v1", trained, ("Mitotic cell",), (), ()
+        project, "http://backend", "v1", trained, ("Mitotic cell",), (), (), chosen
     )
     summary = render_summary(
         connection,
@@ -75,9 +81,10 @@ def test_where_each_box_has_a_choice_both_are_asked_for(tmp_path: Path) -> None:
         "</View>",
     )
     trained, untrained = (
-        print_summary(tmp_path, ImportResult(), trained=trained, labels=labels)
+        print_summary(tmp_path, ImportResult(), trained=trained, labels=labels, chosen=("A", "B"))
         for trained in (True, False)
     )
+    assert "v1 boxes: Mitotic cell, and chooses for each: A, B." in trained
     assert "correct its boxes and what is chosen of each" in trained
     assert "box its cells and choose for each what it is" in untrained
 
