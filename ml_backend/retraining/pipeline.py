@@ -56,8 +56,8 @@ class Pipeline:
     ) -> Version:
         """Train a version on the snapshot's training side.
 
-        A snapshot is trained on once: asked again with the same wishes, this returns the version
-        that is there.
+        A snapshot is trained on once: asked again without wishes but for the base, this returns the
+        version that is there.
 
         The models that will judge it are trained beside it.
 
@@ -88,10 +88,11 @@ class Pipeline:
                 "mark of a headline class; mark some and try again"
             )
         base = wishes.base or self.choose_base(project)
+        wants_another = replace(wishes, base=None) != Wishes()
         with self._training_lock(str(project.id)):
             for version in self.registry.list_versions(str(project.id)):
                 same = (version.snapshot, version.base) == (snapshot.name, base)
-                if same and not wishes.name and not version.weights_removed:
+                if same and not wants_another and not version.weights_removed:
                     return version
             return train_version(
                 self.settings,

@@ -18,7 +18,7 @@ import pytest
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.snapshot import Item, Snapshot
 from ml_backend.demo.synthetic_images import generate_field
-from ml_backend.registry.versions import Registry
+from ml_backend.registry.versions import Registry, UnknownVersion
 from ml_backend.retraining.pipeline import Pipeline
 from ml_backend.retraining.train_version import Wishes
 from ml_backend.serving.model_cache import ModelCache
@@ -147,3 +147,14 @@ def test_worse_is_refused_better_is_promoted_and_rolled_back(
     assert drawn(pipeline) == before
     last = registry.list_changes(str(PROJECT))[-1]
     assert (last.kind, last.by, last.version) == ("rollback", "ann", worse.name)
+
+    # What was trained on a snapshot is there, unless something else is asked for: then a training
+    # begins, which here has nothing to start from.
+    weights = [
+        path for path in registry.get_folder(better.name).iterdir() if path.suffix != ".json"
+    ]
+    lost = registry.add(replace(better, name="lost", base="starter:lost"), weights)
+    asked = Wishes(base=lost.base)
+    assert pipeline.train(right, asked).name == lost.name
+    with pytest.raises(UnknownVersion, match="starter:lost"):
+        pipeline.train(right, replace(asked, epochs=2))
