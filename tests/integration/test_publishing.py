@@ -132,7 +132,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     label_studio: RunningStudio, registry: Registry, tmp_path: Path
 ) -> None:
     """The queue is Label Studio's own: the order in which the view and Label All Tasks go."""
-    settings = Settings(data_dir=tmp_path, strategy="certainty")
+    settings = Settings(data_dir=tmp_path)
     studio = label_studio.studio
     config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
     number = studio.create_project("Blind", config).id
@@ -257,7 +257,7 @@ HELD_OUT = 5  # the place of the held-out task among the eight
 
 @pytest.fixture
 def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Queue:
-    settings = Settings(data_dir=tmp_path, strategy="certainty")
+    settings = Settings(data_dir=tmp_path)
     config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
     number = label_studio.studio.create_project("Queue", config).id
     folder = label_studio.media / str(number)

@@ -92,7 +92,7 @@ class Home:
 
 @pytest.fixture(scope="module")
 def home(label_studio: RunningStudio, starter_versions: Path) -> Home:
-    settings = Settings(data_dir=label_studio.media.parent, strategy="certainty")
+    settings = Settings(data_dir=label_studio.media.parent)
     shutil.copytree(starter_versions, settings.versions, dirs_exist_ok=True)
     return Home(label_studio, settings)
 

@@ -28,7 +28,7 @@ CONTEXTS = st.builds(Context, st.floats(0, 1))
 
 
 def test_the_default_is_in_the_table() -> None:
-    assert find_strategy(Settings.model_fields["strategy"].default).name == "foreground"
+    assert find_strategy(Settings.model_fields["strategy"].default).name == "certainty"
     assert all(strategy.name == name for name, strategy in STRATEGIES.items())
 
 
