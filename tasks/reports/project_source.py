@@ -328,7 +328,9 @@ def _name_image(
 
 
 def _move(corners: Sequence[float], x: float, y: float) -> Box:
-    x1, y1, x2, y2 = corners
+    # Percentages come back as px that are off by less than a thousandth, which must not decide
+    # which of two tiles shows a cell best.
+    x1, y1, x2, y2 = (round(side, 3) for side in corners)
     return x1 + x, y1 + y, x2 + x, y2 + y
 
 
