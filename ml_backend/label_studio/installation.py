@@ -331,7 +331,7 @@ def _ensure_signing_key(data: Path) -> None:
     keys = [line for line in lines if line.startswith("SECRET_KEY=")]
     if keys and not keys[-1].startswith("SECRET_KEY=$"):
         return
-    if keys:
+    if keys and (data / _DATABASE).exists():
         # What that key signed is lost already, and would be in the way of a new token: a user
         # can have one.
         with contextlib.closing(sqlite3.connect(data / _DATABASE)) as database, database:
