@@ -228,7 +228,7 @@ class StudioInstallation:
             with replace_file(data / _DATABASE) as temporary:
                 create_private(temporary)
                 shutil.copyfile(fresh, temporary)
-        _ensure_signing_key(data)
+        ensure_signing_key(data)
         account = self._account()
         environment = _clean_environment() | {
             f"LABEL_STUDIO_{name}": value
@@ -320,11 +320,15 @@ class StudioInstallation:
         return Account(known["username"], known["password"], known["token"])
 
 
-def _ensure_signing_key(data: Path) -> None:
+def ensure_signing_key(data: Path) -> None:
     """Give Label Studio the key that it signs tokens with, before it makes one by itself.
 
     Of those that it makes, one in fifty begins with a `$`: its next start takes that for the name
     of a variable, makes another key, and no token works any more.
+
+    Args:
+        data: Label Studio's data folder. A key in it that is read again stays; the tokens that a
+            lost one signed are removed from its database.
     """
     file = data / ".env"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []

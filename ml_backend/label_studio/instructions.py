@@ -49,8 +49,7 @@ def write_instructions(labels: LabelingConfig) -> str:
     )
     first, *start = (line.format(keys=keys) for line in (_BOXES if boxed else _CHOICES))
     if boxed and labels.region_choices:
-        chosen = [label.value for control in labels.region_choices for label in control.labels]
-        first += _OF_EACH.format(choices=_list_names(chosen))
+        first += _OF_EACH.format(choices=_list_names(labels.region_choice_values))
     lines = (first, *start, *sides, _UNDO)
     return _APART.join(f"{number}. {line}" for number, line in enumerate(lines, 1))
 

@@ -214,10 +214,14 @@ class LabelingConfig:
         return tuple(control for control in self.choices if control.per_region)
 
     @cached_property
+    def region_choice_values(self) -> tuple[str, ...]:
+        """All classes that can be chosen for a rectangle, in the order of the config."""
+        return tuple(dict.fromkeys(label.value for c in self.region_choices for label in c.labels))
+
+    @cached_property
     def box_names(self) -> tuple[str, ...]:
         """All that a rectangle can be called: its labels, then what can be chosen of it."""
-        chosen = (label.value for control in self.region_choices for label in control.labels)
-        return tuple(dict.fromkeys((*self.values, *chosen)))
+        return tuple(dict.fromkeys((*self.values, *self.region_choice_values)))
 
     def match_classes(self, classes: Iterable[str]) -> ClassMatching[RectangleControl]:
         """Find the rectangle label that draws each class of a detector.
@@ -404,7 +408,7 @@ class LabelingConfig:
         """
         sources = {name for c in self.controls for name in (c.name, c.labels_name)}
         choosing = {control.name for control in self.choices}
-        choosable = {label.value for c in self.region_choices for label in c.labels}
+        choosable = set(self.region_choice_values)
         shapes: dict[str, dict[str, Any]] = {}
         chosen: dict[str, list[str]] = {}
         choices: dict[str, list[str]] = {}

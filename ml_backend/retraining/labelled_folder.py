@@ -71,10 +71,10 @@ def name_task(model: Model) -> Task:
     return "classify-region" if model.card.kind == REGION_CLASSIFIER else "classify-image"
 
 
-def name_objects(told_apart: Sequence[str]) -> str:
-    """Name the boxes that a classifier tells apart as the ready labels with these choices do.
+def choose_box_label(told_apart: Sequence[str]) -> str:
+    """Choose the label of boxes that a classifier tells apart.
 
-    So a version fits a project of such labels.
+    It is that of the ready labels with these choices, so a version fits a project of such labels.
 
     Args:
         told_apart: The classes of the boxes.
@@ -124,7 +124,7 @@ def train_folder(
     examples = found.examples
     if task == "detect-and-classify":
         told_apart = choose_headline(classes)
-        label = name_objects(told_apart)
+        label = choose_box_label(told_apart)
         examples = [split_classes(example, told_apart, label) for example in examples]
         others = [name for name in classes if name not in told_apart]
         classes = (label, *others) if len(told_apart) > 1 else ()

@@ -13,7 +13,7 @@ from ml_backend.label_studio.client import Studio
 from ml_backend.label_studio.installation import (
     StudioError,
     StudioInstallation,
-    _ensure_signing_key,
+    ensure_signing_key,
 )
 from ml_backend.system.atomic_files import read_json, write_json
 from ml_backend.system.processes import PortTaken
@@ -54,13 +54,13 @@ def test_the_key_that_signs_tokens_survives_a_start_and_is_private(tmp_path: Pat
     """Without waiting for the server: it is written before Label Studio is started."""
     data = tmp_path / "data"
     data.mkdir()
-    _ensure_signing_key(data)
+    ensure_signing_key(data)
     file = data / ".env"
     first = file.read_text()
     assert re.fullmatch(r"SECRET_KEY=[\w-]{64}\n", first)  # nothing that a `.env` reads as syntax
     if os.name == "posix":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    _ensure_signing_key(data)
+    ensure_signing_key(data)
     assert file.read_text() == first
 
 

@@ -68,12 +68,7 @@ def versions(number: int) -> str:
     project = state.projects.get(number)
     catalogue, _ = state.catalogues.get(number)
     history = [
-        (
-            change.at,
-            f"{change.kind} {'to' if change.kind == 'rollback' else 'of'} {change.version}",
-            change.by,
-            change.reason,
-        )
+        (change.at, _WHAT[change.kind].format(change.version), change.by, change.reason)
         for change in state.registry.list_changes(str(number))
     ]
     history += [(at, what, person, "") for what, person, at in state.projects.list_requests(number)]

@@ -14,8 +14,8 @@ from ml_backend.imaging.boxes import Boxes
 from ml_backend.registry.versions import Registry
 from ml_backend.retraining.labelled_folder import (
     OtherTask,
+    choose_box_label,
     evaluate_folder,
-    name_objects,
     split_classes,
     train_folder,
 )
@@ -101,7 +101,7 @@ def test_a_detector_finds_what_a_classifier_tells_apart(tmp_path: Path) -> None:
 def test_boxes_are_called_as_ready_labels_with_these_choices_call_them(
     classes: tuple[str, ...], label: str
 ) -> None:
-    assert name_objects(classes) == label
+    assert choose_box_label(classes) == label
 
 
 def test_a_class_alone_is_nothing_to_tell_apart(tmp_path: Path) -> None:
