@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         "choice instead of the one that counts.",
     )
     strategy: str = Field(
-        "certainty", description="What puts a queue in order, where a project chose nothing else."
+        "foreground", description="What puts a queue in order, where a project chose nothing else."
     )
     preannotate: Literal["headline", "all"] = Field(
         "headline", description="Classes drawn as pre-annotations: the headline ones, or all."

@@ -3,9 +3,9 @@
     uv run python scripts/screenshots.py --dataset ../shared/data/plant_mitosis
 
 Starts `cytoloop up` on the images of samples that the starter never saw, and photographs
-the screens in headless Chromium: what the starter marked, and the least certain marked
-image before and after it was corrected with the dataset's boxes. A second start, with
-labels that no shipped detector knows, shows which ten images are to be marked first.
+the screens in headless Chromium: what the starter marked, and the first marked image of the queue
+before and after it was corrected with the dataset's boxes. A second start, with labels that no
+shipped detector knows, shows which ten images are to be marked first.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def photograph(product: Product, page: Page, examples: dict[str, Example], shown
     steps = [
         ("marked", marked.crop(CANVAS)),
         ("corrected", corrected.crop(CANVAS)),
-        ("on to the next, least certain first", following.crop(SCORES)),
+        ("on to the next of the queue", following.crop(SCORES)),
     ]
     loop(steps).save(OUT / "loop.png")
 

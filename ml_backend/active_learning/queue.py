@@ -7,12 +7,13 @@ would say little about the rest, so they come at random places of the queue.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
+from ml_backend.active_learning.strategies.foreground_random import is_foreground
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,13 @@ class ReviewQueue:
         strategy: What scores the tasks.
         remember: Is called with the scores of tasks that are scored together. Returns those
             among which held-out tasks get their places, which may be earlier ones.
+        count_foreground: Is told how many of so many tasks, scored together, show a box. Returns
+            the share of all that it was ever told of, 0..1.
     """
 
     strategy: Strategy
     remember: Callable[[Sequence[float]], Sequence[float]]
+    count_foreground: Callable[[int, int], float]
 
     def score(self, tasks: Sequence[QueuedTask], context: Context) -> list[float]:
         """Score tasks, in their order; the lowest is reviewed first.
@@ -60,7 +64,9 @@ class ReviewQueue:
             A number in 0..1 for each. A task with neither a candidate nor a place comes last.
         """
         known = [task.candidate for task in tasks if task.candidate is not None]
-        found = self.strategy.score(known, context).tolist()
+        shown = sum(is_foreground(candidate, context.threshold) for candidate in known)
+        share = self.count_foreground(shown, len(known))
+        found = self.strategy.score(known, replace(context, foreground_share=share)).tolist()
         among = self.remember(found)
         by_strategy = iter(found)
         scores = [1.0 if task.candidate is None else next(by_strategy) for task in tasks]

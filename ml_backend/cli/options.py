@@ -33,7 +33,7 @@ TaskOption = Annotated[
 
 StrategyOption = Annotated[
     str | None,
-    typer.Option(help="What orders the project's tasks, such as certainty or random."),
+    typer.Option(help="What orders the project's tasks, such as foreground or certainty."),
 ]
 
 GoalOption = Annotated[

@@ -15,14 +15,14 @@ app = typer.Typer()
 
 @app.command(
     epilog="Example: cytoloop simulate --dataset my_images --tile 346 "
-    "--strategies random,certainty --seeds 5 --batch 20 --rounds 5"
+    "--strategies random,foreground,certainty --seeds 5 --batch 20 --rounds 5"
 )
 def simulate(
     context: typer.Context,
     dataset: Annotated[Path, typer.Option(help="A labelled folder, with boxes.")],
     strategies: Annotated[
-        str, typer.Option(help="What is compared, by commas: random,certainty.")
-    ] = "random,certainty",
+        str, typer.Option(help="What is compared, by commas: random,foreground,certainty.")
+    ] = "random,foreground,certainty",
     tile: Annotated[
         int | None, typer.Option(min=32, help="Cut the images into tiles of this side, px.")
     ] = None,

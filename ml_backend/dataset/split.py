@@ -343,8 +343,8 @@ def find_leaking(tasks: Iterable[tuple[int, Side, str, Place | None]]) -> dict[i
 def compute_queue_place(data: Mapping[str, Any], image: str) -> float | None:
     """Compute where a held-out task or a repeat comes in the queue: 0 first, 1 last; else None.
 
-    Random, by a hash: the hold-out must not consist of the least certain images, and a repeat must
-    not come right after the first showing.
+    Random, by a hash: the hold-out must not consist of the images that a strategy prefers, and a
+    repeat must not come right after the first showing.
 
     Args:
         data: The task's data.

@@ -137,7 +137,7 @@ def check_version(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"the project shows {shown or 'no version'!r}, its pre-annotations are of {version!r}: "
-            "their scores are hidden, and the least certain task does not come first",
+            "their scores are hidden, and the queue's first task does not come first",
             f"choose {version} under Settings, Annotation, Live Predictions; "
             "the worker does it when it publishes next",
         )

@@ -23,7 +23,9 @@ from ml_backend.system.batching import make_batches
 
 ReportDone = Callable[[int, int], None]
 
-VIEW_TITLE = "Least certain first"
+VIEW_TITLE = "Review queue"
+# Of the same tab as earlier releases made it.
+_FORMER_VIEW_TITLE = "Least certain first"
 
 # How Label Studio hands tasks out: by the score of the version's pre-annotation, the lowest
 # first. Every strategy says what comes first by such scores, so this holds for all of them.
@@ -132,7 +134,7 @@ class Studio:
     def create_project(
         self, title: str, label_config: str, description: str = "", instructions: str = ""
     ) -> StudioProject:
-        """Create a project that shows pre-annotations and offers the least certain task first.
+        """Create a project that shows pre-annotations and offers the lowest score first.
 
         Args:
             title: At least 3 characters.
@@ -157,7 +159,7 @@ class Studio:
         return _read_project(made)
 
     def show_predictions(self, project: int) -> None:
-        """Let an existing project show pre-annotations and offer the least certain task first."""
+        """Let an existing project show pre-annotations and offer the lowest score first."""
         self.session.call(
             self.session.sdk.projects.update,
             project,
@@ -236,8 +238,10 @@ class Studio:
         self.session.call(self.session.sdk.views.create, project=project, data=data, again=False)
 
     def ensure_view(self, project: int) -> None:
-        """Create a Data Manager tab with the scores, least certain first; an existing one stays."""
-        self._ensure_view(project, VIEW_TITLE, ordering=["tasks:predictions_score"])
+        """Create a Data Manager tab with the scores, the lowest first; an existing one stays."""
+        self._ensure_view(
+            project, VIEW_TITLE, _FORMER_VIEW_TITLE, ordering=["tasks:predictions_score"]
+        )
 
     def ensure_view_of(self, project: int, title: str, tasks: Sequence[int]) -> int:
         """Create a Data Manager tab of these tasks alone; an existing one of that title stays.
@@ -249,9 +253,9 @@ class Studio:
         filters = {"conjunction": "or", "items": items}
         return self._ensure_view(project, title, ordering=["tasks:id"], filters=filters)
 
-    def _ensure_view(self, project: int, title: str, **settings: Any) -> int:
+    def _ensure_view(self, project: int, title: str, *others: str, **settings: Any) -> int:
         for view in self.session.call(self.session.sdk.views.list, project=project):
-            if (_json(view).get("data") or {}).get("title") == title:
+            if (_json(view).get("data") or {}).get("title") in (title, *others):
                 return int(view.id)
         hidden = [f"tasks:{name}" for name in _HIDDEN]
         data = {

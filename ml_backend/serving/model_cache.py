@@ -111,7 +111,10 @@ class ModelCache:
                 projects.note_rescored(project, version, strategy.name, until=0)
             return projects.keep_queue_scores(project, version, strategy.name, scores)
 
-        return ReviewQueue(strategy, remember)
+        def count_foreground(shown: int, seen: int) -> float:
+            return projects.count_foreground(project, version, shown, seen)
+
+        return ReviewQueue(strategy, remember, count_foreground)
 
     def open_drawer(
         self, projects: Projects, project: Project, studio: Studio

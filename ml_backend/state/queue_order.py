@@ -9,8 +9,8 @@ from typing import Literal
 from sqlalchemy import Connection, inspect, select, text
 
 from ml_backend.state.store import Store
+from ml_backend.state.tables import foreground, queue_scores, scored
 from ml_backend.state.tables import goal as goals
-from ml_backend.state.tables import queue_scores, scored
 from ml_backend.state.tables import strategy as strategies
 from ml_backend.system.database import Database, add_rows, read_distinct, replace_rows
 
@@ -80,6 +80,30 @@ class QueueOrder(Store):
                 select(queue_scores.c.among).filter_by(**key)
             ).scalar_one_or_none()
         return found if kept is None else json.loads(kept)
+
+    def count_foreground(self, project: int, version: str, shown: int, seen: int) -> float:
+        """Count in which tasks a version shows a box.
+
+        A task that is scored again is counted again, which leaves the share what it is.
+
+        Args:
+            project: The project's id.
+            version: What drew the tasks.
+            shown: How many of the tasks that are scored together now show a box.
+            seen: How many they are.
+
+        Returns:
+            The share of all the tasks that were ever counted, 0..1, exclusive: by the rule of
+            succession, (shown + 1) / (seen + 2), since the first few say little.
+        """
+        key = {"project": project, "version": version}
+        query = select(foreground.c.shown, foreground.c.seen).filter_by(**key)
+        with self._database.begin_alone() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is not None:
+                shown, seen = shown + row.shown, seen + row.seen
+            replace_rows(connection, foreground, [{**key, "shown": shown, "seen": seen}])
+        return (shown + 1) / (seen + 2)
 
     def list_scoring_versions(self) -> set[str]:
         """List the versions that put the queue of any project in order."""

@@ -65,6 +65,13 @@ queue_scores = _table(
     _key("strategy", Text),
     _filled("among", Text),  # a list of numbers, in JSON
 )
+foreground = _table(
+    "foreground",
+    _key("project"),
+    _key("version", Text),
+    _filled("shown", BigInteger),
+    _filled("seen", BigInteger),
+)
 scored = _table(
     "scored",
     _key("project"),

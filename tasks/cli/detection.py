@@ -135,7 +135,7 @@ def scan(
         ),
     ] = "review",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Send at most so many tasks, the least certain.")
+        int | None, typer.Option(min=1, help="Send at most so many tasks, the first of the queue.")
     ] = None,
     tile: Annotated[
         int, typer.Option(min=64, help="Cut larger images into tasks of up to so many px a side.")

@@ -128,9 +128,10 @@ class Running:
         self.pid = self.nursery.start(self.order)
 
     def ended(self) -> int | None:
-        """Its exit status; None while it runs."""
+        """Its exit status; None while it runs, and while the status is being written."""
         ended = Path(self.order["ended"])
-        return int(ended.read_text() or 0) if ended.exists() else None
+        written = ended.read_text() if ended.exists() else ""
+        return int(written) if written else None
 
     def stop(self) -> None:
         """End it and its children, by force."""

@@ -243,7 +243,7 @@ def test_the_data_manager_shows_the_score(
     page: Any, label_studio: RunningStudio, marked: Marked
 ) -> None:
     page.goto(f"{label_studio.url}/projects/{marked.project}/data", wait_until="commit")
-    page.get_by_text("Least certain first").first.wait_for()
+    page.get_by_text("Review queue").first.wait_for()
     page.get_by_text("Prediction score").first.wait_for()
     page.get_by_text(VERSION).first.wait_for()
     assert page.get_by_text("0.42").first.is_visible()

@@ -251,7 +251,7 @@ def test_corrections_make_the_marks_better(up: Running, fields: dict[str, Field]
         if name not in untouched:
             assert task["annotations"][0]["parent_prediction"]
 
-    # Scores are shown, and the least certain task is handed out first.
+    # Scores are shown, and the task of the lowest is handed out first.
     scores = {now[name]["id"]: shown_score(now[name], version["version"]) for name in untouched}
     assert all(0 <= score <= 1 for score in scores.values())
     assert next_task(up.url, project.id, account["token"]) == min(

@@ -136,7 +136,9 @@ def serve(settings: Settings) -> Iterator[httpx.Client]:
     """The server over the folder, as a process, and a client that may ask it."""
     port = free_port()
     command = [sys.executable, "-m", "ml_backend", "--data-dir", str(settings.data_dir)]
-    process = subprocess.Popen([*command, "serve", "--port", str(port)])
+    # 0.1.0 knew no other strategy.
+    environment = {**os.environ, "CYTOLOOP_STRATEGY": "certainty"}
+    process = subprocess.Popen([*command, "serve", "--port", str(port)], env=environment)
     auth = (settings.backend_user, read_backend_password(settings))
     address = f"http://127.0.0.1:{port}"
     try:

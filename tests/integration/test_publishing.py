@@ -132,7 +132,7 @@ def test_blind_tasks_show_no_boxes_and_held_out_ones_come_anywhere(
     label_studio: RunningStudio, registry: Registry, tmp_path: Path
 ) -> None:
     """The queue is Label Studio's own: the order in which the view and Label All Tasks go."""
-    settings = Settings(data_dir=tmp_path)
+    settings = Settings(data_dir=tmp_path, strategy="certainty")
     studio = label_studio.studio
     config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
     number = studio.create_project("Blind", config).id
@@ -257,7 +257,7 @@ HELD_OUT = 5  # the place of the held-out task among the eight
 
 @pytest.fixture
 def queue(label_studio: RunningStudio, registry: Registry, tmp_path: Path) -> Queue:
-    settings = Settings(data_dir=tmp_path)
+    settings = Settings(data_dir=tmp_path, strategy="certainty")
     config = (CONFIGS / "mitosis.xml").read_text(encoding="utf-8")
     number = label_studio.studio.create_project("Queue", config).id
     folder = label_studio.media / str(number)
@@ -395,6 +395,23 @@ def test_a_strategy_that_needs_the_whole_queue_gets_it(
     steps = {round(scores[task] * 10, 6) for task in scores if task != held}
     assert len(steps) == 10 and steps < set(range(11))
     assert queue.publisher.publish().rescored == 0
+
+
+def test_by_default_tasks_that_come_later_find_their_places_and_the_others_keep_theirs(
+    queue: Queue,
+) -> None:
+    queue.projects.choose_strategy(queue.number, Settings.model_fields["strategy"].default)
+    assert queue.publisher.publish().rescored
+    before = queue.scores()
+    later = [{"data": {"image": address}} for address in list(queue.addresses.values())[:3]]
+    added = queue.studio.import_tasks(queue.number, later)
+    done = queue.publisher.publish()
+    assert (done.imported, done.rescored) == (3, 0)
+    after = queue.scores()
+    assert {task: after[task] for task in before} == before
+    # They show the same images, and the share of tasks with a box is known better by now.
+    assert [after[task] for task in added] == pytest.approx(list(before.values())[:3], rel=0.1)
+    assert len({round(score, 6) for score in before.values()}) > 4
 
 
 def test_two_people_walk_the_queue_and_a_new_version_ranks_the_rest(

@@ -59,9 +59,9 @@ class Home:
         """A new project, connected, with the starter as its champion."""
         number = self.running.studio.create_project(title, CONFIG).id
         url, token = self.running.url, self.running.account.token
-        Projects(self.settings.projects_database).connect(
-            Project(number, url, token, title, CONFIG)
-        )
+        projects = Projects(self.settings.projects_database)
+        projects.connect(Project(number, url, token, title, CONFIG))
+        projects.choose_strategy(number, "certainty")  # a score that is known from the boxes alone
         registry = Registry(self.settings.versions, self.settings.champions)
         registry.promote(str(number), registry.list_versions()[0].name, by="test", reason="start")
         return number

@@ -42,12 +42,15 @@ class Context:
             known; see `active_learning.difficulty`.
         exemplars: (E, D) float32, features of marked cells that others shall be like; None where
             nothing is marked.
+        foreground_share: The share of the queue in which the version shows a box, 0..1; None: as
+            among the candidates of the call.
     """
 
     threshold: float
     round: int = 0
     difficulty: Mapping[str, float] = field(default_factory=dict)
     exemplars: np.ndarray | None = None
+    foreground_share: float | None = None
 
 
 @dataclass(frozen=True)

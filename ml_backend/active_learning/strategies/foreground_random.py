@@ -5,6 +5,12 @@ learning in 3D biomedical segmentation, 2025, arXiv 2511.19183): two thirds of w
 drawn from what holds foreground, the rest from everything. It is the baseline that most published
 strategies did not beat there. What holds foreground is known there from the labels; here the boxes
 that the version shows stand for it.
+
+Two streams, each in an order of its own by chance, are read at once: what shows a box, two at a
+time, and everything, one at a time. With u and v uniform in [0, 1) for each candidate, and s the
+share of the queue that shows a box, a candidate comes up at v in the second, in units of the
+whole queue, and at u·s/2 in the first where it shows a box; its score is the earlier of the two.
+So a score needs nothing of the other candidates but s.
 """
 
 from __future__ import annotations
@@ -14,17 +20,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.active_learning.strategies.base import Candidate, Context
-from ml_backend.active_learning.strategies.ordering import draw_units, score_places, take_turns
+from ml_backend.active_learning.strategies.ordering import draw_units
 
-FOREGROUND, EVERYTHING = 0, 1
+FOREGROUND_PER_OTHER = 2  # of each three, two show a box and one is any
 
 
 def score_foreground(candidates: Sequence[Candidate], context: Context) -> np.ndarray:
-    """Score each candidate by its place; see the module."""
-    by_chance = np.argsort(draw_units(candidates, "foreground"), kind="stable").tolist()
-    shown = [place for place in by_chance if is_foreground(candidates[place], context.threshold)]
-    order = take_turns([shown, by_chance], (FOREGROUND, FOREGROUND, EVERYTHING))
-    return score_places(order)
+    """Score each candidate by when it comes up; see the module."""
+    shown = np.array([is_foreground(c, context.threshold) for c in candidates], bool)
+    share = context.foreground_share
+    if share is None:
+        share = shown.mean() if len(shown) else 0.0
+    among_shown = draw_units(candidates, "foreground") * share / FOREGROUND_PER_OTHER
+    among_all = draw_units(candidates, "everything")
+    return np.where(shown, np.minimum(among_shown, among_all), among_all)
 
 
 def is_foreground(candidate: Candidate, threshold: float) -> bool:

@@ -15,10 +15,10 @@ from ml_backend.active_learning.strategies.stratified_random import score_strati
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy
     for strategy in (
+        Strategy("foreground", score_foreground),
         Strategy("certainty", score_certainty),
         Strategy("random", score_randomly),
         Strategy("stratified", score_stratified, whole=True),
-        Strategy("foreground", score_foreground, whole=True),
         Strategy("clasp", score_clasp, whole=True),
         Strategy("ppal", score_ppal, whole=True, needs=frozenset({"features", "difficulty"})),
         Strategy(

@@ -43,7 +43,11 @@ def test_a_strategy_scores_what_has_no_place_of_its_own(name: str) -> None:
         told.extend(scores)  # type: ignore[call-overload]
         return [0.0, 0.5]
 
-    scores = ReviewQueue(strategy, remember).score(
+    def count_foreground(shown: int, seen: int) -> float:
+        assert (shown, seen) == (0, 3)  # what is shown without boxes says nothing
+        return 0.0
+
+    scores = ReviewQueue(strategy, remember, count_foreground).score(
         [
             QueuedTask(candidates[0], None),
             QueuedTask(None, 0.5),  # shown without boxes

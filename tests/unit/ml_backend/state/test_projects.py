@@ -135,6 +135,23 @@ def test_the_first_scores_of_a_version_by_a_strategy_are_kept(projects: Projects
         assert projects.keep_queue_scores(*other, few) == few
 
 
+def test_the_share_of_tasks_that_show_a_box_is_that_of_all_that_were_counted(
+    projects: Projects,
+) -> None:
+    assert projects.count_foreground(1, "v1", 0, 0) == 1 / 2  # nothing is known
+    assert projects.count_foreground(1, "v1", 3, 8) == 4 / 10
+    assert projects.count_foreground(1, "v1", 1, 24) == 5 / 34
+    assert projects.count_foreground(1, "v2", 1, 1) == projects.count_foreground(2, "v1", 1, 1)
+    counted = [
+        threading.Thread(target=projects.count_foreground, args=(3, "v", 1, 2)) for _ in range(20)
+    ]
+    for thread in counted:
+        thread.start()
+    for thread in counted:
+        thread.join()
+    assert projects.count_foreground(3, "v", 0, 0) == 21 / 42
+
+
 def test_a_strategy_stays_when_a_project_is_connected_again(projects: Projects) -> None:
     projects.connect(project(1))
     assert projects.get_strategy(1) is None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.active_learning.strategies.clasp import score_clasp
@@ -36,12 +40,26 @@ def count(chosen: list[Candidate], word: str) -> int:
 
 
 def test_two_of_three_show_something() -> None:
-    chosen = choose(score_foreground, QUEUE, 30)
-    assert 10 - 3 <= count(chosen, "empty") <= 10
-    # Among what shows something all are alike: four of five are metaphases.
-    assert 12 <= count(chosen, "metaphase") <= 20
+    queues = [[Candidate(f"{c.key}, {n}", c.boxes) for c in QUEUE] for n in range(40)]
+    chosen = [c for queue in queues for c in choose(score_foreground, queue, 30)]
+    empty, metaphase = (count(chosen, word) / 40 for word in ("empty", "metaphase"))
+    # A third of everything, of which nine of ten are empty: 9 of 30, and among what shows
+    # something all are alike, four of five are metaphases. Four standard errors either way.
+    assert abs(empty - 9) < 1.8 and abs(metaphase - 0.8 * 21) < 2.2
     # When all of these are reviewed, the others follow by chance.
     assert count(choose(score_foreground, QUEUE, 200), "empty") >= 100
+
+
+@given(share=st.floats(0.01, 1), cut=st.integers(0, 1000))
+def test_two_of_three_show_something_in_a_queue_that_grows(share: float, cut: int) -> None:
+    """A score needs no other candidate: a part that comes later finds its places among the rest."""
+    context = replace(CONTEXT, foreground_share=share)
+    whole = score_foreground(QUEUE, context)
+    parts = [score_foreground(part, context) for part in (QUEUE[:cut], QUEUE[cut:])]
+    assert np.concatenate(parts).tolist() == whole.tolist()
+    # A greater share of the queue puts what shows something later, and nothing else elsewhere.
+    least = score_foreground(QUEUE, replace(CONTEXT, foreground_share=0.01))
+    assert (least <= whole).all() and (least == whole)[:900].all()
 
 
 def test_strata_have_equal_shares() -> None:

@@ -24,11 +24,11 @@ CANDIDATES = st.lists(
     st.builds(Candidate, st.text(max_size=20), st.lists(BOX, max_size=5).map(make_boxes)),
     max_size=8,
 )
-CONTEXTS = st.builds(Context, st.floats(0, 1))
+CONTEXTS = st.builds(Context, st.floats(0, 1), foreground_share=st.floats(0, 1))
 
 
 def test_the_default_is_in_the_table() -> None:
-    assert find_strategy(Settings.model_fields["strategy"].default).name == "certainty"
+    assert find_strategy(Settings.model_fields["strategy"].default).name == "foreground"
     assert all(strategy.name == name for name, strategy in STRATEGIES.items())
 
 
