@@ -39,8 +39,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ml_backend.active_learning.queue import QueuedTask, ReviewQueue
-from ml_backend.active_learning.strategies.base import Candidate, Context, Strategy
-from ml_backend.active_learning.strategies.certainty import score_certainty
+from ml_backend.active_learning.strategies.base import Candidate, Context
+from ml_backend.active_learning.strategies.table import find_strategy
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.corrections import DeletedRegion
 from ml_backend.dataset.example import Example
@@ -130,7 +130,8 @@ class Scene:
             )
             for example, prediction in zip(examples, predictions, strict=True)
         ]
-        queue = ReviewQueue(Strategy("certainty", score_certainty), lambda scores: scores)
+        strategy = find_strategy(self.settings.strategy)
+        queue = ReviewQueue(strategy, lambda scores: scores, lambda shown, seen: shown / seen)
         return [int(i) for i in np.argsort(queue.score(tasks, Context(card.threshold)))]
 
     def _correct(self, example: Example, shown: Boxes) -> Item:
