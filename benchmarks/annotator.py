@@ -23,7 +23,7 @@ def correct_regions(
     Returns:
         The regions of the annotation, and how many were moved, drawn or deleted.
     """
-    overlap = compute_iou(_read_corners(truth), _read_corners(shown))
+    overlap = compute_iou(read_corners(truth), read_corners(shown))
     corrected, untouched, kept = [], 0, 0
     for number, drawn in enumerate(truth):
         place = int(overlap[number].argmax()) if shown else 0
@@ -38,8 +38,8 @@ def correct_regions(
     return corrected, len(truth) - untouched + len(shown) - kept
 
 
-def _read_corners(regions: list[dict[str, Any]]) -> np.ndarray:
-    """(R, 4), in percent of the image's sides, which IoU does not mind."""
+def read_corners(regions: list[dict[str, Any]]) -> np.ndarray:
+    """Read the corners of rectangles, (R, 4), in percent of the sides, which IoU does not mind."""
     values = [region["value"] for region in regions]
     corners = [(v["x"], v["y"], v["x"] + v["width"], v["y"] + v["height"]) for v in values]
     return np.array(corners, float).reshape(-1, 4)

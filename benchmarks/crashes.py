@@ -11,7 +11,8 @@ are the product's own processes (forked from one that has done their imports); L
 stand-in in memory. Every write passes two
 kill points, before and after (tests/crashing/hook); which there are is found out in a first
 round that nothing disturbs. Then every process gets the points at which the fewest have died yet
-and dies at the first of them, until the round has had its deaths. What must hold is asked when
+and dies at the first of them, or after a while where it comes to none, until the round has had
+its deaths. What must hold is asked when
 it has come to rest: no correction lost, no snapshot trained on twice, every promoted version
 loads, no task with mixed, double or missing pre-annotations. With --record, every round is written
 down when it is over, and the next run of the command goes on after the last of them.
@@ -96,14 +97,19 @@ class Chooser:
         if self.left[role] <= 0:
             return None
         self.left[role] -= 1
+        longest = {"worker": 8.0, "server": 6.0, "training": 1.0}[role]
         if self.rng.random() < 0.15 or not self.known[role]:
-            longest = {"worker": 8.0, "server": 6.0, "training": 1.0}[role]
             return {"seconds": self.rng.uniform(0.05, longest)}
         fewest = min(self.died[role][point] for point in self.known[role])
         least = [p for p in sorted(self.known[role]) if self.died[role][p] == fewest]
         chosen = self.rng.sample(least, -(-len(least) // 4))
         count = self.rng.choice([1, 1, 1, 2, 4]) if len(chosen) > 1 else 1
-        return {"points": chosen, "count": count, "while": self.rng.uniform(0.05, 1.0)}
+        return {
+            "points": chosen,
+            "count": count,
+            "while": self.rng.uniform(0.05, 1.0),
+            "seconds": self.rng.uniform(longest, 2 * longest),
+        }
 
 
 def main() -> None:

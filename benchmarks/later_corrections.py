@@ -138,10 +138,9 @@ class Scene:
         """What an annotator makes of the boxes: all cells, and what was deleted."""
         assert example.boxes is not None
         true = example.boxes
-        overlap = compute_overlap_of_smaller(shown.xyxy, true.xyxy).max(axis=1, initial=0)
         deleted = [
             DeletedRegion(*(round(float(side), 2) for side in box), CELL, f"r{number}")
-            for number, box in enumerate(shown.xyxy[overlap < SAME])
+            for number, box in enumerate(find_deleted(shown.xyxy, true.xyxy))
         ]
         shutil.copyfile(example.image, self.images / example.image.name)
         number = len(self.items) + 1
@@ -190,20 +189,31 @@ class Scene:
         """Measure the champion on the frames of the judged blocks."""
         name = self.registry.get_champion(str(PROJECT))
         assert name is not None
-        return measure_champion(self.registry.get_folder(name), self.judged, self.find_clutter())
-
-    def find_clutter(self) -> list[np.ndarray]:
-        """Find the places, (4,) each, at which boxes were deleted in OFTEN frames or more."""
         deleted = np.array([box[:4] for item in self.items for box in item.deleted]).reshape(-1, 4)
-        places = []
-        while len(deleted):
-            same = compute_iou(deleted, deleted) >= SAME
-            best = int(same.sum(axis=1).argmax())
-            if same[best].sum() < OFTEN:
-                break
-            places.append(deleted[same[best]].mean(axis=0))
-            deleted = deleted[~same[best]]
-        return places
+        return measure_champion(self.registry.get_folder(name), self.judged, find_clutter(deleted))
+
+
+def find_deleted(shown: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Find which of the shown boxes, (N, 4), lie on no true one."""
+    overlap = compute_overlap_of_smaller(shown, true).max(axis=1, initial=0)
+    return shown[overlap < SAME]
+
+
+def find_clutter(deleted: np.ndarray) -> list[np.ndarray]:
+    """Find the places, (4,) each, at which boxes were deleted in OFTEN frames or more.
+
+    Args:
+        deleted: (N, 4) corners of deleted boxes, of all frames together.
+    """
+    places = []
+    while len(deleted):
+        same = compute_iou(deleted, deleted) >= SAME
+        best = int(same.sum(axis=1).argmax())
+        if same[best].sum() < OFTEN:
+            break
+        places.append(deleted[same[best]].mean(axis=0))
+        deleted = deleted[~same[best]]
+    return places
 
 
 def select_frames(seed: int) -> tuple[list[Example], list[Example]]:

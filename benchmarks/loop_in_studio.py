@@ -7,7 +7,8 @@ What `later_corrections.py` plays, with everything in its place: a new Label Stu
 of the queue are corrected and submitted; measured is the time from the last submit until the worker
 has decided, and, where it promoted, until all waiting tasks show the new version's boxes, with the
 seconds of each step; then the champion on the frames of four blocks of time that are not in the
-project.
+project, and *clutter*: places where boxes were deleted in five frames or more, how often there is a
+box there, of how many.
 """
 
 from __future__ import annotations
@@ -27,9 +28,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from annotator import correct_regions
+import numpy as np
+from annotator import correct_regions, read_corners
 from dbos import DBOSClient
-from later_corrections import CELL, CONFIG, DATA, measure_champion, select_frames
+from later_corrections import (
+    CELL,
+    CONFIG,
+    DATA,
+    find_clutter,
+    find_deleted,
+    measure_champion,
+    select_frames,
+)
 from studio import running
 
 from ml_backend.dataset.example import Example
@@ -44,6 +54,8 @@ from ml_backend.state.projects import Project, Projects
 PORT = 18431
 PATIENCE = 3600.0  # seconds
 NAME = "Phase contrast"
+WIDTH, HEIGHT = 688, 1038  # of a frame, px
+SIDES = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
 STAYS, MOVED = 0.7, 0.5  # IoU from which a box is left as it is, or moved rather than drawn anew
 
 
@@ -55,6 +67,7 @@ class Loop:
         self.settings = Settings(data_dir=data)
         self.registry = Registry(self.settings.versions, self.settings.champions)
         self.projects = Projects(self.settings.projects_database)
+        self.deleted: list[np.ndarray] = []  # (N, 4) of each corrected frame, px
         self.number = studio.create_project(NAME, CONFIG).id
         self.media = media / str(self.number)
         self.media.mkdir(parents=True)
@@ -101,9 +114,15 @@ class Loop:
         waiting.sort(key=lambda task: find_shown(task)["score"])
         for task in waiting[:number]:
             drawn = labels.write_regions(
-                truth[task["data"]["source"]], width=688, height=1038, matching=matching, version=""
+                truth[task["data"]["source"]],
+                width=WIDTH,
+                height=HEIGHT,
+                matching=matching,
+                version="",
             )
             shown = find_shown(task)
+            found = read_corners(shown["result"]) * SIDES / 100
+            self.deleted.append(find_deleted(found, truth[task["data"]["source"]].xyxy))
             result, _ = correct_regions(shown["result"], drawn, stays=STAYS, moved=MOVED)
             self.studio.submit_annotation(task["id"], result, parent_prediction=shown["id"])
 
@@ -186,7 +205,8 @@ def main() -> None:
             learned = loop.learn()
             champion = loop.registry.get_champion(str(loop.number))
             assert champion is not None
-            measured = measure_champion(loop.registry.get_folder(champion), judged)
+            clutter = find_clutter(np.concatenate(loop.deleted))
+            measured = measure_champion(loop.registry.get_folder(champion), judged, clutter)
             line = json.dumps({**tasks, **learned, **measured})
             print(line, flush=True)
             if asked.json:
