@@ -19,6 +19,9 @@ class Recipe:
         epochs_least: But no fewer passes than this.
         epochs_tuned: The most passes from a base that knows the task: more passes over few images
             make it forget what it knew of others.
+        images_tuned: From such a base, when all but the first layers learn: fewer passes, until no
+            more images than this are shown, at a rate that is higher by as much.
+        epochs_tuned_least: But no fewer passes than this.
         few_images: Below so many images, a base that already finds them is tuned gently: only the
             head learns, because a few images tell little of all others that the base knew.
         known_f1: The F1 from which a base counts as one that already finds them.
@@ -62,6 +65,8 @@ class Recipe:
     images_shown: int = 9000
     epochs_least: int = 15
     epochs_tuned: int = 40
+    images_tuned: int = 800
+    epochs_tuned_least: int = 26
     few_images: int = 60
     known_f1: float = 0.6
     kept_share: float = 0.5

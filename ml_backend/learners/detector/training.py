@@ -13,7 +13,7 @@ from ml_backend.learners.base import (
     TrainingFailed,
     TrainingInterrupted,
 )
-from ml_backend.learners.detector.hyperparameters import RECIPE
+from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.preprocess import compute_scale
 from ml_backend.learners.model_file import FILE_NAME, ModelCard, read_card
 from ml_backend.learners.training_job import TrainingJob
@@ -77,7 +77,6 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     )
 
     shown = len(repeat_by_area(images, canvas))
-    epochs = min(max(recipe.images_shown // shown, recipe.epochs_least), recipe.epochs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     only_head: bool | None = None
     rate = 1.0
@@ -92,10 +91,13 @@ def train(job: TrainingJob, progress: Progress) -> Path:
                 and measure_base_f1(job.base, images, job.classes, job.headline, device)
                 >= recipe.known_f1
             )
+        epochs, lr = choose_pace(
+            shown, recipe, job.epochs, knows_task=knows_task, only_head=only_head
+        )
         attempt = replace(
             recipe,
-            lr=rate * (recipe.lr_tuned if knows_task else recipe.lr),
-            epochs=job.epochs or (min(epochs, recipe.epochs_tuned) if knows_task else epochs),
+            lr=rate * lr,
+            epochs=epochs,
             frozen=len(model.model) - 1 if only_head else recipe.frozen,
         )
         try:
@@ -129,6 +131,31 @@ def train(job: TrainingJob, progress: Progress) -> Path:
     weights.save_weights(tensors, card, path)
     export(path, job.out)
     return path
+
+
+def choose_pace(
+    shown: int, recipe: Recipe, wished: int | None, *, knows_task: bool, only_head: bool
+) -> tuple[int, float]:
+    """Choose how many passes over the images are made, and at which rate.
+
+    Args:
+        shown: Images that a pass shows.
+        recipe: The bounds of both.
+        wished: Passes that somebody asked for, in place of the recipe's.
+        knows_task: Whether the base has all classes of the project.
+        only_head: Whether the head alone learns.
+
+    Returns:
+        The passes, and AdamW's peak rate.
+    """
+    epochs = min(max(recipe.images_shown // shown, recipe.epochs_least), recipe.epochs)
+    if not knows_task:
+        return wished or epochs, recipe.lr
+    most = min(epochs, recipe.epochs_tuned)
+    if wished or only_head:
+        return wished or most, recipe.lr_tuned
+    fewer = min(max(recipe.images_tuned // shown, recipe.epochs_tuned_least), most)
+    return fewer, recipe.lr_tuned * most / fewer
 
 
 def _read_base_scale(job: TrainingJob, pixel_size: float | None) -> float | None:

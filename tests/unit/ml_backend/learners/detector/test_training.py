@@ -17,13 +17,15 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_backend.dataset.example import Example
 from ml_backend.imaging.boxes import Boxes
 from ml_backend.learners.base import TrainingFailed, TrainingInterrupted
 from ml_backend.learners.detector.hyperparameters import RECIPE, Recipe
 from ml_backend.learners.detector.inference import Detector
-from ml_backend.learners.detector.training import train
+from ml_backend.learners.detector.training import choose_pace, train
 from ml_backend.learners.model_file import FILE_NAME, read_card
 from ml_backend.learners.training_child import is_finished, run_in_child, run_side_by_side
 from ml_backend.learners.training_job import TrainingJob
@@ -213,6 +215,34 @@ def test_child_is_of_low_priority_and_ends_with_its_parent(tmp_path: Path) -> No
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@given(
+    shown=st.integers(1, 100_000),
+    wished=st.none() | st.integers(1, 300),
+    knows_task=st.booleans(),
+    only_head=st.booleans(),
+)
+def test_fewer_passes_go_with_a_higher_rate(
+    shown: int, wished: int | None, knows_task: bool, only_head: bool
+) -> None:
+    epochs, lr = choose_pace(shown, RECIPE, wished, knows_task=knows_task, only_head=only_head)
+    calm, slow = choose_pace(shown, RECIPE, wished, knows_task=knows_task, only_head=True)
+    assert epochs * lr == pytest.approx(calm * slow)
+    assert RECIPE.epochs_least <= epochs <= RECIPE.epochs or epochs == wished
+    if not knows_task or only_head or wished:
+        assert (epochs, lr) == (calm, slow)
+    else:
+        assert epochs * shown <= RECIPE.images_tuned or epochs <= RECIPE.epochs_tuned_least
+
+
+def test_few_images_are_learned_slowly_and_more_of_them_faster() -> None:
+    pace = {
+        shown: choose_pace(shown, RECIPE, None, knows_task=True, only_head=False)
+        for shown in (8, 25, 64, 600)
+    }
+    assert [epochs for epochs, _ in pace.values()] == [40, 32, 26, 15]
+    assert pace[8][1] == pace[600][1] == RECIPE.lr_tuned < pace[25][1] < pace[64][1]
 
 
 def test_diverging_loss_starts_again_slower(
