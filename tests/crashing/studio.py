@@ -62,8 +62,9 @@ class Task:
             "draft_exists": False,
         }
         name = column.removeprefix("filter:tasks:")
-        if (name, operator) == ("predictions_model_versions", "not_contains"):
-            return not {prediction["model_version"] for prediction in self.predictions} & set(value)
+        if name == "predictions_model_versions":
+            held = {prediction["model_version"] for prediction in self.predictions} & set(value)
+            return bool(held) == {"contains": True, "not_contains": False}[operator]
         compare: dict[str, Callable[[Any, Any], bool]] = {
             "equal": lambda a, b: a == b,
             "greater": lambda a, b: a > b,
