@@ -51,8 +51,11 @@ def make_folds(train: Sequence[Item], judged: Sequence[Item], number: int) -> li
     for item in judged:
         sizes[get_unit(item)] = sizes.get(get_unit(item), 0) + 1 + len(item.boxes)
     held: list[set[str]] = [set() for _ in range(min(number, len(sizes)))]
+    filled = [0] * len(held)
     for name in sorted(sizes, key=lambda name: (-sizes[name], hash_to_unit(name))):
-        min(held, key=lambda names: sum(sizes[unit] for unit in names)).add(name)
+        emptiest = filled.index(min(filled))
+        held[emptiest].add(name)
+        filled[emptiest] += sizes[name]
 
     folds = []
     for names in held:
