@@ -174,7 +174,7 @@ class Laboratory:
     def measure(self) -> dict[str, Any]:
         """Bytes by folder and file of the data folder, and memory of the processes."""
         sizes = {
-            path.name: sum(file.stat().st_size for file in [path, *path.rglob("*")])
+            path.name: sum(map(measure_size, [path, *path.rglob("*")]))
             for path in self.settings.data_dir.iterdir()
         }
         memory = {
@@ -202,6 +202,14 @@ class Laboratory:
             detector = Detector.load(self.registry.get_folder(version.name))
             detector.detect([decode(self.pictures[0])], 0.05)
         return missing
+
+
+def measure_size(path: Path) -> int:
+    """Measure a file in bytes; one that was removed meanwhile has none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def wait(true: Callable[[], bool]) -> None:
