@@ -49,8 +49,9 @@ class ReviewQueue:
         strategy: What scores the tasks.
         remember: Is called with the scores of tasks that are scored together. Returns those
             among which held-out tasks get their places, which may be earlier ones.
-        count_foreground: Is told how many of so many tasks, scored together, show a box. Returns
-            the share of all that it was ever told of, 0..1.
+        count_foreground: Is told how many of so many tasks, scored together, hold foreground.
+            Returns the share of all that it was ever told of, 0..1. Called for strategies that
+            need it.
     """
 
     strategy: Strategy
@@ -64,9 +65,11 @@ class ReviewQueue:
             A number in 0..1 for each. A task with neither a candidate nor a place comes last.
         """
         known = [task.candidate for task in tasks if task.candidate is not None]
-        shown = sum(is_foreground(candidate, context.threshold) for candidate in known)
-        share = self.count_foreground(shown, len(known))
-        found = self.strategy.score(known, replace(context, foreground_share=share)).tolist()
+        if "foreground_share" in self.strategy.needs:
+            held = sum(is_foreground(candidate, context.threshold) for candidate in known)
+            share = self.count_foreground(held, len(known))
+            context = replace(context, foreground_share=share)
+        found = self.strategy.score(known, context).tolist()
         among = self.remember(found)
         by_strategy = iter(found)
         scores = [1.0 if task.candidate is None else next(by_strategy) for task in tasks]

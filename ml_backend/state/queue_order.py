@@ -82,14 +82,14 @@ class QueueOrder(Store):
         return found if kept is None else json.loads(kept)
 
     def count_foreground(self, project: int, version: str, shown: int, seen: int) -> float:
-        """Count in which tasks a version shows a box.
+        """Count which tasks hold foreground, as a version sees them.
 
         A task that is scored again is counted again, which leaves the share what it is.
 
         Args:
             project: The project's id.
             version: What drew the tasks.
-            shown: How many of the tasks that are scored together now show a box.
+            shown: How many of the tasks that are scored together now hold some.
             seen: How many they are.
 
         Returns:

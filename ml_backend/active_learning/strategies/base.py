@@ -42,8 +42,8 @@ class Context:
             known; see `active_learning.difficulty`.
         exemplars: (E, D) float32, features of marked cells that others shall be like; None where
             nothing is marked.
-        foreground_share: The share of the queue in which the version shows a box, 0..1; None: as
-            among the candidates of the call.
+        foreground_share: The share of the queue in which the version is sure of a box, 0..1;
+            None: as among the candidates of the call.
     """
 
     threshold: float
@@ -51,6 +51,10 @@ class Context:
     difficulty: Mapping[str, float] = field(default_factory=dict)
     exemplars: np.ndarray | None = None
     foreground_share: float | None = None
+
+
+# What a project's queue keeps for the strategies that need it.
+KEPT = frozenset({"foreground_share"})
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ class Strategy:
             candidates of the call, for strategies that spread a batch over the queue. Scores of
             chunks are then provisional, so that tasks are in the queue at once, and when the
             last chunk is published the whole queue is scored in one call.
-        needs: What it must know besides the boxes, which the server does not keep: names of
-            fields of candidates and context. Such a strategy can be simulated only.
+        needs: What it must know besides the boxes and the threshold: names of fields of
+            candidates and context. Where it needs more than the server keeps, see `KEPT`, it can
+            be simulated only.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_backend.active_learning.strategies.base import Strategy
+from ml_backend.active_learning.strategies.base import KEPT, Strategy
 from ml_backend.active_learning.strategies.certainty import score_certainty
 from ml_backend.active_learning.strategies.clasp import score_clasp
 from ml_backend.active_learning.strategies.committee import score_committee
@@ -15,7 +15,7 @@ from ml_backend.active_learning.strategies.stratified_random import score_strati
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy
     for strategy in (
-        Strategy("foreground", score_foreground),
+        Strategy("foreground", score_foreground, needs=KEPT),
         Strategy("certainty", score_certainty),
         Strategy("random", score_randomly),
         Strategy("stratified", score_stratified, whole=True),
@@ -41,8 +41,8 @@ def find_strategy(name: str) -> Strategy:
             message lists those that there are.
     """
     strategy = STRATEGIES.get(name)
-    if strategy is None or strategy.needs:
-        served = ", ".join(name for name, known in STRATEGIES.items() if not known.needs)
+    if strategy is None or not strategy.needs <= KEPT:
+        served = ", ".join(name for name, known in STRATEGIES.items() if known.needs <= KEPT)
         why = (
             f"no strategy is called {name!r}"
             if strategy is None

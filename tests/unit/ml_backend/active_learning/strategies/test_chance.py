@@ -62,6 +62,14 @@ def test_two_of_three_show_something_in_a_queue_that_grows(share: float, cut: in
     assert (least <= whole).all() and (least == whole)[:900].all()
 
 
+def test_what_a_version_is_not_sure_of_is_no_foreground() -> None:
+    """A version that does not know the images shows boxes on what holds no cell."""
+    unsure = [make_candidate(f"unsure {n}", Metaphase=0.45) for n in range(100)]
+    others = [make_candidate(f"other {n}") for n in range(900)]
+    chosen = choose(score_foreground, unsure + others, 200, Context(0.25))
+    assert count(chosen, "unsure") < 40  # 20 by chance, 4 standard errors
+
+
 def test_strata_have_equal_shares() -> None:
     chosen = choose(score_stratified, QUEUE, 30)
     assert [count(chosen, word) for word in ("empty", "metaphase", "anaphase")] == [10, 10, 10]
