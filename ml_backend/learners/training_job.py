@@ -30,6 +30,8 @@ class TrainingJob:
         epochs: Passes over the images; the recipe's own where None.
         imgsz: Input pixels of the longest side of the median image; the recipe's where None.
         seed: Of every random choice.
+        share: Of the images of a whole training that these are, 0..1, exclusive of 0. A model that
+            stands for another in judging learns at the pace of that one's training.
     """
 
     examples: Sequence[Example]
@@ -42,6 +44,7 @@ class TrainingJob:
     epochs: int | None = None
     imgsz: int | None = None
     seed: int = 0
+    share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Give the job as plain values; `from_json` reads them back."""
@@ -55,6 +58,7 @@ class TrainingJob:
             "epochs": self.epochs,
             "imgsz": self.imgsz,
             "seed": self.seed,
+            "share": self.share,
             "out": str(self.out),
         }
 
@@ -77,6 +81,7 @@ class TrainingJob:
                 epochs=job.get("epochs"),
                 imgsz=job.get("imgsz"),
                 seed=job.get("seed", 0),
+                share=job.get("share", 1.0),
             )
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"a field of the job is missing or malformed: {error!r}") from error

@@ -1,4 +1,4 @@
-"""The trainings of the folds' models: like the candidate's, but on fewer tasks."""
+"""The trainings of the folds' models: like the candidate's, at its pace, but on fewer tasks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def make_fold_jobs(folds: Sequence[Fold], job: TrainingJob, images: Path) -> lis
             job,
             examples=[snapshots.to_example(item, images) for item in fold.learned],
             out=job.out.with_name(f"{job.out.name}-fold-{number}"),
+            share=len(fold.learned) / (len(fold.learned) + len(fold.judged)),
         )
         for number, fold in enumerate(folds, 1)
     ]

@@ -76,7 +76,7 @@ def train(job: TrainingJob, progress: Progress) -> Path:
         repeat_by_area,
     )
 
-    shown = len(repeat_by_area(images, canvas))
+    shown = round(len(repeat_by_area(images, canvas)) / job.share)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     only_head: bool | None = None
     rate = 1.0
@@ -139,7 +139,7 @@ def choose_pace(
     """Choose how many passes over the images are made, and at which rate.
 
     Args:
-        shown: Images that a pass shows.
+        shown: Images that a pass of the whole training shows.
         recipe: The bounds of both.
         wished: Passes that somebody asked for, in place of the recipe's.
         knows_task: Whether the base has all classes of the project.

@@ -24,7 +24,11 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"kind": "classifier", "base": None}, {"epochs": 3, "imgsz": 128, "seed": 7}],
+    [
+        {},
+        {"kind": "classifier", "base": None},
+        {"epochs": 3, "imgsz": 128, "seed": 7, "share": 0.5},
+    ],
 )
 def test_a_job_reads_back(changes: dict[str, Any]) -> None:
     fields = {"base": Path("base.npz"), "out": Path("out"), **changes}

@@ -295,6 +295,19 @@ def test_a_diverged_training_recovers_at_a_lower_rate(
     assert read_card(path).classes == CLASSES and told[-1]["epoch"] == 1
 
 
+def test_a_part_is_learned_at_the_pace_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = ValueError("the pace is known")
+    tried = fails(monkeypatch, lambda recipe: stop)
+    for share in (1.0, 1 / 32):
+        part = job(tmp_path, [blobs(tmp_path, 0)], imgsz=64, epochs=None, share=share)
+        with pytest.raises(ValueError, match="the pace"):
+            train(part, print)
+    (alone, slow), (of_whole, fast) = ((recipe.epochs, recipe.lr) for recipe in tried)
+    assert (alone, of_whole) == (40, 26) and fast == pytest.approx(slow * 40 / 26)
+
+
 def test_halved_until_it_fits_and_given_up_at_one_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
