@@ -2,9 +2,10 @@
 
     uv run python benchmarks/first_batch.py [--batch 15] [--draws 50]
 
-The frames of phase_contrast as tiles of 346 px, marked by the mitosis starter. Nothing is trained:
-counted is what a person would be shown first, over draws of the chance that a strategy takes, with
-standard errors. `exemplar` is given one marked cell, of another tile, at random.
+The frames of phase_contrast, as tiles of 346 px and whole, marked by the mitosis starter. Nothing
+is trained: counted is what a person would be shown first, over draws of the chance that a strategy
+takes, with standard errors. `exemplar` is given one marked cell, of another image, at random.
+`foreground, any box` counts every box that is shown as foreground, not only those that are sure.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
+from ml_backend.active_learning.strategies import foreground_random
 from ml_backend.active_learning.strategies.base import Candidate, Context
 from ml_backend.active_learning.strategies.table import STRATEGIES
 from ml_backend.dataset.example import Example
@@ -32,6 +35,9 @@ from ml_backend.simulation.lab import Lab
 from ml_backend.simulation.tiles import cut_into_tiles
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "phase_contrast"
+TILE = 346  # px
+ANY_BOX = "foreground, any box"
+ASKED = ("random", "stratified", "foreground", ANY_BOX, "certainty", "clasp", "exemplar")
 
 
 def main() -> None:
@@ -44,21 +50,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         found = read_folder(DATA)
-        tiles, _ = cut_into_tiles(found.examples, 346, scratch / "tiles")
+        tiles, _ = cut_into_tiles(found.examples, TILE, scratch / "tiles")
         registry = Registry(scratch / "versions", scratch / "champions")
         version = registry.get_folder(resolve.resolve_model("starter:mitosis", registry).name)
-        pool = {tile.image.name: tile for tile in tiles}
-        lab = Lab(pool, [], found.classes, version / FILE_NAME, version, None, 0, scratch)
-        marked = lab.mark(version, pool)
-        answers = {key: lab.list_answers(boxes, FLOOR) for key, boxes in marked.items()}
-        seen = describe(version, pool, answers)
-        threshold = lab.read_threshold(version)
-    cells = np.array([len(boxes_of(pool[key])) for key in answers])
-    print(f"{len(cells)} tiles, {(cells > 0).sum()} with a cell, {cells.sum()} cells")
-    print("| strategy | tiles with a cell | cells |\n| --- | --- | --- |")
-    for name in ("random", "stratified", "foreground", "certainty", "clasp", "exemplar"):
+        for title, images in ((f"tiles of {TILE} px", tiles), ("whole frames", found.examples)):
+            pool = {image.image.name: image for image in images if image.boxes is not None}
+            lab = Lab(pool, [], found.classes, version / FILE_NAME, version, None, 0, scratch)
+            print_table(title, lab, version, asked.batch, asked.draws)
+
+
+def print_table(title: str, lab: Lab, version: Path, batch: int, draws: int) -> None:
+    marked = lab.mark(version, lab.pool)
+    answers = {key: lab.list_answers(boxes, FLOOR) for key, boxes in marked.items()}
+    seen = describe(version, lab.pool, answers)
+    threshold = lab.read_threshold(version)
+    cells = np.array([len(boxes_of(lab.pool[key])) for key in answers])
+    print(f"\n{len(cells)} {title}, {(cells > 0).sum()} with a cell, {cells.sum()} cells\n")
+    print("| strategy | images with a cell | cells |\n| --- | --- | --- |")
+    for name in ASKED:
+        strategy = STRATEGIES[name.split(",")[0]]
+        sure = 0.0 if name == ANY_BOX else foreground_random.SURE
         counts = []
-        for draw in range(asked.draws):
+        for draw in range(draws):
             rng = np.random.default_rng(draw)
             given = int(rng.choice(np.flatnonzero(cells)))
             rows = [row if n != given else row[:0] for n, row in enumerate(seen.found)]
@@ -67,16 +80,17 @@ def main() -> None:
                 for (key, boxes), row in zip(answers.items(), rows, strict=True)
             ]
             context = Context(threshold, exemplars=seen.true[given][:1])
-            order = np.argsort(STRATEGIES[name].score(queue, context), kind="stable")
-            first = cells[[place for place in order if place != given][: asked.batch]]
+            with patch.object(foreground_random, "SURE", sure):
+                order = np.argsort(strategy.score(queue, context), kind="stable")
+            first = cells[[place for place in order if place != given][:batch]]
             counts.append(((first > 0).sum(), first.sum()))
-        means, errors = np.mean(counts, axis=0), np.std(counts, axis=0, ddof=1) / asked.draws**0.5
+        means, errors = np.mean(counts, axis=0), np.std(counts, axis=0, ddof=1) / draws**0.5
         shown = [f"{m:.1f} ± {e:.1f}" for m, e in zip(means, errors, strict=True)]
         print(f"| `{name}` | {' | '.join(shown)} |", flush=True)
 
 
 class Seen:
-    """Features of what was found and of what is there, a list for each tile."""
+    """Features of what was found and of what is there, a list for each image."""
 
     def __init__(self, found: list[np.ndarray], true: list[np.ndarray]) -> None:
         self.found, self.true = found, true

@@ -139,8 +139,14 @@ class Loop:
         if promoted:
             self.wait_until_published()
         seconds = time.monotonic() - started
+        candidate = self.registry.list_versions(str(self.number))[-1]
         return {
             "promoted": promoted,
+            "trial": [
+                round(candidate.figures["f1"] or 0, 3),
+                round(candidate.decision["champion_f1"] or 0, 3),
+                len(candidate.decision["judged"]),
+            ],
             "seconds": {
                 "decided": round(decided, 1),
                 "all": round(seconds, 1),
