@@ -26,6 +26,11 @@ class Fold:
     learned: tuple[Item, ...]
     judged: tuple[Item, ...]
 
+    @property
+    def share(self) -> float:
+        """The share that its model is trained on, of these tasks and those that it judges, 0..1."""
+        return len(self.learned) / (len(self.learned) + len(self.judged))
+
 
 def make_folds(train: Sequence[Item], judged: Sequence[Item], number: int) -> list[Fold]:
     """Make folds that together judge each of the `judged` tasks once.

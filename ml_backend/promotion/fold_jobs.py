@@ -30,7 +30,7 @@ def make_fold_jobs(folds: Sequence[Fold], job: TrainingJob, images: Path) -> lis
             job,
             examples=[snapshots.to_example(item, images) for item in fold.learned],
             out=job.out.with_name(f"{job.out.name}-fold-{number}"),
-            share=len(fold.learned) / (len(fold.learned) + len(fold.judged)),
+            share=fold.share,
         )
         for number, fold in enumerate(folds, 1)
     ]

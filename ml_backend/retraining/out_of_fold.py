@@ -33,7 +33,8 @@ def predict_out_of_fold(
 ) -> tuple[list[tuple[Example, Prediction]], float]:
     """Train a model for each fold, and let it predict the images that it has not learned from.
 
-    Folds are of whole groups, see `folds.make_folds`.
+    They learn as a model of all images would, at its pace. Folds are of whole groups, see
+    `folds.make_folds`.
 
     Args:
         examples: Labelled ones, each of another image.
@@ -69,6 +70,7 @@ def predict_out_of_fold(
                 kind=kind,
                 epochs=epochs,
                 imgsz=imgsz,
+                share=fold.share,
             )
             for number, fold in enumerate(folds, 1)
         ]
