@@ -88,7 +88,9 @@ def run_in_child(job: TrainingJob, on_progress: Progress, threads: int | None = 
         raise TrainingFailed("no image is labelled yet; correct and submit some tasks first")
     if is_finished(job):
         return job.out / FILE_NAME
-    with tempfile.TemporaryDirectory(prefix="cytoloop-training-") as folder:
+    # Beside what it makes, where `tidy` finds what a killed parent leaves.
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="child-", dir=job.out.parent) as folder:
         file, log = Path(folder, "job.json"), Path(folder, "stderr.txt")
         write_json(file, job.to_json())
         last: dict[str, Any] = {}

@@ -171,12 +171,18 @@ def the_child() -> psutil.Process:
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems tell no signal")
 def test_killed_child_is_an_interrupted_training(tmp_path: Path) -> None:
+    made: list[Path] = []
+
     def kill(line: dict[str, Any]) -> None:
+        made.extend(tmp_path.glob("child-*/*"))
         the_child().send_signal(signal.SIGKILL)
 
     with pytest.raises(TrainingInterrupted, match="was killed"):
         run_in_child(endless(tmp_path), kill)
     assert not (tmp_path / "out").exists()
+    # What it was told lies beside what it makes, never among the system's temporary files.
+    assert {path.name for path in made} == {"job.json", "stderr.txt"}
+    assert not list(tmp_path.glob("child-*"))
 
 
 def test_progress_that_raises_ends_the_child(tmp_path: Path) -> None:
