@@ -15,7 +15,7 @@ from ml_backend.active_learning.strategies.stratified_random import score_strati
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy
     for strategy in (
-        Strategy("foreground", score_foreground, needs=KEPT),
+        Strategy("foreground", score_foreground, needs=frozenset({"foreground_share"})),
         Strategy("certainty", score_certainty),
         Strategy("random", score_randomly),
         Strategy("stratified", score_stratified, whole=True),
