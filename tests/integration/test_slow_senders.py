@@ -218,10 +218,13 @@ def test_a_connection_whose_header_does_not_end_is_closed(backend: Backend, kind
     "first", [b"", b"\x16\x03\x01\x02", b"\x16\x03\x01\x02\x00\x01"], ids=["none", "half", "more"]
 )
 def test_slow_handshakes_hold_nobody(secured: Backend, first: bytes) -> None:
+    taken = []  # each with a handshake of its own
     with slow_senders(secured.port, 50, first, b""):
         for _ in range(4):
-            assert secured.time_health() < NOT_HELD  # with a handshake of its own
+            taken.append(secured.time_health())
             time.sleep(0.3)
+    # Busy cores can delay one of them; a server that slow ones hold delays all.
+    assert min(taken) < 1.5 and max(taken) < NOT_HELD
 
 
 def test_tls_serves_and_plain_requests_get_nothing(secured: Backend) -> None:
