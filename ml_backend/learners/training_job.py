@@ -32,6 +32,8 @@ class TrainingJob:
         seed: Of every random choice.
         share: Of the images of a whole training that these are, 0..1, exclusive of 0. A model that
             stands for another in judging learns at the pace of that one's training.
+        earlier: The .safetensors file of what learned some of these images already, from this base;
+            None where nothing did.
     """
 
     examples: Sequence[Example]
@@ -45,6 +47,7 @@ class TrainingJob:
     imgsz: int | None = None
     seed: int = 0
     share: float = 1.0
+    earlier: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the job as plain values; `from_json` reads them back."""
@@ -59,6 +62,7 @@ class TrainingJob:
             "imgsz": self.imgsz,
             "seed": self.seed,
             "share": self.share,
+            "earlier": str(self.earlier) if self.earlier else None,
             "out": str(self.out),
         }
 
@@ -82,6 +86,7 @@ class TrainingJob:
                 imgsz=job.get("imgsz"),
                 seed=job.get("seed", 0),
                 share=job.get("share", 1.0),
+                earlier=Path(job["earlier"]) if job.get("earlier") else None,
             )
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"a field of the job is missing or malformed: {error!r}") from error

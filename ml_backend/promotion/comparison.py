@@ -24,7 +24,7 @@ from ml_backend.learners.training_child import run_side_by_side
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import blind_review, operating_point
 from ml_backend.promotion.blind_review import FiguresByReview, ReviewKind
-from ml_backend.promotion.comparison_plan import plan_comparison
+from ml_backend.promotion.comparison_plan import list_past, plan_comparison
 from ml_backend.promotion.decision import Decision, JudgedVersion, decide_promotion
 from ml_backend.promotion.fold_jobs import make_fold_jobs
 from ml_backend.promotion.predict_examples import predict_examples
@@ -113,8 +113,9 @@ class Comparison:
         self._classes, self._images, self._workspace = classes, images, workspace
         self._epochs, self._imgsz = epochs, imgsz
         self._card = registry.read_card(candidate.name)
-        self._weights, base = resolve.find_base(candidate.base, registry)
-        self.plan = plan_comparison(snapshot, candidate, base, champion)
+        self._weights, _ = resolve.find_base(candidate.base, registry)
+        self._earlier, _ = resolve.find_base(candidate.earlier, registry)
+        self.plan = plan_comparison(snapshot, candidate, list_past(candidate, champion, registry))
 
     def train_folds(self, progress: Progress = lambda step: None) -> None:
         """Train the folds' models and keep their predictions; a fold that has them is not redone.
@@ -156,6 +157,7 @@ class Comparison:
             kind=self._card.kind,
             epochs=self._epochs,
             imgsz=self._imgsz,
+            earlier=self._earlier,
         )
 
     def _keep_predictions(self, number: int, model: Model) -> None:

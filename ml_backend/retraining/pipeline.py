@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.snapshot import Snapshot
 from ml_backend.evaluation import plots
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
 from ml_backend.learners.kinds import choose_learner, find_learner, match_labels
+from ml_backend.learners.model_file import read_card
 from ml_backend.learners.training_job import TrainingJob
 from ml_backend.promotion import rollback_test, second_look
 from ml_backend.promotion.comparison import Comparison, Judgement
-from ml_backend.promotion.comparison_plan import plan_comparison
+from ml_backend.promotion.comparison_plan import list_past, plan_comparison
 from ml_backend.promotion.decision import Decision
 from ml_backend.promotion.fold_jobs import make_fold_jobs
 from ml_backend.registry import resolve
@@ -88,6 +91,7 @@ class Pipeline:
                 "mark of a headline class; mark some and try again"
             )
         base = wishes.base or self.choose_base(project)
+        earlier = "" if wishes.base else self.choose_earlier(project, base, classes)
         wants_another = replace(wishes, base=None) != Wishes()
         with self._training_lock(str(project.id)):
             for version in self.registry.list_versions(str(project.id)):
@@ -110,6 +114,7 @@ class Pipeline:
                 wishes,
                 progress,
                 lambda version, job: self._choose_fold_jobs(snapshot, version, job),
+                earlier,
             )
 
     def _list_examples(self, snapshot: Snapshot) -> list[Example]:
@@ -121,21 +126,38 @@ class Pipeline:
         self, snapshot: Snapshot, candidate: Version, job: TrainingJob
     ) -> list[TrainingJob]:
         """Choose the trainings that the candidate's trial will ask for."""
-        _, base = resolve.find_base(candidate.base, self.registry)
         champion = self._champion(self.projects.get(snapshot.project))
-        plan = plan_comparison(snapshot, candidate, base, champion)
+        plan = plan_comparison(snapshot, candidate, list_past(candidate, champion, self.registry))
         return make_fold_jobs(plan.folds, job, self.settings.images / str(snapshot.project))
 
     def choose_base(self, project: Project) -> str:
         """Choose what the project's candidates start from: the starter that draws its labels best.
 
-        It is never the last champion: what it learned from labels that were corrected since
-        would be carried on, and its hold-out would shrink with every generation.
+        It is never the last champion alone, see `choose_earlier`: from there it would find worse
+        weights, and what was learned from labels that were corrected since would be carried on.
         """
         labels = parse_labels(project.label_config)
         learner = self._learner(project)
         starter = choose_starter(labels, learner.kind)
         return starter or learner.default_base
+
+    def choose_earlier(self, project: Project, base: str, classes: Sequence[str]) -> str:
+        """Choose the version that a candidate goes on from, halfway back to its base.
+
+        Args:
+            project: Whose candidate it is.
+            base: What the candidate starts from.
+            classes: What it will tell apart.
+
+        Returns:
+            The champion, where it was trained in the project from the same base, and both know all
+            the classes; else "".
+        """
+        champion = self._champion(project)
+        if champion is None or (champion.project, champion.base) != (str(project.id), base):
+            return ""
+        files = [resolve.find_base(name, self.registry)[0] for name in (base, champion.name)]
+        return champion.name if all(_knows_all(path, classes) for path in files) else ""
 
     def _learner(self, project: Project) -> Learner:
         learner = choose_learner(parse_labels(project.label_config))
@@ -293,6 +315,13 @@ class Pipeline:
         """
         self.registry.promote(str(project_id), version, by=by, reason=reasons[0])
         self.projects.add_note(project_id, "publish")
+
+
+def _knows_all(weights: Path | None, classes: Sequence[str]) -> bool:
+    if weights is None or weights.suffix != ".safetensors":
+        return False
+    known = {canonicalize(name) for name in read_card(weights).classes}
+    return known >= {canonicalize(name) for name in classes}
 
 
 def _choose_classes(

@@ -147,7 +147,7 @@ def _list_used_versions(settings: Settings, registry: Registry) -> set[str]:
     """List the versions whose weights stay: that drew something, or that a person chose."""
     used = registry.list_ever_champions()
     for version in registry.list_versions():
-        used.add(version.base)
+        used |= {version.base, version.earlier}
         # Somebody made an INT8 form of it, to detect with it by its name.
         if (settings.versions / version.name / INT8).exists():
             used.add(version.name)

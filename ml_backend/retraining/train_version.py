@@ -74,6 +74,7 @@ def train_version(
     wishes: Wishes,
     progress: Progress,
     choose_beside: Beside = lambda version, job: (),
+    earlier: str = "",
 ) -> Version:
     """Train in a process of its own and add the version, with its whole ancestry.
 
@@ -88,6 +89,8 @@ def train_version(
         progress: Called with what the training tells, by one thread at a time.
         choose_beside: Chooses the trainings that will be wanted next. Whether they went well is
             seen by whoever wants them, and finds them done.
+        earlier: A version that learned some of the examples already, from the same base; "" where
+            none did.
 
     Raises:
         TrainingFailed: It made no version.
@@ -95,6 +98,7 @@ def train_version(
     """
     check_word(wishes.name)  # before the training, not after it
     weights, ancestor = resolve.find_base(base, registry)
+    earlier_weights, before = resolve.find_base(earlier, registry)
     out = settings.training / f"{project}-{lesson.snapshot}"
     job = TrainingJob(
         examples=lesson.examples,
@@ -105,16 +109,19 @@ def train_version(
         imgsz=wishes.imgsz or settings.imgsz,
         out=out,
         kind=lesson.kind,
+        earlier=earlier_weights,
     )
+    past = [version for version in (ancestor, before) if version is not None]
     version = Version(
         name="",
         project=project,
         created=0.0,
         base=base,
         snapshot=lesson.snapshot,
-        seen_hashes=_join(lesson.hashes, ancestor.seen_hashes if ancestor else ()),
-        seen_groups=_join(lesson.groups, ancestor.seen_groups if ancestor else ()),
+        seen_hashes=_join(lesson.hashes, *(seen.seen_hashes for seen in past)),
+        seen_groups=_join(lesson.groups, *(seen.seen_groups for seen in past)),
         kind=lesson.kind,
+        earlier=earlier,
     )
     beside = choose_beside(version, job)
     with tell_progress(settings.progress, project, progress) as tell:

@@ -22,6 +22,9 @@ class Recipe:
         images_tuned: From such a base, when all but the first layers learn: fewer passes, until no
             more images than this are shown, at a rate that is higher by as much.
         epochs_tuned_least: But no fewer passes than this.
+        kept_again: Where an earlier version learned some of the images, its share in the mean with
+            the base that a training starts from.
+        passes_again: Share of the passes that such a training takes.
         few_images: Below so many images, a base that already finds them is tuned gently: only the
             head learns, because a few images tell little of all others that the base knew.
         known_f1: The F1 from which a base counts as one that already finds them.
@@ -67,6 +70,8 @@ class Recipe:
     epochs_tuned: int = 40
     images_tuned: int = 800
     epochs_tuned_least: int = 26
+    kept_again: float = 0.5
+    passes_again: float = 0.5
     few_images: int = 60
     known_f1: float = 0.6
     kept_share: float = 0.5

@@ -91,8 +91,19 @@ def train(job: TrainingJob, progress: Progress) -> Path:
                 and measure_base_f1(job.base, images, job.classes, job.headline, device)
                 >= recipe.known_f1
             )
+        goes_on = (
+            knows_task
+            and not only_head
+            and job.earlier is not None
+            and weights.load_between(model, job.earlier, job.classes, recipe.kept_again)
+        )
         epochs, lr = choose_pace(
-            shown, recipe, job.epochs, knows_task=knows_task, only_head=only_head
+            shown,
+            recipe,
+            job.epochs,
+            knows_task=knows_task,
+            only_head=only_head,
+            goes_on=goes_on,
         )
         attempt = replace(
             recipe,
@@ -134,7 +145,13 @@ def train(job: TrainingJob, progress: Progress) -> Path:
 
 
 def choose_pace(
-    shown: int, recipe: Recipe, wished: int | None, *, knows_task: bool, only_head: bool
+    shown: int,
+    recipe: Recipe,
+    wished: int | None,
+    *,
+    knows_task: bool,
+    only_head: bool,
+    goes_on: bool,
 ) -> tuple[int, float]:
     """Choose how many passes over the images are made, and at which rate.
 
@@ -144,6 +161,7 @@ def choose_pace(
         wished: Passes that somebody asked for, in place of the recipe's.
         knows_task: Whether the base has all classes of the project.
         only_head: Whether the head alone learns.
+        goes_on: Whether some of the images were learned earlier.
 
     Returns:
         The passes, and AdamW's peak rate.
@@ -155,7 +173,8 @@ def choose_pace(
     if wished or only_head:
         return wished or most, recipe.lr_tuned
     fewer = min(max(recipe.images_tuned // shown, recipe.epochs_tuned_least), most)
-    return fewer, recipe.lr_tuned * most / fewer
+    passes = max(round(fewer * recipe.passes_again), 1) if goes_on else fewer
+    return passes, recipe.lr_tuned * most / fewer
 
 
 def _read_base_scale(job: TrainingJob, pixel_size: float | None) -> float | None:

@@ -148,6 +148,36 @@ def interpolate_weights(
     }
 
 
+def load_between(
+    model: DetectionModel, earlier: Path, classes: tuple[str, ...], share: float
+) -> bool:
+    """Load the mean of a network's weights and those of what was trained from them earlier.
+
+    A network that goes on from where another ended finds worse solutions than one that starts anew;
+    from a point between the two it does not (Ash and Adams 2020, On warm-starting neural network
+    training, who shrink towards zero what here is drawn back to the base).
+
+    Args:
+        model: With the base's weights; changed in place.
+        earlier: .safetensors of ours.
+        classes: The model's outputs.
+        share: Of the earlier weights in the mean, 0..1.
+
+    Returns:
+        Whether it was done; else the earlier one does not know all classes, or is another network.
+    """
+    before = copy_weights(model)
+    try:
+        if load_base(model, earlier, classes):
+            mean = interpolate_weights(before, copy_weights(model), 1 - share)
+            model.load_state_dict(mean)
+            return True
+    except ValueError:
+        pass  # nothing of it fits
+    model.load_state_dict(before)
+    return False
+
+
 def load_network(path: Path) -> tuple[DetectionModel, ModelCard]:
     """Load the detector in a .safetensors file of ours, ready to predict.
 

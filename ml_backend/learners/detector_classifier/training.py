@@ -35,17 +35,20 @@ def train(job: TrainingJob, progress: Progress) -> Path:
         name for example in job.examples for names in example.region_choices for name in names
     }
     with tempfile.TemporaryDirectory() as folder:
-        base = _find_detector(job.base, Path(folder))
+        base = _find_detector(job.base, Path(folder) / "base")
+        earlier = _find_detector(job.earlier, Path(folder) / "earlier")
+        boxes = replace(job, base=base, earlier=earlier, kind=DETECTOR)
         if len(chosen) < 2:
-            return train_detector(replace(job, base=base, kind=DETECTOR), progress)
+            return train_detector(boxes, progress)
         detector, classifier = (job.out / part for part in PARTS)
-        train_detector(replace(job, base=base, kind=DETECTOR, out=detector), progress)
+        train_detector(replace(boxes, out=detector), progress)
     classes = tuple(sorted(chosen))
     crops = replace(
         job,
         classes=classes,
         headline=classes,
         base=None,
+        earlier=None,
         imgsz=None,  # the asked size is the whole image's
         kind=REGION_CLASSIFIER,
         out=classifier,

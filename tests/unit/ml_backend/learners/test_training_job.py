@@ -27,7 +27,7 @@ EXAMPLES = [
     [
         {},
         {"kind": "classifier", "base": None},
-        {"epochs": 3, "imgsz": 128, "seed": 7, "share": 0.5},
+        {"epochs": 3, "imgsz": 128, "seed": 7, "share": 0.5, "earlier": Path("v1.safetensors")},
     ],
 )
 def test_a_job_reads_back(changes: dict[str, Any]) -> None:
@@ -37,6 +37,7 @@ def test_a_job_reads_back(changes: dict[str, Any]) -> None:
     read = TrainingJob.from_json(json.loads(json.dumps(written)))
     assert read.to_json() == written
     assert (read.base, read.out, read.kind) == (job.base, job.out, job.kind)
+    assert (read.share, read.earlier) == (job.share, job.earlier)
     for example, expected in zip(read.examples, EXAMPLES, strict=True):
         assert (example.boxes is None) == (expected.boxes is None)
         assert (example.pixel_size, example.choices) == (expected.pixel_size, expected.choices)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 
 from ml_backend.dataset.snapshot import Item, Snapshot
@@ -24,7 +26,7 @@ def test_nothing_that_either_side_was_trained_on_counts(
     snapshot = Snapshot("s", 1, ("Mitotic cell",), (*train, *held), ())
     base, champion = version("base", bases), version("champion", champions)
     candidate = version("candidate", [*train, *bases])
-    plan = plan_comparison(snapshot, candidate, base, champion)
+    plan = plan_comparison(snapshot, candidate, [base, champion])
     for item in plan.held_out:
         assert not any(leaks(item, other) for other in (*train, *bases, *champions))
     for fold in plan.folds:
@@ -47,9 +49,16 @@ def test_no_fold_is_trained_that_is_not_needed() -> None:
 
     def folds_with(held: int, champion: Version = champion) -> int:
         snapshot = Snapshot("s", 1, (), (*train, *many("holdout", 1000, held)), ())
-        return len(plan_comparison(snapshot, candidate, None, champion).folds)
+        return len(plan_comparison(snapshot, candidate, [champion]).folds)
 
     assert [folds_with(held) for held in (0, 20, 59, 60, 99, 100)] == [2, 2, 2, 1, 1, 0]
     # Four new tasks since the champion are not worth a training.
     assert folds_with(0, version("champion", train[4:])) == 0
     assert folds_with(0, version("champion", train[5:])) == 2
+
+    # What goes on from the champion learns in half the passes, so there is time for a third.
+    champion = version("champion", train[40:])
+    candidate = replace(version("candidate", train), earlier=champion.name)
+    folds = plan_comparison(Snapshot("s", 1, (), tuple(train), ()), candidate, [champion]).folds
+    assert [len(fold.judged) for fold in folds] == [14, 13, 13]
+    assert [len(fold.learned) for fold in folds] == [66, 67, 67]

@@ -232,8 +232,12 @@ def test_child_is_of_low_priority_and_ends_with_its_parent(tmp_path: Path) -> No
 def test_fewer_passes_go_with_a_higher_rate(
     shown: int, wished: int | None, knows_task: bool, only_head: bool
 ) -> None:
-    epochs, lr = choose_pace(shown, RECIPE, wished, knows_task=knows_task, only_head=only_head)
-    calm, slow = choose_pace(shown, RECIPE, wished, knows_task=knows_task, only_head=True)
+    epochs, lr = choose_pace(
+        shown, RECIPE, wished, knows_task=knows_task, only_head=only_head, goes_on=False
+    )
+    calm, slow = choose_pace(
+        shown, RECIPE, wished, knows_task=knows_task, only_head=True, goes_on=False
+    )
     assert epochs * lr == pytest.approx(calm * slow)
     assert RECIPE.epochs_least <= epochs <= RECIPE.epochs or epochs == wished
     if not knows_task or only_head or wished:
@@ -244,11 +248,70 @@ def test_fewer_passes_go_with_a_higher_rate(
 
 def test_few_images_are_learned_slowly_and_more_of_them_faster() -> None:
     pace = {
-        shown: choose_pace(shown, RECIPE, None, knows_task=True, only_head=False)
+        shown: choose_pace(shown, RECIPE, None, knows_task=True, only_head=False, goes_on=False)
         for shown in (8, 25, 64, 600)
     }
     assert [epochs for epochs, _ in pace.values()] == [40, 32, 26, 15]
     assert pace[8][1] == pace[600][1] == RECIPE.lr_tuned < pace[25][1] < pace[64][1]
+    again = {
+        shown: choose_pace(shown, RECIPE, None, knows_task=True, only_head=False, goes_on=True)
+        for shown in pace
+    }
+    assert [epochs for epochs, _ in again.values()] == [20, 16, 13, 8]
+    assert [lr for _, lr in again.values()] == [lr for _, lr in pace.values()]
+
+
+def test_a_training_goes_on_from_between_base_and_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from ml_backend.learners.detector import training, weights
+
+    examples = [blobs(tmp_path, n) for n in range(2)]
+    start = weights.read_tensors(STARTER)
+    shifted = {
+        name: tensor + 0.0625 if tensor.is_floating_point() else tensor
+        for name, tensor in start.items()
+    }
+    earlier = tmp_path / "earlier.safetensors"
+    weights.save_weights(shifted, read_card(STARTER), earlier)
+    # No step is made, so what comes out is what the training begins with.
+    still = replace(RECIPE, epochs_tuned=4, lr_tuned=0.0, decay=0.0)
+    monkeypatch.setattr(training, "RECIPE", still)
+
+    def learn(out: str, earlier: Path | None) -> tuple[int, dict[str, torch.Tensor]]:
+        told: list[dict[str, Any]] = []
+        asked = job(tmp_path, examples, epochs=None, out=tmp_path / out, earlier=earlier)
+        path = train(asked, told.append)
+        return max(line["epochs"] for line in told if "epochs" in line), weights.read_tensors(path)
+
+    passes, anew = learn("anew", None)
+    passes_again, between = learn("between", earlier)
+    assert (passes, passes_again) == (4, 2)
+    learned = [name for name in anew if name.endswith(("conv.weight", "bias"))]
+    assert len(learned) > 50
+    for name in learned:
+        moved = between[name].float() - anew[name].float()
+        assert moved.mean() == pytest.approx(0.03125, abs=5e-3), name
+
+
+def test_no_training_goes_on_from_another_network(tmp_path: Path) -> None:
+    import torch
+
+    from ml_backend.learners.detector import weights
+
+    model = weights.build_network("yolov5n", CLASSES, RECIPE.head)
+    assert weights.load_base(model, STARTER, CLASSES)
+    before = weights.copy_weights(model)
+    other, foreign = tmp_path / "other.safetensors", tmp_path / "foreign.safetensors"
+    card = replace(read_card(STARTER), classes=("Tetrad", "Other"))
+    weights.save_weights(weights.read_tensors(STARTER), card, other)
+    weights.save_weights({"a": torch.zeros(3)}, card, foreign)
+    for earlier in (other, foreign):
+        assert not weights.load_between(model, earlier, CLASSES, 0.5)
+        after = weights.copy_weights(model)
+        assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_diverging_loss_starts_again_slower(
