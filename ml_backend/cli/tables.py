@@ -367,7 +367,8 @@ def render_version(result: dict[str, Any]) -> RenderableType:
     card, decision = result["card"], result["decision"]
     table.add_row("project", result["project"])
     table.add_row("created", format_time(result["created"]))
-    table.add_row("trained from", result["base"] or "-")
+    origin = " and ".join(filter(None, [result["base"], result["earlier"]]))
+    table.add_row("trained from", origin or "-")
     table.add_row("snapshot", result["snapshot"] or "-")
     table.add_row("classes", ", ".join(card["classes"]))
     table.add_row("threshold", format_number(card["threshold"]))

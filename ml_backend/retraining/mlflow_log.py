@@ -70,6 +70,7 @@ def record(name: str, settings: Settings) -> None:
         mlflow.log_params(
             {
                 "base": version.base,
+                "earlier": version.earlier,
                 "snapshot": version.snapshot,
                 "architecture": card.architecture,
                 "classes": ", ".join(card.classes),

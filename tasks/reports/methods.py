@@ -164,6 +164,8 @@ def _describe_model(method: Method) -> Iterator[str]:
     base = version.base or "weights pretrained on natural images"
     if base.startswith(PREFIX):
         base = f"the starter {base.removeprefix(PREFIX)!r} that is shipped with cytoloop"
+    if version.earlier:
+        base += f" and version {version.earlier}, from the mean of their weights"
     text = (
         f"**Model.** Version {version.name} is a {card.kind} ({card.architecture}) for "
         f"{', '.join(card.classes)}, trained from {base}. It, or a model that it was trained from, "

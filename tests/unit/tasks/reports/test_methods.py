@@ -84,6 +84,14 @@ def test_what_is_not_known_is_not_written(method: Method) -> None:
     assert "Annotation" not in text
 
 
+def test_what_a_version_went_on_from_is_named(method: Method) -> None:
+    base = replace(method.version, base="starter:mitosis", earlier="")
+    assert "and version" not in write_methods(replace(method, version=base))
+    went_on = replace(method, version=replace(base, earlier="7-v1-abc"))
+    text = write_methods(went_on)
+    assert "cytoloop and version 7-v1-abc, from the mean of their weights" in text
+
+
 def test_the_network_that_was_used_is_cited(method: Method) -> None:
     assert "YOLOv5" in write_methods(method) and "EfficientNet" not in write_methods(method)
     card = replace(method.card, architecture="efficientnet_lite0", kind="classifier")
