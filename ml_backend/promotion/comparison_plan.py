@@ -14,7 +14,7 @@ from ml_backend.registry.versions import Registry, Version
 # Two folds cost as much again as the training itself: each learns from half of the lent
 # tasks. More folds come closer to what the candidate learned, for a training's time each.
 FOLDS = 2
-# A training that goes on takes half the passes, which leaves time for a third: its models learn
+# A training that goes on takes fewer passes, which leaves time for a third: its models learn
 # from two thirds of the lent tasks, so the trial sees more of what the candidate gained by them.
 FOLDS_AGAIN = 3
 # Fewer lent tasks than this are not worth trainings of their own.

@@ -24,7 +24,7 @@ class Recipe:
         epochs_tuned_least: But no fewer passes than this.
         kept_again: Where an earlier version learned some of the images, its share in the mean with
             the base that a training starts from.
-        passes_again: Share of the passes that such a training takes.
+        epochs_again_least: Such a training takes no fewer passes than this, at the same rate.
         few_images: Below so many images, a base that already finds them is tuned gently: only the
             head learns, because a few images tell little of all others that the base knew.
         known_f1: The F1 from which a base counts as one that already finds them.
@@ -71,7 +71,7 @@ class Recipe:
     images_tuned: int = 800
     epochs_tuned_least: int = 26
     kept_again: float = 0.5
-    passes_again: float = 0.5
+    epochs_again_least: int = 13
     few_images: int = 60
     known_f1: float = 0.6
     kept_share: float = 0.5

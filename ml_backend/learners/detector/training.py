@@ -172,9 +172,10 @@ def choose_pace(
     most = min(epochs, recipe.epochs_tuned)
     if wished or only_head:
         return wished or most, recipe.lr_tuned
-    fewer = min(max(recipe.images_tuned // shown, recipe.epochs_tuned_least), most)
-    passes = max(round(fewer * recipe.passes_again), 1) if goes_on else fewer
-    return passes, recipe.lr_tuned * most / fewer
+    enough = recipe.images_tuned // shown
+    fewer = min(max(enough, recipe.epochs_tuned_least), most)
+    least = recipe.epochs_again_least if goes_on else recipe.epochs_tuned_least
+    return min(max(enough, least), most), recipe.lr_tuned * most / fewer
 
 
 def _read_base_scale(job: TrainingJob, pixel_size: float | None) -> float | None:

@@ -56,7 +56,7 @@ def test_no_fold_is_trained_that_is_not_needed() -> None:
     assert folds_with(0, version("champion", train[4:])) == 0
     assert folds_with(0, version("champion", train[5:])) == 2
 
-    # What goes on from the champion learns in half the passes, so there is time for a third.
+    # What goes on from the champion learns in fewer passes, so there is time for a third.
     champion = version("champion", train[40:])
     candidate = replace(version("candidate", train), earlier=champion.name)
     folds = plan_comparison(Snapshot("s", 1, (), tuple(train), ()), candidate, [champion]).folds

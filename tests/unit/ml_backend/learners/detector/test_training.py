@@ -257,7 +257,7 @@ def test_few_images_are_learned_slowly_and_more_of_them_faster() -> None:
         shown: choose_pace(shown, RECIPE, None, knows_task=True, only_head=False, goes_on=True)
         for shown in pace
     }
-    assert [epochs for epochs, _ in again.values()] == [20, 16, 13, 8]
+    assert [epochs for epochs, _ in again.values()] == [40, 32, 13, 13]
     assert [lr for _, lr in again.values()] == [lr for _, lr in pace.values()]
 
 
@@ -277,7 +277,8 @@ def test_a_training_goes_on_from_between_base_and_earlier_version(
     earlier = tmp_path / "earlier.safetensors"
     weights.save_weights(shifted, read_card(STARTER), earlier)
     # No step is made, so what comes out is what the training begins with.
-    still = replace(RECIPE, epochs_tuned=4, lr_tuned=0.0, decay=0.0)
+    still = replace(RECIPE, epochs_tuned=4, images_tuned=1, lr_tuned=0.0, decay=0.0)
+    still = replace(still, epochs_tuned_least=4, epochs_again_least=2)
     monkeypatch.setattr(training, "RECIPE", still)
 
     def learn(out: str, earlier: Path | None) -> tuple[int, dict[str, torch.Tensor]]:
