@@ -1,6 +1,7 @@
 """The loop through the real Label Studio: frames in phase contrast, corrected in the queue's order.
 
-    uv run python benchmarks/loop_in_studio.py [--rounds 3] [--batch 20] [--seed 0] [--json FILE]
+    uv run python benchmarks/loop_in_studio.py [--rounds 3] [--batch 20] [--seed 0] [--untouched]
+        [--json FILE]
 
 What `later_corrections.py` plays, with everything in its place: a new Label Studio, the worker as
 `cytoloop worker` starts it, tasks with the starter's pre-annotations. In each round the first tasks
@@ -9,6 +10,10 @@ has decided, and, where it promoted, until all waiting tasks show the new versio
 seconds of each step; then the champion on the frames of four blocks of time that are not in the
 project, and *clutter*: places where boxes were deleted in five frames or more, how often there is a
 box there, of how many.
+
+With `--untouched` all frames are the project's, under names that differ by seed (and so does what
+is drawn by chance), and the champion is judged on those that nobody has corrected yet: what an
+annotator has before them.
 """
 
 from __future__ import annotations
@@ -68,6 +73,7 @@ class Loop:
         self.registry = Registry(self.settings.versions, self.settings.champions)
         self.projects = Projects(self.settings.projects_database)
         self.deleted: list[np.ndarray] = []  # (N, 4) of each corrected frame, px
+        self.corrected: set[str] = set()  # the names of the frames
         self.number = studio.create_project(NAME, CONFIG).id
         self.media = media / str(self.number)
         self.media.mkdir(parents=True)
@@ -75,14 +81,16 @@ class Loop:
         self.registry.promote(str(self.number), starter, by="benchmark", reason="start")
         self.projects.connect(Project(self.number, url, token, NAME, CONFIG))
 
-    def import_frames(self, frames: list[Example]) -> None:
+    def import_frames(self, frames: list[Example], prefix: str = "") -> None:
+        def name(frame: Example) -> str:
+            return prefix + frame.image.name
+
         for frame in frames:
-            shutil.copyfile(frame.image, self.media / frame.image.name)
+            shutil.copyfile(frame.image, self.media / name(frame))
         self.studio.add_media_folder(self.number, self.media)
         folder = f"/data/local-files/?d={self.number}"
         data = [
-            {"image": f"{folder}/{frame.image.name}", "source": frame.image.name}
-            for frame in frames
+            {"image": f"{folder}/{name(frame)}", "source": frame.image.name} for frame in frames
         ]
         self.studio.import_tasks(self.number, [{"data": fields} for fields in data])
 
@@ -120,6 +128,7 @@ class Loop:
                 matching=matching,
                 version="",
             )
+            self.corrected.add(task["data"]["source"])
             shown = find_shown(task)
             found = read_corners(shown["result"]) * SIDES / 100
             self.deleted.append(find_deleted(found, truth[task["data"]["source"]].xyxy))
@@ -187,18 +196,21 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--batch", type=int, default=20)
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--untouched", action="store_true", help="see above")
     arguments.add_argument("--json", type=Path, help="append one line a round to this file")
     asked = arguments.parse_args()
     if not DATA.is_dir():
         sys.exit(f"the frames are not at {DATA}")
     project, judged = select_frames(asked.seed)
+    if asked.untouched:
+        project += judged
     truth = {frame.image.name: frame.boxes for frame in project if frame.boxes is not None}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         environment, _ = stack.enter_context(running(folder / "studio", folder / "media", PORT))
         url, token = f"http://127.0.0.1:{PORT}", environment.prepare_account().token
         loop = Loop(Studio(url, token), url, token, folder / "media", folder / "data")
-        loop.import_frames(project)
+        loop.import_frames(project, f"{asked.seed}-" if asked.untouched else "")
         worker = loop.start_worker()
         stack.callback(worker.wait)
         stack.callback(worker.kill)
@@ -211,6 +223,8 @@ def main() -> None:
             learned = loop.learn()
             champion = loop.registry.get_champion(str(loop.number))
             assert champion is not None
+            if asked.untouched:
+                judged = [f for f in project if f.image.name not in loop.corrected]
             clutter = find_clutter(np.concatenate(loop.deleted))
             measured = measure_champion(loop.registry.get_folder(champion), judged, clutter)
             line = json.dumps({**tasks, **learned, **measured})
