@@ -7,9 +7,9 @@ What `later_corrections.py` plays, with everything in its place: a new Label Stu
 `cytoloop worker` starts it, tasks with the starter's pre-annotations. In each round the first tasks
 of the queue are corrected and submitted; measured is the time from the last submit until the worker
 has decided, and, where it promoted, until all waiting tasks show the new version's boxes, with the
-seconds of each step; then the champion on the frames of four blocks of time that are not in the
-project, and *clutter*: places where boxes were deleted in five frames or more, how often there is a
-box there, of how many.
+seconds of each step; then the champion, and the candidate, on the frames of four blocks of time
+that are not in the project, and *clutter*: places where boxes were deleted in five frames or more,
+how often there is a box there, of how many.
 
 With `--untouched` all frames are the project's, under names that differ by seed (and so does what
 is drawn by chance), and the champion is judged on those that nobody has corrected yet: what an
@@ -227,7 +227,10 @@ def main() -> None:
                 judged = [f for f in project if f.image.name not in loop.corrected]
             clutter = find_clutter(np.concatenate(loop.deleted))
             measured = measure_champion(loop.registry.get_folder(champion), judged, clutter)
-            line = json.dumps({**tasks, **learned, **measured})
+            newest = loop.registry.list_versions(str(loop.number))[-1].name
+            of_newest = measure_champion(loop.registry.get_folder(newest), judged)
+            candidate = {f"candidate_{key}": of_newest[key] for key in ("f1", "best_f1", "ap50")}
+            line = json.dumps({**tasks, **learned, **measured, **candidate})
             print(line, flush=True)
             if asked.json:
                 with asked.json.open("a") as file:
