@@ -367,8 +367,9 @@ def render_version(result: dict[str, Any]) -> RenderableType:
     card, decision = result["card"], result["decision"]
     table.add_row("project", result["project"])
     table.add_row("created", format_time(result["created"]))
-    origin = " and ".join(filter(None, [result["base"], result["earlier"]]))
-    table.add_row("trained from", origin or "-")
+    table.add_row("trained from", result["base"] or "-")
+    if result["earlier"]:
+        table.add_row("earlier version", result["earlier"])
     table.add_row("snapshot", result["snapshot"] or "-")
     table.add_row("classes", ", ".join(card["classes"]))
     table.add_row("threshold", format_number(card["threshold"]))

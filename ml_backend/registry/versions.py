@@ -52,8 +52,8 @@ class Version:
         seen_hashes: SHA-256 of every image file that it or any ancestor was trained on.
         seen_groups: Every group of these images.
         kind: The learner that trained it.
-        earlier: The project's version of before, which had learned some of the images already and
-            from which, and its base, the training went on; "" where none had.
+        earlier: The project's version of before, which had learned some of the images already; from
+            it and the base the training went on, unless the head alone learned. "" where none had.
         weights_removed: When its weights were removed, seconds since 1970; 0 while they are there.
     """
 

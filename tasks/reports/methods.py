@@ -165,7 +165,10 @@ def _describe_model(method: Method) -> Iterator[str]:
     if base.startswith(PREFIX):
         base = f"the starter {base.removeprefix(PREFIX)!r} that is shipped with cytoloop"
     if version.earlier:
-        base += f" and version {version.earlier}, from the mean of their weights"
+        base += (
+            ", and where more than its head learned from the mean of these weights and those of "
+            f"version {version.earlier}"
+        )
     text = (
         f"**Model.** Version {version.name} is a {card.kind} ({card.architecture}) for "
         f"{', '.join(card.classes)}, trained from {base}. It, or a model that it was trained from, "

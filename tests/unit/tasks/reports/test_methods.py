@@ -86,10 +86,11 @@ def test_what_is_not_known_is_not_written(method: Method) -> None:
 
 def test_what_a_version_went_on_from_is_named(method: Method) -> None:
     base = replace(method.version, base="starter:mitosis", earlier="")
-    assert "and version" not in write_methods(replace(method, version=base))
+    assert "the mean of" not in write_methods(replace(method, version=base))
     went_on = replace(method, version=replace(base, earlier="7-v1-abc"))
     text = write_methods(went_on)
-    assert "cytoloop and version 7-v1-abc, from the mean of their weights" in text
+    assert "cytoloop, and where more than its head learned from the mean of" in text
+    assert "these weights and those of version 7-v1-abc." in text
 
 
 def test_the_network_that_was_used_is_cited(method: Method) -> None:
