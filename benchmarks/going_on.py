@@ -12,13 +12,14 @@ on the clock until it and the models of the trial were trained.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from later_corrections import CELL, measure_champion, select_frames
+from later_corrections import CELL, DATA, measure_champion, select_frames
 
 from ml_backend.learners.model_file import FILE_NAME
 from ml_backend.learners.training_child import run_side_by_side
@@ -43,10 +44,13 @@ def add_folds(job: TrainingJob, folds: int) -> list[TrainingJob]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    seeds = arguments.parse_args().seeds
+    if not DATA.is_dir():
+        sys.exit(f"the frames are not at {DATA}")
     base = find_starter_weights("starter:mitosis")
     print("| seed | training | highest F1 | AP50 | seconds |")
     print("| --- | --- | --- | --- | --- |")
-    for seed in arguments.parse_args().seeds:
+    for seed in seeds:
         project, judged = select_frames(seed)
         order = np.random.default_rng(seed).permutation(len(project))[:ALL]
         frames = [project[i] for i in order]

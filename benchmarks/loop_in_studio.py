@@ -196,7 +196,9 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--batch", type=int, default=20)
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--untouched", action="store_true", help="see above")
+    arguments.add_argument(
+        "--untouched", action="store_true", help="judge on frames of the project"
+    )
     arguments.add_argument("--json", type=Path, help="append one line a round to this file")
     asked = arguments.parse_args()
     if not DATA.is_dir():
@@ -228,7 +230,11 @@ def main() -> None:
             clutter = find_clutter(np.concatenate(loop.deleted))
             measured = measure_champion(loop.registry.get_folder(champion), judged, clutter)
             newest = loop.registry.list_versions(str(loop.number))[-1].name
-            of_newest = measure_champion(loop.registry.get_folder(newest), judged)
+            of_newest = (
+                measured
+                if newest == champion
+                else measure_champion(loop.registry.get_folder(newest), judged)
+            )
             candidate = {f"candidate_{key}": of_newest[key] for key in ("f1", "best_f1", "ap50")}
             line = json.dumps({**tasks, **learned, **measured, **candidate})
             print(line, flush=True)

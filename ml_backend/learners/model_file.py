@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml_backend.evaluation.calibration import PlattScaling
+from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.system.atomic_files import replace_file
 from ml_backend.system.numbers import parse_number
 
@@ -64,6 +65,10 @@ class ModelCard:
     kind: str = DETECTOR
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     calibration: PlattScaling | None = None
+
+    def knows_all(self, classes: Iterable[str]) -> bool:
+        """Tell whether the model tells all these classes apart, however they are spelled."""
+        return set(map(canonicalize, self.classes)) >= set(map(canonicalize, classes))
 
     def to_metadata(self) -> dict[str, str]:
         """Give the card as safetensors metadata: strings only."""

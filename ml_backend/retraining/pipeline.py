@@ -17,7 +17,6 @@ from ml_backend.dataset import snapshot as snapshots
 from ml_backend.dataset.example import Example
 from ml_backend.dataset.snapshot import Snapshot
 from ml_backend.evaluation import plots
-from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.label_studio.labeling_config import parse_labels
 from ml_backend.learners.base import Learner, Progress, TrainingFailed, TrainingInterrupted
 from ml_backend.learners.kinds import choose_learner, find_learner, match_labels
@@ -320,8 +319,7 @@ class Pipeline:
 def _knows_all(weights: Path | None, classes: Sequence[str]) -> bool:
     if weights is None or weights.suffix != ".safetensors":
         return False
-    known = {canonicalize(name) for name in read_card(weights).classes}
-    return known >= {canonicalize(name) for name in classes}
+    return read_card(weights).knows_all(classes)
 
 
 def _choose_classes(

@@ -22,8 +22,8 @@ class Recipe:
         images_tuned: From such a base, when all but the first layers learn: fewer passes, until no
             more images than this are shown, at a rate that is higher by as much.
         epochs_tuned_least: But no fewer passes than this.
-        kept_again: Where an earlier version learned some of the images, its share in the mean with
-            the base that a training starts from.
+        kept_again: Where an earlier version learned some of the images, the share of the base's
+            weights in the mean with its own, from which a training starts.
         epochs_again_least: Such a training takes no fewer passes than this, at the same rate.
         few_images: Below so many images, a base that already finds them is tuned gently: only the
             head learns, because a few images tell little of all others that the base knew.

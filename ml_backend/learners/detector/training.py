@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ml_backend.label_studio.class_names import canonicalize
 from ml_backend.learners.base import (
     NO_MEMORY,
     Progress,
@@ -188,6 +187,5 @@ def _read_base_scale(job: TrainingJob, pixel_size: float | None) -> float | None
     if job.base is None or job.base.suffix != ".safetensors" or not job.base.exists():
         return None
     card = read_card(job.base)
-    known = {canonicalize(name) for name in card.classes}
     scale = compute_scale(card.scale, card.input_um, pixel_size)
-    return scale if known >= {canonicalize(name) for name in job.classes} else None
+    return scale if card.knows_all(job.classes) else None

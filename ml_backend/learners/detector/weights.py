@@ -149,7 +149,7 @@ def interpolate_weights(
 
 
 def load_between(
-    model: DetectionModel, earlier: Path, classes: tuple[str, ...], share: float
+    model: DetectionModel, earlier: Path, classes: tuple[str, ...], kept: float
 ) -> bool:
     """Load the mean of a network's weights and those of what was trained from them earlier.
 
@@ -161,7 +161,7 @@ def load_between(
         model: With the base's weights; changed in place.
         earlier: .safetensors of ours.
         classes: The model's outputs.
-        share: Of the earlier weights in the mean, 0..1.
+        kept: The share of the model's own weights in the mean, 0..1.
 
     Returns:
         Whether it was done; else the earlier one does not know all classes, or is another network.
@@ -169,8 +169,7 @@ def load_between(
     before = copy_weights(model)
     try:
         if load_base(model, earlier, classes):
-            mean = interpolate_weights(before, copy_weights(model), 1 - share)
-            model.load_state_dict(mean)
+            model.load_state_dict(interpolate_weights(before, copy_weights(model), kept))
             return True
     except ValueError:
         pass  # nothing of it fits
