@@ -7,9 +7,10 @@ Size and brightness of a cell are those of its foreground (Otsu 1979), as logari
 both are described by median and median deviation, and a Student distribution of 3 degrees of
 freedom:
 
-- *too large, too small, too bright, too dark*: odds e / P(as far out or further), e = 0.05 the
-  share of labels that are wrong before one looks, the probability doubled because two numbers are
-  tried;
+- *too large, too small, too bright, too dark*: where p = P(as far out or further) is at most
+  e = 0.05, the share of labels that are wrong before one looks; p is doubled because two numbers
+  are tried. The odds are e times the most that such a p can say against a label
+  (`bound_evidence`); 1 / p would be far too much, since one right label in twenty lies so far out;
 - *like another*: e times how much likelier both numbers are in that class, weighed by its size.
 
 The score is 1 / (1 + odds), as for `label_issues`.
@@ -102,15 +103,16 @@ def find_odd_cells(
     for number, (label, values) in enumerate(zip(labels, features, strict=True)):
         if label not in usual:
             continue
-        issues = [_judge_alone(values, label, usual[label], boxes[number])]
+        issues = _judge_alone(values, label, usual[label], boxes[number])
         own = _measure_likelihood(values, usual[label]) * share[label]
         for name in usual:
             other = _measure_likelihood(values, usual[name]) * share[name]
-            if name != label:
-                odds = WRONG * other / max(own, 1e-12)
+            odds = WRONG * other / max(own, 1e-12)
+            if name != label and odds > 1:
                 issues.append(_make_issue("like another", odds, label, name, boxes[number]))
-        found.append((number, min(issues, key=lambda issue: issue.score)))
-    return [(number, issue) for number, issue in found if issue.score < 0.5]
+        if issues:
+            found.append((number, min(issues, key=lambda issue: issue.score)))
+    return found
 
 
 def _describe(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,15 +131,33 @@ def _measure_likelihood(values: np.ndarray, usual: tuple[np.ndarray, np.ndarray]
 
 def _judge_alone(
     values: np.ndarray, label: str, usual: tuple[np.ndarray, np.ndarray], box: Corners | None
-) -> LabelIssue:
+) -> list[LabelIssue]:
     z = (values - usual[0]) / usual[1]
     which = int(np.abs(z).argmax())
-    tail = 4 * float(stdtr(_FREEDOM, -abs(z[which])))
+    tail = max(4 * float(stdtr(_FREEDOM, -abs(z[which]))), 1e-9)
+    if tail > WRONG:
+        return []
     kinds: tuple[tuple[IssueKind, IssueKind], ...] = (
         ("too small", "too large"),
         ("too dark", "too bright"),
     )
-    return _make_issue(kinds[which][int(z[which] > 0)], WRONG / max(tail, 1e-9), label, "", box)
+    odds = WRONG * bound_evidence(tail)
+    return [_make_issue(kinds[which][int(z[which] > 0)], odds, label, "", box)]
+
+
+def bound_evidence(p: float) -> float:
+    """Bound how much likelier an observation can be where a label is wrong than where it is right.
+
+    Source: Sellke, Bayarri and Berger 2001, Calibration of p Values for Testing Precise Null
+    Hypotheses, eq. 3: the p values of wrong labels are taken to follow any Beta(k, 1), k up to 1.
+
+    Args:
+        p: How often right labels lie as far out or further, above 0 and below 1 / e.
+
+    Returns:
+        1 / (-e p ln p), at least 1.
+    """
+    return float(1 / (-np.e * p * np.log(p)))
 
 
 def _make_issue(

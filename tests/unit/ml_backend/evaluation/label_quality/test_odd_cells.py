@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ml_backend.evaluation.label_quality.odd_cells import (
     FEWEST,
+    bound_evidence,
     find_halves,
     find_odd_cells,
     measure_cell,
@@ -63,6 +64,31 @@ def test_the_unit_of_brightness_and_size_does_not_matter(seed: int, factor: floa
     assert [(number, issue.kind) for number, issue in plain] == [
         (number, issue.kind) for number, issue in scaled
     ]
+
+
+@given(st.floats(1e-9, 0.36))
+def test_no_spread_of_wrong_labels_says_more_than_the_bound(p: float) -> None:
+    k = np.linspace(1e-3, 1, 20_000)
+    most = (k * p ** (k - 1)).max()  # of all Beta(k, 1), by trying
+    assert bound_evidence(p) == pytest.approx(most, rel=1e-3)
+
+
+@given(st.floats(1, 4), st.floats(0.1, 4))
+def test_what_lies_further_out_is_likelier_wrong(out: float, further: float) -> None:
+    features, labels = make_features(np.random.default_rng(0))
+    features[50] = [6, 5 + out]
+    features[60] = [6, 5 + out + further]
+    issues = dict(find_odd_cells(features, labels, [None] * 80))
+    assert issues[60].score < issues[50].score
+
+
+def test_what_only_stands_out_comes_after_what_looks_like_another_class() -> None:
+    features, labels = make_features(np.random.default_rng(0))
+    labels[0] = "large"  # it looks like a small one
+    features[50] = [6, 5.6]  # one right label in two hundred lies so far out
+    issues = dict(find_odd_cells(features, labels, [None] * 80))
+    assert issues[50].kind == "too bright" and issues[50].score > 0.5
+    assert issues[0].score < issues[50].score
 
 
 def test_a_class_of_few_cells_has_nothing_usual() -> None:
