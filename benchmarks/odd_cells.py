@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from second_look import SHARE
 
 from ml_backend.dataset.folder import read_folder
 from ml_backend.learners.base import Prediction
 from ml_backend.promotion.second_look import find_doubtful
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "mitocheck_cells"
-SHARE = 0.1
 FIRST = 80
 
 
@@ -45,13 +45,14 @@ def main() -> None:
                 example = replace(example, choices=(str(rng.choice(others)),))
             labelled.append((example, Prediction((64, 64))))
         listed = [place for place, _ in find_doubtful(labelled, 0.5)]
-        first = sum(place in damaged for place in listed[:FIRST]) / FIRST
-        rows.append((len(listed), len(damaged & set(listed)) / len(damaged), first))
-        print(f"seed {seed}: {rows[-1][0]} listed, {rows[-1][1]:.2f} of the damage, {first:.2f}")
-    listed, found, first = np.mean(rows, axis=0)
+        found = len(damaged & set(listed)) / len(damaged)
+        right = sum(place in damaged for place in listed[:FIRST]) / FIRST
+        rows.append((len(listed), found, right))
+        print(f"seed {seed}: {len(listed)} listed, {found:.2f} of the damage, {right:.2f}")
+    number, found, right = np.mean(rows, axis=0)
     print(
-        f"{len(examples)} cells: {listed:.0f} listed, which hold {found:.2f} of the damage; of "
-        f"the first {FIRST}, {first:.2f} are damaged"
+        f"{len(examples)} cells: {number:.0f} listed, which hold {found:.2f} of the damage; of "
+        f"the first {FIRST}, {right:.2f} are damaged"
     )
 
 

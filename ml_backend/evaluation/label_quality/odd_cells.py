@@ -104,11 +104,10 @@ def find_odd_cells(
         if label not in usual:
             continue
         issues = _judge_alone(values, label, usual[label], boxes[number])
-        own = _measure_likelihood(values, usual[label]) * share[label]
-        for name in usual:
-            other = _measure_likelihood(values, usual[name]) * share[name]
-            odds = WRONG * other / max(own, 1e-12)
-            if name != label and odds > 1:
+        likely = {name: _measure_likelihood(values, usual[name]) * share[name] for name in usual}
+        for name, other in likely.items():
+            odds = WRONG * other / max(likely[label], 1e-12)
+            if odds > 1:  # of the label's own class they are WRONG at most
                 issues.append(_make_issue("like another", odds, label, name, boxes[number]))
         if issues:
             found.append((number, min(issues, key=lambda issue: issue.score)))
